@@ -1,0 +1,49 @@
+"""HEVC by HM, the reference software."""
+
+import re
+
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+
+# The all-intra main configuration of the common test conditions (JCTVC-L1100), spelled out so that no file is needed.
+_INTRA_MAIN = {
+    "IntraPeriod": 1, "DecodingRefreshType": 0, "GOPSize": 1,
+    "MaxCUWidth": 64, "MaxCUHeight": 64, "MaxPartitionDepth": 4,
+    "QuadtreeTULog2MaxSize": 5, "QuadtreeTULog2MinSize": 2, "QuadtreeTUMaxDepthInter": 3, "QuadtreeTUMaxDepthIntra": 3,
+    "RDOQ": 1, "RDOQTS": 1, "TransformSkip": 1, "TransformSkipFast": 1, "SignHideFlag": 1, "HadamardME": 1,
+    "AMP": 1, "SAO": 1, "InternalBitDepth": 8, "InputBitDepth": 8,
+}  # fmt: skip
+
+
+class Hm(Encoder):
+    label = "HM"
+    extension = ".265"
+    quality = QualityScale("QP", 0, 51, "low")
+    chroma = ("420",)
+    min_side_px = 16
+    side_multiple_px = 8
+    encode_tools = (Tool("TAppEncoderStatic", ("TAppEncoder",)),)
+    decode_tools = (Tool("TAppDecoderStatic", ("TAppDecoder",)),)
+    typical = Typical(((12, 3.1), (22, 1.1), (32, 0.33), (42, 0.08)), 9.0)
+
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        size = {
+            "SourceWidth": clip.width,
+            "SourceHeight": clip.height,
+            "FrameRate": 1,
+            "FramesToBeEncoded": clip.frames,
+        }
+        settings = {**_INTRA_MAIN, "Profile": "main", **size, "QP": coding.quality}
+        files = ("-i", SOURCE["yuv"], "-b", self.bitstream, "-o", "")
+        return Command((program, *files, *(f"--{name}={value}" for name, value in settings.items())))
+
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command((program, "-b", self.bitstream, "-o", DECODED["yuv"], "-d", "8"))
+
+    def coded_qp(self, log: str) -> float | None:
+        qps = [float(qp) for qp in re.findall(r"^POC\s+\d+ .*?QP (\d+) \)", log, re.MULTILINE)]
+        return sum(qps) / len(qps) if qps else None
+
+    def reported_bytes(self, log: str) -> int | None:
+        found = re.search(r"Bytes written to file: (\d+)", log)
+        return int(found[1]) if found else None

@@ -1,0 +1,59 @@
+"""H.264 by JM, the reference software (lencod, ldecod 19.0)."""
+
+import re
+
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+
+# lencod wants a configuration file before anything else. This one holds what an all-intra High profile stream needs
+# and leaves the rest to lencod's own defaults, so no file of JM's has to be found on the machine.
+_CONFIGURATION = """\
+ProfileIDC            = 100  # High
+IntraPeriod           = 1
+IDRPeriod             = 1
+NumberBFrames         = 0
+NumberReferenceFrames = 1
+Log2MaxPOCLsbMinus4   = -1   # as many bits as the number of frames needs
+SymbolMode            = 1    # CABAC
+Transform8x8Mode      = 1    # 4x4 and 8x8
+RDOptimization        = 1    # high complexity
+YUVFormat             = 1    # 4:2:0
+FrameRate             = 25.0
+"""
+_LEVELS = {None: 51, "qomex2023": 42}
+
+
+class Jm(Encoder):
+    label = "JM"
+    extension = ".264"
+    quality = QualityScale("QP", 0, 51, "low")
+    chroma = ("420",)
+    min_side_px = 16
+    max_side_px = 4096  # level 5.1 holds 36,864 macroblocks
+    side_multiple_px = 16
+    encode_tools = (Tool("lencod", ("lencod.exe", "lencod_static")),)
+    decode_tools = (Tool("ldecod", ("ldecod.exe", "ldecod_static")),)
+    compat = ("qomex2023",)
+    published_stacked = True
+    typical = Typical(((12, 3.5), (22, 1.35), (32, 0.42), (42, 0.1)), 3.2)
+
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        settings = {
+            "InputFile": SOURCE["yuv"],
+            "OutputFile": self.bitstream,
+            "ReconFile": "reconstruction.yuv",
+            "SourceWidth": clip.width,
+            "SourceHeight": clip.height,
+            "FramesToBeEncoded": clip.frames,
+            "QPISlice": coding.quality,
+            "LevelIDC": _LEVELS[coding.compat],
+        }
+        words = [word for name, value in settings.items() for word in ("-p", f"{name}={value}")]
+        return Command((program, "-d", "../in/jm.cfg", *words), files={"jm.cfg": _CONFIGURATION})
+
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command((program, "-i", self.bitstream, "-o", DECODED["yuv"]))
+
+    def coded_qp(self, log: str) -> float | None:
+        qps = [float(qp) for qp in re.findall(r"^\s*\d+\(\s*(?:IDR|I)\s*\)\s+\d+\s+(\d+)", log, re.MULTILINE)]
+        return sum(qps) / len(qps) if qps else None

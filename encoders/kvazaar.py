@@ -1,0 +1,44 @@
+"""HEVC by kvazaar: its own program, or libkvazaar through FFmpeg."""
+
+import re
+
+from vcmbench import ffmpeg
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+
+
+class Kvazaar(Encoder):
+    label = "KVAZAAR"
+    extension = ".265"
+    quality = QualityScale("QP", 0, 51, "low")
+    chroma = ("420",)
+    presets = (
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+    )  # fmt: skip
+    min_side_px = 16
+    side_multiple_px = 8
+    encode_tools = (Tool("kvazaar"), ffmpeg.encoder_tool("libkvazaar"))
+    decode_tools = (ffmpeg.decoder_tool("hevc"),)
+    typical = Typical(((12, 3.3), (22, 1.2), (32, 0.36), (42, 0.09)), 0.14)
+
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        # The same words on both command lines; info=0 leaves out the text that kvazaar writes about itself.
+        settings = {"preset": coding.preset or "medium", "qp": coding.quality, "period": 1, "threads": 0, "owf": 0}
+        if program == "kvazaar":
+            size = ("--input-res", f"{clip.width}x{clip.height}", "-n", str(clip.frames))
+            words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+            files = ("-i", SOURCE["yuv"], "-o", self.bitstream)
+            return Command((program, *files, *size, *words, "--no-wpp", "--no-info"))
+        parameters = ",".join(f"{name}={value}" for name, value in settings.items()) + ",wpp=0,info=0"
+        options = {"c:v": "libkvazaar", "kvazaar-params": parameters}
+        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options))
+
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))
+
+    def coded_qp(self, log: str) -> float | None:
+        qps = [float(qp) for qp in re.findall(r"POC\s+\d+ QP (\d+)", log)]
+        return sum(qps) / len(qps) if qps else None
+
+    def reported_bytes(self, log: str) -> int | None:
+        return ffmpeg.reported_bytes(log)

@@ -1,0 +1,26 @@
+"""PNG: every bit of the picture kept. The reference end of a rate curve, and the published `LOSSLESS`."""
+
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, Tool, Typical
+
+
+class Lossless(Encoder):
+    label = "LOSSLESS"
+    extension = ".png"
+    quality = None
+    chroma = ("444", "400")
+    pixels = "rgb"
+    stackable = False
+    max_side_px = 65535
+    encode_tools = decode_tools = (Tool("pillow-png"),)
+    compat = ("qomex2023",)
+    typical = Typical(((0, 11.0),), 0.15)
+
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        # The published experiment let Pillow search for the smallest file; that costs ten times the time.
+        effort = ("--optimize",) if coding.compat else ()
+        gray = ("--gray",) if coding.color_subsampling == "400" else ()
+        return Command((program, "encode", *effort, *gray, SOURCE["rgb"], self.bitstream))
+
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command((program, "decode", self.bitstream, DECODED["rgb"]))

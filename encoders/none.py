@@ -1,0 +1,22 @@
+"""No coding at all: raw pixels in, raw pixels out. It measures the harness itself."""
+
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, Tool, Typical
+
+
+class Uncoded(Encoder):
+    label = "NONE"
+    extension = ".ppm"
+    quality = None
+    chroma = ("444",)
+    pixels = "rgb"
+    stackable = False
+    max_side_px = 65535
+    encode_tools = decode_tools = (Tool("raw-copy"),)
+    typical = Typical(((0, 24.0),), 0.002)
+
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command((program, SOURCE["rgb"], self.bitstream))
+
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command((program, self.bitstream, DECODED["rgb"]))

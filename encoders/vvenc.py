@@ -1,0 +1,56 @@
+"""VVC by VVenC: its own vvencFFapp and vvdecapp, or libvvenc and the VVC decoder of FFmpeg."""
+
+from vcmbench import ffmpeg
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+
+
+class VVenC(Encoder):
+    label = "VVENC"
+    extension = ".266"
+    quality = QualityScale("QP", 0, 63, "low")
+    chroma = ("420",)
+    presets = ("faster", "fast", "medium", "slow", "slower")
+    min_side_px = 16
+    side_multiple_px = 8
+    encode_tools = (Tool("vvencFFapp"), ffmpeg.encoder_tool("libvvenc"))
+    decode_tools = (Tool("vvdecapp"), ffmpeg.decoder_tool("vvc"))
+    compat = ("qomex2023",)
+    published_stacked = True
+    typical = Typical(((12, 3.0), (22, 1.05), (32, 0.3), (42, 0.07)), 1.2)
+
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        published = coding.compat == "qomex2023"
+        preset = "fast" if published else coding.preset or "faster"
+        if program == "vvencFFapp":
+            return Command(self._app_argv(program, coding, clip, preset, published))
+        parameters = "internalbitdepth=8" + (":ALFSpeed=0" if published else "")
+        options: dict[str, str | int] = {
+            "c:v": "libvvenc",
+            "preset": preset,
+            "qp": str(coding.quality),
+            # perceptual adaptation would move QPs away from the one that was asked for
+            "qpa": int(published),
+            # libvvenc takes 10-bit frames only; the 8 bits are shifted up here and back by the internal depth
+            "pix_fmt": "yuv420p10le",
+            "vvenc-params": parameters,
+        }
+        return Command(ffmpeg.encode(clip, self.bitstream, "vvc", **options))
+
+    def _app_argv(
+        self, program: str, coding: CodingConfiguration, clip: Clip, preset: str, published: bool
+    ) -> tuple[str, ...]:
+        size = ("-s", f"{clip.width}x{clip.height}", "-f", str(clip.frames), "-fr", "1")
+        depth = ("--InputBitDepth", "8", "--InternalBitDepth", "8")
+        intra = ("-g", "1", "--IntraPeriod", "1", "-t", "0")
+        tuning = ("--ALFSpeed", "0", "-qpa", "1") if published else ("-qpa", "0")
+        files = ("-i", SOURCE["yuv"], "-b", self.bitstream)
+        return (program, *files, *size, *depth, *intra, "--preset", preset, *tuning, "-q", str(coding.quality))
+
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        if program == "vvdecapp":
+            return Command((program, "-t", "0", "-b", self.bitstream, "-o", DECODED["yuv"]))
+        return Command(ffmpeg.decode(clip, self.bitstream, "vvc"))
+
+    def reported_bytes(self, log: str) -> int | None:
+        return ffmpeg.reported_bytes(log)

@@ -1,0 +1,50 @@
+"""HEVC by x265, through FFmpeg."""
+
+import re
+
+from vcmbench import ffmpeg
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import Clip, Command, Encoder, QualityScale, Typical
+
+# x265 lowers intra frames by ipratio=1.4, that is 3 QP, unless told not to; info=0 leaves out the text that it
+# writes about itself, more than a kilobyte a file. One thread: more would change the bits (no wavefront with none).
+_EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:pools=none:frame-threads=1:info=0"
+# The published set, as published: it codes QP - 3. pools and frame-threads bound the threads, not the bits.
+_QOMEX2023 = (
+    "qp={qp}:amp=1:rskip=0:no-limit-modes=1:no-info=1:fps=1:keyint=1:ref=1:no-open-gop=1:weightp=0:weightb=0"
+    ":cutree=0:rc-lookahead=0:bframes=0:scenecut=0:b-adapt=0:repeat-headers=1:rdoq-level=2:psy-rdoq=0:psy-rd=0"
+    ":pools=1:frame-threads=1"
+)
+
+
+class X265(Encoder):
+    label = "x265"
+    extension = ".265"
+    quality = QualityScale("QP", 0, 51, "low")
+    chroma = ("420", "422", "444", "400")
+    presets = (
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+    )  # fmt: skip
+    min_side_px = 16
+    encode_tools = (ffmpeg.encoder_tool("libx265"),)
+    decode_tools = (ffmpeg.decoder_tool("hevc"),)
+    compat = ("qomex2023",)
+    published_stacked = True
+    typical = Typical(((12, 3.2), (22, 1.15), (32, 0.34), (42, 0.08)), 0.28)
+
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        published = coding.compat == "qomex2023"
+        parameters = (_QOMEX2023 if published else _EXACT).format(qp=coding.quality)
+        preset = "slow" if published else coding.preset or "medium"
+        options = {"c:v": "libx265", "preset": preset, "x265-params": parameters}
+        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options))
+
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))
+
+    def coded_qp(self, log: str) -> float | None:
+        found = re.search(r"encoded \d+ frames.*Avg QP:\s*([\d.]+)", log)
+        return float(found[1]) if found else None
+
+    def reported_bytes(self, log: str) -> int | None:
+        return ffmpeg.reported_bytes(log)

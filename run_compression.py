@@ -1,0 +1,20 @@
+#!/usr/bin/env python3
+"""Compress a data root under every coding configuration of an experiment: `vcmbench compress`, without installing.
+
+python run_compression.py -d data -s quick
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("vcmbench") is None:
+    python = Path(__file__).resolve().parent / ".venv" / "bin" / "python"
+    if not python.exists():
+        sys.exit("run_compression.py: vcmbench is not installed; run `make setup` here once")
+    os.execv(python, [str(python), *sys.argv])
+
+from vcmbench.cli import main
+
+raise SystemExit(main(["compress", *sys.argv[1:]]))

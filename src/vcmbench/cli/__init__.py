@@ -1,0 +1,48 @@
+"""The command line: `vcmbench COMMAND`. Exit codes: 0 all done, 1 some jobs failed, 2 the request was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from vcmbench import __version__
+from vcmbench.errors import JobError, RequestError
+
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    # imported here, so that the modules can use what this package offers
+    from vcmbench.cli import compress, decode, demo, doctor, encoders
+
+    parser = argparse.ArgumentParser(
+        "vcmbench",
+        description="What image and video compression does to machine vision, measured with real encoders.",
+        epilog="examples:\n  vcmbench demo\n  vcmbench compress -d data -s quick\n  vcmbench encoders list",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vcmbench {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (demo, compress, decode, encoders, doctor):
+        module.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except RequestError as error:
+        print(f"vcmbench: error: {error}", file=sys.stderr)
+        return 2
+    except JobError as error:
+        print(f"vcmbench: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("vcmbench: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 1  # whoever read our output has gone

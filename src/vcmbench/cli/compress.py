@@ -1,0 +1,172 @@
+"""`vcmbench compress`, which is also `run_compression.py`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from vcmbench import compress, experiment, plan
+from vcmbench.cli import INTERRUPTED, runners, table
+from vcmbench.dataset import open_root
+from vcmbench.errors import JobError, RequestError
+from vcmbench.job import Job
+from vcmbench.progress import clock
+from vcmbench.runner.base import describe
+from vcmbench.store import Record
+
+_EXAMPLES = """\
+examples:
+  python run_compression.py -d data -s quick
+  python run_compression.py -d photos -s photos --runner local
+  python run_compression.py -d data -s qomex2023 --dry-run
+  python run_compression.py -d data -s my.toml --encoder x265 --encoder jpeg --jobs 8 --json > jobs.jsonl
+
+DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images. Results lie beside the
+pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/.
+A run that was stopped goes on where it was; what is done is not done twice.
+exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started)
+"""
+
+
+def positive_int(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def positive_seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e7:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+    return value
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "compress",
+        help="compress the pictures of a data root under every coding configuration of an experiment",
+        description="Compress every picture of a data root under every coding configuration of an experiment, with "
+        "real encoders, and keep bits, time and decoded quality of each on record.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
+    parser.add_argument(
+        "-s", "--config", required=True, metavar="CONFIG", help="an experiment: a name in val_config/ or a .toml file"
+    )
+    parser.add_argument(
+        "--encoder", action="append", metavar="NAME", help="only this encoder of the experiment (may be repeated)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    add_run_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    defaults = compress.Settings()
+    parser.add_argument(
+        "-j", "--jobs", type=positive_int, default=defaults.jobs, metavar="N",
+        help="how many jobs at once, one thread each (default: the cores, %(default)s here)",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="do finished jobs again")
+    parser.add_argument(
+        "--timeout", type=positive_seconds, default=defaults.timeout_s, metavar="SECONDS",
+        help="stop a tool that takes longer than this per picture (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a job on stdout; progress and prose stay on stderr"
+    )
+    runners.add_options(parser)
+
+
+def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.Experiment:
+    if not names:
+        return wanted
+    have = {coding.encoder for coding in wanted.coding}
+    for name in names:
+        if name not in have:
+            raise RequestError(f"--encoder {name!r}: experiment {wanted.name!r} has {' '.join(sorted(have))}")
+    return wanted.model_copy(update={"coding": [coding for coding in wanted.coding if coding.encoder in names]})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    wanted = _only(experiment.load(arguments.config), arguments.encoder)
+    return run_experiment(wanted, arguments.data, arguments, dry_run=arguments.dry_run)
+
+
+def run_experiment(
+    wanted: experiment.Experiment, data: Path, arguments: argparse.Namespace, *, dry_run: bool = False
+) -> int:
+    open_root(data)  # a missing folder is said before anything about runners
+    settings = compress.Settings(arguments.jobs, arguments.force, arguments.timeout)
+    this = compress.Run(wanted, data, runners.choose(arguments, wanted.encoders()), settings)
+    if dry_run:
+        _print_plan(this, as_json=arguments.json)
+        return 0
+    outcome = this.execute(_print_json if arguments.json else _say_nothing)
+    if not arguments.json and outcome.done + outcome.resumed:
+        print(table.summary(outcome.summary))
+    _print_end(this, outcome)
+    if outcome.interrupted:
+        return INTERRUPTED
+    return 1 if outcome.failed else 0
+
+
+def _say_nothing(*_: object) -> None:
+    pass
+
+
+def _print_json(state: str, job: Job, record: Record | None, error: JobError | None) -> None:
+    event: dict[str, object] = {"state": state, "bitstream": str(job.bitstream), "key": job.key}
+    if record is not None:
+        event["record"] = record
+    if error is not None:
+        event |= {"error": str(error), "command": list(error.command), "log": error.log[-4000:]}
+    print(json.dumps(event, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _print_end(this: compress.Run, outcome: compress.Outcome) -> None:
+    say = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
+    if outcome.interrupted:
+        say[0] += "; interrupted: run the same command again to go on"
+    if outcome.failed:
+        say += [f"failed: {job.title}: {describe(error).splitlines()[0]}" for job, error in outcome.failed[:20]]
+        if len(outcome.failed) > 20:
+            say.append(f"... and {len(outcome.failed) - 20} more")
+    say.append(f"bitstreams: {this.data.configuration_folder('*')}")
+    say.append(f"records: {this.store.records}")
+    say.append(f"table: {outcome.csv}")
+    print("\n".join(say), file=sys.stderr)
+
+
+def _print_plan(this: compress.Run, *, as_json: bool) -> None:
+    rows = plan.estimate(this.jobs(), this.store)
+    if as_json:
+        for name, row in rows.items():
+            print(json.dumps({"encoder": name, **vars(row)}))
+        return
+    cells = [
+        (
+            name,
+            str(row.jobs),
+            str(row.done),
+            f"{row.bits / 8e6:.1f}",
+            clock(row.seconds),
+            "records here" if row.is_measured else "built-in figures",
+        )
+        for name, row in rows.items()
+    ]
+    print(table.render(("encoder", "jobs", "done", "MB to come", "core time to come", "estimated from"), cells))
+    configurations = len(this.experiment.configurations())
+    total, done = sum(row.jobs for row in rows.values()), sum(row.done for row in rows.values())
+    seconds = sum(row.seconds for row in rows.values())
+    print(
+        f"{configurations} coding configurations, {len(this.sources)} pictures, {total} jobs, {done} done, "
+        f"about {sum(row.bits for row in rows.values()) / 8e6:.1f} MB and {clock(seconds)} of core time to come "
+        f"({clock(seconds / this.settings.jobs)} with --jobs {this.settings.jobs})"
+    )

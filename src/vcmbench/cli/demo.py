@@ -1,0 +1,59 @@
+"""`vcmbench demo`: the whole chain on the embedded data set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vcmbench import experiment
+from vcmbench.cli.compress import add_run_options, positive_int, run_experiment
+from vcmbench.demo import cityscapes, photos
+from vcmbench.progress import Progress
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="make the embedded data set and run the whole chain on it",
+        description="Draw street scenes in the Cityscapes layout, take the real photographs that come with "
+        "scikit-image, and compress both with every codec that this machine can run.",
+        epilog="examples:\n  vcmbench demo\n  vcmbench demo -o /tmp/demo --width 2048 --scenes 1",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("vcmbench-demo"), metavar="DIR",
+                        help="where data and results go (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--width", type=positive_int, default=512, metavar="PX",
+                        help="width of a scene, twice its height (default: %(default)s; Cityscapes: 2048)")  # fmt: skip
+    parser.add_argument("--scenes", type=positive_int, default=2, metavar="N",
+                        help="scenes in each of the three val cities (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default: %(default)s)")
+    parser.add_argument("--data-only", action="store_true", help="make the data and stop")
+    add_run_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    data, photographs = arguments.output / "data", arguments.output / "photos"
+    _make_data(arguments, data, photographs)
+    if arguments.data_only:
+        return 0
+    codes = []
+    for title, folder, config in (("street scenes", data, "demo"), ("photographs", photographs, "photos")):
+        print(f"\n{title}: vcmbench compress -d {folder} -s {config}", file=sys.stderr)
+        codes.append(run_experiment(experiment.load(config), folder, arguments))
+    return max(codes)
+
+
+def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> None:
+    with Progress(0, "scene") as progress:
+        cityscapes.write(
+            data,
+            width=arguments.width,
+            height=arguments.width // 2,
+            val_per_city=arguments.scenes,
+            seed=arguments.seed,
+            jobs=arguments.jobs,
+        )
+        progress.say(f"street scenes: {data / 'cityscapes'}")
+        progress.say(f"photographs: {photographs} ({len(photos.write(photographs))})")

@@ -1,0 +1,42 @@
+"""`vcmbench doctor`: what this machine has and lacks, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import tempfile
+
+from vcmbench import __version__, encoder
+from vcmbench.errors import RequestError
+from vcmbench.runner import images
+from vcmbench.runner.local import LocalRunner
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("doctor", help="what this machine has and lacks, and what to do about it")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    free_gb = shutil.disk_usage(tempfile.gettempdir()).free / 1e9
+    print(f"vcmbench {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print(f"cores: {len(os.sched_getaffinity(0))}; scratch: {tempfile.gettempdir()} ({free_gb:.0f} GB free)")
+    try:
+        client = images.engine()
+        print(f"docker: engine {client.version()['Version']} answers")
+    except RequestError as error:
+        client = None
+        print(f"docker: {error}")
+    local = LocalRunner()
+    for one in encoder.discover().values():
+        tools = local.find(one, one.encode_tools), local.find(one, one.decode_tools)
+        is_built = client is not None and images.has_dockerfile(one.name) and images.image_id(client, one.name)
+        if all(tools):
+            print(f"{one.name}: local: {', '.join(dict.fromkeys(t.version for t in tools if t))}")
+        elif not is_built:
+            print(local.missing(one, one.encode_tools if tools[0] is None else one.decode_tools))
+        if is_built:
+            print(f"{one.name}: docker: {images.tag(one.name)}")
+    return 0

@@ -1,0 +1,70 @@
+"""The options that choose a runner, and the choice itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from vcmbench.encoder import Encoder
+from vcmbench.errors import RequestError
+from vcmbench.runner import images
+from vcmbench.runner.base import Runner
+from vcmbench.runner.local import LocalRunner
+
+
+def memory_size(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*[kmg]", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 512m or 4g")
+    return text
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where tools come from")
+    group.add_argument(
+        "--runner",
+        choices=["auto", "docker", "local"],
+        default="auto",
+        help="docker: containers; local: this machine's binaries; auto: docker where an engine runs and has every "
+        "image that is needed, else local (default: %(default)s)",
+    )
+    group.add_argument("--bin-dir", type=Path, metavar="DIR", help="look for binaries here before PATH (local runner)")
+    group.add_argument(
+        "--memory", type=memory_size, default="4g", help="limit of one container (docker runner; default: %(default)s)"
+    )
+
+
+def choose(arguments: argparse.Namespace, encoders: list[Encoder]) -> Runner:
+    """The runner that was asked for; `auto` says on stderr which it took and why."""
+    if arguments.runner == "docker":
+        return _docker(arguments.memory)
+    if arguments.runner == "local" or arguments.bin_dir is not None:
+        return LocalRunner(arguments.bin_dir)
+    why_not = _why_not_docker(encoders)
+    if why_not is None:
+        print("runner: docker (an engine answers and every image is built)", file=sys.stderr)
+        return _docker(arguments.memory)
+    print(f"runner: local ({why_not})", file=sys.stderr)
+    return LocalRunner()
+
+
+def _docker(memory: str) -> Runner:
+    from vcmbench.runner.docker import DockerRunner  # needs an engine; the local runner must work without the SDK's
+
+    return DockerRunner(memory)
+
+
+def _why_not_docker(encoders: list[Encoder]) -> str | None:
+    with_image = [encoder.name for encoder in encoders if images.has_dockerfile(encoder.name)]
+    if not with_image:
+        return "none of these encoders comes in a container"
+    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
+        return "no Docker engine runs here"
+    try:
+        client = images.engine()
+    except RequestError as error:
+        return str(error).split(";")[0]
+    not_built = [name for name in with_image if images.image_id(client, name) is None]
+    return f"image not built: {' '.join(not_built)}" if not_built else None

@@ -1,0 +1,47 @@
+"""Plain text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vcmbench.compress import Summary
+
+
+def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side; those whose cells look like numbers are set to the right."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    right = [all(not row[i] or row[i][0].isdigit() or row[i][0] == "-" for row in rows) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def summary(results: Summary) -> str:
+    """One row a coding configuration: rate, quality and time per picture."""
+    header = ("encoder", "quality", "chroma", "factor", "options", "n", "bpp", "PSNR-Y dB", "QP", "enc s", "dec s")
+    rows = []
+    for coding, sums in results.rows.items():
+        if sums.pictures == 0:
+            continue
+        options = [word for word in (coding.preset, coding.compat) if word] + (["stacked"] if coding.stacked else [])
+        psnr = f"{sums.psnr_sum_db / sums.psnr_pictures:.2f}" if sums.psnr_pictures else "-identical-"
+        rows.append(
+            (
+                coding.encoder,
+                "-" if coding.quality is None else str(coding.quality),
+                coding.color_subsampling,
+                str(coding.subsampling_factor),
+                " ".join(options),
+                str(sums.pictures),
+                f"{sums.bits / sums.pixels:.4f}",
+                psnr,
+                f"{sums.qp_sum / sums.qp_pictures:.2f}" if sums.qp_pictures else "-",
+                f"{sums.encode_s / sums.pictures:.3f}",
+                f"{sums.decode_s / sums.pictures:.3f}",
+            )
+        )
+    return render(header, rows)

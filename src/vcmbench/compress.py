@@ -1,0 +1,223 @@
+"""Run an experiment's coding configurations over a data root: plan, do what is not done, report."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+from vcmbench import __version__, chain, plan
+from vcmbench.coding import CodingConfiguration
+from vcmbench.dataset import DataRoot, find_sources, open_root
+from vcmbench.errors import Cancelled, JobError
+from vcmbench.experiment import Experiment
+from vcmbench.job import Job
+from vcmbench.progress import Progress
+from vcmbench.runner.base import Runner, Worker, describe, remove_stale_scratch
+from vcmbench.store import Record, Store
+
+TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run, as opposed to what: nothing here changes a result."""
+
+    jobs: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    force: bool = False
+    timeout_s: float = TIMEOUT_S
+    """Bound on one command, per picture."""
+
+
+@dataclass
+class Sums:
+    """Raw sums of one coding configuration, reduced only when they are shown."""
+
+    pictures: int = 0
+    bits: int = 0
+    pixels: int = 0
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+    psnr_sum_db: float = 0.0
+    psnr_pictures: int = 0
+    qp_sum: float = 0.0
+    qp_pictures: int = 0
+
+
+class Summary:
+    """Sums per coding configuration: what the table at the end shows, in memory that does not grow with pictures."""
+
+    def __init__(self, configurations: Iterable[CodingConfiguration] = ()) -> None:
+        self.rows = {configuration: Sums() for configuration in configurations}
+
+    def add(self, coding: CodingConfiguration, record: Record) -> None:
+        sums = self.rows[coding]
+        frames = record["frames"]
+        sums.pictures += frames
+        sums.bits += record["size_bytes"] * 8
+        sums.pixels += record["width_px"] * record["height_px"] * frames
+        sums.encode_s += record["encode_s"]
+        sums.decode_s += record["decode_s"]
+        if record["psnr_y_db"] is not None:
+            sums.psnr_sum_db += record["psnr_y_db"] * frames
+            sums.psnr_pictures += frames
+        if record["coded_qp"] is not None:
+            sums.qp_sum += record["coded_qp"] * frames
+            sums.qp_pictures += frames
+
+
+@dataclass
+class Outcome:
+    """What became of a run."""
+
+    summary: Summary
+    done: int = 0
+    resumed: int = 0
+    failed: list[tuple[Job, JobError]] = field(default_factory=list)
+    interrupted: bool = False
+    csv: Path | None = None
+
+
+Listener = Callable[[str, Job, Record | None, JobError | None], None]
+
+
+class Run:
+    """One run of an experiment. `execute` is called once."""
+
+    def __init__(self, experiment: Experiment, data_folder: Path, runner: Runner, settings: Settings) -> None:
+        self.experiment, self.runner, self.settings = experiment, runner, settings
+        self.data: DataRoot = open_root(data_folder)
+        self.sources = find_sources(self.data, experiment.dataset)
+        self.tools = plan.find_tools(experiment, runner)
+        self.store = Store(self.data, experiment.name)
+        self.known = plan.measure_all(self.sources, settings.jobs)
+
+    def jobs(self) -> Iterator[Job]:
+        return plan.jobs(self.experiment, self.data, self.known, self.tools)
+
+    def job_count(self) -> int:
+        stacked = sum(coding.stacked for coding in self.experiment.configurations())
+        single = len(self.experiment.configurations()) - stacked
+        return stacked * len({source.group for source in self.sources}) + single * len(self.sources)
+
+    def execute(self, listen: Listener) -> Outcome:
+        """Do what is not done. `listen` hears of every job: "resumed", "done" or "failed"."""
+        remove_stale_scratch()
+        outcome = Outcome(summary=Summary(self.experiment.configurations()))
+        with Progress(self.job_count()) as progress, self._workers() as workers, _interruptible(self.runner) as stop:
+            self._loop(outcome, progress, workers, stop, listen)
+            outcome.interrupted = stop.is_set()
+        self._write_tables(outcome)
+        return outcome
+
+    @contextmanager
+    def _workers(self) -> Iterator[SimpleQueue[Worker]]:
+        """The idle workers; all of them are closed at the end."""
+        workers: list[Worker] = []
+        idle: SimpleQueue[Worker] = SimpleQueue()
+        try:
+            for _ in range(self.settings.jobs):
+                workers.append(self.runner.worker())
+                idle.put(workers[-1])
+            yield idle
+        finally:
+            for worker in workers:
+                worker.close()
+
+    def _loop(
+        self,
+        outcome: Outcome,
+        progress: Progress,
+        workers: SimpleQueue[Worker],
+        stop: threading.Event,
+        listen: Listener,
+    ) -> None:
+        cache = chain.SourceCache(self.settings.jobs + 1)
+        meta = {"experiment": self.experiment.name, "seed": self.experiment.seed, "runner": self.runner.name}
+        meta["vcmbench"] = __version__
+
+        def do(job: Job) -> Record:
+            worker = workers.get()
+            try:
+                return chain.run(job, worker, self.store, cache, self.settings.timeout_s, meta)
+            except (JobError, Cancelled):
+                raise
+            except Exception as error:  # a fault in an encoder's file must not end the other jobs
+                raise JobError(f"internal error: {error!r}", log=traceback.format_exc()) from error
+            finally:
+                workers.put(worker)
+
+        def finish(job: Job, future: Future[Record]) -> None:
+            try:
+                record = future.result()
+            except Cancelled:
+                return
+            except JobError as error:
+                if stop.is_set():
+                    return
+                outcome.failed.append((job, error))
+                progress.say(f"failed: {job.title}: {describe(error)}")
+                listen("failed", job, None, error)
+            else:
+                outcome.done += 1
+                outcome.summary.add(job.coding, record)
+                listen("done", job, record, None)
+            progress.advance(job.title)
+
+        running: dict[Future[Record], Job] = {}
+        with ThreadPoolExecutor(self.settings.jobs) as pool:
+            for job in itertools.takewhile(lambda _: not stop.is_set(), self.jobs()):
+                record = None if self.settings.force or not job.key else self.store.finished(job.bitstream, job.key)
+                if record is not None:
+                    outcome.resumed += 1
+                    outcome.summary.add(job.coding, record)
+                    listen("resumed", job, record, None)
+                    progress.advance(job.title)
+                    continue
+                running[pool.submit(do, job)] = job
+                # A short queue ahead of the workers: enough to keep them busy, and memory stays flat.
+                if len(running) >= 2 * self.settings.jobs:
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        finish(running.pop(future), future)
+            for future in list(running):
+                if stop.is_set():
+                    future.cancel()
+                if not future.cancelled():
+                    finish(running.pop(future), future)
+
+    def _write_tables(self, outcome: Outcome) -> None:
+        records = (self.store.read(job.bitstream) for job in self.jobs() if job.key)
+        try:
+            outcome.csv = self.store.write_csv(record for record in records if record is not None)
+        except OSError as error:
+            message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"
+            raise JobError(f"{message}; the records themselves are whole, run again when there is room") from None
+
+
+@contextmanager
+def _interruptible(runner: Runner) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set the event and end all running tools at once."""
+    stop = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        if not stop.is_set():
+            stop.set()
+            # in a thread of its own, since a signal may arrive while this thread holds the runner's lock
+            threading.Thread(target=runner.cancel).start()
+
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,154 @@
+"""The pictures of a data root: Cityscapes layout where `cityscapes/` lies inside, else any folder of images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vcmbench import experiment
+from vcmbench.errors import JobError, RequestError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"}
+RESULTS = "results"
+_MAX_PIXELS = 1 << 28  # 16384 x 16384: beyond it a small file that unpacks into memory is no picture
+_LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """One picture: its place below the pristine folder, without suffix (as results are named), and its file."""
+
+    name: PurePosixPath
+    path: Path
+
+    @property
+    def group(self) -> PurePosixPath:
+        """The folder whose pictures are stacked together: a city."""
+        return self.name.parent
+
+    def sha256(self) -> str:
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """Where pictures come from and where results go."""
+
+    root: Path
+    is_cityscapes: bool
+
+    @property
+    def pristine(self) -> Path:
+        return self.root / "cityscapes" if self.is_cityscapes else self.root
+
+    def configuration_folder(self, folder_name: str) -> Path:
+        return self.root / f"{'cityscapes' if self.is_cityscapes else 'images'}_{folder_name}"
+
+    def link_labels(self, configuration_folder: Path) -> None:
+        """Links to the labels and lists of the pristine folder, as the published layout has them."""
+        if not self.is_cityscapes:
+            return
+        for name in _LINKS:
+            link = configuration_folder / name
+            if (self.pristine / name).exists() and not link.is_symlink():
+                try:
+                    link.symlink_to(Path("..") / "cityscapes" / name)
+                except FileExistsError:
+                    pass  # another worker was first
+                except OSError as error:  # some shared file systems have no links
+                    raise JobError(f"{link}: cannot make the link to ../cityscapes/{name}: {error}") from None
+
+
+def open_root(root: Path) -> DataRoot:
+    if not root.is_dir():
+        raise RequestError(f"data folder {str(root)!r}: {'is not a folder' if root.exists() else 'does not exist'}")
+    return DataRoot(root.resolve(), (root / "cityscapes").is_dir())
+
+
+def _is_result(path: Path) -> bool:
+    return path.name == RESULTS or (path.name.startswith("images_") and path.name.endswith(")"))
+
+
+def _walk(folder: Path, is_top: bool = True) -> list[Path]:
+    """Image files below `folder`, hidden ones and vcmbench's own results left out."""
+    files = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or (is_top and _is_result(path)):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            files += _walk(path, is_top=False)
+        elif path.suffix.lower() in SUFFIXES and path.is_file():
+            files.append(path)
+    return files
+
+
+def _cityscapes_files(data: DataRoot, wanted: experiment.Dataset) -> list[Path]:
+    images = data.pristine / "leftImg8bit"
+    split = images / wanted.split
+    if not split.is_dir():
+        there = sorted(path.name for path in images.iterdir() if path.is_dir()) if images.is_dir() else []
+        raise RequestError(f"{split}: no such split; there are: {', '.join(there) or 'none'}")
+    cities = sorted(path.name for path in split.iterdir() if path.is_dir())
+    unknown = sorted(set(wanted.cities or []) - set(cities))
+    if unknown:
+        raise RequestError(f"{split}: no city {unknown[0]!r}; there are: {', '.join(cities)}")
+    return [path for city in wanted.cities or cities for path in _walk(split / city, is_top=False)]
+
+
+def find_sources(data: DataRoot, wanted: experiment.Dataset) -> list[Source]:
+    """The pictures that an experiment wants, sorted by name. Raises RequestError where there are none."""
+    if data.is_cityscapes:
+        files, where = _cityscapes_files(data, wanted), data.pristine / "leftImg8bit" / wanted.split
+    elif wanted.cities:
+        raise RequestError(f"dataset.cities: {data.root} is a flat folder, it has no cities")
+    else:
+        files, where = _walk(data.root), data.root
+    if not files:
+        raise RequestError(f"{where}: holds no images ({' '.join(sorted(SUFFIXES))})")
+    by_name: defaultdict[PurePosixPath, list[Path]] = defaultdict(list)
+    for file in files:
+        by_name[PurePosixPath(file.relative_to(data.pristine).with_suffix(""))].append(file)
+    twins = [paths for paths in by_name.values() if len(paths) > 1]
+    if twins:
+        names = " and ".join(str(path) for path in twins[0])
+        raise RequestError(f"{names} would have results of the same name: rename one of them")
+    sources = sorted(Source(name, paths[0]) for name, paths in by_name.items())
+    return sources[: wanted.limit]
+
+
+def read_rgb(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
+    """A picture as (H, W, 3) uint8 R'G'B', with notes on what had to be done to it.
+
+    Gray and palette pictures become R'G'B', an alpha channel without transparency is dropped; each is noted. Raises
+    JobError where the file is damaged, has more than 8 bits a sample, or is partly transparent.
+    """
+    notes = []
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise JobError(f"{path}: {image.width}x{image.height} px is more than {_MAX_PIXELS} px")
+            if image.mode.startswith(("I", "F")):
+                raise JobError(f"{path}: more than 8 bits a sample (mode {image.mode}); convert it to 8-bit RGB")
+            if getattr(image, "n_frames", 1) > 1:
+                raise JobError(f"{path}: holds {image.n_frames} pictures; one file must hold one")  # type: ignore[attr-defined]
+            if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA", "1"}:
+                raise JobError(f"{path}: colour mode {image.mode} is not RGB; convert it to 8-bit RGB")
+            if image.mode != "RGB":
+                notes.append(f"mode {image.mode} converted to RGB")
+            if image.has_transparency_data:
+                if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                    raise JobError(f"{path}: partly transparent; flatten it onto a background first")
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), notes
+    except UnidentifiedImageError:
+        raise JobError(f"{path}: not an image that can be read") from None
+    except Image.DecompressionBombError as error:
+        raise JobError(f"{path}: {error}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise JobError(f"{path}: damaged or truncated image: {error}") from None

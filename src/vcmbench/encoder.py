@@ -1,0 +1,203 @@
+"""The contract of an encoder: what it can do and the commands that do it. It runs nothing.
+
+A new encoder is one file `encoders/<name>.py` with one subclass of `Encoder` (and `docker/<name>/Dockerfile` where it
+comes in a container). The file's name is the encoder's name, its image's tag and its choice on the command line.
+
+Every command runs in a scratch folder `out/` beside a read-only `in/`, with the fixed relative names below, so an
+argv holds no path of the user's: it is the same on every machine and in every container, and no file name, however
+strange, ever reaches a tool.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from vcmbench import colour, resources
+from vcmbench.coding import CodingConfiguration
+from vcmbench.errors import RequestError
+
+SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
+DECODED = {"yuv": "decoded.yuv", "rgb": "decoded.ppm"}
+
+NAME = re.compile(r"[a-z][a-z0-9]{0,30}")
+
+
+@dataclass(frozen=True)
+class QualityScale:
+    """The encoder's own quality parameter: its name, integer range, and the end at which pictures are better."""
+
+    name: str
+    minimum: int
+    maximum: int
+    better: Literal["low", "high"]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that a command calls: `program` is its argv[0], `aliases` are other names of the same program,
+    `needs` is a component that a multi-purpose program must have ("encoder:libx265" for ffmpeg)."""
+
+    program: str
+    aliases: tuple[str, ...] = ()
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a command codes: `frames` pictures of `width` x `height` pixels (after downscaling and padding)."""
+
+    width: int
+    height: int
+    frames: int
+    chroma: colour.ChromaFormat
+
+
+@dataclass(frozen=True)
+class Command:
+    """An argv (its first word is a tool's `program`) and small text files, by name, that it expects in `in/`."""
+
+    argv: tuple[str, ...]
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Typical:
+    """Built-in figures for a plan made before anything ran: (quality, bits per coded pixel) anchors and seconds
+    per coded megapixel, measured on the demo scenes on one core."""
+
+    bpp: tuple[tuple[int, float], ...]
+    seconds_per_mpx: float
+
+
+class Encoder(ABC):
+    """One real coding tool. Subclasses set the class variables and build argv."""
+
+    name: str  # set from the file's name when it is discovered
+    label: ClassVar[str]
+    """Its name in result folders."""
+    extension: ClassVar[str]
+    quality: ClassVar[QualityScale | None]
+    chroma: ClassVar[tuple[str, ...]]
+    """Chroma formats that it codes; the first is the default."""
+    pixels: ClassVar[Literal["yuv", "rgb"]] = "yuv"
+    """What it is given: planar Y'CbCr, or a PPM that it converts itself."""
+    presets: ClassVar[tuple[str, ...]] = ()
+    stackable: ClassVar[bool] = True
+    min_side_px: ClassVar[int] = 1
+    max_side_px: ClassVar[int] = 8192
+    side_multiple_px: ClassVar[int] = 1
+    """Sides are padded (by repeating the edge) to a multiple of this and of the chroma step, and cropped again."""
+    encode_tools: ClassVar[tuple[Tool, ...]]
+    """Any one of these can encode; the first that the runner finds is taken."""
+    decode_tools: ClassVar[tuple[Tool, ...]]
+    compat: ClassVar[tuple[str, ...]] = ()
+    """Published parameter sets that it can reproduce."""
+    published_stacked: ClassVar[bool] = False
+    """Whether the published experiment coded a city's images as one video with it."""
+    typical: ClassVar[Typical] = Typical(((0, 24.0),), 0.01)
+
+    @abstractmethod
+    def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        """The command that makes `self.bitstream` out of `SOURCE[self.pixels]` with `program`."""
+
+    @abstractmethod
+    def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        """The command that makes `DECODED[self.pixels]` out of `self.bitstream` with `program`."""
+
+    def coded_qp(self, log: str) -> float | None:
+        """The mean QP that the tool says it coded with, read from what it printed; None where it does not say."""
+        return None
+
+    def reported_bytes(self, log: str) -> int | None:
+        """The size of the bitstream by the tool's own account: a shorter file was cut off. None: it does not say."""
+        return None
+
+    @property
+    def bitstream(self) -> str:
+        return "coded" + self.extension
+
+    def padded_side(self, side_px: int, chroma_step: int) -> int:
+        multiple = max(self.side_multiple_px, chroma_step if self.pixels == "yuv" else 1)
+        return -(-side_px // multiple) * multiple
+
+    def is_published(self, coding: CodingConfiguration) -> bool:
+        """Whether `coding` is what a published experiment did, so that its folder has the published name."""
+        return coding.compat is not None and coding.stacked == self.published_stacked
+
+    def folder_name(self, coding: CodingConfiguration) -> str:
+        return coding.folder_name(self.label, self.is_published(coding))
+
+    def check(self, coding: CodingConfiguration) -> None:
+        """Refuse what the tool cannot do. Raises RequestError with the key, the value and what is allowed."""
+        scale, quality = self.quality, coding.quality
+        if scale is None and quality is not None:
+            raise RequestError(f"quality {quality}: {self.name} has no quality scale; leave `quality` out")
+        if scale is not None and (quality is None or not scale.minimum <= quality <= scale.maximum):
+            asked = "is missing" if quality is None else f"{quality} is out of range"
+            raise RequestError(
+                f"quality {asked}: {self.name} takes {scale.name} {scale.minimum}..{scale.maximum} "
+                f"({scale.better} is better)"
+            )
+        self._check_choice("color_subsampling", coding.color_subsampling, self.chroma)
+        if coding.preset is not None:
+            self._check_choice("preset", coding.preset, self.presets)
+        if coding.compat is not None:
+            self._check_choice("compat", coding.compat, self.compat)
+            if coding.preset is not None:
+                raise RequestError(f"preset: compat {coding.compat!r} fixes the parameters of {self.name}")
+        if coding.stacked and not self.stackable:
+            raise RequestError(f"stacked: {self.name} codes single images only")
+
+    def _check_choice(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
+        if value not in allowed:
+            raise RequestError(f"{key} {value!r}: {self.name} takes {' '.join(allowed) or 'none'}")
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises RequestError where a picture of this coded size is outside the tool's limits."""
+        if min(width, height) < self.min_side_px or max(width, height) > self.max_side_px:
+            raise RequestError(
+                f"coded size {width}x{height}: {self.name} takes sides of {self.min_side_px}..{self.max_side_px} px"
+            )
+
+
+def _load(path: Path) -> Encoder:
+    name = f"vcmbench_encoders.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    classes = [
+        c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Encoder) and c.__module__ == name
+    ]
+    if len(classes) != 1:
+        raise RequestError(f"{path}: holds {len(classes)} subclasses of Encoder, must hold one")
+    encoder: Encoder = classes[0]()
+    encoder.name = path.stem
+    return encoder
+
+
+@cache
+def discover() -> dict[str, Encoder]:
+    """Every encoder of `encoders/`, by name."""
+    found = {}
+    for path in sorted(resources.folder("encoders").glob("*.py")):
+        if not NAME.fullmatch(path.stem):
+            raise RequestError(f"{path.name}: an encoder's file name must match {NAME.pattern}")
+        found[path.stem] = _load(path)
+    return found
+
+
+def get(name: str) -> Encoder:
+    encoders = discover()
+    if name not in encoders:
+        raise RequestError(f"encoder {name!r}: unknown; there are {' '.join(encoders)}")
+    return encoders[name]

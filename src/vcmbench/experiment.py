@@ -1,0 +1,131 @@
+"""An experiment: one TOML file that says what is coded how. Every mistake in it is one clear line."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vcmbench import encoder, resources
+from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder import Encoder
+from vcmbench.errors import RequestError
+
+Factor = Annotated[float, Field(gt=0, le=1)]
+_MAX_BYTES = 1 << 20  # an experiment is a page of text; anything larger is a mistake
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Dataset(_Strict):
+    """Which pictures: a split of a Cityscapes layout (a flat folder has none), some cities, the first `limit`."""
+
+    split: str = "val"
+    cities: list[str] | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
+class Coding(_Strict):
+    """One `[[coding]]` table: a grid of coding configurations of one encoder."""
+
+    encoder: str
+    quality: Annotated[list[int], Field(min_length=1)] | None = None
+    color_subsampling: Annotated[list[str], Field(min_length=1)] | None = None
+    subsampling_factor: Annotated[list[Factor | Annotated[int, Field(ge=1, le=1)]], Field(min_length=1)] = [1.0]
+    preset: str | None = None
+    compat: str | None = None
+    stacked: bool = False
+    keep_reconstruction: bool = False
+
+    @model_validator(mode="after")
+    def _encoder_can_do_it(self) -> Coding:
+        try:
+            tool = encoder.get(self.encoder)
+            for configuration in self.configurations():
+                tool.check(configuration)
+        except RequestError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def configurations(self) -> list[CodingConfiguration]:
+        tool = encoder.get(self.encoder)
+        qualities: list[int] | list[None] = self.quality or [None]
+        grid = itertools.product(qualities, self.color_subsampling or tool.chroma[:1], self.subsampling_factor)
+        rest: dict[str, Any] = self.model_dump(include={"preset", "compat", "stacked", "keep_reconstruction"})
+        return [CodingConfiguration(self.encoder, q, chroma, float(factor), **rest) for q, chroma, factor in grid]
+
+
+class Experiment(_Strict):
+    """What `-s` names."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    seed: int = 0
+    dataset: Dataset = Dataset()
+    coding: Annotated[list[Coding], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _folders_differ(self) -> Experiment:
+        seen: set[str] = set()
+        for configuration in self.configurations():
+            folder = encoder.get(configuration.encoder).folder_name(configuration)
+            key = f"{folder} stacked={configuration.stacked}"
+            if key in seen:
+                raise ValueError(f"coding: {folder} is asked for twice")
+            seen.add(key)
+        return self
+
+    def configurations(self) -> list[CodingConfiguration]:
+        return [configuration for coding in self.coding for configuration in coding.configurations()]
+
+    def encoders(self) -> list[Encoder]:
+        names = dict.fromkeys(coding.encoder for coding in self.coding)
+        return [encoder.get(name) for name in names]
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first mistake that pydantic found, as key, value and what is allowed."""
+    first = error.errors()[0]
+    key = ""
+    for part in first["loc"]:
+        key += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if key else ''}{part}"
+    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        model: type[BaseModel] = Experiment
+        nested: dict[str, type[BaseModel]] = {"dataset": Dataset, "coding": Coding}
+        for part in first["loc"][:-1]:
+            model = nested.get(str(part), model)
+        return f"{key}: unknown key; known here: {', '.join(model.model_fields)}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f" (found {first['input']!r})"
+    return f"{key + ': ' if key else ''}{message}{found}{more}"
+
+
+def find(config: str) -> Path:
+    """The TOML file that `-s CONFIG` names: a path, or a name in `val_config/`."""
+    known = {path.stem: path for path in sorted(resources.folder("val_config").glob("*.toml"))}
+    if config in known:
+        return known[config]
+    path = Path(config)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise RequestError(f"no experiment {config!r}: give the path of a .toml file or one of {', '.join(known)}")
+
+
+def load(config: str) -> Experiment:
+    """Read and check an experiment. Raises RequestError with the file, the key, the value and what is allowed."""
+    path = find(config)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RequestError(f"{path}: {path.stat().st_size} bytes; an experiment has at most {_MAX_BYTES}")
+        return Experiment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: not TOML: {error}") from None
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise RequestError(f"{path}: {_one_line(error)}") from None

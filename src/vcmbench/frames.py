@@ -1,0 +1,81 @@
+"""Raw pictures as tools read and write them: planar 8-bit Y'CbCr, and binary PPM."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vcmbench.colour import ChromaFormat
+from vcmbench.errors import JobError
+
+U8 = NDArray[np.uint8]
+_PPM_HEADER = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
+
+
+def scaled_side(side_px: int, factor: float) -> int:
+    """A side after downscaling by a subsampling factor."""
+    return max(1, round(side_px * factor))
+
+
+def resize(picture: U8, width: int, height: int) -> U8:
+    """Bicubic (Keys, a = -0.5, widened when it shrinks: Pillow's), for (H, W) or (H, W, 3) uint8."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def pad(picture: U8, width: int, height: int) -> U8:
+    """Grow an (H, W, 3) picture to the right and below by repeating its edge."""
+    rows, columns = height - picture.shape[0], width - picture.shape[1]
+    return np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="edge") if rows or columns else picture
+
+
+def ppm_bytes(rgb: U8) -> bytes:
+    """An (H, W, 3) uint8 picture as a binary PPM file."""
+    return b"P6\n%d %d\n255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
+
+
+def read_ppm(path: Path, width: int, height: int) -> U8:
+    """The picture of a binary PPM file. Raises JobError where it is not of the size that was coded."""
+    data = path.read_bytes()
+    header = _PPM_HEADER.match(data)
+    if header is None:
+        raise JobError(f"the decoder wrote no PPM picture ({len(data)} bytes)")
+    found = (int(header[1]), int(header[2]))
+    if found != (width, height) or len(data) - header.end() != width * height * 3:
+        raise JobError(f"decoded picture is {found[0]}x{found[1]} px, coded was {width}x{height} px")
+    return np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width, 3)
+
+
+def read_planes(file: IO[bytes], width: int, height: int, chroma: ChromaFormat) -> list[U8]:
+    """The next frame of a raw planar file: [Y, Cb, Cr] or [Y]."""
+    return [
+        np.frombuffer(file.read(rows * columns), np.uint8).reshape(rows, columns)
+        for rows, columns in chroma.plane_shapes(width, height)
+    ]
+
+
+def check_raw_size(path: Path, width: int, height: int, chroma: ChromaFormat, frames: int) -> None:
+    """Raises JobError unless a raw file holds exactly `frames` frames of that size."""
+    one = chroma.frame_bytes(width, height)
+    size = path.stat().st_size
+    if size != one * frames:
+        raise JobError(
+            f"the decoder wrote {size} bytes, {size / one:.2f} frames; "
+            f"coded were {frames} frames of {width}x{height} px ({one * frames} bytes)"
+        )
+
+
+def psnr_db(reference: U8, decoded: U8) -> float | None:
+    """10 log10(255^2 / MSE) of two (H, W) uint8 planes; None where they are identical (it would be infinite)."""
+    difference = np.subtract(reference, decoded, dtype=np.int16).astype(np.int32)
+    squared_error = int(np.square(difference, out=difference).sum(dtype=np.int64))
+    if squared_error == 0:
+        return None
+    return 10 * math.log10(255**2 * reference.size / squared_error)

@@ -1,0 +1,210 @@
+"""The jobs of an experiment over a data root, which of them are done, and what the rest will cost."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from vcmbench.coding import CodingConfiguration
+from vcmbench.dataset import DataRoot, Source, read_rgb
+from vcmbench.encoder import Clip, Command, Encoder, Typical
+from vcmbench.errors import JobError, RequestError
+from vcmbench.experiment import Experiment
+from vcmbench.job import Geometry, Job, Tools, geometry
+from vcmbench.runner.base import Runner
+from vcmbench.store import Record, Store, job_key
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a plan knows of a picture without decoding it; `problem` where it cannot be read at all."""
+
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    problem: str = ""
+
+
+def measure(source: Source) -> Measured:
+    try:
+        with Image.open(source.path) as image:
+            width, height = image.size
+        return Measured(source.sha256(), width, height)
+    except Exception:  # whatever a hostile header makes the decoder raise; read_rgb names it
+        try:
+            read_rgb(source.path)
+        except JobError as error:
+            return Measured(problem=str(error))
+        return Measured(problem=f"{source.path}: cannot be read")
+
+
+def find_tools(experiment: Experiment, runner: Runner) -> dict[str, Tools]:
+    """The tools of every encoder of an experiment. Raises RequestError that names all that is missing."""
+    tools, missing = {}, []
+    for encoder in experiment.encoders():
+        encode, decode = runner.find(encoder, encoder.encode_tools), runner.find(encoder, encoder.decode_tools)
+        if encode is None or decode is None:
+            missing.append(runner.missing(encoder, encoder.encode_tools if encode is None else encoder.decode_tools))
+        else:
+            tools[encoder.name] = Tools(encode, decode)
+    if missing:
+        raise RequestError("\n  ".join([f"{runner.name} runner: nothing was started:", *missing]))
+    return tools
+
+
+def _bitstream(data: DataRoot, encoder: Encoder, coding: CodingConfiguration, sources: tuple[Source, ...]) -> str:
+    folder = data.configuration_folder(encoder.folder_name(coding)).name
+    name = sources[0].group / (sources[0].group.name or "images") if coding.stacked else sources[0].name
+    return f"{folder}/{name}{encoder.extension}"
+
+
+@lru_cache(maxsize=4096)
+def _commands(encoder: Encoder, coding: CodingConfiguration, tools: Tools, clip: Clip) -> tuple[Command, Command]:
+    """Pictures of one size share their commands; building them anew would be most of the cost of a plan."""
+    return encoder.encode(tools.encode.program, coding, clip), encoder.decode(tools.decode.program, coding, clip)
+
+
+def _make_job(
+    data: DataRoot,
+    encoder: Encoder,
+    coding: CodingConfiguration,
+    tools: Tools,
+    sources: tuple[Source, ...],
+    known: dict[Source, Measured],
+) -> Job:
+    measured = [known[source] for source in sources]
+    bitstream = PurePosixPath(_bitstream(data, encoder, coding, sources))
+    digests = tuple(one.sha256 for one in measured)
+    size: Geometry | None = None
+    problem = next((one.problem for one in measured if one.problem), "")
+    first = measured[0]
+    odd_one = next(
+        (i for i, one in enumerate(measured) if (one.width, one.height) != (first.width, first.height)), None
+    )
+    if not problem and odd_one is not None:
+        problem = (
+            f"{sources[odd_one].path}: is {measured[odd_one].width}x{measured[odd_one].height} px, to be stacked "
+            f"with {sources[0].path} of {first.width}x{first.height} px"
+        )
+    if not problem:
+        try:
+            size = geometry(encoder, coding, first.width, first.height, len(sources))
+        except RequestError as error:
+            problem = f"{sources[0].path}: {error}"
+    if size is None:
+        return Job(encoder, coding, tools, sources, digests, bitstream, None, "", problem)
+    encode, decode = _commands(encoder, coding, tools, size.clip)
+    parts = {
+        "sources": digests,
+        "coding": coding.as_dict(),
+        "encode": encode.argv,
+        "decode": decode.argv,
+        "files": encode.files,
+        "tools": [tools.encode.identity(), tools.decode.identity()],
+        "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
+    }
+    return Job(encoder, coding, tools, sources, digests, bitstream, size, job_key(parts))
+
+
+def measure_all(sources: list[Source], threads: int) -> dict[Source, Measured]:
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(zip(sources, pool.map(measure, sources), strict=True))
+
+
+def jobs(
+    experiment: Experiment, data: DataRoot, known: dict[Source, Measured], tools: dict[str, Tools]
+) -> Iterator[Job]:
+    """Every job of an experiment: picture by picture, so that the configurations of one share its preparation."""
+    configurations = experiment.configurations()
+    encoders = {encoder.name: encoder for encoder in experiment.encoders()}
+    groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
+    for source in known:
+        groups[source.group].append(source)
+    for group in groups.values():
+        for coding in configurations:
+            if coding.stacked:
+                encoder = encoders[coding.encoder]
+                yield _make_job(data, encoder, coding, tools[coding.encoder], tuple(group), known)
+        for source in group:
+            for coding in configurations:
+                if not coding.stacked:
+                    encoder = encoders[coding.encoder]
+                    yield _make_job(data, encoder, coding, tools[coding.encoder], (source,), known)
+
+
+@dataclass
+class Figures:
+    """What one encoder's jobs cost: bits per coded pixel by quality, seconds per coded megapixel."""
+
+    typical: Typical
+    bpp: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    seconds_per_mpx: list[float] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        pixels = record["coded_width_px"] * record["coded_height_px"] * record["frames"]
+        self.bpp[record["quality"] or 0].append(record["size_bytes"] * 8 / pixels)
+        self.seconds_per_mpx.append((record["encode_s"] + record["decode_s"]) / pixels * 1e6)
+
+    def bits(self, quality: int | None, pixels: int) -> float:
+        """Estimated bits: log-linear between the nearest known qualities."""
+        known = {q: sum(values) / len(values) for q, values in self.bpp.items()} or dict(self.typical.bpp)
+        return pixels * _interpolate(sorted(known.items()), quality or 0)
+
+    def seconds(self, pixels: int) -> float:
+        known = self.seconds_per_mpx
+        return pixels / 1e6 * (sum(known) / len(known) if known else self.typical.seconds_per_mpx)
+
+
+def _interpolate(anchors: list[tuple[int, float]], quality: int) -> float:
+    if len(anchors) == 1:
+        return anchors[0][1]
+    index = next((i for i in range(1, len(anchors)) if quality <= anchors[i][0]), len(anchors) - 1)
+    (q0, b0), (q1, b1) = anchors[index - 1], anchors[index]
+    slope = (math.log(b1) - math.log(b0)) / (q1 - q0)
+    return math.exp(math.log(b0) + slope * (quality - q0))
+
+
+@dataclass
+class Estimate:
+    """One encoder's row of a dry run."""
+
+    jobs: int = 0
+    done: int = 0
+    bits: float = 0.0
+    seconds: float = 0.0
+    is_measured: bool = False
+
+
+def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Estimate]:
+    """Per encoder: how many jobs there are, how many are done, and what the rest will cost in bits and core-seconds.
+
+    Figures come from the records of this data root where there are any, else from the encoder's built-in ones.
+    """
+    rows: defaultdict[str, Estimate] = defaultdict(Estimate)
+    figures: dict[str, Figures] = {}
+    waiting: list[Job] = []
+    for job in all_jobs:
+        known = figures.setdefault(job.encoder.name, Figures(job.encoder.typical))
+        rows[job.encoder.name].jobs += 1
+        record = store.finished(job.bitstream, job.key) if job.key else None
+        if record is not None:
+            rows[job.encoder.name].done += 1
+            known.add(record)
+        else:
+            waiting.append(job)
+    for job in waiting:
+        if job.geometry is not None:
+            clip = job.geometry.clip
+            pixels = clip.width * clip.height * clip.frames
+            row, known = rows[job.encoder.name], figures[job.encoder.name]
+            row.bits += known.bits(job.coding.quality, pixels)
+            row.seconds += known.seconds(pixels)
+            row.is_measured = bool(known.bpp)
+    return dict(rows)

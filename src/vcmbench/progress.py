@@ -1,0 +1,57 @@
+"""Progress on stderr: a bar with an ETA on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+_LINE_EVERY_S = 5.0
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Counts finished jobs out of `total`. Use as a context manager."""
+
+    def __init__(self, total: int, unit: str = "job") -> None:
+        self.total, self.done, self.unit = total, 0, unit
+        self._start = self._last_line = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty() and total:
+            from tqdm import tqdm  # only a terminal needs it, and its import costs as much as a small job
+
+            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1)
+
+    def advance(self, what: str) -> None:
+        self.done += 1
+        if self._bar is not None:
+            self._bar.set_postfix_str(what, refresh=False)
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_EVERY_S or self.done == self.total:
+            self._last_line = now
+            remaining = (now - self._start) / self.done * (self.total - self.done)
+            self.say(f"{self.done}/{self.total} {self.unit}s, ETA {clock(remaining)}, last: {what}")
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

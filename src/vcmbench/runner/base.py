@@ -1,0 +1,149 @@
+"""What a runner is: it finds tools, and its workers run commands in a scratch folder of their own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from vcmbench.encoder import Command, Encoder, Tool
+from vcmbench.errors import JobError
+from vcmbench.runner import builtin
+from vcmbench.runner.found import FoundTool
+
+_LOG_CHARACTERS = 1 << 20
+_PREFIX = "vcmbench-"
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended well: what it printed (stdout, then stderr) and its wall time, of the tool alone."""
+
+    log: str
+    seconds: float
+
+
+class Scratch:
+    """A worker's two folders: `in/` (read-only to tools) and `out/` (where commands run), emptied between jobs."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self.inputs, self.outputs = self.root / "in", self.root / "out"
+        self.inputs.mkdir()
+        self.outputs.mkdir()
+        # Tools in containers run as another user; the root above them stays closed to everybody else (mode 0700).
+        self.inputs.chmod(0o755)
+        self.outputs.chmod(0o777)
+
+    def clear(self) -> None:
+        for folder in (self.inputs, self.outputs):
+            for path in folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def remove_stale_scratch() -> None:
+    """Remove the scratch folders of runs that were killed before they could."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = path.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdigit() and path.is_dir() and path.stat().st_uid == os.getuid() and not _is_alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+class Worker(ABC):
+    """One lane of work. Not shared between threads."""
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+
+    def run(self, tool: FoundTool, command: Command, timeout_s: float) -> Completed:
+        """Run one command in the scratch folder.
+
+        Raises JobError where it cannot be started, exits with another code than 0 or takes longer than `timeout_s`.
+        """
+        for name, text in command.files.items():
+            (self.scratch.inputs / name).write_text(text, encoding="utf-8")
+        if tool.is_builtin:
+            return self._run_builtin(command.argv)
+        return self._run(tool, command.argv, timeout_s)
+
+    def _run_builtin(self, argv: tuple[str, ...]) -> Completed:
+        start = time.perf_counter()
+        try:
+            builtin.run(argv, self.scratch.outputs)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise JobError(f"{argv[0]}: {error}", argv) from error
+        return Completed("", time.perf_counter() - start)
+
+    @abstractmethod
+    def _run(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed: ...
+
+    def close(self) -> None:
+        self.scratch.remove()
+
+
+class Runner(ABC):
+    """Finds tools and makes workers. `cancel` may be called from another thread and ends all that is running."""
+
+    name: str
+
+    @abstractmethod
+    def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
+        """The first of `tools` that this runner can call for `encoder`; None where it has none of them."""
+
+    @abstractmethod
+    def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:
+        """One line that says what was looked for, where, and what to do."""
+
+    @abstractmethod
+    def worker(self) -> Worker: ...
+
+    @abstractmethod
+    def cancel(self) -> None: ...
+
+
+def completed(argv: tuple[str, ...], code: int, stdout: bytes, stderr: bytes, seconds: float) -> Completed:
+    """The outcome of a process. Raises JobError with its command and last lines where it failed."""
+    log = b"\n".join((stdout[-_LOG_CHARACTERS:], stderr[-_LOG_CHARACTERS:])).decode(errors="replace")
+    if code != 0:
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        raise JobError(f"{argv[0]} {how}", argv, log)
+    return Completed(log, seconds)
+
+
+def timed_out(argv: tuple[str, ...], timeout_s: float) -> JobError:
+    return JobError(f"{argv[0]} was stopped after {timeout_s:g} s (--timeout)", argv)
+
+
+def last_lines(log: str, count: int = 6) -> str:
+    return "\n".join([line for line in log.splitlines() if line.strip()][-count:])
+
+
+def describe(error: JobError) -> str:
+    """The message of a failed job with its command line and the last lines that the tool printed."""
+    text = str(error)
+    if error.command:
+        text += f"\n    command: {shlex.join(error.command)}"
+    if error.log.strip():
+        text += "\n" + "\n".join(f"    | {line}" for line in last_lines(error.log).splitlines())
+    return text

@@ -1,0 +1,98 @@
+"""The encoders' container images: their tags, their state, and how they are built."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vcmbench import resources
+from vcmbench.errors import RequestError
+
+if TYPE_CHECKING:
+    import docker
+
+BASE = "debian:trixie-slim"
+
+
+def engine() -> docker.DockerClient:
+    """A client of the running engine. Raises RequestError where none answers."""
+    # imported here: a local run needs no Docker, and the import costs a tenth of a second
+    import docker
+
+    try:
+        client = docker.from_env(timeout=60)
+        client.ping()
+    except Exception as error:  # the SDK lets errors of requests, urllib3 and the socket layer through
+        raise RequestError(f"no Docker engine answers: {_short(error)}; start it, or use --runner local") from None
+    return client
+
+
+def _short(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text if len(text) < 200 else text[:200] + "..."
+
+
+def has_dockerfile(encoder: str) -> bool:
+    return (resources.folder("docker") / encoder / "Dockerfile").is_file()
+
+
+def _context_files(context: Path) -> list[Path]:
+    return sorted(path for path in context.rglob("*") if path.is_file())
+
+
+@cache
+def tag(encoder: str) -> str:
+    """The image's name: `vcmbench/<encoder>:<hash of its build context>`, so a changed Dockerfile is another image."""
+    context = resources.folder("docker") / encoder
+    digest = hashlib.sha256()
+    for path in _context_files(context):
+        digest.update(f"{path.relative_to(context)} {path.stat().st_size}\n".encode())
+        # a tarball under source/ may be large: its name and size stand for it
+        if path.stat().st_size < 1 << 20:
+            digest.update(path.read_bytes())
+    return f"vcmbench/{encoder}:{digest.hexdigest()[:12]}"
+
+
+def image_id(client: docker.DockerClient, encoder: str) -> str | None:
+    """The id of the encoder's image as it would be built now; None where it is not built."""
+    import docker
+
+    try:
+        return str(client.images.get(tag(encoder)).id)
+    except docker.errors.ImageNotFound:
+        return None
+
+
+def build(
+    client: docker.DockerClient, encoder: str, base: str, arguments: dict[str, str], log: Callable[[str], None]
+) -> str:
+    """Build an encoder's image and return its id. `log` gets the build's lines. Raises RequestError with the reason."""
+    import docker
+
+    context = resources.folder("docker") / encoder
+    lines: list[str] = []
+    try:
+        stream = client.api.build(
+            path=str(context), tag=tag(encoder), buildargs={"BASE": base, **arguments}, rm=True, decode=True
+        )
+        for event in stream:
+            _follow(event, lines, log)
+    except docker.errors.APIError as error:
+        raise RequestError(f"{encoder}: the image cannot be built: {error.explanation or error}") from None
+    built = image_id(client, encoder)
+    if built is None:
+        raise RequestError(f"{encoder}: the build ended without an image; its last lines:\n" + "\n".join(lines[-8:]))
+    return built
+
+
+def _follow(event: dict[str, Any], lines: list[str], log: Callable[[str], None]) -> None:
+    for line in str(event.get("stream", "")).splitlines():
+        if line.strip():
+            lines.append(line)
+            log(line)
+    if "error" in event:
+        tail = "\n    | ".join(lines[-8:])
+        raise RequestError(f"the build failed: {event['error']}\n    | {tail}")

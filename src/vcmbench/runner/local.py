@@ -1,0 +1,140 @@
+"""Binaries of this machine: in `--bin-dir`, on PATH, or the static FFmpeg in the `imageio-ffmpeg` wheel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+from vcmbench.encoder import Encoder, Tool
+from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.runner import builtin, probe
+from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
+from vcmbench.runner.found import FoundTool
+
+
+@cache
+def _wheel_ffmpeg() -> Path | None:
+    # imported here: it costs tens of milliseconds and is not always asked for
+    import imageio_ffmpeg
+
+    try:
+        return Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        return None
+
+
+class LocalRunner(Runner):
+    name = "local"
+
+    def __init__(self, bin_dir: Path | None = None) -> None:
+        if bin_dir is not None and not bin_dir.is_dir():
+            raise RequestError(f"--bin-dir {str(bin_dir)!r}: is not a folder")
+        self.bin_dir = bin_dir.resolve() if bin_dir else None
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+
+    def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
+        for tool in tools:
+            if (found := builtin.find(tool.program)) is not None:
+                return found
+            for path in self._candidates(tool):
+                if self._has_component(path, tool):
+                    return FoundTool(tool.program, str(path), probe.version(tool.program, path), probe.sha256(path))
+        return None
+
+    def _candidates(self, tool: Tool) -> list[Path]:
+        names = (tool.program, *tool.aliases)
+        places = [shutil.which(name, path=str(self.bin_dir)) for name in names] if self.bin_dir else []
+        places += [shutil.which(name) for name in names]
+        paths = [Path(place) for place in places if place]
+        if tool.program == "ffmpeg" and (wheel := _wheel_ffmpeg()):
+            paths.append(wheel)
+        return paths
+
+    def _has_component(self, path: Path, tool: Tool) -> bool:
+        if not tool.needs:
+            return True
+        kind, component = tool.needs.split(":")
+        listing = probe.answer(path, ("-hide_banner", f"-{kind}s"))
+        if probe.lists_component(listing, component):
+            return True
+        if path.parent == self.bin_dir:
+            # The folder was named on purpose: to take another binary in silence would be no answer.
+            said = "it gave no list" if not listing.strip() else f"its list of {kind}s has none"
+            raise RequestError(f"{path}: has no {kind} {component} ({said}); take it out of --bin-dir or replace it")
+        return False
+
+    def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:
+        wanted = " or ".join(f"{t.program} with {t.needs.split(':')[1]}" if t.needs else t.program for t in tools)
+        places = f"--bin-dir {self.bin_dir} or on PATH" if self.bin_dir else "--bin-dir or on PATH"
+        return f"{encoder.name}: no {wanted} in {places}; install it, or use --runner docker"
+
+    def worker(self) -> LocalWorker:
+        return LocalWorker(self)
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+        with self._lock:
+            for process in self._processes:
+                _kill_group(process)
+
+    def start(self, argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._cancelled.is_set():
+                raise Cancelled
+            process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # a group of its own, so that its children end with it
+                env={**os.environ, "LC_ALL": "C"},
+            )
+            self._processes.add(process)
+        return process
+
+    def ended(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._processes.discard(process)
+        if self._cancelled.is_set():
+            raise Cancelled
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended by itself in the meantime
+
+
+class LocalWorker(Worker):
+    def __init__(self, runner: LocalRunner) -> None:
+        super().__init__()
+        self._runner = runner
+
+    def _run(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed:
+        start = time.perf_counter()
+        try:
+            process = self._runner.start([tool.path, *argv[1:]], self.scratch.outputs)
+        except OSError as error:
+            raise JobError(f"{tool.path}: cannot be started: {error.strerror}", argv) from None
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+            seconds = time.perf_counter() - start
+        except subprocess.TimeoutExpired:
+            raise timed_out(argv, timeout_s) from None
+        finally:
+            _kill_group(process)  # the tool itself if it hangs, and what it left running
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                pipe.close()  # type: ignore[union-attr]
+            self._runner.ended(process)
+        return completed(argv, process.returncode, stdout, stderr, seconds)

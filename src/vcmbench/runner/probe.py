@@ -1,0 +1,105 @@
+"""What is known of a binary or an image (its hash, version, components), remembered between runs.
+
+Hashing FFmpeg's 170 MB and asking it for its version costs more than a whole resumed run; the answers hold as long as
+the file (path, size, time of change) or the image id stays the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vcmbench.store import write_atomically
+
+_TIMEOUT_S = 10.0
+_VERSION_ARGUMENTS = {
+    "ffmpeg": ("-version",),
+    "cjpeg": ("-version",),
+    "djpeg": ("-version",),
+    "lencod": ("-v",),
+    "ldecod": ("-v",),
+    "TAppEncoderStatic": (),
+    "TAppDecoderStatic": (),
+}
+_lock = threading.Lock()
+
+
+def version_arguments(program: str) -> tuple[str, ...]:
+    return _VERSION_ARGUMENTS.get(program, ("--version",))
+
+
+def first_line(output: str) -> str:
+    """The line of a program's answer that names its version."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    named = [line for line in lines if any(character.isdigit() for character in line)]
+    return (named or lines or ["unknown"])[0][:200]
+
+
+def _cache_file() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "vcmbench" / "probes.json"
+
+
+@cache
+def _cached() -> dict[str, Any]:
+    try:
+        known = json.loads(_cache_file().read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def remember(key: str, ask: Callable[[], str]) -> str:
+    """The answer to `key`, from the cache or from `ask`. A cache that cannot be written is no error."""
+    with _lock:
+        known = _cached()
+        if key not in known:
+            known[key] = ask()
+            with contextlib.suppress(OSError):
+                write_atomically(_cache_file(), json.dumps(known, indent=1).encode())
+        return str(known[key])
+
+
+def _identity_key(path: Path) -> str:
+    status = path.stat()
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
+
+
+def sha256(path: Path) -> str:
+    def ask() -> str:
+        with path.open("rb") as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+    return remember(f"sha256 {_identity_key(path)}", ask)
+
+
+def answer(path: Path, arguments: tuple[str, ...]) -> str:
+    """What a binary prints when it is called with `arguments`; empty where it fails to start or to answer in time."""
+
+    def ask() -> str:
+        try:
+            done = subprocess.run(
+                [path, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return (done.stdout + done.stderr).decode(errors="replace")[: 1 << 17]
+
+    return remember(f"answer {' '.join(arguments)} {_identity_key(path)}", ask)
+
+
+def version(program: str, path: Path) -> str:
+    return first_line(answer(path, version_arguments(program)))
+
+
+def lists_component(listing: str, component: str) -> bool:
+    """Whether FFmpeg's -encoders or -decoders listing has `component`."""
+    return any(component in line.split()[1:2] for line in listing.splitlines())
