@@ -19,7 +19,7 @@ class Hm(Encoder):
     label = "HM"
     extension = ".265"
     quality = QualityScale("QP", 0, 51, "low")
-    chroma = ("420",)
+    chroma = ("420", "422", "444", "400")
     min_side_px = 16
     side_multiple_px = 8
     encode_tools = (Tool("TAppEncoderStatic", ("TAppEncoder",)),)
@@ -33,8 +33,11 @@ class Hm(Encoder):
             "FrameRate": 1,
             "FramesToBeEncoded": clip.frames,
         }
-        settings = {**_INTRA_MAIN, "Profile": "main", **size, "QP": coding.quality}
-        files = ("-i", SOURCE["yuv"], "-b", self.bitstream, "-o", "")
+        profile = "main" if coding.color_subsampling == "420" else "main-RExt"
+        chroma = {"InputChromaFormat": coding.color_subsampling, "ChromaFormatIDC": coding.color_subsampling}
+        settings = {**_INTRA_MAIN, "Profile": profile, **chroma, **size, "QP": coding.quality}
+        # without a name for it, HM writes a reconstruction of its own accord
+        files = ("-i", SOURCE["yuv"], "-b", self.bitstream, "-o", "reconstruction.yuv")
         return Command((program, *files, *(f"--{name}={value}" for name, value in settings.items())))
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:

@@ -5,20 +5,34 @@ import re
 from vcmbench.coding import CodingConfiguration
 from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
 
-# lencod wants a configuration file before anything else. This one holds what an all-intra High profile stream needs
-# and leaves the rest to lencod's own defaults, so no file of JM's has to be found on the machine.
+# lencod wants a configuration file before anything else. This one holds what an all-intra High profile stream needs,
+# with the coding tools on that JM's own encoder_JM_Intra_HE.cfg has on, so no file of JM's has to be found on the
+# machine. lencod stops at a leaky bucket file without a name, hence those lines.
 _CONFIGURATION = """\
 ProfileIDC            = 100  # High
+IntraProfile          = 0
 IntraPeriod           = 1
 IDRPeriod             = 1
 NumberBFrames         = 0
 NumberReferenceFrames = 1
+Log2MaxFNumMinus4     = 0
 Log2MaxPOCLsbMinus4   = -1   # as many bits as the number of frames needs
+FrameRate             = 25.0
+YUVFormat             = 1    # 4:2:0
 SymbolMode            = 1    # CABAC
 Transform8x8Mode      = 1    # 4x4 and 8x8
 RDOptimization        = 1    # high complexity
-YUVFormat             = 1    # 4:2:0
-FrameRate             = 25.0
+SubMBCodingState      = 2
+EnableIPCM            = 1
+UseRDOQuant           = 1
+RDOQ_DC               = 1
+RDOQ_CR               = 1
+RDOQ_DC_CR            = 1
+RDOQ_QP_Num           = 1
+RDOQ_Fast             = 1
+NumberofLeakyBuckets  = 8
+LeakyBucketRateFile   = "leakybucketrate.cfg"
+LeakyBucketParamFile  = "leakybucketparam.cfg"
 """
 _LEVELS = {None: 51, "qomex2023": 42}
 

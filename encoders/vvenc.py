@@ -35,7 +35,7 @@ class VVenC(Encoder):
             "pix_fmt": "yuv420p10le",
             "vvenc-params": parameters,
         }
-        return Command(ffmpeg.encode(clip, self.bitstream, "vvc", **options))
+        return Command(ffmpeg.encode(clip, self.bitstream, "vvc", signal_colour=not published, **options))
 
     def _app_argv(
         self, program: str, coding: CodingConfiguration, clip: Clip, preset: str, published: bool

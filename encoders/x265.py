@@ -37,7 +37,7 @@ class X265(Encoder):
         parameters = (_QOMEX2023 if published else _EXACT).format(qp=coding.quality)
         preset = "slow" if published else coding.preset or "medium"
         options = {"c:v": "libx265", "preset": preset, "x265-params": parameters}
-        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options))
+        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", signal_colour=not published, **options))
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))

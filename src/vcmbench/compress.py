@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from vcmbench import __version__, chain, plan
 from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import DataRoot, find_sources, open_root
-from vcmbench.errors import Cancelled, JobError
+from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.job import Job
 from vcmbench.progress import Progress
@@ -96,7 +96,7 @@ class Run:
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(data_folder)
         self.sources = find_sources(self.data, experiment.dataset)
-        self.tools = plan.find_tools(experiment, runner)
+        self.tools, self.missing = plan.find_tools(experiment, runner)
         self.store = Store(self.data, experiment.name)
         self.known = plan.measure_all(self.sources, settings.jobs)
 
@@ -109,7 +109,12 @@ class Run:
         return stacked * len({source.group for source in self.sources}) + single * len(self.sources)
 
     def execute(self, listen: Listener) -> Outcome:
-        """Do what is not done. `listen` hears of every job: "resumed", "done" or "failed"."""
+        """Do what is not done. `listen` hears of every job: "resumed", "done" or "failed".
+
+        Raises RequestError, before anything is started, where a tool is missing.
+        """
+        if self.missing:
+            raise RequestError("\n  ".join([f"{self.runner.name} runner, nothing was started:", *self.missing]))
         remove_stale_scratch()
         outcome = Outcome(summary=Summary(self.experiment.configurations()))
         with Progress(self.job_count()) as progress, self._workers() as workers, _interruptible(self.runner) as stop:

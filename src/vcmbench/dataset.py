@@ -142,9 +142,8 @@ def read_rgb(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
                 raise JobError(f"{path}: colour mode {image.mode} is not RGB; convert it to 8-bit RGB")
             if image.mode != "RGB":
                 notes.append(f"mode {image.mode} converted to RGB")
-            if image.has_transparency_data:
-                if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-                    raise JobError(f"{path}: partly transparent; flatten it onto a background first")
+            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise JobError(f"{path}: partly transparent; flatten it onto a background first")
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), notes
     except UnidentifiedImageError:
         raise JobError(f"{path}: not an image that can be read") from None

@@ -20,8 +20,11 @@ def decoder_tool(component: str) -> Tool:
     return Tool("ffmpeg", needs=f"decoder:{component}")
 
 
-def encode(clip: Clip, output: str, muxer: str, **options: str | int) -> tuple[str, ...]:
-    """argv that codes the raw source of `clip` into the elementary stream `output`; all-intra, one thread."""
+def encode(clip: Clip, output: str, muxer: str, *, signal_colour: bool = True, **options: str | int) -> tuple[str, ...]:
+    """argv that codes the raw source of `clip` into the elementary stream `output`; all-intra, one thread.
+
+    `signal_colour` writes matrix and range into the stream, so that a player shows it as it was meant.
+    """
     source = ffmpeg.input(
         SOURCE["yuv"],
         f="rawvideo",
@@ -29,7 +32,7 @@ def encode(clip: Clip, output: str, muxer: str, **options: str | int) -> tuple[s
         s=f"{clip.width}x{clip.height}",
         **_QUIET,
     )
-    colours = {"colorspace": "smpte170m", "color_range": "tv"} if clip.chroma.has_chroma else {}
+    colours = {"colorspace": "smpte170m", "color_range": "tv"} if signal_colour and clip.chroma.has_chroma else {}
     settings = {"f": muxer, "threads": 1, "g": 1, "progress": "pipe:1", **colours, **options}
     return tuple(ffmpeg.compile(ffmpeg.output(source, output, **settings)))
 

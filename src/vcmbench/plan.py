@@ -19,6 +19,7 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.job import Geometry, Job, Tools, geometry
 from vcmbench.runner.base import Runner
+from vcmbench.runner.found import FoundTool
 from vcmbench.store import Record, Store, job_key
 
 
@@ -45,18 +46,21 @@ def measure(source: Source) -> Measured:
         return Measured(problem=f"{source.path}: cannot be read")
 
 
-def find_tools(experiment: Experiment, runner: Runner) -> dict[str, Tools]:
-    """The tools of every encoder of an experiment. Raises RequestError that names all that is missing."""
+def find_tools(experiment: Experiment, runner: Runner) -> tuple[dict[str, Tools], list[str]]:
+    """The tools of every encoder of an experiment, and a line for each that has none.
+
+    An encoder without tools gets ones that cannot be called, so that a plan can still be made.
+    """
     tools, missing = {}, []
     for encoder in experiment.encoders():
-        encode, decode = runner.find(encoder, encoder.encode_tools), runner.find(encoder, encoder.decode_tools)
-        if encode is None or decode is None:
-            missing.append(runner.missing(encoder, encoder.encode_tools if encode is None else encoder.decode_tools))
-        else:
-            tools[encoder.name] = Tools(encode, decode)
-    if missing:
-        raise RequestError("\n  ".join([f"{runner.name} runner: nothing was started:", *missing]))
-    return tools
+        found = []
+        for wanted in (encoder.encode_tools, encoder.decode_tools):
+            tool = runner.find(encoder, wanted)
+            if tool is None and (line := runner.missing(encoder, wanted)) not in missing:
+                missing.append(line)
+            found.append(tool or FoundTool(wanted[0].program, "", "missing", ""))
+        tools[encoder.name] = Tools(*found)
+    return tools, missing
 
 
 def _bitstream(data: DataRoot, encoder: Encoder, coding: CodingConfiguration, sources: tuple[Source, ...]) -> str:

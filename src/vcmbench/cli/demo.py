@@ -8,7 +8,6 @@ from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli.compress import add_run_options, positive_int, run_experiment
-from vcmbench.demo import cityscapes, photos
 from vcmbench.progress import Progress
 
 
@@ -46,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> None:
+    from vcmbench.demo import cityscapes, photos  # their imports would slow down every other command
+
     with Progress(0, "scene") as progress:
         cityscapes.write(
             data,

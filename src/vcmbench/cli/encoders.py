@@ -66,7 +66,16 @@ def run_list(arguments: argparse.Namespace) -> int:
             image = "built" if images.image_id(client, one.name) else "not built"
         quality = f"{scale.name} {scale.minimum}..{scale.maximum}, {scale.better} is better" if scale else "none"
         where = f"{found[0].program}, {found[1].program}" if found[0] and found[1] else "not found"
-        rows.append((one.name, quality, " ".join(one.chroma), " ".join(one.presets), where, image))
+        rows.append(
+            (
+                one.name,
+                quality,
+                " ".join(one.chroma),
+                " .. ".join(one.presets[:: max(1, len(one.presets) - 1)]),
+                where,
+                image,
+            )
+        )
     print(table.render(("encoder", "quality", "chroma", "presets", "local tools", "image"), rows))
     if why_not:
         print(why_not, file=sys.stderr)

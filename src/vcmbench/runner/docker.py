@@ -61,17 +61,17 @@ class DockerRunner(Runner):
 
     def _ask(self, image: str, argv: list[str]) -> str:
         """What a program of an image prints; remembered, since an image id never changes its meaning."""
-        import docker
 
         def ask() -> str:
+            container = self._client.containers.create(
+                image, argv, network_mode="none", labels={RUN_LABEL: self.run_id}, environment={"LC_ALL": "C"}
+            )
             try:
-                output: bytes | str = self._client.containers.run(
-                    image, argv, remove=True, stderr=True, network_mode="none", labels={RUN_LABEL: self.run_id}
-                )
-            except docker.errors.ContainerError as error:
-                output = error.stderr or b""
-            text = output.decode(errors="replace") if isinstance(output, bytes) else output
-            return text[: 1 << 17]
+                container.start()
+                container.wait(timeout=60)
+                return bytes(container.logs(stdout=True, stderr=True)).decode(errors="replace")[: 1 << 17]
+            finally:
+                container.remove(force=True)
 
         return probe.remember(f"image {image} {argv}", ask)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     import docker
 
 BASE = "debian:trixie-slim"
+_SOURCE_FILE = "/usr/local/share/vcmbench/source.txt"
+_COMMIT_LABEL = "vcmbench.commit"
 
 
 def engine() -> docker.DockerClient:
@@ -76,7 +80,12 @@ def build(
     lines: list[str] = []
     try:
         stream = client.api.build(
-            path=str(context), tag=tag(encoder), buildargs={"BASE": base, **arguments}, rm=True, decode=True
+            path=str(context),
+            tag=tag(encoder),
+            buildargs={"BASE": base, **arguments},
+            rm=True,
+            forcerm=True,
+            decode=True,
         )
         for event in stream:
             _follow(event, lines, log)
@@ -85,7 +94,21 @@ def build(
     built = image_id(client, encoder)
     if built is None:
         raise RequestError(f"{encoder}: the build ended without an image; its last lines:\n" + "\n".join(lines[-8:]))
-    return built
+    return _label_commit(client, encoder, built)
+
+
+def _label_commit(client: docker.DockerClient, encoder: str, image: str) -> str:
+    """Put the upstream commit that an image was built from on its label, and return the image's id.
+
+    Only the build itself knows which commit a tag resolved to; it leaves it in `_SOURCE_FILE`.
+    """
+    output = client.containers.run(image, ["cat", _SOURCE_FILE], remove=True, network_mode="none")
+    found = re.search(r"\bcommit:([0-9a-f]{40})\b", output.decode(errors="replace"))
+    if found is None or client.images.get(image).labels.get(_COMMIT_LABEL) == found[1]:
+        return image
+    dockerfile = f"FROM {image}\nLABEL {_COMMIT_LABEL}={found[1]}\n"
+    client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=tag(encoder), rm=True, forcerm=True)
+    return str(client.images.get(tag(encoder)).id)
 
 
 def _follow(event: dict[str, Any], lines: list[str], log: Callable[[str], None]) -> None:

@@ -1,0 +1,53 @@
+# `make demo` and `make test` set everything up by themselves. PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do command -v $$v && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help setup demo test lint bench requirements clean
+
+help:
+	@echo "make demo    the whole chain on an embedded data set; results in vcmbench-demo/"
+	@echo "make test    linters, type checker, and all tests (those that need Docker skip where no engine runs)"
+	@echo "make setup   only the set-up: .venv with pinned requirements"
+	@echo "make lint    linters and type checker"
+	@echo "make bench   what is timed, and against what (minutes)"
+
+setup: .venv/base
+
+.venv/base: requirements/base.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "vcmbench needs Python 3.11, 3.12 or 3.13 and found: $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	@echo "setting up .venv (about half a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements/base.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: .venv/base requirements/dev.txt
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: .venv/base
+	@$(BIN)/vcmbench demo $(DEMO)
+
+test: .venv/dev lint
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: .venv/dev
+	@$(BIN)/python benchmarks/harness.py
+
+requirements:  # needs uv; pins what the *.in files ask for
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  -o requirements/base.txt requirements/base.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  -o requirements/dev.txt requirements/dev.in
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,121 @@
+"""Shared ground of the tests: real photographs, command lines as users type them, and a real Docker engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage
+from numpy.typing import NDArray
+from PIL import Image
+
+from vcmbench import encoder
+
+PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
+ENCODERS = list(encoder.discover())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Probes of binaries are remembered in the user's cache; tests, with their faulty binaries, have one of their own.
+    os.environ["XDG_CACHE_HOME"] = str(Path(config.rootpath) / ".pytest_cache" / "probes")
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> NDArray[np.uint8]:
+    """A real photograph, (256, 320, 3) uint8 RGB: a detailed part of it."""
+    with Image.open(PHOTOGRAPHS / "astronaut.png") as image:
+        return np.asarray(image.convert("RGB"))[:256, 100:420].copy()
+
+
+def save(path: Path, picture: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path, astronaut: NDArray[np.uint8]) -> Path:
+    """A flat data root with two photographs."""
+    root = tmp_path / "photos"
+    save(root / "a.png", astronaut)
+    save(root / "b.png", astronaut[:, ::-1])
+    return root
+
+
+@pytest.fixture
+def streets(tmp_path: Path, astronaut: NDArray[np.uint8]) -> Path:
+    """A data root in Cityscapes layout: two cities, three and two pictures of one size."""
+    root = tmp_path / "data"
+    for city, count in (("frankfurt", 3), ("lindau", 2)):
+        for i in range(count):
+            name = f"{city}_{i:06}_000019_leftImg8bit.png"
+            save(root / "cityscapes/leftImg8bit/val" / city / name, np.roll(astronaut, 16 * i, axis=1)[:128, :192])
+    (root / "cityscapes/gtFine/val").mkdir(parents=True)
+    (root / "cityscapes/val.txt").write_text("frankfurt/frankfurt_000000_000019\n")
+    return root
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What came of a typed command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def records(self) -> list[dict[str, Any]]:
+        return [event["record"] for event in self.events if "record" in event]
+
+
+def type_command(*words: object, **options: Any) -> Typed:
+    """Run `vcmbench WORDS` as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vcmbench", *map(str, words)], capture_output=True, text=True, timeout=600, **options
+    )
+    return Typed(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an experiment from lines of TOML and returns its path."""
+
+    def write(*codings: str, name: str = "trial", head: str = "") -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'name = "{name}"\n{head}\n' + "".join(f"[[coding]]\n{coding}\n" for coding in codings))
+        return path
+
+    return write
+
+
+X265 = 'encoder = "x265"\nquality = [32]\npreset = "ultrafast"'
+JPEG = 'encoder = "jpeg"\nquality = [30]'
+
+
+@pytest.fixture(scope="session")
+def engine() -> Any:
+    """A client of a real engine. Without one: skip on a user's machine, fail where VCMBENCH_REQUIRE_DOCKER is set."""
+    from vcmbench.errors import RequestError
+    from vcmbench.runner import images
+
+    try:
+        client = images.engine()
+        client.images.get(images.BASE)
+    except Exception as error:
+        reason = f"needs a Docker engine with the image {images.BASE}: {error}"
+        if os.environ.get("VCMBENCH_REQUIRE_DOCKER"):
+            pytest.fail(reason)
+        assert isinstance(error, RequestError) or "ImageNotFound" in type(error).__name__
+        pytest.skip(reason)
+    return client

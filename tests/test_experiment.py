@@ -1,0 +1,146 @@
+"""Every mistake in an experiment is one line that names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vcmbench import encoder, experiment, resources
+from vcmbench.errors import RequestError
+
+SHIPPED = sorted(path.stem for path in resources.folder("val_config").glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_experiments_load_under_their_own_name(name: str) -> None:
+    assert experiment.load(name).name == name
+
+
+def test_the_published_grid() -> None:
+    published = experiment.load("qomex2023")
+    folders = {encoder.get(c.encoder).folder_name(c) for c in published.configurations()}
+    assert len(published.configurations()) == len(folders) == 176
+    # the names that the published data set has
+    assert "JPEG(quality=90, color_subsampling=420, subsampling_factor=1.0)" in folders
+    assert "JM(quality=0, color_subsampling=420, subsampling_factor=0.25)" in folders
+    assert "VVENC(quality=50, color_subsampling=420, subsampling_factor=0.75)" in folders
+
+
+def test_options_beyond_the_published_ones_are_named_where_they_are_set(write_experiment: Callable[..., Path]) -> None:
+    codings = experiment.load(
+        str(
+            write_experiment(
+                'encoder = "x265"\nquality = [32]',
+                'encoder = "x265"\nquality = [32]\npreset = "slow"',
+                'encoder = "x265"\nquality = [32]\nstacked = true',
+                'encoder = "x265"\nquality = [32]\ncompat = "qomex2023"',
+                'encoder = "lossless"',
+            )
+        )
+    ).configurations()
+    common = "color_subsampling=420, subsampling_factor=1.0"
+    assert [encoder.get(c.encoder).folder_name(c) for c in codings] == [
+        f"x265(quality=32, {common})",
+        f"x265(quality=32, {common}, preset=slow)",
+        f"x265(quality=32, {common}, stacked=true)",
+        f"x265(quality=32, {common}, compat=qomex2023)",
+        "LOSSLESS(color_subsampling=444, subsampling_factor=1.0)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("coding", "complaint"),
+    [
+        ('encoder = "x266"\nquality = [32]', r"coding\[1\].*encoder 'x266': unknown; there are .*x265"),
+        ('encoder = "x265"\nquality = [52]', r"quality 52 is out of range: x265 takes QP 0\.\.51 \(low is better\)"),
+        ('encoder = "x265"', r"quality is missing: x265 takes QP 0\.\.51"),
+        ('encoder = "x265"\nquality = [32.5]', r"quality.*integer.*32\.5"),
+        ('encoder = "x265"\nquality = []', r"quality.*at least 1 item"),
+        ('encoder = "x265"\nqualty = [32]', r"coding\[1\]\.qualty: unknown key; known here: encoder, quality"),
+        ('encoder = "none"\nquality = [1]', r"none has no quality scale"),
+        ('encoder = "vvenc"\nquality = [32]\ncolor_subsampling = ["444"]', r"color_subsampling '444': vvenc takes 420"),
+        (
+            'encoder = "x265"\nquality = [32]\nsubsampling_factor = [1.5]',
+            r"subsampling_factor.*less than or equal to 1",
+        ),
+        ('encoder = "x265"\nquality = [32]\nsubsampling_factor = [0.0]', r"subsampling_factor.*greater than 0"),
+        ('encoder = "x265"\nquality = [32]\nsubsampling_factor = [nan]', r"subsampling_factor"),
+        ('encoder = "x265"\nquality = [32]\npreset = "turbo"', r"preset 'turbo': x265 takes ultrafast"),
+        ('encoder = "jpeg"\nquality = [30]\nstacked = true', r"stacked: jpeg codes single images only"),
+        ('encoder = "x264"\nquality = [30]\ncompat = "qomex2023"', r"compat 'qomex2023': x264 takes none"),
+        ('encoder = "x265"\nquality = [30]\ncompat = "qomex2023"\npreset = "slow"', r"preset: compat .* fixes"),
+        ('encoder = "x265"\nquality = [30, 30]', r"x265\(quality=30.*asked for twice"),
+    ],
+)
+def test_wrong_codings(write_experiment: Callable[..., Path], coding: str, complaint: str) -> None:
+    path = write_experiment(coding)
+    with pytest.raises(RequestError, match=complaint) as caught:
+        experiment.load(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", r"name: Field required"),
+        ('name = "a"', r"coding: Field required"),
+        ('name = "../a"\n[[coding]]\nencoder = "none"', r"name: .*pattern"),
+        ('name = "a"\nspeed = 1\n[[coding]]\nencoder = "none"', r"speed: unknown key; known here: name, seed"),
+        ('name = "a"\n[dataset]\nsplits = "val"\n[[coding]]\nencoder = "none"', r"dataset\.splits: unknown key"),
+        ('name = "a"\n[dataset]\nlimit = 0\n[[coding]]\nencoder = "none"', r"dataset\.limit: .*greater than or equal"),
+        ('name = "a"\nname = "b"', r"not TOML"),
+        ("\x00", r"not TOML"),
+        ("#" * (1 << 20) + "#", r"bytes; an experiment has at most"),
+    ],
+)
+def test_wrong_files(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(RequestError, match=complaint):
+        experiment.load(str(path))
+
+
+@pytest.mark.parametrize("name", ["nothing", "no/such.toml", "", ".", "../val_config"])
+def test_no_such_experiment(name: str) -> None:
+    with pytest.raises(RequestError, match=r"no experiment .*: give the path of a .toml file or one of .*photos"):
+        experiment.load(name)
+
+
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_bytes(b'name = "\xff\xfe"')
+    with pytest.raises(RequestError, match="not TOML"):
+        experiment.load(str(path))
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+_coding = st.dictionaries(st.sampled_from([*experiment.Coding.model_fields]), _values)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["name", "seed", "dataset", "coding", "other"]), _values)
+    | st.fixed_dictionaries({"name": st.just("a"), "coding": st.lists(_coding, max_size=2)})
+)
+def test_whatever_a_file_holds_it_is_an_experiment_or_one_clear_line(content: dict[str, object]) -> None:
+    from pydantic import ValidationError
+
+    try:
+        loaded = experiment.Experiment.model_validate(content)
+    except ValidationError as error:
+        line = experiment._one_line(error)
+        assert line
+        assert len(line) < 5000
+    else:
+        assert loaded.configurations()
