@@ -7,9 +7,9 @@ from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
-from conftest import ENCODERS, save
 from numpy.typing import NDArray
 
+from conftest import ENCODERS, save
 from vcmbench import encoder, experiment
 from vcmbench.coding import CodingConfiguration
 from vcmbench.colour import CHROMA_FORMATS

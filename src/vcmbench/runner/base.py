@@ -56,11 +56,12 @@ def remove_stale_scratch() -> None:
     """Remove the scratch folders of runs that were killed before they could."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         pid = path.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdigit() and path.is_dir() and path.stat().st_uid == os.getuid() and not _is_alive(int(pid)):
+        if pid.isdigit() and path.is_dir() and path.stat().st_uid == os.getuid() and not is_alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has that id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

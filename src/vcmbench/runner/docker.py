@@ -7,6 +7,7 @@ the run ends: a killed run leaves no container behind. Commands are started besi
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 import uuid
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from vcmbench.encoder import Encoder, Tool
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.runner import builtin, images, probe
-from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
+from vcmbench.runner.base import Completed, Runner, Worker, completed, is_alive, timed_out
 from vcmbench.runner.found import FoundTool
 
 if TYPE_CHECKING:
     import docker
+    from docker.models.containers import Container
 
 RUN_LABEL = "vcmbench.run"
+_OWNER_LABEL = "vcmbench.owner"
 _NOBODY = 65534
 _ELAPSED = ".elapsed_ns"
 # Times the tool from inside: starting a process in a container costs 60 ms that are not the tool's.
@@ -39,6 +42,18 @@ class DockerRunner(Runner):
         self.run_id = uuid.uuid4().hex
         self._client = images.engine()
         self._cancelled = threading.Event()
+        self._remove_never_started()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {RUN_LABEL: self.run_id, _OWNER_LABEL: f"{socket.gethostname()} {os.getpid()}"}
+
+    def _remove_never_started(self) -> None:
+        """Remove what runs left that were killed between making a container and starting it."""
+        for container in _containers(self._client, RUN_LABEL, status="created"):
+            host, _, pid = container.labels.get(_OWNER_LABEL, "").rpartition(" ")
+            if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
+                _remove(self._client, str(container.id))
 
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
         image = images.image_id(self._client, encoder.name) if images.has_dockerfile(encoder.name) else None
@@ -64,7 +79,7 @@ class DockerRunner(Runner):
 
         def ask() -> str:
             container = self._client.containers.create(
-                image, argv, network_mode="none", labels={RUN_LABEL: self.run_id}, environment={"LC_ALL": "C"}
+                image, argv, network_mode="none", labels=self.labels, environment={"LC_ALL": "C"}
             )
             try:
                 container.start()
@@ -92,15 +107,24 @@ class DockerRunner(Runner):
 
     def cancel(self) -> None:
         """Kill every container of this run, found by its label."""
-        import docker
-
         self._cancelled.set()
         client = images.engine()
-        for container in client.containers.list(filters={"label": f"{RUN_LABEL}={self.run_id}"}):
-            try:
-                container.kill()
-            except docker.errors.APIError:
-                pass  # it ended by itself in the meantime
+        for container in _containers(client, f"{RUN_LABEL}={self.run_id}"):
+            _remove(client, str(container.id))
+
+
+def _containers(client: docker.DockerClient, label: str, **more: str) -> list[Container]:
+    return client.containers.list(all=True, ignore_removed=True, filters={"label": label, **more})
+
+
+def _remove(client: docker.DockerClient, container: str) -> None:
+    """Kill and remove a container; one that ended by itself in the meantime is no error."""
+    import docker
+
+    try:
+        client.api.remove_container(container, force=True)
+    except docker.errors.APIError:
+        pass
 
 
 class DockerWorker(Worker):
@@ -186,12 +210,14 @@ class DockerWorker(Worker):
                 user=f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{_NOBODY}:{_NOBODY}",
                 working_dir="/job/out",
                 environment={"LC_ALL": "C", "HOME": "/tmp"},
-                labels={RUN_LABEL: self._runner.run_id},
+                labels=self._runner.labels,
                 host_config=host,
             )
             stdin = api.attach_socket(created["Id"], params={"stdin": 1, "stream": 1})
-            api.start(created["Id"])
             self._containers[image] = (created["Id"], stdin)
+            if self._runner.is_cancelled:
+                raise Cancelled
+            api.start(created["Id"])
         return self._containers[image][0]
 
     def _drop(self, image: str) -> None:
@@ -203,9 +229,9 @@ class DockerWorker(Worker):
             stdin.close()
         if container is not None:
             try:
-                self._engine().api.kill(container)
+                _remove(self._engine(), container)
             except (docker.errors.DockerException, OSError, RequestError):
-                pass  # it ended by itself, or the engine is gone and the container with it
+                pass  # the engine is gone, and the container with it
 
     def close(self) -> None:
         for image in list(self._containers):

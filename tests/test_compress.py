@@ -1,0 +1,496 @@
+"""The chain end to end with real encoders of this machine: what users do, and what goes wrong for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from conftest import JPEG, X265, Typed, save, type_command
+from vcmbench import experiment
+from vcmbench.compress import Run, Settings
+from vcmbench.dataset import read_rgb
+from vcmbench.runner.local import LocalRunner
+
+U8 = NDArray[np.uint8]
+Write = Callable[..., Path]
+
+
+def compress(root: Path, config: object, *words: object) -> Typed:
+    return type_command("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words)
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below a folder, hidden ones too, with its hash."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def half_written(root: Path) -> list[Path]:
+    return list(root.rglob("*.tmp"))
+
+
+# What users do
+
+
+def test_the_photos_experiment_and_its_second_run(photos: Path) -> None:
+    """Six codecs at four qualities each: more bits always give more PSNR; the second run does nothing."""
+    first = compress(photos, "photos")
+    assert first.code == 0, first.err
+    records = first.records()
+    assert len(records) == 2 * 6 * 4
+    curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for record in records:
+        curve = curves.setdefault((record["encoder"], record["sources"][0]["name"]), [])
+        curve.append((record["size_bytes"], record["psnr_y_db"]))
+    assert len(curves) == 12
+    for curve in curves.values():
+        psnrs = [psnr for _, psnr in sorted(curve)]
+        assert psnrs == sorted(psnrs)
+        assert len(set(psnrs)) == 4
+    before = tree(photos)
+    second = compress(photos, "photos")
+    assert second.code == 0
+    assert {event["state"] for event in second.events} == {"resumed"}
+    assert tree(photos) == before
+    table = (photos / "results/photos/compression.csv").read_text().splitlines()
+    assert len(table) == 1 + 48
+
+
+def test_records_hold_what_they_promise(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment(X265, head="seed = 7")
+    record = compress(photos, config).records()[0]
+    stored = json.loads(
+        (photos / "results/trial/records" / (record["bitstream"] + ".json")).read_text(encoding="utf-8")
+    )
+    assert stored == record
+    bitstream = photos / record["bitstream"]
+    assert record["bitstream"] == (
+        "images_x265(quality=32, color_subsampling=420, subsampling_factor=1.0, preset=ultrafast)/a.265"
+    )
+    assert record["bitstream_sha256"] == hashlib.sha256(bitstream.read_bytes()).hexdigest()
+    assert record["sources"] == [{"name": "a", "sha256": hashlib.sha256((photos / "a.png").read_bytes()).hexdigest()}]
+    assert (record["seed"], record["experiment"], record["runner"]) == (7, "trial", "local")
+    assert record["coded_qp"] == 32
+    assert record["argv"]["encode"][0] == "ffmpeg"
+    assert record["tool"]["encode"]["version"].startswith("ffmpeg version")
+    assert record["tool"]["encode"]["digest"].startswith("sha256:")
+    assert record["image_digest"] is None
+
+
+def test_the_same_run_twice_gives_the_same_bytes(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment(X265, JPEG)
+    one, two = compress(photos, config).records(), compress(photos, config, "--force", "--jobs", 1).records()
+    assert len(two) == 4
+    times = ("encode_s", "decode_s")
+    strip = [{k: v for k, v in record.items() if k not in times} for record in one + two]
+    by_bitstream = sorted(strip, key=lambda record: record["bitstream"])
+    assert by_bitstream[::2] == by_bitstream[1::2]
+
+
+def test_downscaling_keeps_the_original_size_as_reference(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment('encoder = "x264"\nquality = [20]\nsubsampling_factor = [0.25, 0.5, 1.0]')
+    records = [r for r in compress(photos, config).records() if r["sources"][0]["name"] == "a"]
+    by_factor = sorted(records, key=lambda record: record["subsampling_factor"])
+    assert [(r["scaled_width_px"], r["scaled_height_px"]) for r in by_factor] == [(80, 64), (160, 128), (320, 256)]
+    assert [r["width_px"] for r in by_factor] == [320, 320, 320]
+    psnrs = [r["psnr_y_db"] for r in by_factor]
+    assert psnrs == sorted(psnrs)
+    assert psnrs[1] < 35 < psnrs[2], "what half size loses is lost at any QP"
+    assert all(r["rate_bpp"] == r["size_bytes"] * 8 / (320 * 256) for r in by_factor)
+
+
+def test_chroma_formats_keep_luma(photos: Path, write_experiment: Write) -> None:
+    """Luma is the same whatever chroma does: a range or plane mixed up on the way would show here."""
+    for name in ("x264", "x265"):
+        config = write_experiment(
+            f'encoder = "{name}"\nquality = [18]\ncolor_subsampling = ["400", "420", "422", "444"]', name=name
+        )
+        psnrs = [r["psnr_y_db"] for r in compress(photos, config).records() if r["sources"][0]["name"] == "a"]
+        assert len(psnrs) == 4
+        assert max(psnrs) - min(psnrs) < 0.7
+        assert min(psnrs) > 42
+
+
+def test_stacks_have_the_published_names(streets: Path, write_experiment: Write) -> None:
+    config = write_experiment(
+        'encoder = "x265"\nquality = [30]\ncompat = "qomex2023"\nstacked = true\nkeep_reconstruction = true',
+        'encoder = "jpeg"\nquality = [90]\ncompat = "qomex2023"',
+    )
+    records = compress(streets, config).records()
+    video = streets / "cityscapes_x265(quality=30, color_subsampling=420, subsampling_factor=1.0)"
+    cities = video / "leftImg8bit/val"
+    assert sorted(str(p.relative_to(cities)) for p in cities.rglob("*.*")) == [
+        "frankfurt/frankfurt.265",
+        "frankfurt/frankfurt_rec.yuv",
+        "lindau/lindau.265",
+        "lindau/lindau_rec.yuv",
+    ]
+    assert (cities / "frankfurt/frankfurt_rec.yuv").stat().st_size == 3 * 192 * 128 * 3 // 2
+    still = streets / "cityscapes_JPEG(quality=90, color_subsampling=420, subsampling_factor=1.0)"
+    assert (still / "leftImg8bit/val/lindau/lindau_000001_000019_leftImg8bit.jpg").is_file()
+    for folder in (video, still):
+        assert os.readlink(folder / "gtFine") == "../cityscapes/gtFine"
+        assert (folder / "val.txt").read_text() == "frankfurt/frankfurt_000000_000019\n"
+    stack = next(r for r in records if r["frames"] == 3)
+    names = [source["name"].split("/")[-1] for source in stack["sources"]]
+    assert names == [f"frankfurt_{i:06}_000019_leftImg8bit" for i in range(3)]
+    assert len(stack["frame_psnr_y_db"]) == 3
+    assert stack["coded_qp"] == 27, "the published parameters code QP - 3"
+
+
+def test_a_stack_of_one_size_only(streets: Path, astronaut: U8, write_experiment: Write) -> None:
+    save(streets / "cityscapes/leftImg8bit/val/lindau/lindau_000009_000019_leftImg8bit.png", astronaut[:64, :64])
+    done = compress(streets, write_experiment(X265 + "\nstacked = true"))
+    assert done.code == 1
+    assert "lindau_000009_000019_leftImg8bit.png: is 64x64 px, to be stacked with" in done.err
+    assert [event["state"] for event in done.events].count("done") == 1
+
+
+@pytest.mark.parametrize("name", ["x265", "x264"])
+def test_the_requested_qp_is_coded(name: str, photos: Path, write_experiment: Write) -> None:
+    (photos / "b.png").unlink()
+    config = write_experiment(f'encoder = "{name}"\nquality = {list(range(10, 46))}')
+    records = compress(photos, config).records()
+    assert len(records) == 36
+    assert [(r["quality"], r["coded_qp"]) for r in records if r["coded_qp"] != r["quality"]] == []
+
+
+def test_the_published_x265_codes_three_below(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment(f'encoder = "x265"\nquality = {list(range(10, 46, 5))}\ncompat = "qomex2023"')
+    records = compress(photos, config).records()
+    assert {r["quality"] - r["coded_qp"] for r in records} == {3.0}
+
+
+def test_svtav1_codes_the_requested_quantiser(photos: Path, write_experiment: Write) -> None:
+    """Read from the bitstream: AV1's quantiser index is 4 times the QP that SVT-AV1 counts in."""
+    config = write_experiment('encoder = "svtav1"\nquality = [10, 32, 50]')
+    for record in compress(photos, config).records():
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-f", "obu", "-i", str(photos / record["bitstream"])]
+        trace = subprocess.run(
+            [*command, "-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"], capture_output=True, text=True
+        ).stderr
+        indices = [int(line.split("=")[-1]) for line in trace.splitlines() if " base_q_idx " in line]
+        assert indices == [4 * record["quality"]]
+
+
+def test_two_experiments_share_what_they_share(photos: Path, write_experiment: Write) -> None:
+    compress(photos, write_experiment(JPEG, name="first"))
+    again = compress(photos, write_experiment(JPEG, X265, name="second"))
+    assert sorted(event["state"] for event in again.events) == ["done", "done", "resumed", "resumed"]
+    assert {record["experiment"] for record in again.records()} == {"second"}
+
+
+def test_a_changed_picture_is_coded_anew_and_others_are_not(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment(JPEG)
+    compress(photos, config)
+    save(photos / "a.png", np.rot90(read_rgb(photos / "a.png")[0], 2).copy())
+    states = {Path(event["bitstream"]).name: event["state"] for event in compress(photos, config).events}
+    assert states == {"a.jpg": "done", "b.jpg": "resumed"}
+
+
+def test_a_lost_or_shortened_bitstream_is_made_again(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment(JPEG)
+    records = compress(photos, config).records()
+    (photos / records[0]["bitstream"]).unlink()
+    (photos / records[1]["bitstream"]).write_bytes(b"short")
+    again = compress(photos, config)
+    assert [event["state"] for event in again.events] == ["done", "done"]
+    assert sorted(r["bitstream_sha256"] for r in again.records()) == sorted(r["bitstream_sha256"] for r in records)
+
+
+def test_another_binary_is_another_job(photos: Path, write_experiment: Write) -> None:
+    """What one tool coded must not pass for another's, though the folder is the same."""
+    config = write_experiment(JPEG)
+    compress(photos, config)
+    record = next((photos / "results/trial/records").rglob("a.jpg.json"))
+    changed = json.loads(record.read_text())
+    changed["key"] = hashlib.sha256(b"of another tool").hexdigest()
+    record.write_text(json.dumps(changed))
+    assert sorted(event["state"] for event in compress(photos, config).events) == ["done", "resumed"]
+
+
+def test_dry_run_plans_and_starts_nothing(streets: Path, write_experiment: Write) -> None:
+    before = tree(streets)
+    done = type_command("compress", "-d", streets, "-s", "qomex2023", "--dry-run", "--runner", "local")
+    assert done.code == 0, done.err
+    assert "176 coding configurations, 5 pictures, 484 jobs, 0 done" in done.out  # 44 x 5 + 3 x 44 x 2 cities
+    assert tree(streets) == before
+    config = write_experiment(JPEG)
+    compress(streets, config)
+    again = type_command("compress", "-d", streets, "-s", config, "--dry-run", "--runner", "local")
+    assert "5 jobs, 5 done, about 0.0 MB" in again.out
+
+
+def test_only_some_encoders(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment(JPEG, X265)
+    assert {r["encoder"] for r in compress(photos, config, "--encoder", "jpeg").records()} == {"jpeg"}
+    wrong = compress(photos, config, "--encoder", "vvenc")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "--encoder 'vvenc': experiment 'trial' has jpeg x265" in wrong.err
+
+
+def test_the_script_of_the_published_sentence(photos: Path) -> None:
+    script = Path(__file__).parents[1] / "run_compression.py"
+    done = subprocess.run(
+        [sys.executable, script, "-d", photos, "-s", "quick", "--runner", "local"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    header = done.stdout.splitlines()[0].split()
+    assert header[:3] == ["encoder", "quality", "chroma"]
+    assert "bpp" in header
+    assert str(photos / "results/quick") in done.stderr
+
+
+# What goes wrong for them
+
+
+STRANGE = [
+    "with spaces",
+    "a,b",
+    "it's",
+    'say "hi"',
+    "$(touch x)`y`",
+    "서울 거리",
+    "-dash",
+    "a=b(c)",
+    "perc%20d",
+    "new\nline",
+]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_names(name: str, tmp_path: Path, astronaut: U8, write_experiment: Write) -> None:
+    root = tmp_path / name / name
+    save(root / f"{name}.png", astronaut)
+    done = compress(root, write_experiment(JPEG, X265))
+    assert done.code == 0, done.err
+    assert [Path(record["bitstream"]).name for record in done.records()] == [f"{name}.jpg", f"{name}.265"]
+    assert all((root / record["bitstream"]).is_file() for record in done.records())
+
+
+def test_bad_pictures_are_named_and_the_others_finish(photos: Path, astronaut: U8, write_experiment: Write) -> None:
+    data = (photos / "a.png").read_bytes()
+    (photos / "truncated.png").write_bytes(data[: len(data) // 2])
+    (photos / "not an image.png").write_text("hello")
+    Image.fromarray(np.zeros((64, 64), np.uint16)).save(photos / "deep.png")
+    save(photos / "dot.png", astronaut[:1, :1])
+    save(photos / "odd.png", astronaut[:97, :63])
+    save(photos / "gray.png", astronaut[..., 1])
+    config = write_experiment(X265)
+    done = compress(photos, config)
+    assert done.code == 1
+    states = {Path(event["bitstream"]).name: event["state"] for event in done.events}
+    good, bad = ["a.265", "b.265", "gray.265", "odd.265"], ["deep.265", "dot.265", "not an image.265", "truncated.265"]
+    assert {name: states[name] for name in good} == dict.fromkeys(good, "done")
+    assert {name: states[name] for name in bad} == dict.fromkeys(bad, "failed")
+    for complaint in (
+        "truncated.png: damaged or truncated image",
+        "not an image.png: not an image that can be read",
+        "deep.png: more than 8 bits a sample",
+        "dot.png: coded size 1x1: x265 takes sides of 16..8192 px",
+    ):
+        assert complaint in done.err
+    odd = next(r for r in done.records() if r["sources"][0]["name"] == "odd")
+    assert (odd["width_px"], odd["height_px"], odd["coded_width_px"], odd["coded_height_px"]) == (63, 97, 64, 98)
+    assert next(r for r in done.records() if r["sources"][0]["name"] == "gray")["notes"] == [
+        "gray: mode L converted to RGB"
+    ]
+    assert not half_written(photos)
+    assert not list(photos.rglob("truncated.265*"))
+    again = compress(photos, config)
+    assert sorted(event["state"] for event in again.events) == ["failed"] * 4 + ["resumed"] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["-s", "nothing"], "no experiment 'nothing'"),
+        (["-s", "quick", "-d", "/nowhere"], "data folder '/nowhere': does not exist"),
+        (["-s", "quick", "--jobs", "0"], "'0' is no whole number from 1"),
+        (["-s", "quick", "--timeout", "-1"], "'-1' is no positive number"),
+        (["-s", "quick", "--bin-dir", "/nowhere"], "--bin-dir '/nowhere': is not a folder"),
+        (["-s", "qomex2023", "--runner", "local"], "jm: no lencod in --bin-dir or on PATH; install it, or use"),
+        (["-s", "quick", "--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_requests_start_nothing(photos: Path, words: list[str], complaint: str) -> None:
+    before = tree(photos)
+    done = type_command("compress", "-d", photos, *words, env={**os.environ, "PATH": ""})
+    assert (done.code, done.out) == (2, "")
+    assert complaint in done.err
+    assert "Traceback" not in done.err
+    assert tree(photos) == before
+
+
+def faulty_ffmpeg(folder: Path, encode: str) -> Path:
+    """A folder with an `ffmpeg` that is the real one, but for what it does when it is to encode."""
+    folder.mkdir(exist_ok=True)
+    script = folder / "ffmpeg"
+    script.write_text(
+        textwrap.dedent(
+            f"""\
+            #!/bin/bash
+            real={imageio_ffmpeg.get_ffmpeg_exe()}
+            case " $* " in *" rawvideo -hide_banner "*) ;; *) exec "$real" "$@" ;; esac
+            out="${{@: -1}}"
+            {encode}
+            """
+        )
+    )
+    script.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("encode", "complaint"),
+    [
+        ("echo I am broken >&2; exit 1", "ffmpeg exited with code 1"),
+        ("exit 0", "ended well but wrote no bitstream"),
+        (': > "$out"', "ended well but wrote no bitstream"),
+        ('"$real" "$@"; truncate -s -20 "$out"', "bytes but its file has"),
+        ('"$real" "$@"; truncate -s 50% "$out" || truncate -s 1000 "$out"', "bytes but its file has"),
+        ('head -c 3000 /dev/urandom > "$out"', "ffmpeg exited with code|decoded nothing|decoder wrote"),
+        ("kill -SEGV $$", "ffmpeg was killed by signal 11"),
+        ("sleep 600 & sleep 600", "ffmpeg was stopped after 2 s"),
+    ],
+)
+def test_tools_that_fail(tmp_path: Path, photos: Path, write_experiment: Write, encode: str, complaint: str) -> None:
+    before = tree(photos)
+    config = write_experiment(X265, JPEG)
+    start = time.monotonic()
+    done = compress(photos, config, "--bin-dir", faulty_ffmpeg(tmp_path / "bin", encode), "--timeout", 2)
+    assert time.monotonic() - start < 60
+    assert done.code == 1
+    states = {Path(event["bitstream"]).name: event["state"] for event in done.events}
+    assert states == {"a.265": "failed", "b.265": "failed", "a.jpg": "done", "b.jpg": "done"}
+    failed = next(event for event in done.events if event["state"] == "failed")
+    assert re.search(complaint, failed["error"])
+    assert failed["command"][0] == "ffmpeg", "the command line stands in the message"
+    if "broken" in encode:
+        assert "| I am broken" in done.err
+    assert not half_written(photos)
+    assert not [name for name in tree(photos) if ".265" in name]
+    assert {name: tree(photos)[name] for name in before} == before
+    assert compress(photos, config).code == 0, "with a sound tool the same run goes on"
+
+
+def test_a_named_folder_of_binaries_is_not_passed_over(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "ffmpeg").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "ffmpeg").chmod(0o755)
+    done = compress(photos, write_experiment(X265), "--bin-dir", folder)
+    assert done.code == 2
+    assert f"{folder}/ffmpeg: has no encoder libx265 (it gave no list)" in done.err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
+def test_disk_full(tmp_path: Path, write_experiment: Write) -> None:
+    """On a file system of 700 kB nothing is half-written; with room again the same run goes on."""
+    root = tmp_path / "small"
+    root.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", root], capture_output=True).returncode:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        rng = np.random.default_rng(0)
+        for name in "abcd":
+            save(root / f"{name}.png", rng.integers(0, 255, (160, 160, 3), dtype=np.uint8))
+        config = write_experiment('encoder = "none"', 'encoder = "lossless"', JPEG)
+        done = compress(root, config)
+        assert done.code == 1
+        assert "No space left on device" in done.err
+        assert "Traceback" not in done.err
+        assert not half_written(root)
+        for record in root.rglob("*.json"):
+            assert json.loads(record.read_text())["size_bytes"] > 0
+        subprocess.run(["mount", "-o", "remount,size=16m", root], check=True)
+        again = compress(root, config)
+        assert again.code == 0, again.err
+        assert len(again.events) == 12
+    finally:
+        subprocess.run(["umount", root], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_at_once_and_goes_on_later(
+    tmp_path: Path, photos: Path, write_experiment: Write, number: signal.Signals
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    slow = faulty_ffmpeg(tmp_path / "bin", 'touch "$HOME/started"; sleep 600 & wait')
+    config = write_experiment(X265, JPEG)
+    words = ["compress", "-d", photos, "-s", config, "--runner", "local", "--bin-dir", slow, "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vcmbench", *map(str, words)],
+        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            os.sched_yield()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "interrupted: run the same command again to go on" in err
+    assert not list(scratch.iterdir()), "its scratch folders are gone"
+    assert not subprocess.run(["pgrep", "-f", str(slow / "ffmpeg")], capture_output=True).stdout
+    assert not half_written(photos)
+    assert compress(photos, config).code == 0
+
+
+def test_scratch_of_killed_runs_is_removed(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    stale = tmp_path / f"vcmbench-{dead.pid}-abc"
+    (stale / "in").mkdir(parents=True)
+    alive = tmp_path / f"vcmbench-{os.getpid()}-abc"
+    alive.mkdir()
+    done = type_command(
+        "compress", "-d", photos, "-s", write_experiment(JPEG), "--runner", "local",
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert not stale.exists()
+    assert alive.exists()
+
+
+def test_a_fault_in_an_encoders_file_fails_its_jobs_only(
+    photos: Path, write_experiment: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vcmbench import encoder
+
+    def broken(*_: object) -> float:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(type(encoder.get("x265")), "coded_qp", broken)
+    outcome = Run(experiment.load(str(write_experiment(X265, JPEG))), photos, LocalRunner(), Settings()).execute(
+        lambda *_: None
+    )
+    assert outcome.done == 2
+    assert [(job.encoder.name, "KeyError('oops')" in str(error)) for job, error in outcome.failed] == [
+        ("x265", True)
+    ] * 2

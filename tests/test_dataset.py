@@ -1,0 +1,149 @@
+"""Which pictures a data root has, and what is said of those that cannot be coded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from conftest import save
+from vcmbench import experiment
+from vcmbench.dataset import find_sources, open_root, read_rgb
+from vcmbench.errors import JobError, RequestError
+
+U8 = NDArray[np.uint8]
+ALL = experiment.Dataset()
+
+
+def names(root: Path, wanted: experiment.Dataset = ALL) -> list[str]:
+    return [str(source.name) for source in find_sources(open_root(root), wanted)]
+
+
+def test_cityscapes_layout(streets: Path) -> None:
+    found = names(streets)
+    assert found[0] == "leftImg8bit/val/frankfurt/frankfurt_000000_000019_leftImg8bit"
+    assert len(found) == 5
+    assert len(names(streets, experiment.Dataset(cities=["lindau"]))) == 2
+    assert names(streets, experiment.Dataset(limit=4)) == found[:4]
+
+
+def test_flat_folder_leaves_results_and_hidden_files_out(photos: Path, astronaut: U8) -> None:
+    save(photos / "day 1" / "c.jpg", astronaut)
+    save(photos / ".hidden" / "d.png", astronaut)
+    save(photos / "results" / "e.png", astronaut)
+    save(photos / "images_JPEG(quality=30)" / "f.png", astronaut)
+    (photos / "notes.txt").write_text("no picture")
+    assert names(photos) == ["a", "b", "day 1/c"]
+
+
+def test_two_pictures_of_one_name(photos: Path, astronaut: U8) -> None:
+    save(photos / "a.jpg", astronaut)
+    with pytest.raises(RequestError, match=r"a\.jpg and .*a\.png would have results of the same name"):
+        names(photos)
+
+
+@pytest.mark.parametrize(
+    ("make", "wanted", "complaint"),
+    [
+        (lambda root: None, ALL, "holds no images"),
+        (lambda root: (root / "cityscapes").mkdir(), ALL, "no such split; there are: none"),
+        (lambda root: (root / "cityscapes/leftImg8bit/train").mkdir(parents=True), ALL, "no such split.*: train"),
+        (lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True), ALL, "holds no images"),
+        (
+            lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True),
+            experiment.Dataset(cities=["bonn"]),
+            "no city 'bonn'; there are: ulm",
+        ),
+        (lambda root: None, experiment.Dataset(cities=["bonn"]), "is a flat folder, it has no cities"),
+    ],
+)
+def test_roots_without_pictures(tmp_path: Path, make: object, wanted: experiment.Dataset, complaint: str) -> None:
+    make(tmp_path)  # type: ignore[operator]
+    with pytest.raises(RequestError, match=complaint):
+        names(tmp_path, wanted)
+
+
+def test_no_data_folder(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="does not exist"):
+        open_root(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="is not a folder"):
+        open_root(tmp_path / "file")
+
+
+def test_reads_rgb_as_it_is(tmp_path: Path, astronaut: U8) -> None:
+    picture, notes = read_rgb(save(tmp_path / "a.png", astronaut))
+    np.testing.assert_array_equal(picture, astronaut)
+    assert not notes
+
+
+def test_gray_palette_and_opaque_alpha_become_rgb_and_are_noted(tmp_path: Path, astronaut: U8) -> None:
+    image = Image.fromarray(astronaut)
+    for mode in ("L", "P", "RGBA", "1"):
+        path = tmp_path / f"{mode}.png"
+        image.convert(mode).save(path)
+        picture, notes = read_rgb(path)
+        assert picture.shape == astronaut.shape
+        assert notes == [f"mode {mode} converted to RGB"]
+    np.testing.assert_array_equal(read_rgb(tmp_path / "RGBA.png")[0], astronaut)
+    gray = read_rgb(tmp_path / "L.png")[0]
+    assert (gray[..., 0] == gray[..., 2]).all()
+
+
+def write_transparent(path: Path) -> None:
+    image = Image.new("RGBA", (32, 32), (9, 9, 9, 255))
+    image.putpixel((3, 3), (9, 9, 9, 254))
+    image.save(path)
+
+
+def write_animation(path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda p: p.write_bytes(b""), "not an image"),
+        (lambda p: p.write_text("<html>not found</html>"), "not an image"),
+        (lambda p: Image.fromarray(np.zeros((8, 8), np.uint16)).save(p), "more than 8 bits a sample .* convert"),
+        (lambda p: Image.new("CMYK", (8, 8)).save(p, "TIFF"), "colour mode CMYK is not RGB"),
+        (write_transparent, "partly transparent; flatten"),
+        (write_animation, "holds 2 pictures"),
+    ],
+)
+def test_pictures_that_cannot_be_coded(tmp_path: Path, make: object, complaint: str) -> None:
+    path = tmp_path / "wrong.png"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(JobError, match=complaint) as caught:
+        read_rgb(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.99])
+def test_truncated_pictures(tmp_path: Path, astronaut: U8, suffix: str, share: float) -> None:
+    path = save(tmp_path / f"cut.{suffix}", astronaut)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(JobError, match=r"cut\.\w+: (damaged or truncated|not an image)"):
+        read_rgb(path)
+
+
+def test_decompression_bombs_are_refused(tmp_path: Path) -> None:
+    """A PNG header that promises 60000 x 60000 pixels in a hundred bytes."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    path = tmp_path / "bomb.png"
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    with pytest.raises(JobError, match="bomb"):
+        read_rgb(path)

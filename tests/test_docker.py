@@ -1,0 +1,265 @@
+"""The docker runner against a real engine: every image that can be built without upstream, and its containment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import JPEG, X265, type_command
+from vcmbench import encoder, experiment
+from vcmbench.compress import Run, Settings
+from vcmbench.encoder import Command
+from vcmbench.errors import JobError
+from vcmbench.job import Tools
+from vcmbench.runner import images
+from vcmbench.runner.docker import RUN_LABEL, DockerRunner, DockerWorker
+
+Write = Callable[..., Path]
+
+# VVenC and JM come from upstream repositories that CI cannot reach; their images are built where a tarball lies.
+BUILDABLE = [
+    name
+    for name in encoder.discover()
+    if images.has_dockerfile(name)
+    and (name not in {"vvenc", "jm"} or list((images.resources.folder("docker") / name / "source").glob("*.tar.gz")))
+]
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built(engine: Any) -> Any:
+    """All images, built by the command that users type; nothing is left running at the end."""
+    done = type_command("encoders", "build", *BUILDABLE)
+    assert done.code == 0, done.err
+    yield engine
+    assert not engine.containers.list(all=True, ignore_removed=True, filters={"label": RUN_LABEL})
+
+
+def containers(engine: Any) -> list[Any]:
+    return list(engine.containers.list(all=True, ignore_removed=True, filters={"label": RUN_LABEL}))
+
+
+def test_a_second_build_costs_nothing(built: Any) -> None:
+    before = {name: images.image_id(built, name) for name in BUILDABLE}
+    start = time.monotonic()
+    assert type_command("encoders", "build", *BUILDABLE).code == 0
+    assert time.monotonic() - start < 60
+    assert {name: images.image_id(built, name) for name in BUILDABLE} == before
+
+
+def test_images_say_what_they_are(built: Any) -> None:
+    for name in BUILDABLE:
+        image = built.images.get(images.tag(name))
+        assert image.labels["vcmbench.encoder"] == name
+        assert image.labels["vcmbench.source"]
+        assert image.attrs["Config"]["User"] not in ("", "0", "root")
+
+
+def test_listing_and_testing(built: Any) -> None:
+    listed = type_command("encoders", "list")
+    assert listed.code == 0
+    for name in BUILDABLE:
+        line = next(line for line in listed.out.splitlines() if line.startswith(f"{name} "))
+        assert line.endswith(" built")
+    tested = type_command("encoders", "test", "--runner", "docker", *BUILDABLE)
+    assert tested.code == 0, tested.out
+    assert tested.out.count(": ok: ") == len(BUILDABLE)
+
+
+def test_the_photos_experiment_in_containers(photos: Path, write_experiment: Write) -> None:
+    """The photos experiment for every image: more bits always give more PSNR, and the second run does nothing."""
+    shipped = {coding.encoder: coding for coding in experiment.load("photos").coding}
+    codings = [f'encoder = "{name}"\nquality = {shipped[name].quality}' for name in BUILDABLE if name in shipped]
+    codings += [f'encoder = "{name}"\nquality = [27, 37]' for name in BUILDABLE if name not in shipped]
+    config = write_experiment(*codings)
+    words = ("compress", "-d", photos, "-s", config, "--runner", "docker", "--json")
+    first = type_command(*words)
+    assert first.code == 0, first.err
+    curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for record in first.records():
+        assert record["runner"] == "docker"
+        assert record["image_digest"] == record["tool"]["encode"]["digest"]
+        assert record["image_digest"].startswith("sha256:")
+        curve = curves.setdefault((record["encoder"], record["sources"][0]["name"]), [])
+        curve.append((record["size_bytes"], record["psnr_y_db"]))
+        if record["encoder"] in ("x264", "x265", "kvazaar", "hm"):
+            assert record["coded_qp"] == record["quality"]
+    assert len(curves) == 2 * len(BUILDABLE)
+    for curve in curves.values():
+        psnrs = [psnr for _, psnr in sorted(curve)]
+        assert psnrs == sorted(set(psnrs))
+    second = type_command(*words)
+    assert {event["state"] for event in second.events} == {"resumed"}
+
+
+def test_every_chroma_format_and_stacks_in_containers(streets: Path, write_experiment: Write) -> None:
+    codings = []
+    for name in BUILDABLE:
+        one = encoder.get(name)
+        quality = f"quality = [{30 if one.quality and one.quality.better == 'low' else 60}]"
+        codings.append(f'encoder = "{name}"\n{quality}\ncolor_subsampling = {list(one.chroma)}')
+        if one.stackable:
+            codings.append(f'encoder = "{name}"\n{quality}\nstacked = true')
+    config = write_experiment(*codings, head="[dataset]\nlimit = 3\n")
+    done = type_command("compress", "-d", streets, "-s", config, "--runner", "docker", "--json")
+    assert done.code == 0, done.err
+    for name in BUILDABLE:
+        psnrs = [r["psnr_y_db"] for r in done.records() if r["encoder"] == name and not r["stacked"]]
+        assert max(psnrs) - min(psnrs) < 3, name
+        assert min(psnrs) > 30, name
+
+
+def test_local_and_docker_give_the_same_jpeg(photos: Path, write_experiment: Write) -> None:
+    """libjpeg-turbo's cjpeg and the copy inside Pillow: other builds of one library, the same picture."""
+    config = write_experiment('encoder = "jpeg"\nquality = [10, 50, 90]')
+    psnrs = {}
+    for runner in ("local", "docker"):
+        done = type_command("compress", "-d", photos, "-s", config, "--runner", runner, "--json", "--force")
+        psnrs[runner] = {r["bitstream"]: r["psnr_y_db"] for r in done.records()}
+    assert psnrs["local"] == pytest.approx(psnrs["docker"], abs=0.05)
+
+
+@pytest.fixture
+def worker(built: Any) -> Any:
+    runner = DockerRunner("256m")
+    one = runner.worker()
+    yield one
+    one.close()
+
+
+def shell(worker: DockerWorker, script: str, timeout_s: float = 30) -> str:
+    """Run a script in the x264 image exactly as a tool would be."""
+    one = encoder.get("x264")
+    found = worker._runner.find(one, one.encode_tools)
+    assert found is not None
+    sh = type(found)("sh", "/bin/sh", "", found.digest, found.image)
+    return worker.run(sh, Command(("sh", "-c", script)), timeout_s).log
+
+
+def test_containers_are_closed(worker: Any) -> None:
+    uid = os.getuid() or 65534
+    (worker.scratch.inputs / "source").write_text("in")
+    assert shell(worker, "id -u").split() == [str(uid)]
+    assert "lo" in (interfaces := shell(worker, "ls /sys/class/net")) and "eth" not in interfaces
+    assert shell(worker, "pwd; cat ../in/source").split() == ["/job/out", "in"]
+    for script in ("echo x > ../in/source", "echo x > /usr/x", "echo x > /etc/passwd", "mkdir /data"):
+        with pytest.raises(JobError, match="exited with code"):
+            shell(worker, script)
+    status = shell(worker, "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status").split()
+    assert status == ["CapBnd:", "0" * 16, "NoNewPrivs:", "1"] or sorted(status)[:2] == ["0" * 16, "0" * 16]
+    assert not Path("/var/run/docker.sock").samefile(worker.scratch.root)
+    with pytest.raises(JobError):
+        shell(worker, "ls /var/run/docker.sock")
+
+
+def test_one_container_serves_many_commands(worker: Any) -> None:
+    names = {shell(worker, "cat /etc/hostname").strip() for _ in range(3)}
+    assert len(names) == 1
+
+
+def test_a_tool_that_eats_memory_is_killed(worker: Any) -> None:
+    with pytest.raises(JobError, match=r"killed, most likely at the memory limit of 256m"):
+        shell(worker, "exec tail /dev/zero")
+    assert shell(worker, "echo alive").strip() == "alive"
+
+
+def test_a_tool_that_hangs_is_killed_and_the_next_command_runs(worker: Any) -> None:
+    with pytest.raises(JobError, match="sh was stopped after 1 s"):
+        shell(worker, "sleep 600 & sleep 600", timeout_s=1)
+    assert shell(worker, "echo alive").strip() == "alive"
+
+
+def test_the_tools_own_time_is_recorded(worker: Any) -> None:
+    one = encoder.get("x264")
+    found = worker._runner.find(one, one.encode_tools)
+    sh = type(found)("sh", "/bin/sh", "", found.digest, found.image)
+    quick = min(worker.run(sh, Command(("sh", "-c", "true")), 30).seconds for _ in range(5))
+    slow = worker.run(sh, Command(("sh", "-c", "sleep 0.3")), 30).seconds
+    assert 0 < quick < 0.05
+    assert 0.3 <= slow < 0.6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_container_outlives_its_run(
+    number: signal.Signals, built: Any, photos: Path, write_experiment: Write
+) -> None:
+    """Ctrl-C kills them by label; a run that is killed -9 leaves none running, since they end with its open socket."""
+    config = write_experiment('encoder = "hm"\nquality = [0, 1, 2, 3, 4, 5, 6, 7, 8]', JPEG)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vcmbench", "compress", "-d", photos, "-s", config, "--runner", "docker"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not any(c.status == "running" for c in containers(built)):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[1]
+            os.sched_yield()
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == (130 if number == signal.SIGINT else -9)
+    deadline = time.monotonic() + 20
+    while any(c.status == "running" for c in containers(built)):
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    assert not list(photos.rglob("*.tmp"))
+    again = type_command("compress", "-d", photos, "-s", config, "--runner", "docker", "--encoder", "jpeg", "--json")
+    assert again.code == 0, again.err
+    assert not containers(built), "the next run removed what had been made but not started"
+
+
+def test_a_container_that_ends_underneath_fails_one_job(built: Any, photos: Path, write_experiment: Write) -> None:
+    """The worker starts another container for the next job."""
+    loaded = experiment.load(str(write_experiment(X265)))
+    run = Run(loaded, photos, DockerRunner(), Settings(jobs=1))
+    killed = []
+
+    def kill_once(state: str, *_: object) -> None:
+        if not killed:
+            killed.extend(container for container in containers(built) if container.status == "running")
+            for container in killed:
+                container.kill()
+
+    outcome = run.execute(kill_once)
+    assert (outcome.done, len(outcome.failed)) == (1, 1)
+    assert isinstance(run.tools["x265"], Tools)
+    again = Run(loaded, photos, DockerRunner(), Settings(jobs=1)).execute(lambda *_: None)
+    assert (again.done, again.resumed, again.failed) == (1, 1, [])
+
+
+def test_an_image_that_is_not_built(photos: Path, write_experiment: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "tag", lambda name: f"vcmbench/{name}:nosuch")
+    runner = DockerRunner()
+    one = encoder.get("jpeg")
+    assert runner.find(one, one.encode_tools) is None, "Pillow must not stand in for the image in silence"
+    assert "image not built; run: vcmbench encoders build jpeg" in runner.missing(one, one.encode_tools)
+
+
+def test_auto_takes_docker_where_all_images_are_there(photos: Path, write_experiment: Write) -> None:
+    done = type_command("compress", "-d", photos, "-s", write_experiment(JPEG), "--dry-run")
+    assert "runner: docker (an engine answers and every image is built)" in done.err
+    none = type_command("compress", "-d", photos, "-s", write_experiment('encoder = "none"'), "--dry-run")
+    assert "runner: local (none of these encoders comes in a container)" in none.err
+
+
+def test_without_an_engine(photos: Path, write_experiment: Write, tmp_path: Path) -> None:
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
+    config = write_experiment(JPEG)
+    asked = type_command("compress", "-d", photos, "-s", config, "--runner", "docker", env=environment)
+    assert asked.code == 2
+    assert "no Docker engine answers" in asked.err
+    auto = type_command("compress", "-d", photos, "-s", config, env=environment)
+    assert auto.code == 0
+    assert "runner: local (no Docker engine answers" in auto.err
