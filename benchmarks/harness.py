@@ -1,0 +1,192 @@
+"""What the harness costs: `make bench` (a few minutes), or `python benchmarks/harness.py --help`.
+
+Three comparisons, each with both sides measured in this one run, in turn, several times:
+
+1. 40 pictures of 1024x512, x265 medium, `--jobs 2`, against the very same FFmpeg encode and decode commands
+   under `xargs -P 2`, on raw frames prepared beforehand. The other side therefore does not read a PNG, convert
+   a colour, compare a picture or write a record: the ratio is the full price of all that.
+2. The codec `none` per picture, against reading the same PNG and writing the same raw bytes, nothing else.
+3. Peak memory of a run over 40 pictures and over ten times as many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vcmbench import chain, encoder
+from vcmbench.coding import CodingConfiguration
+from vcmbench.dataset import Source
+from vcmbench.demo import scene
+from vcmbench.job import geometry
+from vcmbench.runner.local import LocalRunner
+
+WIDTH, HEIGHT = 1024, 512
+
+
+def make_pictures(folder: Path, count: int, distinct: int = 10) -> list[Path]:
+    """Street scenes; beyond `distinct`, mirrored and shifted ones, since drawing takes longer than the test."""
+    folder.mkdir(parents=True)
+    drawn = [scene.render(seed, WIDTH, HEIGHT).image for seed in range(distinct)]
+    paths = []
+    for i in range(count):
+        picture = np.roll(drawn[i % distinct], 37 * (i // distinct), axis=1)[:, :: -1 if i // distinct % 2 else 1]
+        paths.append(folder / f"{i:04}.png")
+        Image.fromarray(np.ascontiguousarray(picture)).save(paths[-1])
+    return paths
+
+
+def run(argv: list[object], **options: object) -> float:
+    """Wall seconds of a command that must succeed."""
+    start = time.perf_counter()
+    subprocess.run([str(word) for word in argv], check=True, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    return time.perf_counter() - start
+
+
+def harness(data: Path, config: Path) -> float:
+    """A first run of `vcmbench compress` on a data root, results removed beforehand."""
+    for path in [data / "results", *data.glob("images_*")]:
+        shutil.rmtree(path, ignore_errors=True)
+    words = ["-m", "vcmbench", "compress", "-d", data, "-s", config, "--runner", "local", "--jobs", 2]
+    return run([sys.executable, *words], stdout=subprocess.DEVNULL)
+
+
+def write_config(folder: Path, name: str, coding: str) -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(f'name = "{name}"\n[[coding]]\n{coding}\n')
+    return path
+
+
+def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration) -> Path:
+    """A folder a picture with the raw frame in it, and the script that xargs runs there."""
+    one, runner = encoder.get("x265"), LocalRunner()
+    size = geometry(one, coding, WIDTH, HEIGHT, 1)
+    ffmpeg = runner.find(one, one.encode_tools)
+    assert ffmpeg is not None
+    for picture in pictures:
+        place = folder / picture.stem
+        (place / "in").mkdir(parents=True)
+        (place / "out").mkdir()
+        source = Source(Path(picture.stem), picture)  # type: ignore[arg-type]
+        (place / "in/source.yuv").write_bytes(chain.prepare(source, one, size).frame)
+    commands = [one.encode("ffmpeg", coding, size.clip).argv, one.decode("ffmpeg", coding, size.clip).argv]
+    lines = [shlex.join([ffmpeg.path, *argv[1:]]) for argv in commands]
+    script = folder / "bare.sh"
+    script.write_text("#!/bin/sh\ncd $1/out && " + " >/dev/null 2>&1 && ".join(lines) + " >/dev/null 2>&1\n")
+    script.chmod(0o755)
+    return script
+
+
+def bare(folder: Path, script: Path) -> float:
+    names = "\n".join(path.name for path in sorted(folder.iterdir()) if path.is_dir())
+    start = time.perf_counter()
+    subprocess.run(["xargs", "-P", "2", "-n", "1", script], input=names.encode(), cwd=folder, check=True)
+    return time.perf_counter() - start
+
+
+def in_turn(rounds: int, first: object, second: object) -> tuple[list[float], list[float]]:
+    """Both sides of a comparison in turn, after one uncounted round each."""
+    a, b = [], []
+    for i in range(rounds + 1):
+        one, other = first(), second()  # type: ignore[operator]
+        if i:
+            a.append(one)
+            b.append(other)
+    return a, b
+
+
+def ratio_line(title: str, a: list[float], b: list[float]) -> str:
+    ratios = sorted(x / y for x, y in zip(a, b, strict=True))
+    return (
+        f"{title}: {statistics.median(a):.2f} s against {statistics.median(b):.2f} s, "
+        f"ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}, {len(a)} rounds)"
+    )
+
+
+def encode_cost(work: Path, pictures: list[Path], rounds: int, quality: int) -> str:
+    coding = CodingConfiguration("x265", quality, preset="medium")
+    config = write_config(work, "x265", f'encoder = "x265"\nquality = [{quality}]\npreset = "medium"')
+    script = prepare_bare(work / "bare", pictures, coding)
+    ours, theirs = in_turn(rounds, lambda: harness(pictures[0].parent, config), lambda: bare(work / "bare", script))
+    return ratio_line(f"x265 medium, QP {quality}, {len(pictures)} pictures, against the bare commands", ours, theirs)
+
+
+def none_cost(work: Path, pictures: list[Path], rounds: int) -> str:
+    """Milliseconds a picture with one job at a time, start of the process left out by a difference of two runs."""
+    config = write_config(work, "none", 'encoder = "none"')
+    few = work / "few"
+    few.mkdir()
+    shutil.copy(pictures[0], few)
+
+    def ours() -> float:
+        return harness(pictures[0].parent, config) * 2 - harness(few, config) * 2  # two jobs at once
+
+    def read_and_write() -> float:
+        start = time.perf_counter()
+        for picture in pictures[1:]:
+            with Image.open(picture) as image:
+                raw = np.asarray(image).tobytes()
+            (work / "raw").write_bytes(raw)
+        return time.perf_counter() - start
+
+    a, b = in_turn(rounds, ours, read_and_write)
+    count = len(pictures) - 1
+    costs = sorted((x - y) / count * 1e3 for x, y in zip(a, b, strict=True))
+    return (
+        f"none: {statistics.median(costs):.1f} ms a picture beyond reading and writing it "
+        f"({costs[0]:.1f} to {costs[-1]:.1f}; reading and writing: {statistics.median(b) / count * 1e3:.1f} ms)"
+    )
+
+
+def peak_memory(data: Path, config: Path) -> float:
+    """MB of the largest process of a run over a data root."""
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=-3, stderr=-3); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    words = ["-m", "vcmbench", "compress", "-d", data, "-s", config, "--runner", "local", "--jobs", 2, "--force"]
+    argv = [sys.executable, "-c", code, sys.executable, *map(str, words)]
+    return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout) / 1024
+
+
+def memory(work: Path, pictures: list[Path]) -> str:
+    config = write_config(work, "memory", 'encoder = "none"\n[[coding]]\nencoder = "jpeg"\nquality = [30]')
+    many = work / "many"
+    many.mkdir()
+    for i in range(10):
+        for picture in pictures:
+            os.link(picture, many / f"{i}-{picture.name}")
+    few, ten_times = peak_memory(pictures[0].parent, config), peak_memory(many, config)
+    return f"memory: {few:.0f} MB over {len(pictures)} pictures, {ten_times:.0f} MB over {10 * len(pictures)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quality", type=int, nargs="*", default=[22, 32])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        pictures = make_pictures(work / "pictures", arguments.pictures)
+        print(f"{os.cpu_count()} cores, {WIDTH}x{HEIGHT} street scenes", flush=True)
+        for quality in arguments.quality:
+            shutil.rmtree(work / "bare", ignore_errors=True)
+            print(encode_cost(work, pictures, arguments.rounds, quality), flush=True)
+        print(none_cost(work, pictures, arguments.rounds), flush=True)
+        print(memory(work, pictures), flush=True)
+
+
+if __name__ == "__main__":
+    main()

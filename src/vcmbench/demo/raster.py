@@ -1,0 +1,270 @@
+"""The z-buffer: fills planar faces and round limbs, in perspective, sample by sample.
+
+A canvas holds a grid of samples. With ``supersample=2`` it has 2W+1 x 2H+1 of them, half a pixel apart, so that every
+pixel has one at its very centre (labels and distances are read there, exactly) and eight around it (averaged into
+its colour). Faces should come near to far: what is hidden is then never shaded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .camera import Array, Camera
+from .light import Light
+
+NEAR_M = 0.35
+
+
+@dataclass
+class Frag:
+    """Visible samples of one surface: coordinates on it and size of a sample there in metres, distance, light.
+
+    All (N,) float32; ``light`` is irradiance, (3,) or (N, 3), linear RGB.
+    """
+
+    u: Array
+    v: Array
+    fu: Array
+    fv: Array
+    z: Array
+    light: Array
+
+
+Shade = Callable[[Frag], Array]
+Cut = Callable[[Array, Array, Array], Array]
+
+
+class Canvas:
+    """Samples of the picture: ``inv_z`` (1/m, 0 where empty), ``obj`` (object number), ``rgb`` (linear radiance)."""
+
+    def __init__(self, camera: Camera, light: Light, supersample: int = 2, labels_only: bool = False) -> None:
+        self.camera = camera
+        self.light = light
+        self.step = supersample
+        self.labels_only = labels_only
+        self.width = supersample * camera.width + supersample - 1
+        self.height = supersample * camera.height + supersample - 1
+        self.fx, self.fy = camera.fx * supersample, camera.fy * supersample
+        self.u0 = camera.u0 * supersample + supersample - 1
+        self.v0 = camera.v0 * supersample + supersample - 1
+        self.inv_z = np.zeros(self.width * self.height, np.float32)
+        self.obj = np.zeros(self.width * self.height, np.int32)
+        self.rgb = np.zeros((0 if labels_only else self.width * self.height, 3), np.float32)
+        self._rotation = camera.rotation
+        self._centre = camera.centre
+
+    def face(
+        self,
+        corners: Array,
+        origin: Array,
+        u_axis: Array,
+        v_axis: Array,
+        shade: Shade,
+        obj: int,
+        cut: Cut | None = None,
+        two_sided: bool = False,
+        veil: bool = False,
+    ) -> None:
+        """Fill a convex planar polygon.
+
+        ``corners`` (N, 3) world metres; surface coordinates are the distances from ``origin`` along the unit vectors
+        ``u_axis``, ``v_axis`` (to the right and up for one who looks at the outer side). ``cut(u, v, footprint)``
+        says which samples exist. A ``veil`` is blended over what is there: its shade returns RGBA.
+        """
+        outward = _cross(v_axis, u_axis)
+        towards = float(np.dot(outward, self._centre - corners[0]))
+        if towards <= 1e-6:
+            if not two_sided or towards > -1e-6:
+                return
+            outward = -outward
+        points = _clip((corners - self._centre) @ self._rotation.T)
+        if len(points) < 3:
+            return
+        spans = self._spans(points)
+        if spans is None:
+            return
+        column, row = spans
+        # The plane n.P = k gives 1/z = n.ray / k, affine in the picture; so are u/z and v/z.
+        normal = self._rotation @ outward
+        k = float(normal @ (self._rotation @ (corners[0] - self._centre)))
+        if abs(k) < 1e-6:
+            return
+        dx, dy, d0 = self._affine(normal / k)
+        inv = np.float32(dx) * column + (np.float32(dy) * row + np.float32(d0))
+        index: Array = row * np.int32(self.width) + column
+        seen = np.flatnonzero(inv > self.inv_z[index])
+        if seen.size == 0:
+            return
+        inv, index = inv[seen], index[seen]
+        x, y = column[seen].astype(np.float32), row[seen].astype(np.float32)
+        z = 1 / inv
+        o = self._rotation @ (origin - self._centre)
+        u, fu = self._coordinate(self._rotation @ u_axis, o, x, y, z, dx, dy)
+        v, fv = self._coordinate(self._rotation @ v_axis, o, x, y, z, dx, dy)
+        if cut is not None:
+            kept = np.flatnonzero(cut(u, v, np.maximum(fu, fv)))
+            if kept.size == 0:
+                return
+            u, v, fu, fv, z = u[kept], v[kept], fu[kept], fv[kept], z[kept]
+            inv, index = inv[kept], index[kept]
+        self.inv_z[index] = inv
+        self.obj[index] = obj
+        if self.labels_only:
+            return
+        color = shade(Frag(u, v, fu, fv, z, self.light.on(outward)))
+        if veil:
+            alpha = color[:, 3:]
+            self.rgb[index] += alpha * (color[:, :3] - self.rgb[index])
+        else:
+            self.rgb[index] = color
+
+    def _affine(self, vector: Array) -> tuple[float, float, float]:
+        """Coefficients (x, y, 1) of vector.ray over the samples."""
+        ax, ay = vector[0] / self.fx, -vector[1] / self.fy
+        return float(ax), float(ay), float(vector[2] - ax * self.u0 - ay * self.v0)
+
+    def _coordinate(
+        self, axis: Array, origin: Array, x: Array, y: Array, z: Array, dx: float, dy: float
+    ) -> tuple[Array, Array]:
+        ax, ay, a0 = self._affine(axis)
+        along = (np.float32(ax) * x + (np.float32(ay) * y + np.float32(a0))) * z
+        footprint = z * (np.abs(ax - along * dx) + np.abs(ay - along * dy))
+        return along - np.float32(axis @ origin), footprint
+
+    def _spans(self, points: Array) -> tuple[Array, Array] | None:
+        """Integer samples (x, y), each (N,) int32, inside the projected convex polygon ``points`` (camera metres)."""
+        px = self.u0 + self.fx * points[:, 0] / points[:, 2]
+        py = self.v0 - self.fy * points[:, 1] / points[:, 2]
+        y_lo, y_hi = max(0, math.ceil(py.min())), min(self.height - 1, math.floor(py.max()))
+        if y_hi < y_lo or px.max() < 0 or px.min() > self.width - 1:
+            return None
+        rows = np.arange(y_lo, y_hi + 1, dtype=np.float64)
+        left = np.full(rows.size, np.inf)
+        right = np.full(rows.size, -np.inf)
+        for i in range(len(px)):
+            x0, y0, x1, y1 = px[i - 1], py[i - 1], px[i], py[i]
+            lo, hi = (y0, y1) if y0 < y1 else (y1, y0)
+            first, last = max(y_lo, math.ceil(lo)), min(y_hi, math.floor(hi))
+            if last < first or hi == lo:
+                continue
+            part = slice(first - y_lo, last - y_lo + 1)
+            at = x0 + (rows[part] - y0) * ((x1 - x0) / (y1 - y0))
+            np.minimum(left[part], at, out=left[part])
+            np.maximum(right[part], at, out=right[part])
+        begin = np.ceil(np.clip(left, 0, self.width)).astype(np.int32)
+        end = np.floor(np.clip(right, -1, self.width - 1)).astype(np.int32)
+        count = np.maximum(end - begin + 1, 0)
+        total = int(count.sum())
+        if total == 0:
+            return None
+        stop = np.cumsum(count)
+        x = np.arange(total, dtype=np.int32) + np.repeat((begin - (stop - count)).astype(np.int32), count)
+        y = np.repeat(np.arange(y_lo, y_hi + 1, dtype=np.int32), count)
+        return x, y
+
+    def limb(self, a: Array, b: Array, radius_a: float, radius_b: float, shade: Shade, obj: int) -> None:
+        """Fill a round limb from world point ``a`` to ``b`` (3,), radii in metres.
+
+        Surface coordinates: u along the limb in metres, v across it in [-1, 1] times the radius.
+        """
+        ends = (np.stack([a, b]) - self._centre) @ self._rotation.T
+        if ends[0, 2] < NEAR_M or ends[1, 2] < NEAR_M:
+            return
+        za, zb = float(ends[0, 2]), float(ends[1, 2])
+        xa, ya = self.u0 + self.fx * ends[0, 0] / za, self.v0 - self.fy * ends[0, 1] / za
+        xb, yb = self.u0 + self.fx * ends[1, 0] / zb, self.v0 - self.fy * ends[1, 1] / zb
+        # Nothing thinner than a sample may vanish: a far pole still shows, as thin as can be.
+        ra, rb = max(self.fx * radius_a / za, 0.5), max(self.fx * radius_b / zb, 0.5)
+        x_lo, x_hi = (max(0, math.ceil(min(xa - ra, xb - rb))), min(self.width - 1, math.floor(max(xa + ra, xb + rb))))
+        y_lo, y_hi = (max(0, math.ceil(min(ya - ra, yb - rb))), min(self.height - 1, math.floor(max(ya + ra, yb + rb))))
+        if x_hi < x_lo or y_hi < y_lo:
+            return
+        gx = np.arange(x_lo, x_hi + 1, dtype=np.float32)[None, :] - np.float32(xa)
+        gy = np.arange(y_lo, y_hi + 1, dtype=np.float32)[:, None] - np.float32(ya)
+        ex, ey = xb - xa, yb - ya
+        square = ex * ex + ey * ey + 1e-9
+        t = np.clip(gx * np.float32(ex / square) + gy * np.float32(ey / square), 0, 1)
+        ox, oy = gx - t * np.float32(ex), gy - t * np.float32(ey)
+        r = np.float32(ra) + t * np.float32(rb - ra)
+        off = ox * ox + oy * oy
+        # The surface bulges towards the camera: what lies nearer within one body then hides the rest of it.
+        bulge = np.sqrt(np.maximum(1 - off / (r * r), 0)) * (np.float32(radius_a) + t * np.float32(radius_b - radius_a))
+        inv = np.float32(1 / za) + t * np.float32(1 / zb - 1 / za)
+        inv = inv / np.maximum(1 - bulge * inv, np.float32(0.05))
+        index = np.arange(y_lo, y_hi + 1)[:, None] * self.width + np.arange(x_lo, x_hi + 1)[None, :]
+        inside = (off <= r * r) & (inv > self.inv_z[index])
+        if not inside.any():
+            return
+        index, inv, t, r = index[inside], inv[inside], t[inside], r[inside]
+        self.inv_z[index] = inv
+        self.obj[index] = obj
+        if self.labels_only:
+            return
+        nx, ny = ox[inside] / r, -oy[inside] / r
+        nz = -np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
+        normals = np.stack([nx, ny, nz], 1) @ self._rotation.astype(np.float32)
+        z = 1 / inv
+        length = float(np.linalg.norm(b - a))
+        foot = z * np.float32(1 / self.fx)
+        side = nx if abs(ey) > abs(ex) else ny
+        width = np.float32(max(radius_a, radius_b))
+        self.rgb[index] = shade(Frag(t * np.float32(length), side * width, foot, foot, z, self.light.on_many(normals)))
+
+    def disc(self, centre: Array, radius: float, shade: Shade, obj: int, cut: Cut) -> None:
+        """Fill a ball's outline that faces the camera; coordinates u, v in metres from its centre, light of a ball."""
+        c = self._rotation @ (centre - self._centre)
+        if c[2] < NEAR_M + radius * 0.3:
+            return
+        z = float(c[2])
+        x, y = self.u0 + self.fx * c[0] / z, self.v0 - self.fy * c[1] / z
+        r = self.fx * radius / z
+        x_lo, x_hi = max(0, math.ceil(x - r)), min(self.width - 1, math.floor(x + r))
+        y_lo, y_hi = max(0, math.ceil(y - r)), min(self.height - 1, math.floor(y + r))
+        if x_hi < x_lo or y_hi < y_lo:
+            return
+        inv = np.float32(1 / z)
+        u = (np.arange(x_lo, x_hi + 1, dtype=np.float32)[None, :] - np.float32(x)) * np.float32(z / self.fx)
+        v = (np.float32(y) - np.arange(y_lo, y_hi + 1, dtype=np.float32)[:, None]) * np.float32(z / self.fy)
+        index = np.arange(y_lo, y_hi + 1)[:, None] * self.width + np.arange(x_lo, x_hi + 1)[None, :]
+        open_ = (u * u + v * v <= np.float32(radius * radius)) & (inv > self.inv_z[index])
+        index = index[open_]
+        if index.size == 0:
+            return
+        u, v = np.broadcast_to(u, open_.shape)[open_], np.broadcast_to(v, open_.shape)[open_]
+        foot = np.full(u.shape, z / self.fx, np.float32)
+        kept = np.flatnonzero(cut(u, v, foot))
+        if kept.size == 0:
+            return
+        u, v, foot, index = u[kept], v[kept], foot[kept], index[kept]
+        self.inv_z[index] = inv
+        self.obj[index] = obj
+        if self.labels_only:
+            return
+        nx, ny = u / np.float32(radius), v / np.float32(radius)
+        nz = -np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
+        normals = np.stack([nx, ny, nz], 1) @ self._rotation.astype(np.float32)
+        self.rgb[index] = shade(Frag(u, v, foot, foot, np.full(u.shape, z, np.float32), self.light.on_many(normals)))
+
+
+def _cross(a: Array, b: Array) -> Array:
+    """The vector product; numpy's own is slow for single vectors."""
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+
+
+def _clip(points: Array) -> Array:
+    """The part of a convex polygon (N, 3) in front of the camera."""
+    z = points[:, 2]
+    if z.min() >= NEAR_M:
+        return points
+    kept: list[Array] = []
+    for i in range(len(points)):
+        p, q = points[i - 1], points[i]
+        if (p[2] >= NEAR_M) != (q[2] >= NEAR_M):
+            kept.append(p + (q - p) * ((NEAR_M - p[2]) / (q[2] - p[2])))
+        if q[2] >= NEAR_M:
+            kept.append(q)
+    return np.array(kept).reshape(-1, 3)
