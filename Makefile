@@ -1,5 +1,7 @@
 # `make demo` and `make test` set everything up by themselves. PYTHON chooses the interpreter (3.11 to 3.13).
-PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do command -v $$v && break; done)
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for v in python3 python3.13 python3.12 python3.11; do \
+            $$v -c '$(SUITS)' 2>/dev/null && echo $$v && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -15,8 +17,8 @@ help:
 setup: .venv/base
 
 .venv/base: requirements/base.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
-	  { echo "vcmbench needs Python 3.11, 3.12 or 3.13 and found: $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITS)' || \
+	  { echo "vcmbench needs Python 3.11, 3.12 or 3.13; none was found. Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@echo "setting up .venv (about half a minute)"

@@ -1,10 +1,11 @@
-"""What the harness costs: `make bench` (a few minutes), or `python benchmarks/harness.py --help`.
+"""What the harness costs: `make bench` (minutes), or `python benchmarks/harness.py --help`.
 
-Three comparisons, each with both sides measured in this one run, in turn, several times:
+Both sides of every comparison are measured in this one run, in turn, several times:
 
-1. 40 pictures of 1024x512, x265 medium, `--jobs 2`, against the very same FFmpeg encode and decode commands
-   under `xargs -P 2`, on raw frames prepared beforehand. The other side therefore does not read a PNG, convert
-   a colour, compare a picture or write a record: the ratio is the full price of all that.
+1. 40 pictures of 1024x512, x265 medium, `--jobs 2`, against the very same FFmpeg encode and decode commands under
+   `xargs -P 2`. Once with a third FFmpeg command before them that makes the raw frame from the PNG, which is what
+   somebody without vcmbench has to run; once on raw frames that lie there already, so that the ratio is the full price
+   of reading PNGs, converting colours, comparing pictures and writing records.
 2. The codec `none` per picture, against reading the same PNG and writing the same raw bytes, nothing else.
 3. Peak memory of a run over 40 pictures and over ten times as many.
 """
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -68,8 +69,8 @@ def write_config(folder: Path, name: str, coding: str) -> Path:
     return path
 
 
-def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration) -> Path:
-    """A folder a picture with the raw frame in it, and the script that xargs runs there."""
+def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration, from_png: bool) -> Path:
+    """A folder a picture with its raw frame (or its PNG) in it, and the script that xargs runs there."""
     one, runner = encoder.get("x265"), LocalRunner()
     size = geometry(one, coding, WIDTH, HEIGHT, 1)
     ffmpeg = runner.find(one, one.encode_tools)
@@ -78,9 +79,15 @@ def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration
         place = folder / picture.stem
         (place / "in").mkdir(parents=True)
         (place / "out").mkdir()
-        source = Source(Path(picture.stem), picture)  # type: ignore[arg-type]
-        (place / "in/source.yuv").write_bytes(chain.prepare(source, one, size).frame)
+        if from_png:
+            shutil.copy(picture, place / "in/source.png")
+        else:
+            source = Source(PurePosixPath(picture.stem), picture)
+            (place / "in/source.yuv").write_bytes(chain.prepare(source, one, size).frame)
     commands = [one.encode("ffmpeg", coding, size.clip).argv, one.decode("ffmpeg", coding, size.clip).argv]
+    if from_png:
+        raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-threads", "1", "../in/source.yuv")
+        commands.insert(0, ("ffmpeg", "-y", "-nostdin", "-v", "error", "-threads", "1", "-i", "../in/source.png", *raw))
     lines = [shlex.join([ffmpeg.path, *argv[1:]]) for argv in commands]
     script = folder / "bare.sh"
     script.write_text("#!/bin/sh\ncd $1/out && " + " >/dev/null 2>&1 && ".join(lines) + " >/dev/null 2>&1\n")
@@ -114,12 +121,14 @@ def ratio_line(title: str, a: list[float], b: list[float]) -> str:
     )
 
 
-def encode_cost(work: Path, pictures: list[Path], rounds: int, quality: int) -> str:
+def encode_cost(work: Path, pictures: list[Path], rounds: int, quality: int, from_png: bool) -> str:
     coding = CodingConfiguration("x265", quality, preset="medium")
     config = write_config(work, "x265", f'encoder = "x265"\nquality = [{quality}]\npreset = "medium"')
-    script = prepare_bare(work / "bare", pictures, coding)
+    shutil.rmtree(work / "bare", ignore_errors=True)
+    script = prepare_bare(work / "bare", pictures, coding, from_png)
     ours, theirs = in_turn(rounds, lambda: harness(pictures[0].parent, config), lambda: bare(work / "bare", script))
-    return ratio_line(f"x265 medium, QP {quality}, {len(pictures)} pictures, against the bare commands", ours, theirs)
+    against = "FFmpeg from PNG to decoded frame" if from_png else "its encode and decode commands alone"
+    return ratio_line(f"x265 medium, QP {quality}, {len(pictures)} pictures, against {against}", ours, theirs)
 
 
 def none_cost(work: Path, pictures: list[Path], rounds: int) -> str:
@@ -130,7 +139,8 @@ def none_cost(work: Path, pictures: list[Path], rounds: int) -> str:
     shutil.copy(pictures[0], few)
 
     def ours() -> float:
-        return harness(pictures[0].parent, config) * 2 - harness(few, config) * 2  # two jobs at once
+        # two jobs at once
+        return 2 * (harness(pictures[0].parent, config) - harness(few, config))
 
     def read_and_write() -> float:
         start = time.perf_counter()
@@ -182,8 +192,8 @@ def main() -> None:
         pictures = make_pictures(work / "pictures", arguments.pictures)
         print(f"{os.cpu_count()} cores, {WIDTH}x{HEIGHT} street scenes", flush=True)
         for quality in arguments.quality:
-            shutil.rmtree(work / "bare", ignore_errors=True)
-            print(encode_cost(work, pictures, arguments.rounds, quality), flush=True)
+            for from_png in (True, False):
+                print(encode_cost(work, pictures, arguments.rounds, quality, from_png), flush=True)
         print(none_cost(work, pictures, arguments.rounds), flush=True)
         print(memory(work, pictures), flush=True)
 

@@ -17,7 +17,7 @@ class Jpeg(Encoder):
     encode_tools = (Tool("cjpeg"), Tool("pillow-jpeg"))
     decode_tools = (Tool("djpeg"), Tool("pillow-jpeg"))
     compat = ("qomex2023",)
-    typical = Typical(((5, 0.24), (10, 0.42), (30, 0.9), (50, 1.3), (70, 1.9), (90, 3.7)), 0.02)
+    typical = Typical(((5, 0.19), (10, 0.26), (30, 0.48), (50, 0.66), (70, 0.91), (90, 1.74)), 0.007)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         gray = coding.color_subsampling == "400"

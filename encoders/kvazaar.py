@@ -19,7 +19,7 @@ class Kvazaar(Encoder):
     side_multiple_px = 8
     encode_tools = (Tool("kvazaar"), ffmpeg.encoder_tool("libkvazaar"))
     decode_tools = (ffmpeg.decoder_tool("hevc"),)
-    typical = Typical(((12, 3.3), (22, 1.2), (32, 0.36), (42, 0.09)), 0.14)
+    typical = Typical(((12, 2.16), (22, 0.67), (32, 0.21), (42, 0.059)), 0.25)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         # The same words on both command lines; info=0 leaves out the text that kvazaar writes about itself.

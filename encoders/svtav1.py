@@ -14,7 +14,7 @@ class SvtAv1(Encoder):
     min_side_px = 64
     encode_tools = (ffmpeg.encoder_tool("libsvtav1"),)
     decode_tools = (ffmpeg.decoder_tool("libdav1d"),)
-    typical = Typical(((10, 3.0), (30, 1.1), (45, 0.45), (60, 0.11)), 0.22)
+    typical = Typical(((10, 0.96), (30, 0.32), (45, 0.115), (60, 0.029)), 0.17)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         options = {

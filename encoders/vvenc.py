@@ -17,7 +17,7 @@ class VVenC(Encoder):
     decode_tools = (Tool("vvdecapp"), ffmpeg.decoder_tool("vvc"))
     compat = ("qomex2023",)
     published_stacked = True
-    typical = Typical(((12, 3.0), (22, 1.05), (32, 0.3), (42, 0.07)), 1.2)
+    typical = Typical(((12, 2.70), (22, 0.87), (32, 0.28), (42, 0.083)), 0.86)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         published = coding.compat == "qomex2023"

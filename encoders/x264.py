@@ -18,7 +18,7 @@ class X264(Encoder):
     min_side_px = 16
     encode_tools = (ffmpeg.encoder_tool("libx264"),)
     decode_tools = (ffmpeg.decoder_tool("h264"),)
-    typical = Typical(((12, 3.6), (22, 1.4), (32, 0.45), (42, 0.11)), 0.09)
+    typical = Typical(((12, 2.44), (22, 0.81), (32, 0.27), (42, 0.084)), 0.1)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         options = {

@@ -30,7 +30,7 @@ class X265(Encoder):
     decode_tools = (ffmpeg.decoder_tool("hevc"),)
     compat = ("qomex2023",)
     published_stacked = True
-    typical = Typical(((12, 3.2), (22, 1.15), (32, 0.34), (42, 0.08)), 0.28)
+    typical = Typical(((12, 2.24), (22, 0.71), (32, 0.23), (42, 0.072)), 0.35)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         published = coding.compat == "qomex2023"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -176,6 +177,13 @@ def _publish(job: Job, worker: Worker, store: Store) -> None:
 
 
 def _place(source: Path, target: Path) -> None:
+    if source.stat().st_uid == os.getuid():  # what a container wrote belongs to its user: that is copied
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # the scratch folder may lie on another file system
+                raise
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         shutil.copyfile(source, temporary)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -98,10 +99,10 @@ class Run:
         self.sources = find_sources(self.data, experiment.dataset)
         self.tools, self.missing = plan.find_tools(experiment, runner)
         self.store = Store(self.data, experiment.name)
-        self.known = plan.measure_all(self.sources, settings.jobs)
+        self.measure = cache(plan.measure)
 
     def jobs(self) -> Iterator[Job]:
-        return plan.jobs(self.experiment, self.data, self.known, self.tools)
+        return plan.jobs(self.experiment, self.data, self.sources, self.tools, self.measure)
 
     def job_count(self) -> int:
         stacked = sum(coding.stacked for coding in self.experiment.configurations())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -131,7 +132,8 @@ def read_rgb(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
     """
     notes = []
     try:
-        with Image.open(path) as image:
+        # from memory: Pillow would otherwise fetch a file in dozens of small reads
+        with Image.open(BytesIO(path.read_bytes())) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise JobError(f"{path}: {image.width}x{image.height} px is more than {_MAX_PIXELS} px")
             if image.mode.startswith(("I", "F")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def _bitstream(record: Record, data_root: Path) -> bytes:
         raise JobError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) != record["size_bytes"]:
         raise JobError(f"{path}: has {len(data)} bytes, its record says {record['size_bytes']}")
+    if hashlib.sha256(data).hexdigest() != record["bitstream_sha256"]:
+        raise JobError(f"{path}: its SHA-256 is not the one in its record: damaged, or of another run")
     return data
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -81,9 +80,9 @@ def _make_job(
     coding: CodingConfiguration,
     tools: Tools,
     sources: tuple[Source, ...],
-    known: dict[Source, Measured],
+    measure: Callable[[Source], Measured],
 ) -> Job:
-    measured = [known[source] for source in sources]
+    measured = [measure(source) for source in sources]
     bitstream = PurePosixPath(_bitstream(data, encoder, coding, sources))
     digests = tuple(one.sha256 for one in measured)
     size: Geometry | None = None
@@ -117,30 +116,32 @@ def _make_job(
     return Job(encoder, coding, tools, sources, digests, bitstream, size, job_key(parts))
 
 
-def measure_all(sources: list[Source], threads: int) -> dict[Source, Measured]:
-    with ThreadPoolExecutor(threads) as pool:
-        return dict(zip(sources, pool.map(measure, sources), strict=True))
-
-
 def jobs(
-    experiment: Experiment, data: DataRoot, known: dict[Source, Measured], tools: dict[str, Tools]
+    experiment: Experiment,
+    data: DataRoot,
+    sources: list[Source],
+    tools: dict[str, Tools],
+    measure: Callable[[Source], Measured] = measure,
 ) -> Iterator[Job]:
-    """Every job of an experiment: picture by picture, so that the configurations of one share its preparation."""
+    """Every job of an experiment: picture by picture, so that the configurations of one share its preparation.
+
+    Pictures are measured as they come up, so that the first jobs can start at once.
+    """
     configurations = experiment.configurations()
     encoders = {encoder.name: encoder for encoder in experiment.encoders()}
     groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
-    for source in known:
+    for source in sources:
         groups[source.group].append(source)
     for group in groups.values():
         for coding in configurations:
             if coding.stacked:
                 encoder = encoders[coding.encoder]
-                yield _make_job(data, encoder, coding, tools[coding.encoder], tuple(group), known)
+                yield _make_job(data, encoder, coding, tools[coding.encoder], tuple(group), measure)
         for source in group:
             for coding in configurations:
                 if not coding.stacked:
                     encoder = encoders[coding.encoder]
-                    yield _make_job(data, encoder, coding, tools[coding.encoder], (source,), known)
+                    yield _make_job(data, encoder, coding, tools[coding.encoder], (source,), measure)
 
 
 @dataclass

@@ -28,11 +28,15 @@ class Progress:
 
             self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1)
 
-    def advance(self, what: str) -> None:
-        self.done += 1
+    def advance(self, what: str, done: int | None = None) -> None:
+        """One more is done, or `done` of them are."""
+        step = 1 if done is None else done - self.done
+        self.done += step
         if self._bar is not None:
             self._bar.set_postfix_str(what, refresh=False)
-            self._bar.update()
+            self._bar.update(step)
+            return
+        if not self.done:
             return
         now = time.monotonic()
         if now - self._last_line >= _LINE_EVERY_S or self.done == self.total:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,9 @@ from vcmbench import __version__
 from vcmbench.errors import JobError, RequestError
 
 INTERRUPTED = 130
+
+# pydantic looks for plugins in every installed package at its first import, which a short run feels; we use none
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
 
 
 def build_parser() -> argparse.ArgumentParser:

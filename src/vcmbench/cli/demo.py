@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli.compress import add_run_options, positive_int, run_experiment
+from vcmbench.errors import RequestError
 from vcmbench.progress import Progress
 
 
@@ -47,14 +48,23 @@ def run(arguments: argparse.Namespace) -> int:
 def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> None:
     from vcmbench.demo import cityscapes, photos  # their imports would slow down every other command
 
-    with Progress(0, "scene") as progress:
-        cityscapes.write(
-            data,
-            width=arguments.width,
-            height=arguments.width // 2,
-            val_per_city=arguments.scenes,
-            seed=arguments.seed,
-            jobs=arguments.jobs,
-        )
-        progress.say(f"street scenes: {data / 'cityscapes'}")
-        progress.say(f"photographs: {photographs} ({len(photos.write(photographs))})")
+    sizes = {"val_per_city": arguments.scenes, "train_scenes": 12, "sequences": 1, "frames_per_sequence": 6}
+    total = len(cityscapes.plan(arguments.seed, *sizes.values()))
+    try:
+        with Progress(total, "scene") as progress:
+            made = cityscapes.write(
+                data,
+                width=arguments.width,
+                height=arguments.width // 2,
+                seed=arguments.seed,
+                jobs=arguments.jobs,
+                progress=lambda done, _: progress.advance("drawing street scenes", done),
+                **sizes,
+            )
+        count = len(photos.write(photographs))
+    except (FileExistsError, ValueError) as error:
+        raise RequestError(str(error)) from None
+    except OSError as error:
+        raise RequestError(f"{error.filename or arguments.output}: {error.strerror}") from None
+    print(f"{len(made.val)} val and {len(made.train)} train scenes: {made.folder}", file=sys.stderr)
+    print(f"{count} photographs: {photographs}", file=sys.stderr)

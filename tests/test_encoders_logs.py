@@ -1,0 +1,96 @@
+"""What encoders read from what their tools print, and the command lines of tools that are not on every machine."""
+
+from __future__ import annotations
+
+import re
+
+from vcmbench import encoder
+from vcmbench.coding import CodingConfiguration
+from vcmbench.colour import CHROMA_FORMATS
+from vcmbench.encoder import Clip
+
+CLIP = Clip(2048, 1024, 3, CHROMA_FORMATS["420"])
+
+
+def test_jm_takes_its_configuration_from_its_own_file() -> None:
+    """lencod -d FILE, then -p Name=Value pairs; every name in the file once, in lencod's `Name = Value # comment`."""
+    jm = encoder.get("jm")
+    command = jm.encode("lencod", CodingConfiguration("jm", 37, stacked=True), CLIP)
+    assert command.argv[:3] == ("lencod", "-d", "../in/jm.cfg")
+    words = command.argv[3:]
+    assert set(words[::2]) == {"-p"}
+    settings = dict(word.split("=") for word in words[1::2])
+    assert settings == {
+        "InputFile": "../in/source.yuv",
+        "OutputFile": "coded.264",
+        "ReconFile": "reconstruction.yuv",
+        "SourceWidth": "2048",
+        "SourceHeight": "1024",
+        "FramesToBeEncoded": "3",
+        "QPISlice": "37",
+        "LevelIDC": "51",
+    }
+    lines = command.files["jm.cfg"].splitlines()
+    names = [re.fullmatch(r'(\w+) +=  *(-?[\d.]+|"[\w.]+")( +#.*)?', line) for line in lines]
+    assert all(names)
+    found = [match[1] for match in names if match]
+    assert len(found) == len(set(found))
+    assert not set(found) & set(settings), "what the command line says must not stand in the file too"
+    published = jm.encode("lencod", CodingConfiguration("jm", 37, compat="qomex2023"), CLIP)
+    assert "LevelIDC=42" in published.argv
+    decode = jm.decode("ldecod", CodingConfiguration("jm", 37), CLIP)
+    assert decode.argv == ("ldecod", "-i", "coded.264", "-o", "decoded.yuv")
+
+
+def test_jm_coded_qp() -> None:
+    log = """\
+Frame     Bit/pic    QP   SnrY    SnrU    SnrV    Time(ms) MET(ms) Frm/Fld Ref
+-------------------------------------------------------------------------------
+00000(NVB)     176
+00000(IDR)  590728    27  38.911  42.516  43.020      6702       0    FRM    1
+00001(IDR)  591234    28  38.900  42.500  43.000      6690       0    FRM    1
+-------------------------------------------------------------------------------
+"""
+    assert encoder.get("jm").coded_qp(log) == 27.5
+    assert encoder.get("jm").coded_qp("no table") is None
+
+
+def test_vvenc_applications() -> None:
+    vvenc = encoder.get("vvenc")
+    argv = vvenc.encode("vvencFFapp", CodingConfiguration("vvenc", 32), CLIP).argv
+    pairs = dict(zip(argv[1::2], argv[2::2], strict=True))
+    assert (pairs["-s"], pairs["-f"], pairs["-q"], pairs["--preset"]) == ("2048x1024", "3", "32", "faster")
+    assert (pairs["-t"], pairs["-qpa"], pairs["--IntraPeriod"], pairs["--InternalBitDepth"]) == ("0", "0", "1", "8")
+    published = vvenc.encode("vvencFFapp", CodingConfiguration("vvenc", 32, compat="qomex2023"), CLIP).argv
+    pairs = dict(zip(published[1::2], published[2::2], strict=True))
+    assert (pairs["--preset"], pairs["--ALFSpeed"], pairs["-qpa"]) == ("fast", "0", "1")
+    assert vvenc.decode("vvdecapp", CodingConfiguration("vvenc", 32), CLIP).argv[0] == "vvdecapp"
+
+
+def test_the_published_x265_parameters_stand_in_the_command() -> None:
+    argv = encoder.get("x265").encode("ffmpeg", CodingConfiguration("x265", 30, compat="qomex2023"), CLIP).argv
+    assert argv[argv.index("-preset") + 1] == "slow"
+    parameters = argv[argv.index("-x265-params") + 1].split(":")
+    published = [
+        *("qp=30", "amp=1", "rskip=0", "no-limit-modes=1", "fps=1", "keyint=1", "ref=1", "no-open-gop=1"),
+        *("weightp=0", "weightb=0", "cutree=0", "rc-lookahead=0", "bframes=0", "scenecut=0", "b-adapt=0"),
+        *("repeat-headers=1", "rdoq-level=2", "psy-rdoq=0", "psy-rd=0"),
+    ]
+    assert [word for word in parameters if word in published] == published
+    assert set(parameters) - set(published) == {"no-info=1", "pools=1", "frame-threads=1"}
+
+
+def test_logs_of_other_tools() -> None:
+    hm = encoder.get("hm")
+    log = (
+        "POC    0 TId: 0 ( I-SLICE, nQP 32 QP 32 )       5528 bits [Y 32.3932 dB    U 39.1 dB    V 40.0 dB]\n"
+        "Bytes written to file: 2098 (419.600 kbps)\n"
+    )
+    assert (hm.coded_qp(log), hm.reported_bytes(log)) == (32, 2098)
+    assert encoder.get("kvazaar").coded_qp("POC    0 QP 32 AVG QP 32.0 (I-frame)  8392 bits PSNR Y 37") == 32
+    x264 = "[libx264 @ 0x5] frame I:3     Avg QP:32.00  size:  2338\nframe=3\ntotal_size=7014\nprogress=end\n"
+    assert (encoder.get("x264").coded_qp(x264), encoder.get("x264").reported_bytes(x264)) == (32, 7014)
+    x265 = "x265 [info]: frame I: 1, Avg QP:31.50  kb/s: 3\nencoded 1 frames in 0.11s (8.80 fps), 3 kb/s, Avg QP:31.50"
+    assert encoder.get("x265").coded_qp(x265) == 31.5
+    assert all(one.coded_qp("") is None for one in encoder.discover().values())
+    assert all(one.reported_bytes("") is None for one in encoder.discover().values())
