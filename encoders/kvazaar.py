@@ -41,4 +41,5 @@ class Kvazaar(Encoder):
         return sum(qps) / len(qps) if qps else None
 
     def reported_bytes(self, log: str) -> int | None:
-        return ffmpeg.reported_bytes(log)
+        found = re.search(r"Processed \d+ frames,\s+(\d+) bits", log)
+        return int(found[1]) // 8 if found else ffmpeg.reported_bytes(log)

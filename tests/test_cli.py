@@ -81,7 +81,7 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     makefile = (CHECKOUT / "Makefile").read_text()
     for target in set(re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for command in set(re.findall(r"\bvcmbench (demo|compress|decode|encoders|doctor|[a-z]+) [-\w]", text)):
+    for command in set(re.findall(r"(?:^|`)vcmbench ([a-z]+)", text, re.MULTILINE)):
         assert type_command(command, "--help").code == 0, command
 
 

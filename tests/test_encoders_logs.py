@@ -87,7 +87,8 @@ def test_logs_of_other_tools() -> None:
         "Bytes written to file: 2098 (419.600 kbps)\n"
     )
     assert (hm.coded_qp(log), hm.reported_bytes(log)) == (32, 2098)
-    assert encoder.get("kvazaar").coded_qp("POC    0 QP 32 AVG QP 32.0 (I-frame)  8392 bits PSNR Y 37") == 32
+    kvazaar = "POC    0 QP 32 AVG QP 32.0 (I-frame)  8392 bits PSNR Y 37\n Processed 1 frames,       8392 bits AVG PSNR"
+    assert (encoder.get("kvazaar").coded_qp(kvazaar), encoder.get("kvazaar").reported_bytes(kvazaar)) == (32, 1049)
     x264 = "[libx264 @ 0x5] frame I:3     Avg QP:32.00  size:  2338\nframe=3\ntotal_size=7014\nprogress=end\n"
     assert (encoder.get("x264").coded_qp(x264), encoder.get("x264").reported_bytes(x264)) == (32, 7014)
     x265 = "x265 [info]: frame I: 1, Avg QP:31.50  kb/s: 3\nencoded 1 frames in 0.11s (8.80 fps), 3 kb/s, Avg QP:31.50"
