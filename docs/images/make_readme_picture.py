@@ -1,4 +1,4 @@
-"""Makes readme.png from the results of `vcmbench demo --width 1024 --scenes 1 -o DEMO`: python make_readme_picture.py DEMO
+"""Makes readme.png: `vcmbench demo --width 1024 --scenes 1 -o DEMO`, then `python make_readme_picture.py DEMO`.
 
 Above: a scene of the embedded data set, its labels, its disparity. Below: a detail of it, pristine and decoded again
 from records, with what it cost.
