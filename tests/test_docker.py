@@ -20,7 +20,8 @@ from vcmbench.encoder import Command
 from vcmbench.errors import JobError
 from vcmbench.job import Tools
 from vcmbench.runner import images
-from vcmbench.runner.docker import RUN_LABEL, DockerRunner, DockerWorker
+from vcmbench.runner.base import is_alive
+from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner, DockerWorker
 
 Write = Callable[..., Path]
 
@@ -37,15 +38,27 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture(scope="module", autouse=True)
 def built(engine: Any) -> Any:
-    """All images, built by the command that users type; nothing is left running at the end."""
+    """All images, built by the command that users type; nothing is left behind at the end."""
     done = type_command("encoders", "build", *BUILDABLE)
     assert done.code == 0, done.err
     yield engine
-    assert not engine.containers.list(all=True, ignore_removed=True, filters={"label": RUN_LABEL})
+    assert not left_behind(engine)
 
 
-def containers(engine: Any) -> list[Any]:
-    return list(engine.containers.list(all=True, ignore_removed=True, filters={"label": RUN_LABEL}))
+def owner(container: Any) -> int:
+    """The process id of the run that a container belongs to."""
+    return int(container.labels[OWNER_LABEL].split()[-1])
+
+
+def containers(engine: Any, pid: int) -> list[Any]:
+    """The containers of one run (others may use the same engine at the same time)."""
+    listed = engine.containers.list(all=True, ignore_removed=True, filters={"label": RUN_LABEL})
+    return [container for container in listed if owner(container) == pid]
+
+
+def left_behind(engine: Any) -> list[Any]:
+    listed = engine.containers.list(all=True, ignore_removed=True, filters={"label": RUN_LABEL})
+    return [container for container in listed if owner(container) == os.getpid() or not is_alive(owner(container))]
 
 
 def test_a_second_build_costs_nothing(built: Any) -> None:
@@ -201,7 +214,7 @@ def test_no_container_outlives_its_run(
     )
     try:
         deadline = time.monotonic() + 60
-        while not any(c.status == "running" for c in containers(built)):
+        while not any(c.status == "running" for c in containers(built, process.pid)):
             assert time.monotonic() < deadline
             assert process.poll() is None, process.communicate()[1]
             os.sched_yield()
@@ -211,13 +224,13 @@ def test_no_container_outlives_its_run(
         process.kill()
     assert process.returncode == (130 if number == signal.SIGINT else -9)
     deadline = time.monotonic() + 20
-    while any(c.status == "running" for c in containers(built)):
+    while any(c.status == "running" for c in containers(built, process.pid)):
         assert time.monotonic() < deadline
         os.sched_yield()
     assert not list(photos.rglob("*.tmp"))
     again = type_command("compress", "-d", photos, "-s", config, "--runner", "docker", "--encoder", "jpeg", "--json")
     assert again.code == 0, again.err
-    assert not containers(built), "the next run removed what had been made but not started"
+    assert not containers(built, process.pid), "the next run removed what had been made but not started"
 
 
 def test_a_container_that_ends_underneath_fails_one_job(built: Any, photos: Path, write_experiment: Write) -> None:
@@ -228,7 +241,7 @@ def test_a_container_that_ends_underneath_fails_one_job(built: Any, photos: Path
 
     def kill_once(state: str, *_: object) -> None:
         if not killed:
-            killed.extend(container for container in containers(built) if container.status == "running")
+            killed.extend(container for container in containers(built, os.getpid()) if container.status == "running")
             for container in killed:
                 container.kill()
 

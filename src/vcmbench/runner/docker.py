@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 RUN_LABEL = "vcmbench.run"
-_OWNER_LABEL = "vcmbench.owner"
+OWNER_LABEL = "vcmbench.owner"
 _NOBODY = 65534
 _ELAPSED = ".elapsed_ns"
 # Times the tool from inside: starting a process in a container costs 60 ms that are not the tool's.
@@ -46,12 +46,12 @@ class DockerRunner(Runner):
 
     @property
     def labels(self) -> dict[str, str]:
-        return {RUN_LABEL: self.run_id, _OWNER_LABEL: f"{socket.gethostname()} {os.getpid()}"}
+        return {RUN_LABEL: self.run_id, OWNER_LABEL: f"{socket.gethostname()} {os.getpid()}"}
 
     def _remove_never_started(self) -> None:
         """Remove what runs left that were killed between making a container and starting it."""
         for container in _containers(self._client, RUN_LABEL, status="created"):
-            host, _, pid = container.labels.get(_OWNER_LABEL, "").rpartition(" ")
+            host, _, pid = container.labels.get(OWNER_LABEL, "").rpartition(" ")
             if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
                 _remove(self._client, str(container.id))
 
