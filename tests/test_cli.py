@@ -69,7 +69,8 @@ def test_pinned_requirements_cover_the_package() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     wanted = names(project["project"]["dependencies"])
     build = {"editables", "hatchling"}
-    assert names((CHECKOUT / "requirements/base.in").read_text().splitlines()) == wanted | build
+    held_back = {"networkx", "scipy", "tifffile"}
+    assert names((CHECKOUT / "requirements/base.in").read_text().splitlines()) == wanted | build | held_back
     pinned = re.findall(
         r"^([a-z0-9-]+)==[^ ]+ .*\\\n    --hash=sha256:", (CHECKOUT / "requirements/base.txt").read_text(), re.M
     )
