@@ -43,7 +43,7 @@ class Jm(Encoder):
     quality = QualityScale("QP", 0, 51, "low")
     chroma = ("420",)
     min_side_px = 16
-    max_side_px = 4096  # level 5.1 holds 36,864 macroblocks
+    max_area_px = 36_864 * 16 * 16  # what level 5.1 holds
     side_multiple_px = 16
     encode_tools = (Tool("lencod", ("lencod.exe", "lencod_static")),)
     decode_tools = (Tool("ldecod", ("ldecod.exe", "ldecod_static")),)
@@ -70,5 +70,5 @@ class Jm(Encoder):
         return Command((program, "-i", self.bitstream, "-o", DECODED["yuv"]))
 
     def coded_qp(self, log: str) -> float | None:
-        qps = [float(qp) for qp in re.findall(r"^\s*\d+\(\s*(?:IDR|I)\s*\)\s+\d+\s+(\d+)", log, re.MULTILINE)]
+        qps = [float(qp) for qp in re.findall(r"^\s*\d+\(\s*(?:IDR|I)\s*\)\s*\d+\s+(\d+)", log, re.MULTILINE)]
         return sum(qps) / len(qps) if qps else None

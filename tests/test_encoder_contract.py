@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -13,7 +15,7 @@ from conftest import ENCODERS, save
 from vcmbench import encoder, experiment
 from vcmbench.coding import CodingConfiguration
 from vcmbench.colour import CHROMA_FORMATS
-from vcmbench.compress import Run, Settings
+from vcmbench.compress import Outcome, Run, Settings
 from vcmbench.encoder import DECODED, SOURCE, Clip, Encoder
 from vcmbench.errors import RequestError
 from vcmbench.runner import images
@@ -155,3 +157,83 @@ def test_real_pictures_through_the_real_tool(name: str, tmp_path: Path, astronau
             worse = by_point[(picture_name, chroma, factor, qualities[1])]
             assert better["size_bytes"] > worse["size_bytes"]
             assert better["psnr_y_db"] > worse["psnr_y_db"]
+
+
+MPEG2 = """\
+from vcmbench import ffmpeg
+from vcmbench.encoder import Command, Encoder, QualityScale
+
+class Mpeg2(Encoder):
+    label, extension, chroma = "MPEG2", ".m2v", ("420",)
+    quality = QualityScale("quantiser scale", 2, 31, "low")
+    encode_tools = (ffmpeg.encoder_tool("mpeg2video"),)
+    decode_tools = (ffmpeg.decoder_tool("mpeg2video"),)
+
+    def encode(self, program, coding, clip):
+        options = {"c:v": "mpeg2video", "q:v": coding.quality}
+        return Command(ffmpeg.encode(clip, self.bitstream, "mpeg2video", **options))
+
+    def decode(self, program, coding, clip):
+        return Command(ffmpeg.decode(clip, self.bitstream, "mpegvideo"))
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of `encoders/` to add files to, in place of the real one."""
+    folder = tmp_path / "plugins/encoders"
+    real = images.resources.folder
+    shutil.copytree(real("encoders"), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(encoder.resources, "folder", lambda name: folder if name == "encoders" else real(name))
+    encoder._load_all.cache_clear()
+    yield folder
+    encoder._load_all.cache_clear()
+
+
+def run_added(root: Path, name: str, quality: list[int]) -> Outcome:
+    coding = [{"encoder": name, "quality": quality}, {"encoder": "jpeg", "quality": [50]}]
+    wanted = experiment.Experiment.model_validate({"name": "added", "coding": coding})
+    return Run(wanted, root, LocalRunner(), Settings()).execute(lambda *_: None)
+
+
+def test_an_added_file_is_an_encoder(tmp_path: Path, plugins: Path, astronaut: NDArray[np.uint8]) -> None:
+    """MPEG-2 by FFmpeg, in one file and nothing else."""
+    (plugins / "mpeg2.py").write_text(MPEG2)
+    save(tmp_path / "data/a.png", astronaut)
+    outcome = run_added(tmp_path / "data", "mpeg2", [3, 30])
+    assert (outcome.done, outcome.failed) == (3, [])
+    folders = [next((tmp_path / "data").glob(f"images_MPEG2(quality={quality}, *)")) for quality in (3, 30)]
+    fine, coarse = [(folder / "a.m2v").stat().st_size for folder in folders]
+    assert fine > 2 * coarse > 0
+
+
+def test_an_added_file_that_cannot_make_its_command_fails_its_jobs_only(
+    tmp_path: Path, plugins: Path, astronaut: NDArray[np.uint8]
+) -> None:
+    (plugins / "mpeg2.py").write_text(MPEG2.replace("coding.quality", "coding.qualty"))
+    save(tmp_path / "data/a.png", astronaut)
+    outcome = run_added(tmp_path / "data", "mpeg2", [3])
+    assert outcome.done == 1
+    ((job, error),) = outcome.failed
+    assert job.encoder.name == "mpeg2"
+    assert "has no attribute 'qualty'" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("def broken(:", r"line 1: SyntaxError"),
+        ("import os\nimport no_such_module", r"line 2: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("x = 1", "holds 0 subclasses of Encoder, must hold one"),
+        ("from vcmbench.encoder import Encoder\nclass A(Encoder):\n    label = 'A'", "TypeError: Can't instantiate"),
+        (MPEG2.replace(", chroma = ", ", chrome = "), "Mpeg2 does not set chroma"),
+    ],
+)
+def test_a_faulty_file_is_named_and_the_others_work(text: str, complaint: str, plugins: Path) -> None:
+    (plugins / "faulty.py").write_text(text)
+    (plugins / "_helper.py").write_text("raise RuntimeError('not an encoder')")
+    (plugins / "Bad-Name.py").write_text("")
+    assert sorted(encoder.discover()) == sorted(ENCODERS)
+    assert sorted(encoder.faults()) == ["Bad-Name", "faulty"]
+    with pytest.raises(RequestError, match=complaint):
+        encoder.get("faulty")

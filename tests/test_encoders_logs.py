@@ -53,6 +53,7 @@ Frame     Bit/pic    QP   SnrY    SnrU    SnrV    Time(ms) MET(ms) Frm/Fld Ref
 """
     assert encoder.get("jm").coded_qp(log) == 27.5
     assert encoder.get("jm").coded_qp("no table") is None
+    assert encoder.get("jm").coded_qp("00000(IDR)12582912    5  60.1\n00001(IDR)  582912    7  60.1\n") == 6
 
 
 def test_vvenc_applications() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import shutil
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import IO, Any
 
@@ -17,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import colour, frames
-from vcmbench.dataset import Source, read_rgb
+from vcmbench.dataset import Source, read_picture
 from vcmbench.encoder import DECODED, SOURCE, Encoder
 from vcmbench.errors import JobError
 from vcmbench.job import Geometry, Job
@@ -36,19 +33,20 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(source: Source, encoder: Encoder, geometry: Geometry) -> Prepared:
-    """Read, downscale, pad and convert one picture. Raises JobError where it is damaged or changed its size."""
-    rgb, notes = read_rgb(source.path)
-    if rgb.shape[:2] != (geometry.height, geometry.width):
-        raise JobError(f"{source.path}: is {rgb.shape[1]}x{rgb.shape[0]} px, not {geometry.width}x{geometry.height}")
+def prepare(source: Source, sha256: str, encoder: Encoder, geometry: Geometry) -> Prepared:
+    """Read, downscale, pad and convert one picture. Raises JobError where it is damaged or not the one of the plan."""
+    picture = read_picture(source.path)
+    if picture.sha256 != sha256:
+        raise JobError(f"{source.path}: changed since this run was planned; run it again")
+    rgb, notes = picture.rgb, picture.notes
     clip = geometry.clip
     scaled = frames.resize(rgb, geometry.scaled_width, geometry.scaled_height)
     if encoder.pixels == "rgb":
-        return Prepared(frames.ppm_bytes(scaled), colour.luma(rgb), tuple(notes))
+        return Prepared(frames.ppm_bytes(scaled), colour.luma(rgb), notes)
     planes = colour.rgb_to_planes(frames.pad(scaled, clip.width, clip.height), clip.chroma)
     is_full_size = scaled is rgb
     reference = planes[0][: geometry.height, : geometry.width] if is_full_size else colour.luma(rgb)
-    return Prepared(b"".join(plane.tobytes() for plane in planes), np.ascontiguousarray(reference), tuple(notes))
+    return Prepared(b"".join(plane.tobytes() for plane in planes), np.ascontiguousarray(reference), notes)
 
 
 class SourceCache:
@@ -59,13 +57,13 @@ class SourceCache:
         self._entries: OrderedDict[object, Prepared] = OrderedDict()
         self._lock = threading.Lock()
 
-    def prepare(self, source: Source, encoder: Encoder, geometry: Geometry) -> Prepared:
-        key = (source.path, encoder.pixels, geometry)
+    def prepare(self, source: Source, sha256: str, encoder: Encoder, geometry: Geometry) -> Prepared:
+        key = (source.path, sha256, encoder.pixels, geometry)
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        prepared = prepare(source, encoder, geometry)
+        prepared = prepare(source, sha256, encoder, geometry)
         with self._lock:
             self._entries[key] = prepared
             while len(self._entries) > self._size:
@@ -88,8 +86,8 @@ def run(job: Job, worker: Worker, store: Store, cache: SourceCache, timeout_s: f
         psnrs = _compare(job, job.geometry, worker, cache)
         record = _record(job, job.geometry, worker, encoded, decoded, psnrs)
         record |= meta | ({"notes": notes} if notes else {})
-        _publish(job, worker, store)
-        store.write(job.bitstream, record)
+        store.data.link_labels(store.data.configuration_folder(job.encoder.folder_name(job.coding)))
+        store.publish(_files(job, worker), job.bitstream, record)
         return record
     except OSError as error:
         raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
@@ -100,9 +98,9 @@ def _write_source(job: Job, geometry: Geometry, worker: Worker, cache: SourceCac
     notes = []
     inputs = worker.scratch.outputs / SOURCE[job.encoder.pixels]
     with inputs.open("wb") as file, (worker.scratch.root / "luma.raw").open("wb") as references:
-        for source in job.sources:
+        for source, digest in zip(job.sources, job.sha256, strict=True):
             is_single = len(job.sources) == 1
-            prepared = (cache.prepare if is_single else prepare)(source, job.encoder, geometry)
+            prepared = (cache.prepare if is_single else prepare)(source, digest, job.encoder, geometry)
             file.write(prepared.frame)
             if not is_single:
                 references.write(prepared.luma.tobytes())
@@ -116,7 +114,7 @@ def _encode(job: Job, geometry: Geometry, worker: Worker, timeout_s: float) -> C
     bitstream = worker.scratch.outputs / job.encoder.bitstream
     size = bitstream.stat().st_size if bitstream.is_file() else 0
     if size == 0:
-        raise JobError(f"{command.argv[0]} ended well but wrote no bitstream", command.argv, done.log)
+        raise JobError(f"{command.argv[0]} ended well but wrote no bitstream", command.argv, done.log[-4096:])
     reported = job.encoder.reported_bytes(done.log)
     if reported is not None and reported != size:
         raise JobError(
@@ -154,7 +152,7 @@ def _compare(job: Job, geometry: Geometry, worker: Worker, cache: SourceCache) -
     decoded = worker.scratch.outputs / DECODED[job.encoder.pixels]
     with decoded.open("rb") as file, (worker.scratch.root / "luma.raw").open("rb") as references:
         if len(job.sources) == 1:
-            pristine = cache.prepare(job.sources[0], job.encoder, geometry).luma
+            pristine = cache.prepare(job.sources[0], job.sha256[0], job.encoder, geometry).luma
             return [frames.psnr_db(pristine, _decoded_luma(job, geometry, file))]
         psnrs = []
         for _ in job.sources:
@@ -163,34 +161,14 @@ def _compare(job: Job, geometry: Geometry, worker: Worker, cache: SourceCache) -
         return psnrs
 
 
-def _publish(job: Job, worker: Worker, store: Store) -> None:
-    """Put the bitstream (and the decoded frames, where they are wanted) into the results, whole or not at all."""
-    store.forget(job.bitstream)
-    target = store.data.root / job.bitstream
-    target.parent.mkdir(parents=True, exist_ok=True)
-    store.data.link_labels(store.data.configuration_folder(job.encoder.folder_name(job.coding)))
-    _place(worker.scratch.outputs / job.encoder.bitstream, target)
+def _files(job: Job, worker: Worker) -> dict[Path, PurePosixPath]:
+    """What a job leaves, and where it goes: the bitstream, and the decoded frames where they are wanted."""
+    files = {worker.scratch.outputs / job.encoder.bitstream: job.bitstream}
     if job.coding.keep_reconstruction:
-        stem = target.name.removesuffix(job.encoder.extension)
-        suffix = Path(DECODED[job.encoder.pixels]).suffix
-        _place(worker.scratch.outputs / DECODED[job.encoder.pixels], target.with_name(f"{stem}_rec{suffix}"))
-
-
-def _place(source: Path, target: Path) -> None:
-    if source.stat().st_uid == os.getuid():  # what a container wrote belongs to its user: that is copied
-        try:
-            os.replace(source, target)
-            return
-        except OSError as error:
-            if error.errno != errno.EXDEV:  # the scratch folder may lie on another file system
-                raise
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        decoded = worker.scratch.outputs / DECODED[job.encoder.pixels]
+        stem = job.bitstream.name.removesuffix(job.encoder.extension)
+        files[decoded] = job.bitstream.with_name(f"{stem}_rec{decoded.suffix}")
+    return files
 
 
 def _record(
@@ -211,6 +189,8 @@ def _record(
         missing["coded_qp"] = f"{job.tools.encode.program} does not report it"
     if not finite:
         missing["psnr_y_db"] = "decoded luma is identical to the pristine picture's"
+    elif len(finite) < len(psnrs):
+        missing["frame_psnr_y_db"] = "null where decoded luma is identical; psnr_y_db is the mean of the others"
     record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "key": job.key,

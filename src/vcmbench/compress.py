@@ -28,11 +28,18 @@ from vcmbench.store import Record, Store
 TIMEOUT_S = 600.0
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to run, as opposed to what: nothing here changes a result."""
 
-    jobs: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    jobs: int = field(default_factory=cores)
     force: bool = False
     timeout_s: float = TIMEOUT_S
     """Bound on one command, per picture."""
@@ -68,8 +75,9 @@ class Summary:
         sums.encode_s += record["encode_s"]
         sums.decode_s += record["decode_s"]
         if record["psnr_y_db"] is not None:
-            sums.psnr_sum_db += record["psnr_y_db"] * frames
-            sums.psnr_pictures += frames
+            finite = sum(psnr is not None for psnr in record.get("frame_psnr_y_db", [0.0]))
+            sums.psnr_sum_db += record["psnr_y_db"] * finite
+            sums.psnr_pictures += finite
         if record["coded_qp"] is not None:
             sums.qp_sum += record["coded_qp"] * frames
             sums.qp_pictures += frames
@@ -98,7 +106,7 @@ class Run:
         self.data: DataRoot = open_root(data_folder)
         self.sources = find_sources(self.data, experiment.dataset)
         self.tools, self.missing = plan.find_tools(experiment, runner)
-        self.store = Store(self.data, experiment.name)
+        self.store = Store(self.data, experiment.name, experiment.seed)
         self.measure = cache(plan.measure)
 
     def jobs(self) -> Iterator[Job]:
@@ -116,12 +124,14 @@ class Run:
         """
         if self.missing:
             raise RequestError("\n  ".join([f"{self.runner.name} runner, nothing was started:", *self.missing]))
+        self.store.check_writable()
         remove_stale_scratch()
         outcome = Outcome(summary=Summary(self.experiment.configurations()))
         with Progress(self.job_count()) as progress, self._workers() as workers, _interruptible(self.runner) as stop:
             self._loop(outcome, progress, workers, stop, listen)
             outcome.interrupted = stop.is_set()
-        self._write_tables(outcome)
+        if not outcome.interrupted:
+            self._write_table(outcome)
         return outcome
 
     @contextmanager
@@ -147,8 +157,7 @@ class Run:
         listen: Listener,
     ) -> None:
         cache = chain.SourceCache(self.settings.jobs + 1)
-        meta = {"experiment": self.experiment.name, "seed": self.experiment.seed, "runner": self.runner.name}
-        meta["vcmbench"] = __version__
+        meta = {**self.store.meta, "runner": self.runner.name, "vcmbench": __version__}
 
         def do(job: Job) -> Record:
             worker = workers.get()
@@ -199,13 +208,15 @@ class Run:
                 if not future.cancelled():
                     finish(running.pop(future), future)
 
-    def _write_tables(self, outcome: Outcome) -> None:
-        records = (self.store.read(job.bitstream) for job in self.jobs() if job.key)
+    def _write_table(self, outcome: Outcome) -> None:
+        """All records of the experiment as CSV; what failed in this run has none that still holds."""
+        failed = {job.bitstream for job, _ in outcome.failed}
         try:
-            outcome.csv = self.store.write_csv(record for record in records if record is not None)
+            rows = (record for bitstream, record in self.store.all_records() if bitstream not in failed)
+            outcome.csv = self.store.write_csv(rows)
         except OSError as error:
             message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"
-            raise JobError(f"{message}; the records themselves are whole, run again when there is room") from None
+            raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None
 
 
 @contextmanager
@@ -213,11 +224,11 @@ def _interruptible(runner: Runner) -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM set the event and end all running tools at once."""
     stop = threading.Event()
 
-    def on_signal(*_: object) -> None:
-        if not stop.is_set():
-            stop.set()
-            # in a thread of its own, since a signal may arrive while this thread holds the runner's lock
-            threading.Thread(target=runner.cancel).start()
+    def on_signal(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process there and then
+        # in a thread of its own, since a signal may arrive while this thread holds the runner's lock
+        threading.Thread(target=runner.cancel).start()
 
     previous = {}
     if threading.current_thread() is threading.main_thread():

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from vcmbench import experiment
 from vcmbench.errors import JobError, RequestError
@@ -59,6 +60,7 @@ class DataRoot:
         for name in _LINKS:
             link = configuration_folder / name
             if (self.pristine / name).exists() and not link.is_symlink():
+                configuration_folder.mkdir(parents=True, exist_ok=True)
                 try:
                     link.symlink_to(Path("..") / "cityscapes" / name)
                 except FileExistsError:
@@ -77,14 +79,21 @@ def _is_result(path: Path) -> bool:
     return path.name == RESULTS or (path.name.startswith("images_") and path.name.endswith(")"))
 
 
-def _walk(folder: Path, is_top: bool = True) -> list[Path]:
-    """Image files below `folder`, hidden ones and vcmbench's own results left out."""
+def _walk(folder: Path, seen: frozenset[Path] = frozenset()) -> list[Path]:
+    """Image files below `folder`, hidden ones and our own results left out; links are followed, not in circles."""
+    real = folder.resolve()
+    if real in seen:
+        return []
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise RequestError(f"{folder}: cannot be read: {error.strerror}") from None
     files = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or (is_top and _is_result(path)):
+    for path in entries:
+        if path.name.startswith(".") or (not seen and _is_result(path)):
             continue
-        if path.is_dir() and not path.is_symlink():
-            files += _walk(path, is_top=False)
+        if path.is_dir():
+            files += _walk(path, seen | {real})
         elif path.suffix.lower() in SUFFIXES and path.is_file():
             files.append(path)
     return files
@@ -100,7 +109,7 @@ def _cityscapes_files(data: DataRoot, wanted: experiment.Dataset) -> list[Path]:
     unknown = sorted(set(wanted.cities or []) - set(cities))
     if unknown:
         raise RequestError(f"{split}: no city {unknown[0]!r}; there are: {', '.join(cities)}")
-    return [path for city in wanted.cities or cities for path in _walk(split / city, is_top=False)]
+    return [path for city in dict.fromkeys(wanted.cities or cities) for path in _walk(split / city, frozenset({split}))]
 
 
 def find_sources(data: DataRoot, wanted: experiment.Dataset) -> list[Source]:
@@ -124,32 +133,53 @@ def find_sources(data: DataRoot, wanted: experiment.Dataset) -> list[Source]:
     return sources[: wanted.limit]
 
 
-def read_rgb(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
-    """A picture as (H, W, 3) uint8 R'G'B', with notes on what had to be done to it.
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it is coded: (H, W, 3) uint8 R'G'B', the SHA-256 of its file, and what had to be done to it."""
+
+    rgb: NDArray[np.uint8]
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture.
 
     Gray and palette pictures become R'G'B', an alpha channel without transparency is dropped; each is noted. Raises
     JobError where the file is damaged, has more than 8 bits a sample, or is partly transparent.
     """
-    notes = []
     try:
+        data = path.read_bytes()
         # from memory: Pillow would otherwise fetch a file in dozens of small reads
-        with Image.open(BytesIO(path.read_bytes())) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise JobError(f"{path}: {image.width}x{image.height} px is more than {_MAX_PIXELS} px")
-            if image.mode.startswith(("I", "F")):
-                raise JobError(f"{path}: more than 8 bits a sample (mode {image.mode}); convert it to 8-bit RGB")
-            if getattr(image, "n_frames", 1) > 1:
-                raise JobError(f"{path}: holds {image.n_frames} pictures; one file must hold one")  # type: ignore[attr-defined]
-            if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA", "1"}:
-                raise JobError(f"{path}: colour mode {image.mode} is not RGB; convert it to 8-bit RGB")
-            if image.mode != "RGB":
-                notes.append(f"mode {image.mode} converted to RGB")
-            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-                raise JobError(f"{path}: partly transparent; flatten it onto a background first")
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), notes
+        with Image.open(BytesIO(data)) as image:
+            notes = _check(path, image)
+            rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except UnidentifiedImageError:
         raise JobError(f"{path}: not an image that can be read") from None
     except Image.DecompressionBombError as error:
         raise JobError(f"{path}: {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise JobError(f"{path}: damaged or truncated image: {error}") from None
+    return Picture(rgb, hashlib.sha256(data).hexdigest(), tuple(notes))
+
+
+def _check(path: Path, image: ImageFile) -> list[str]:
+    """Notes on what must be done to a picture. Raises JobError where it cannot be coded as it is."""
+    notes = []
+    if image.width * image.height > _MAX_PIXELS:
+        raise JobError(f"{path}: {image.width}x{image.height} px is more than {_MAX_PIXELS} px")
+    # Pillow opens 16-bit colour as 8-bit RGB; only the raw mode of its decoder tells
+    if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
+        raise JobError(f"{path}: more than 8 bits a sample; convert it to 8-bit RGB")
+    if getattr(image, "n_frames", 1) > 1:
+        raise JobError(f"{path}: holds {image.n_frames} pictures; one file must hold one")  # type: ignore[attr-defined]
+    if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA", "1"}:
+        raise JobError(f"{path}: colour mode {image.mode} is not RGB; convert it to 8-bit RGB")
+    if image.mode != "RGB":
+        notes.append(f"mode {image.mode} converted to RGB")
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation != 1:
+        notes.append(f"EXIF orientation {orientation} not applied")
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise JobError(f"{path}: partly transparent; flatten it onto a background first")
+    return notes

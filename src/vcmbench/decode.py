@@ -61,6 +61,7 @@ def decode(record: Record, data_root: Path, runner: Runner, timeout_s: float = 6
     """
     tool = encoder.get(record["encoder"])
     coding = CodingConfiguration(**{key: record[key] for key in _CODING})
+    tool.check(coding)
     chroma = colour.CHROMA_FORMATS[coding.color_subsampling]
     clip = Clip(record["coded_width_px"], record["coded_height_px"], record["frames"], chroma)
     found = runner.find(tool, tool.decode_tools)

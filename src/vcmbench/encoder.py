@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import traceback
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +27,7 @@ from vcmbench.errors import RequestError
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
 DECODED = {"yuv": "decoded.yuv", "rgb": "decoded.ppm"}
 
+_REQUIRED = ("label", "extension", "quality", "chroma", "encode_tools", "decode_tools")
 NAME = re.compile(r"[a-z][a-z0-9]{0,30}")
 
 
@@ -92,6 +94,7 @@ class Encoder(ABC):
     stackable: ClassVar[bool] = True
     min_side_px: ClassVar[int] = 1
     max_side_px: ClassVar[int] = 8192
+    max_area_px: ClassVar[int] = 1 << 28
     side_multiple_px: ClassVar[int] = 1
     """Sides are padded (by repeating the edge) to a multiple of this and of the chroma step, and cropped again."""
     encode_tools: ClassVar[tuple[Tool, ...]]
@@ -165,39 +168,68 @@ class Encoder(ABC):
             raise RequestError(
                 f"coded size {width}x{height}: {self.name} takes sides of {self.min_side_px}..{self.max_side_px} px"
             )
+        if width * height > self.max_area_px:
+            raise RequestError(f"coded size {width}x{height}: {self.name} takes at most {self.max_area_px} px")
 
 
 def _load(path: Path) -> Encoder:
+    """The encoder of a file. Raises RequestError that names the file, and the line where Python stumbled."""
+    if not NAME.fullmatch(path.stem):
+        raise RequestError(f"{path}: an encoder's file name must match {NAME.pattern}")
     name = f"vcmbench_encoders.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise RequestError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
-    classes = [
-        c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Encoder) and c.__module__ == name
-    ]
-    if len(classes) != 1:
-        raise RequestError(f"{path}: holds {len(classes)} subclasses of Encoder, must hold one")
-    encoder: Encoder = classes[0]()
+    try:
+        spec.loader.exec_module(module)
+        classes = [c for c in vars(module).values() if _is_encoder_of(c, name)]
+        if len(classes) != 1:
+            raise RequestError(f"{path}: holds {len(classes)} subclasses of Encoder, must hold one")
+        encoder: Encoder = classes[0]()
+    except RequestError:
+        raise
+    except Exception as error:  # a plugin may raise anything while it is imported
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = getattr(error, "lineno", None) or (lines or [0])[-1]
+        raise RequestError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+    absent = [attribute for attribute in _REQUIRED if not hasattr(encoder, attribute)]
+    if absent:
+        raise RequestError(f"{path}: {classes[0].__name__} does not set {', '.join(absent)}")
     encoder.name = path.stem
     return encoder
 
 
+def _is_encoder_of(value: object, module: str) -> bool:
+    return isinstance(value, type) and issubclass(value, Encoder) and value.__module__ == module
+
+
 @cache
+def _load_all() -> tuple[dict[str, Encoder], dict[str, str]]:
+    found, faults = {}, {}
+    for path in sorted(resources.folder("encoders").glob("[!_]*.py")):
+        try:
+            found[path.stem] = _load(path)
+        except RequestError as error:
+            faults[path.stem] = str(error)
+    return found, faults
+
+
 def discover() -> dict[str, Encoder]:
-    """Every encoder of `encoders/`, by name."""
-    found = {}
-    for path in sorted(resources.folder("encoders").glob("*.py")):
-        if not NAME.fullmatch(path.stem):
-            raise RequestError(f"{path.name}: an encoder's file name must match {NAME.pattern}")
-        found[path.stem] = _load(path)
-    return found
+    """Every encoder of `encoders/` that can be loaded, by name. Files that begin with `_` are helpers of others."""
+    return _load_all()[0]
+
+
+def faults() -> dict[str, str]:
+    """What is wrong with the files of `encoders/` that cannot be loaded, by name."""
+    return _load_all()[1]
 
 
 def get(name: str) -> Encoder:
-    encoders = discover()
-    if name not in encoders:
-        raise RequestError(f"encoder {name!r}: unknown; there are {' '.join(encoders)}")
-    return encoders[name]
+    """The encoder of that name. Raises RequestError where there is none, or where its file is faulty."""
+    if name in faults():
+        raise RequestError(f"encoder {name!r}: {faults()[name]}")
+    if name not in discover():
+        raise RequestError(f"encoder {name!r}: unknown; there are {' '.join(discover())}")
+    return discover()[name]

@@ -14,6 +14,8 @@ from vcmbench.coding import CodingConfiguration
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
 
+# the name of one folder: nothing that could lead out of the data root
+FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
 Factor = Annotated[float, Field(gt=0, le=1)]
 _MAX_BYTES = 1 << 20  # an experiment is a page of text; anything larger is a mistake
 
@@ -25,8 +27,8 @@ class _Strict(BaseModel):
 class Dataset(_Strict):
     """Which pictures: a split of a Cityscapes layout (a flat folder has none), some cities, the first `limit`."""
 
-    split: str = "val"
-    cities: list[str] | None = None
+    split: FolderName = "val"
+    cities: Annotated[list[FolderName], Field(min_length=1)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
 
 

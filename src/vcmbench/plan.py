@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import DataRoot, Source, read_rgb
+from vcmbench.dataset import DataRoot, Source, read_picture
 from vcmbench.encoder import Clip, Command, Encoder, Typical
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
@@ -34,12 +34,16 @@ class Measured:
 
 def measure(source: Source) -> Measured:
     try:
+        str(source.path).encode()
+    except UnicodeEncodeError:
+        return Measured(problem=f"{source.path}: its name is not UTF-8; rename it")
+    try:
         with Image.open(source.path) as image:
             width, height = image.size
         return Measured(source.sha256(), width, height)
-    except Exception:  # whatever a hostile header makes the decoder raise; read_rgb names it
+    except Exception:  # whatever a hostile header makes the decoder raise; read_picture names it
         try:
-            read_rgb(source.path)
+            read_picture(source.path)
         except JobError as error:
             return Measured(problem=str(error))
         return Measured(problem=f"{source.path}: cannot be read")
@@ -99,11 +103,13 @@ def _make_job(
     if not problem:
         try:
             size = geometry(encoder, coding, first.width, first.height, len(sources))
+            encode, decode = _commands(encoder, coding, tools, size.clip)
         except RequestError as error:
             problem = f"{sources[0].path}: {error}"
+        except Exception as error:  # a fault in an encoder's file must not end the other jobs
+            size, problem = None, f"{encoder.name} cannot make its command: {error!r}"
     if size is None:
         return Job(encoder, coding, tools, sources, digests, bitstream, None, "", problem)
-    encode, decode = _commands(encoder, coding, tools, size.clip)
     parts = {
         "sources": digests,
         "coding": coding.as_dict(),

@@ -8,19 +8,38 @@ codes it anew first removes the records that spoke of the old one.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.dataset import RESULTS, DataRoot
+from vcmbench.errors import RequestError
 
 SCHEMA_VERSION = 1
 
 Record = dict[str, Any]
+
+_NAME_BYTES = 255
+_ABSENT = object()
+_OPTIONAL_TEXT = (str, type(None))
+_OPTIONAL_NUMBER = (int, float, type(None))
+_SIDES = ("width", "height", "scaled_width", "scaled_height", "coded_width", "coded_height")
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "key": str, "encoder": str, "quality": (int, type(None)), "color_subsampling": str,
+    "subsampling_factor": (int, float), "preset": _OPTIONAL_TEXT, "compat": _OPTIONAL_TEXT, "stacked": bool,
+    "keep_reconstruction": bool, "sources": list, "frames": int, "bitstream": str, "bitstream_sha256": str,
+    "size_bytes": int, "rate_bpp": (int, float), "encode_s": (int, float), "decode_s": (int, float),
+    "coded_qp": _OPTIONAL_NUMBER, "psnr_y_db": _OPTIONAL_NUMBER, "experiment": str,
+    **{f"{side}_px": int for side in _SIDES},
+}  # fmt: skip
 
 CSV_FIELDS = (
     "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
@@ -34,10 +53,15 @@ def job_key(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the folder of `path`, which is made; short, so that it fits wherever `path` itself does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{uuid.uuid4().hex[:12]}.tmp")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """All of the file or none of it: written beside its place and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
@@ -49,10 +73,19 @@ def write_atomically(path: Path, data: bytes) -> None:
 class Store:
     """The records of one experiment below one data root."""
 
-    def __init__(self, data: DataRoot, experiment: str) -> None:
+    def __init__(self, data: DataRoot, experiment: str, seed: int = 0) -> None:
         self.data = data
+        self.meta = {"experiment": experiment, "seed": seed}
         self.folder = data.root / RESULTS / experiment
         self.records = self.folder / "records"
+
+    def check_writable(self) -> None:
+        """Raises RequestError where nothing can be written, before any work is done in vain."""
+        try:
+            write_atomically(self.folder / ".probe", b"")
+            (self.folder / ".probe").unlink()
+        except OSError as error:
+            raise RequestError(f"{self.folder}: cannot be written: {error.strerror}") from None
 
     def record_path(self, bitstream: PurePosixPath) -> Path:
         """Where the record of a bitstream (named relative to the data root) lies."""
@@ -72,8 +105,8 @@ class Store:
             record = next((other for other in self._elsewhere(bitstream) if other["key"] == key), None)
             if record is None or not self._bitstream_is_there(record):
                 return None
-            record = {**record, "experiment": self.folder.name}
-            self.write(bitstream, record)
+            record = {**record, **self.meta}
+            write_atomically(self.record_path(bitstream), as_json(record))
         return record if self._bitstream_is_there(record) else None
 
     def _bitstream_is_there(self, record: Record) -> bool:
@@ -84,30 +117,58 @@ class Store:
             return False
 
     def _everywhere(self, bitstream: PurePosixPath) -> Iterator[Path]:
-        results = self.folder.parent
+        """Where records of a bitstream may lie: below every experiment of the data root."""
         name = bitstream.with_name(bitstream.name + ".json")
-        if results.is_dir():
-            yield from (experiment / "records" / name for experiment in sorted(results.iterdir()))
+        for records in sorted(self.folder.parent.glob("*/records")):
+            if records.is_dir():
+                yield records / name
 
     def _elsewhere(self, bitstream: PurePosixPath) -> Iterator[Record]:
         for path in self._everywhere(bitstream):
             if (record := read_record(path)) is not None:
                 yield record
 
-    def forget(self, bitstream: PurePosixPath) -> None:
-        """Remove every record that speaks of a bitstream which is about to be replaced."""
-        for path in self._everywhere(bitstream):
-            path.unlink(missing_ok=True)
+    def publish(self, files: dict[Path, PurePosixPath], bitstream: PurePosixPath, record: Record) -> None:
+        """Put a job's files and then its record in their places; records of what they replace go first.
 
-    def write(self, bitstream: PurePosixPath, record: Record) -> None:
-        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        write_atomically(self.record_path(bitstream), text.encode())
+        All that can fail for want of room, rights or shorter names happens beside the places, before anything that
+        lies there is touched.
+        """
+        renames: list[tuple[Path, Path]] = []
+        try:
+            for source, name in files.items():
+                target = self._inside(name)
+                renames.append((temporary_beside(target), target))
+                _move(source, renames[-1][0])
+            record_path = self.record_path(bitstream)
+            renames.append((temporary_beside(record_path), record_path))
+            renames[-1][0].write_bytes(as_json(record))
+            if len(os.fsencode(record_path.name)) > _NAME_BYTES:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(record_path))
+            for path in self._everywhere(bitstream):
+                path.unlink(missing_ok=True)
+            for temporary, target in renames:
+                os.replace(temporary, target)
+        finally:
+            for temporary, _ in renames:
+                temporary.unlink(missing_ok=True)
+
+    def _inside(self, name: PurePosixPath) -> Path:
+        target = self.data.root / name
+        if not target.parent.resolve().is_relative_to(self.data.root):
+            raise OSError(errno.EPERM, "leads out of the data root", str(target))
+        return target
+
+    def all_records(self) -> Iterator[tuple[PurePosixPath, Record]]:
+        """Every record of this experiment with the name of its bitstream, sorted."""
+        for path in sorted(self.records.rglob("*.json")):
+            if (record := read_record(path)) is not None:
+                yield PurePosixPath(record["bitstream"]), record
 
     def write_csv(self, records: Iterable[Record]) -> Path:
         """The experiment's records as one table, `compression.csv`."""
         path = self.folder / "compression.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary_beside(path)
         try:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, CSV_FIELDS, extrasaction="ignore")
@@ -120,12 +181,45 @@ class Store:
         return path
 
 
+def as_json(record: Record) -> bytes:
+    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.stat().st_uid == os.getuid():  # what a container wrote belongs to its user: that is copied
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # the scratch folder may lie on another file system
+                raise
+    shutil.copyfile(source, target)
+
+
 def read_record(path: Path) -> Record | None:
-    """A record as written by `Store.write`; None where it is missing, damaged or of another schema."""
+    """A record as it was written; None where it is missing, damaged or of another schema."""
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+    return record if _is_record(record) else None
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a JSON value has all that is relied upon: a record may have been edited or damaged."""
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        return None
-    return record if isinstance(record.get("key"), str) and re.fullmatch(r"[0-9a-f]{64}", record["key"]) else None
+        return False
+    if not all(isinstance(record.get(name, _ABSENT), kinds) for name, kinds in _FIELDS.items()):
+        return False
+    name = PurePosixPath(record["bitstream"])
+    sources = record["sources"]
+    return (
+        re.fullmatch(r"[0-9a-f]{64}", record["key"]) is not None
+        and not name.is_absolute()
+        and ".." not in name.parts
+        and "\0" not in record["bitstream"]
+        and record["color_subsampling"] in CHROMA_FORMATS
+        and len(sources) == record["frames"]
+        and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
+        and all(record[f"{kind}_px"] > 0 for kind in _SIDES)
+    )

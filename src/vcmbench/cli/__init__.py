@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
@@ -50,3 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 1  # whoever read our output has gone
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"vcmbench: error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        from vcmbench.runner.images import is_engine_fault
+
+        if not is_engine_fault(error):
+            raise
+        print(f"vcmbench: error: the Docker engine failed: {error}", file=sys.stderr)
+        return 2

@@ -30,8 +30,14 @@ exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wr
 """
 
 
+def whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
+
+
 def positive_int(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
     return int(text)
 
@@ -103,7 +109,7 @@ def run_experiment(
     wanted: experiment.Experiment, data: Path, arguments: argparse.Namespace, *, dry_run: bool = False
 ) -> int:
     open_root(data)  # a missing folder is said before anything about runners
-    settings = compress.Settings(arguments.jobs, arguments.force, arguments.timeout)
+    settings = compress.Settings(_at_most_cores(arguments.jobs), arguments.force, arguments.timeout)
     this = compress.Run(wanted, data, runners.choose(arguments, wanted.encoders()), settings)
     if dry_run:
         _print_plan(this, as_json=arguments.json)
@@ -117,6 +123,13 @@ def run_experiment(
     return 1 if outcome.failed else 0
 
 
+def _at_most_cores(jobs: int) -> int:
+    """A job is a thread of an encoder; more of them than cores would only spoil each other's time."""
+    if jobs > compress.cores():
+        print(f"--jobs {jobs}: this machine has {compress.cores()} cores; so many are run", file=sys.stderr)
+    return min(jobs, compress.cores())
+
+
 def _say_nothing(*_: object) -> None:
     pass
 
@@ -127,7 +140,7 @@ def _print_json(state: str, job: Job, record: Record | None, error: JobError | N
         event["record"] = record
     if error is not None:
         event |= {"error": str(error), "command": list(error.command), "log": error.log[-4000:]}
-    print(json.dumps(event, ensure_ascii=False, allow_nan=False), flush=True)
+    print(json.dumps(event, allow_nan=False), flush=True)
 
 
 def _print_end(this: compress.Run, outcome: compress.Outcome) -> None:

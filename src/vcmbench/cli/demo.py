@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli.compress import add_run_options, positive_int, run_experiment
+from vcmbench.cli.compress import add_run_options, positive_int, run_experiment, whole_number
 from vcmbench.errors import RequestError
 from vcmbench.progress import Progress
 
@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         help="width of a scene, twice its height (default: %(default)s; Cityscapes: 2048)")  # fmt: skip
     parser.add_argument("--scenes", type=positive_int, default=2, metavar="N",
                         help="scenes in each of the three val cities (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of the scenes (default: %(default)s)")
     parser.add_argument("--data-only", action="store_true", help="make the data and stop")
     add_run_options(parser)
     parser.set_defaults(run=run)

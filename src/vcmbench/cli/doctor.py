@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
+import sys
 import tempfile
 
 from vcmbench import __version__, encoder
+from vcmbench.compress import cores
 from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.local import LocalRunner
@@ -22,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     free_gb = shutil.disk_usage(tempfile.gettempdir()).free / 1e9
     print(f"vcmbench {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    print(f"cores: {len(os.sched_getaffinity(0))}; scratch: {tempfile.gettempdir()} ({free_gb:.0f} GB free)")
+    print(f"cores: {cores()}; scratch: {tempfile.gettempdir()} ({free_gb:.0f} GB free)")
     try:
         client = images.engine()
         print(f"docker: engine {client.version()['Version']} answers")
@@ -30,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         client = None
         print(f"docker: {error}")
     local = LocalRunner()
+    for fault in encoder.faults().values():
+        print(f"faulty: {fault}", file=sys.stderr)
     for one in encoder.discover().values():
         tools = local.find(one, one.encode_tools), local.find(one, one.decode_tools)
         is_built = client is not None and images.has_dockerfile(one.name) and images.image_id(client, one.name)

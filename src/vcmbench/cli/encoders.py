@@ -55,6 +55,8 @@ def run_list(arguments: argparse.Namespace) -> int:
     except RequestError as error:
         client, why_not = None, str(error)
     rows = []
+    for fault in encoder.faults().values():
+        print(f"faulty: {fault}", file=sys.stderr)
     for one in encoder.discover().values():
         scale = one.quality
         found = local.find(one, one.encode_tools), local.find(one, one.decode_tools)

@@ -17,6 +17,7 @@ from vcmbench.runner import builtin
 from vcmbench.runner.found import FoundTool
 
 _LOG_CHARACTERS = 1 << 20
+_FAILED_LOG_CHARACTERS = 1 << 12  # failures are kept until the end of a run
 _PREFIX = "vcmbench-"
 
 
@@ -128,7 +129,7 @@ def completed(argv: tuple[str, ...], code: int, stdout: bytes, stderr: bytes, se
     log = b"\n".join((stdout[-_LOG_CHARACTERS:], stderr[-_LOG_CHARACTERS:])).decode(errors="replace")
     if code != 0:
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
-        raise JobError(f"{argv[0]} {how}", argv, log)
+        raise JobError(f"{argv[0]} {how}", argv, log[-_FAILED_LOG_CHARACTERS:])
     return Completed(log, seconds)
 
 

@@ -6,6 +6,7 @@ the run ends: a killed run leaves no container behind. Commands are started besi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -169,6 +170,7 @@ class DockerWorker(Worker):
             raise JobError(
                 f"{argv[0]} was killed, most likely at the memory limit of {self._runner.memory} (--memory)", argv
             )
+        code = code if code <= 128 else 128 - code  # a shell's way to say that a signal ended its command
         return completed(argv, code, stdout or b"", stderr or b"", self._elapsed() or seconds)
 
     def _elapsed(self) -> float | None:
@@ -250,7 +252,8 @@ class _Watchdog:
 
     def _on_time(self) -> None:
         self.has_bitten = True
-        self._bite()
+        with contextlib.suppress(Exception):  # it ended at this very moment, or the engine is gone: so is the tool
+            self._bite()
 
     def __enter__(self) -> None:
         self._timer.start()

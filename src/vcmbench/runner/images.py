@@ -34,6 +34,11 @@ def engine() -> docker.DockerClient:
     return client
 
 
+def is_engine_fault(error: BaseException) -> bool:
+    """Whether an exception comes out of the Docker SDK, or of what it stands on."""
+    return type(error).__module__.split(".")[0] in {"docker", "requests", "urllib3"}
+
+
 def _short(error: Exception) -> str:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text if len(text) < 200 else text[:200] + "..."

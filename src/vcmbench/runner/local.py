@@ -111,7 +111,7 @@ class LocalRunner(Runner):
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         pass  # it ended by itself in the meantime
 
 

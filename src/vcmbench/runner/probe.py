@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -43,29 +44,40 @@ def first_line(output: str) -> str:
     return (named or lines or ["unknown"])[0][:200]
 
 
-def _cache_file() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "vcmbench" / "probes.json"
+def _cache_file() -> Path | None:
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        return None
+    return base / "vcmbench" / "probes.json"
 
 
 @cache
 def _cached() -> dict[str, Any]:
+    file = _cache_file()
     try:
-        known = json.loads(_cache_file().read_bytes())
-    except (OSError, ValueError):
+        known = json.loads(file.read_bytes()) if file else {}
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
 
 
 def remember(key: str, ask: Callable[[], str]) -> str:
-    """The answer to `key`, from the cache or from `ask`. A cache that cannot be written is no error."""
+    """The answer to `key`, from the cache or from `ask`; an empty answer is asked for again next time.
+
+    A cache that cannot be written is no error.
+    """
     with _lock:
         known = _cached()
-        if key not in known:
-            known[key] = ask()
-            with contextlib.suppress(OSError):
-                write_atomically(_cache_file(), json.dumps(known, indent=1).encode())
-        return str(known[key])
+        if known.get(key):
+            return str(known[key])
+        answer = ask()
+        if answer:
+            known[key] = answer
+            if (file := _cache_file()) is not None:
+                with contextlib.suppress(OSError):
+                    write_atomically(file, json.dumps(known, indent=1).encode())
+        return answer
 
 
 def _identity_key(path: Path) -> str:
@@ -87,7 +99,12 @@ def answer(path: Path, arguments: tuple[str, ...]) -> str:
     def ask() -> str:
         try:
             done = subprocess.run(
-                [path, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+                [path, *arguments],
+                cwd=tempfile.gettempdir(),  # some tools write files wherever they are started
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TIMEOUT_S,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             return ""
