@@ -12,7 +12,8 @@ from pathlib import Path
 if importlib.util.find_spec("vcmbench") is None:
     python = Path(__file__).resolve().parent / ".venv" / "bin" / "python"
     if not python.exists():
-        sys.exit("run_compression.py: vcmbench is not installed; run `make setup` here once")
+        print("run_compression.py: vcmbench is not installed; run `make setup` here once", file=sys.stderr)
+        sys.exit(2)
     os.execv(python, [str(python), *sys.argv])
 
 from vcmbench.cli import main

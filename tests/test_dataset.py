@@ -42,7 +42,7 @@ def test_flat_folder_leaves_results_and_hidden_files_out(photos: Path, astronaut
 
 def test_two_pictures_of_one_name(photos: Path, astronaut: U8) -> None:
     save(photos / "a.jpg", astronaut)
-    with pytest.raises(RequestError, match=r"a\.jpg and .*a\.png would have results of the same name"):
+    with pytest.raises(RequestError, match=r"results would have the same name, .*a\.jpg and .*a\.png"):
         names(photos)
 
 
@@ -65,6 +65,12 @@ def test_roots_without_pictures(tmp_path: Path, make: object, wanted: experiment
     make(tmp_path)  # type: ignore[operator]
     with pytest.raises(RequestError, match=complaint):
         names(tmp_path, wanted)
+
+
+def test_a_cityscapes_data_set_itself_is_no_flat_folder(streets: Path) -> None:
+    """Its labels and disparities would be coded as if they were photographs."""
+    with pytest.raises(RequestError, match=r"is a Cityscapes data set itself; .* give the folder that it lies in"):
+        open_root(streets / "cityscapes")
 
 
 def test_no_data_folder(tmp_path: Path) -> None:

@@ -72,9 +72,20 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
     record = code(root, "jpeg")[0]
     done = type_command("decode", record, "-o", tmp_path / "out", "--runner", "local")
     assert done.code == 0, done.err
-    assert done.out.split() == [str(tmp_path / "out/a.png")]
-    with Image.open(tmp_path / "out/a.png") as image:
+    target = tmp_path / "out/images_JPEG(quality=90, color_subsampling=420, subsampling_factor=1.0)/a.png"
+    assert done.out.splitlines() == [str(target)]
+    with Image.open(target) as image:
         assert image.size == (177, 131)
+
+
+def test_the_command_takes_a_whole_experiment(root: Path, tmp_path: Path) -> None:
+    code(root, "jpeg", quality=[10, 90], subsampling_factor=[1.0, 0.5])
+    done = type_command("decode", root / "results/decode/records", "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "runner: local (as the results that are there)" in done.err
+    assert len(list((tmp_path / "out").rglob("*.png"))) == len(done.out.splitlines()) == 8
+    empty = type_command("decode", tmp_path / "nothing", "-o", tmp_path / "out")
+    assert (empty.code, "no such record" in empty.err) == (2, True)
 
 
 def test_what_is_wrong_with_a_record_or_its_bitstream(root: Path, tmp_path: Path) -> None:

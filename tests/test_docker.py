@@ -18,9 +18,9 @@ from vcmbench import encoder, experiment
 from vcmbench.compress import Run, Settings
 from vcmbench.encoder import Command
 from vcmbench.errors import JobError
+from vcmbench.files import is_alive
 from vcmbench.job import Tools
 from vcmbench.runner import images
-from vcmbench.runner.base import is_alive
 from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner, DockerWorker
 
 Write = Callable[..., Path]
@@ -229,9 +229,9 @@ def test_no_container_outlives_its_run(
     while any(c.status == "running" for c in containers(built, process.pid)):
         assert time.monotonic() < deadline
         os.sched_yield()
-    assert not list(photos.rglob("*.tmp"))
     again = type_command("compress", "-d", photos, "-s", config, "--runner", "docker", "--encoder", "jpeg", "--json")
     assert again.code == 0, again.err
+    assert not list(photos.glob("results/.tmp/*"))
     assert not containers(built, process.pid), "the next run removed what had been made but not started"
 
 
@@ -267,6 +267,20 @@ def test_auto_takes_docker_where_all_images_are_there(photos: Path, write_experi
     assert "runner: docker (an engine answers and every image is built)" in done.err
     none = type_command("compress", "-d", photos, "-s", write_experiment('encoder = "none"'), "--dry-run")
     assert "runner: local (none of these encoders comes in a container)" in none.err
+
+
+def test_auto_keeps_to_the_runner_of_what_is_there(photos: Path, write_experiment: Write, tmp_path: Path) -> None:
+    """Else an engine that comes or goes would make it do everything again."""
+    config = write_experiment(JPEG)
+    words = ("compress", "-d", photos, "-s", config, "--json")
+    type_command(*words, "--runner", "local")
+    again = type_command(*words)
+    assert "runner: local (as the results that are there)" in again.err
+    assert {event["state"] for event in again.events} == {"resumed"}
+    assert {event["state"] for event in type_command(*words, "--runner", "docker").events} == {"done"}
+    without = type_command(*words, env={**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/no.sock"})
+    assert without.code == 2
+    assert "made by the docker runner, which cannot go on now (no Docker engine answers" in without.err
 
 
 def test_without_an_engine(photos: Path, write_experiment: Write, tmp_path: Path) -> None:

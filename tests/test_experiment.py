@@ -20,6 +20,13 @@ def test_shipped_experiments_load_under_their_own_name(name: str) -> None:
     assert experiment.load(name).name == name
 
 
+def test_numbers_as_people_write_them(write_experiment: Callable[..., Path]) -> None:
+    text = 'encoder = "x265"\nquality = [32]\ncolor_subsampling = [420]\nsubsampling_factor = [1]'
+    (coding,) = experiment.load(str(write_experiment(text))).configurations()
+    assert (coding.color_subsampling, coding.subsampling_factor) == ("420", 1.0)
+    assert isinstance(coding.subsampling_factor, float)
+
+
 def test_the_published_grid() -> None:
     published = experiment.load("qomex2023")
     folders = {encoder.get(c.encoder).folder_name(c) for c in published.configurations()}
@@ -69,6 +76,7 @@ def test_options_beyond_the_published_ones_are_named_where_they_are_set(write_ex
         ),
         ('encoder = "x265"\nquality = [32]\nsubsampling_factor = [0.0]', r"subsampling_factor.*greater than 0"),
         ('encoder = "x265"\nquality = [32]\nsubsampling_factor = [nan]', r"subsampling_factor"),
+        ('encoder = "x265"\nquality = [32]\ncolor_subsampling = [411]', r"color_subsampling '411': x265 takes 420 422"),
         ('encoder = "x265"\nquality = [32]\npreset = "turbo"', r"preset 'turbo': x265 takes ultrafast"),
         ('encoder = "jpeg"\nquality = [30]\nstacked = true', r"stacked: jpeg codes single images only"),
         ('encoder = "x264"\nquality = [30]\ncompat = "qomex2023"', r"compat 'qomex2023': x264 takes none"),

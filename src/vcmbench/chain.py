@@ -191,6 +191,8 @@ def _record(
         missing["psnr_y_db"] = "decoded luma is identical to the pristine picture's"
     elif len(finite) < len(psnrs):
         missing["frame_psnr_y_db"] = "null where decoded luma is identical; psnr_y_db is the mean of the others"
+    if encoder.pixels == "rgb":
+        missing["colour"] = "the tool is given R'G'B' and converts it, if at all, by itself"
     record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "key": job.key,
@@ -206,7 +208,7 @@ def _record(
         "scaled_height_px": geometry.scaled_height,
         "coded_width_px": clip.width,
         "coded_height_px": clip.height,
-        "colour": {"matrix": colour.MATRIX, "range": colour.RANGE, "siting": colour.SITING},
+        "colour": colour.CONVERSION if encoder.pixels == "yuv" else None,
         "bitstream": str(job.bitstream),
         "bitstream_sha256": hashlib.sha256(bitstream).hexdigest(),
         "size_bytes": len(bitstream),

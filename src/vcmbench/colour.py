@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MATRIX, RANGE, SITING = "bt601", "limited", "left"
+CONVERSION = {"matrix": "bt601", "range": "limited", "siting": "left"}
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]

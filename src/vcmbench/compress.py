@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,8 @@ class Settings:
     force: bool = False
     timeout_s: float = TIMEOUT_S
     """Bound on one command, per picture."""
+    quiet: bool = False
+    """No progress on stderr."""
 
 
 @dataclass
@@ -124,10 +126,14 @@ class Run:
         """
         if self.missing:
             raise RequestError("\n  ".join([f"{self.runner.name} runner, nothing was started:", *self.missing]))
-        self.store.check_writable()
+        self.store.prepare()
         remove_stale_scratch()
         outcome = Outcome(summary=Summary(self.experiment.configurations()))
-        with Progress(self.job_count()) as progress, self._workers() as workers, _interruptible(self.runner) as stop:
+        with (
+            Progress(self.job_count(), quiet=self.settings.quiet) as progress,
+            self._workers() as workers,
+            _interruptible(self.runner) as stop,
+        ):
             self._loop(outcome, progress, workers, stop, listen)
             outcome.interrupted = stop.is_set()
         if not outcome.interrupted:
@@ -178,8 +184,10 @@ class Run:
             except JobError as error:
                 if stop.is_set():
                     return
+                # what is wrong with a picture is said once, not for each of its configurations
+                if error.command or str(error) not in {str(other) for _, other in outcome.failed[-1000:]}:
+                    progress.say(f"failed: {job.title}: {describe(error)}")
                 outcome.failed.append((job, error))
-                progress.say(f"failed: {job.title}: {describe(error)}")
                 listen("failed", job, None, error)
             else:
                 outcome.done += 1
@@ -187,6 +195,7 @@ class Run:
                 listen("done", job, record, None)
             progress.advance(job.title)
 
+        has_warned = self.settings.force
         running: dict[Future[Record], Job] = {}
         with ThreadPoolExecutor(self.settings.jobs) as pool:
             for job in itertools.takewhile(lambda _: not stop.is_set(), self.jobs()):
@@ -197,6 +206,9 @@ class Run:
                     listen("resumed", job, record, None)
                     progress.advance(job.title)
                     continue
+                if not has_warned and self._is_of_another_tool(job):
+                    has_warned = True
+                    progress.say("note: results that another tool made are there, and are made anew with this one")
                 running[pool.submit(do, job)] = job
                 # A short queue ahead of the workers: enough to keep them busy, and memory stays flat.
                 if len(running) >= 2 * self.settings.jobs:
@@ -207,6 +219,10 @@ class Run:
                     future.cancel()
                 if not future.cancelled():
                     finish(running.pop(future), future)
+
+    def _is_of_another_tool(self, job: Job) -> bool:
+        record = self.store.read(job.bitstream) if job.key else None
+        return record is not None and record.get("tool", {}).get("encode") != job.tools.encode.identity()
 
     def _write_table(self, outcome: Outcome) -> None:
         """All records of the experiment as CSV; what failed in this run has none that still holds."""
@@ -222,13 +238,23 @@ class Run:
 @contextmanager
 def _interruptible(runner: Runner) -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM set the event and end all running tools at once."""
-    stop = threading.Event()
+    stop, wake = threading.Event(), threading.Event()
+
+    def cancel_when_told() -> None:
+        wake.wait()
+        if stop.is_set():
+            with suppress(RequestError):  # an engine that has gone took its containers along
+                runner.cancel()
+
+    # A handler may run while this thread holds a lock, of the runner or of Python's own: it must not start threads
+    # or cancel anything itself. So the thread that does it is there beforehand.
+    canceller = threading.Thread(target=cancel_when_told, daemon=True)
+    canceller.start()
 
     def on_signal(number: int, _: object) -> None:
-        stop.set()
         signal.signal(number, signal.SIG_DFL)  # a second one ends the process there and then
-        # in a thread of its own, since a signal may arrive while this thread holds the runner's lock
-        threading.Thread(target=runner.cancel).start()
+        stop.set()
+        wake.set()
 
     previous = {}
     if threading.current_thread() is threading.main_thread():
@@ -236,5 +262,7 @@ def _interruptible(runner: Runner) -> Iterator[threading.Event]:
     try:
         yield stop
     finally:
+        wake.set()
+        canceller.join()
         for number, handler in previous.items():
             signal.signal(number, handler)

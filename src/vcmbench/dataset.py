@@ -72,6 +72,11 @@ class DataRoot:
 def open_root(root: Path) -> DataRoot:
     if not root.is_dir():
         raise RequestError(f"data folder {str(root)!r}: {'is not a folder' if root.exists() else 'does not exist'}")
+    if (root / "leftImg8bit").is_dir():
+        raise RequestError(
+            f"{root}: is a Cityscapes data set itself; results go beside it, so give the folder that it lies in, "
+            "where it (or a link to it) is named cityscapes"
+        )
     return DataRoot(root.resolve(), (root / "cityscapes").is_dir())
 
 
@@ -127,8 +132,9 @@ def find_sources(data: DataRoot, wanted: experiment.Dataset) -> list[Source]:
         by_name[PurePosixPath(file.relative_to(data.pristine).with_suffix(""))].append(file)
     twins = [paths for paths in by_name.values() if len(paths) > 1]
     if twins:
-        names = " and ".join(str(path) for path in twins[0])
-        raise RequestError(f"{names} would have results of the same name: rename one of them")
+        names = "; ".join(" and ".join(map(str, paths)) for paths in twins[:10])
+        more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
+        raise RequestError(f"results would have the same name, rename one of each: {names}{more}")
     sources = sorted(Source(name, paths[0]) for name, paths in by_name.items())
     return sources[: wanted.limit]
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from vcmbench import encoder, resources
 from vcmbench.coding import CodingConfiguration
@@ -16,7 +16,9 @@ from vcmbench.errors import RequestError
 
 # the name of one folder: nothing that could lead out of the data root
 FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
-Factor = Annotated[float, Field(gt=0, le=1)]
+Factor = Annotated[float, Field(gt=0, le=1, strict=False)]
+# 420 without quotes is meant as a name, too
+ChromaName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 _MAX_BYTES = 1 << 20  # an experiment is a page of text; anything larger is a mistake
 
 
@@ -37,8 +39,8 @@ class Coding(_Strict):
 
     encoder: str
     quality: Annotated[list[int], Field(min_length=1)] | None = None
-    color_subsampling: Annotated[list[str], Field(min_length=1)] | None = None
-    subsampling_factor: Annotated[list[Factor | Annotated[int, Field(ge=1, le=1)]], Field(min_length=1)] = [1.0]
+    color_subsampling: Annotated[list[ChromaName], Field(min_length=1)] | None = None
+    subsampling_factor: Annotated[list[Factor], Field(min_length=1)] = [1.0]
     preset: str | None = None
     compat: str | None = None
     stacked: bool = False

@@ -19,11 +19,12 @@ def clock(seconds: float) -> str:
 class Progress:
     """Counts finished jobs out of `total`. Use as a context manager."""
 
-    def __init__(self, total: int, unit: str = "job") -> None:
+    def __init__(self, total: int, unit: str = "job", quiet: bool = False) -> None:
+        self._quiet = quiet
         self.total, self.done, self.unit = total, 0, unit
         self._start = self._last_line = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty() and total:
+        if sys.stderr.isatty() and total and not quiet:
             from tqdm import tqdm  # only a terminal needs it, and its import costs as much as a small job
 
             self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1)
@@ -48,7 +49,7 @@ class Progress:
         """A line above the bar."""
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
-        else:
+        elif not self._quiet:
             print(line, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:

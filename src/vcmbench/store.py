@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from typing import Any
 from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.dataset import RESULTS, DataRoot
 from vcmbench.errors import RequestError
+from vcmbench.files import is_alive, write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -37,37 +39,20 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "subsampling_factor": (int, float), "preset": _OPTIONAL_TEXT, "compat": _OPTIONAL_TEXT, "stacked": bool,
     "keep_reconstruction": bool, "sources": list, "frames": int, "bitstream": str, "bitstream_sha256": str,
     "size_bytes": int, "rate_bpp": (int, float), "encode_s": (int, float), "decode_s": (int, float),
-    "coded_qp": _OPTIONAL_NUMBER, "psnr_y_db": _OPTIONAL_NUMBER, "experiment": str,
+    "coded_qp": _OPTIONAL_NUMBER, "psnr_y_db": _OPTIONAL_NUMBER, "experiment": str, "runner": str,
     **{f"{side}_px": int for side in _SIDES},
 }  # fmt: skip
 
 CSV_FIELDS = (
     "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
     "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "encode_s", "decode_s", "coded_qp",
-    "psnr_y_db", "bitstream", "key",
+    "psnr_y_db", "runner", "bitstream", "key",
 )  # fmt: skip
 
 
 def job_key(parts: dict[str, Any]) -> str:
     """SHA-256 of what decides a job's result: input bytes, configuration, tool identity, argv."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def temporary_beside(path: Path) -> Path:
-    """A hidden name in the folder of `path`, which is made; short, so that it fits wherever `path` itself does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{uuid.uuid4().hex[:12]}.tmp")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """All of the file or none of it: written beside its place and renamed."""
-    temporary = temporary_beside(path)
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class Store:
@@ -78,14 +63,29 @@ class Store:
         self.meta = {"experiment": experiment, "seed": seed}
         self.folder = data.root / RESULTS / experiment
         self.records = self.folder / "records"
+        self._temporaries = data.root / RESULTS / ".tmp"
 
-    def check_writable(self) -> None:
-        """Raises RequestError where nothing can be written, before any work is done in vain."""
+    def prepare(self) -> None:
+        """Make the folders, and remove what runs left there that were killed.
+
+        Raises RequestError where nothing can be written, before any work is done in vain.
+        """
         try:
-            write_atomically(self.folder / ".probe", b"")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / ".probe", b"", self._temporary())
             (self.folder / ".probe").unlink()
+            for path in self._temporaries.iterdir():
+                host, _, rest = path.name.rpartition("@")
+                pid = rest.split("-")[0]
+                if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise RequestError(f"{self.folder}: cannot be written: {error.strerror}") from None
+
+    def _temporary(self) -> Path:
+        """A new name in a folder of its own, on the file system of the results: what is there is never a result."""
+        self._temporaries.mkdir(parents=True, exist_ok=True)
+        return self._temporaries / f"{socket.gethostname()}@{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
     def record_path(self, bitstream: PurePosixPath) -> Path:
         """Where the record of a bitstream (named relative to the data root) lies."""
@@ -106,7 +106,7 @@ class Store:
             if record is None or not self._bitstream_is_there(record):
                 return None
             record = {**record, **self.meta}
-            write_atomically(self.record_path(bitstream), as_json(record))
+            write_atomically(self.record_path(bitstream), as_json(record), self._temporary())
         return record if self._bitstream_is_there(record) else None
 
     def _bitstream_is_there(self, record: Record) -> bool:
@@ -131,20 +131,20 @@ class Store:
     def publish(self, files: dict[Path, PurePosixPath], bitstream: PurePosixPath, record: Record) -> None:
         """Put a job's files and then its record in their places; records of what they replace go first.
 
-        All that can fail for want of room, rights or shorter names happens beside the places, before anything that
-        lies there is touched.
+        All that can fail for want of room, rights or shorter names happens elsewhere, before anything that lies in
+        those places is touched.
         """
         renames: list[tuple[Path, Path]] = []
         try:
             for source, name in files.items():
-                target = self._inside(name)
-                renames.append((temporary_beside(target), target))
+                renames.append((self._temporary(), self._inside(name)))
                 _move(source, renames[-1][0])
-            record_path = self.record_path(bitstream)
-            renames.append((temporary_beside(record_path), record_path))
+            renames.append((self._temporary(), self.record_path(bitstream)))
             renames[-1][0].write_bytes(as_json(record))
-            if len(os.fsencode(record_path.name)) > _NAME_BYTES:
-                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(record_path))
+            for _, target in renames:
+                if len(os.fsencode(target.name)) > _NAME_BYTES:
+                    raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
+                target.parent.mkdir(parents=True, exist_ok=True)
             for path in self._everywhere(bitstream):
                 path.unlink(missing_ok=True)
             for temporary, target in renames:
@@ -161,14 +161,16 @@ class Store:
 
     def all_records(self) -> Iterator[tuple[PurePosixPath, Record]]:
         """Every record of this experiment with the name of its bitstream, sorted."""
-        for path in sorted(self.records.rglob("*.json")):
-            if (record := read_record(path)) is not None:
-                yield PurePosixPath(record["bitstream"]), record
+        for folder, names, files in os.walk(self.records):
+            names.sort()
+            for file in sorted(name for name in files if name.endswith(".json")):
+                if (record := read_record(Path(folder, file))) is not None:
+                    yield PurePosixPath(record["bitstream"]), record
 
     def write_csv(self, records: Iterable[Record]) -> Path:
         """The experiment's records as one table, `compression.csv`."""
         path = self.folder / "compression.csv"
-        temporary = temporary_beside(path)
+        temporary = self._temporary()
         try:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, CSV_FIELDS, extrasaction="ignore")

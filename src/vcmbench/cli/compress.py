@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 from vcmbench import compress, experiment, plan
 from vcmbench.cli import INTERRUPTED, runners, table
-from vcmbench.dataset import open_root
+from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.job import Job
 from vcmbench.progress import clock
-from vcmbench.runner.base import describe
-from vcmbench.store import Record
+from vcmbench.store import Record, Store
 
 _EXAMPLES = """\
 examples:
@@ -26,7 +26,8 @@ examples:
 DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images. Results lie beside the
 pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/.
 A run that was stopped goes on where it was; what is done is not done twice.
-exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started)
+exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started),
+130 interrupted
 """
 
 
@@ -70,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     add_run_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -108,9 +109,12 @@ def run(arguments: argparse.Namespace) -> int:
 def run_experiment(
     wanted: experiment.Experiment, data: Path, arguments: argparse.Namespace, *, dry_run: bool = False
 ) -> int:
-    open_root(data)  # a missing folder is said before anything about runners
+    root = open_root(data)
+    find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
+    first = next(Store(root, wanted.name).all_records(), None)
+    before = first[1]["runner"] if first else None
     settings = compress.Settings(_at_most_cores(arguments.jobs), arguments.force, arguments.timeout)
-    this = compress.Run(wanted, data, runners.choose(arguments, wanted.encoders()), settings)
+    this = compress.Run(wanted, data, runners.choose(arguments, wanted.encoders(), before), settings)
     if dry_run:
         _print_plan(this, as_json=arguments.json)
         return 0
@@ -147,10 +151,10 @@ def _print_end(this: compress.Run, outcome: compress.Outcome) -> None:
     say = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         say[0] += "; interrupted: run the same command again to go on"
-    if outcome.failed:
-        say += [f"failed: {job.title}: {describe(error).splitlines()[0]}" for job, error in outcome.failed[:20]]
-        if len(outcome.failed) > 20:
-            say.append(f"... and {len(outcome.failed) - 20} more")
+    reasons = Counter(str(error).splitlines()[0] for _, error in outcome.failed)
+    say += [f"failed: {count} {'job' if count == 1 else 'jobs'}: {reason}" for reason, count in reasons.most_common(20)]
+    if len(reasons) > 20:
+        say.append(f"... and for {len(reasons) - 20} more reasons")
     say.append(f"bitstreams: {this.data.configuration_folder('*')}")
     say.append(f"records: {this.store.records}")
     say.append(f"table: {outcome.csv}")

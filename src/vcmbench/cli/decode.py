@@ -1,37 +1,68 @@
-"""`vcmbench decode`: pictures back from a record."""
+"""`vcmbench decode`: pictures back from records."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
 from vcmbench import decode, encoder
 from vcmbench.cli import runners
+from vcmbench.errors import RequestError
+from vcmbench.runner.base import Runner
+from vcmbench.store import Record
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "decode",
-        help="decode a bitstream again from its record",
-        description="Decode a record's bitstream and write its pictures as PNG, at their original size.",
-        epilog="example:\n  vcmbench decode 'data/results/quick/records/.../frankfurt_000000_000294.265.json' -o out",
+        help="decode bitstreams again from their records",
+        description="Decode the bitstreams of records and write their pictures as PNG, at their original size, into "
+        "one folder a coding configuration.",
+        epilog="examples:\n  vcmbench decode 'data/results/quick/records/.../frankfurt_000000_000294.265.json' -o out\n"
+        "  vcmbench decode data/results/quick/records -o out",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("record", type=Path, help="a record: DATA/results/<experiment>/records/.../*.json")
+    parser.add_argument(
+        "records", type=Path, nargs="+", metavar="RECORD", help="a record, or a folder: all records below it"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the PNG files go")
     runners.add_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _record_files(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.exists():
+            raise RequestError(f"{path}: no such record")
+        yield from sorted(path.rglob("*.json")) if path.is_dir() else [path]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    record = decode.read(arguments.record)
-    runner = runners.choose(arguments, [encoder.get(record["encoder"])])
-    pictures = decode.decode(record, decode.data_root_of(arguments.record), runner)
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    records = [(path, decode.read(path)) for path in _record_files(arguments.records)]
+    if not records:
+        raise RequestError(f"{arguments.records[0]}: holds no records")
+    encoders = [encoder.get(name) for name in dict.fromkeys(record["encoder"] for _, record in records)]
+
+    @cache
+    def runner_like(before: str) -> Runner:
+        return runners.choose(arguments, encoders, before)
+
+    for path, record in records:
+        _decode(path, record, runner_like(record["runner"]), arguments.output)
+    return 0
+
+
+def _decode(path: Path, record: Record, runner: Runner, output: Path) -> None:
+    configuration = Path(record["bitstream"]).parts[0]
+    pictures = decode.decode(record, decode.data_root_of(path), runner)
     for source, picture in zip(record["sources"], pictures, strict=True):
-        target = arguments.output / f"{Path(source['name']).name}.png"
+        target = output / configuration / f"{source['name']}.png"
+        if not target.resolve().is_relative_to(output.resolve()):
+            raise RequestError(f"{path}: names a picture that leads out of {output}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(target)
         print(target)
-    return 0

@@ -30,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=whole_number, default=0, help="of the scenes (default: %(default)s)")
     parser.add_argument("--data-only", action="store_true", help="make the data and stop")
     add_run_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from vcmbench.runner.local import LocalRunner
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("doctor", help="what this machine has and lacks, and what to do about it")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,12 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     for fault in encoder.faults().values():
         print(f"faulty: {fault}", file=sys.stderr)
     for one in encoder.discover().values():
-        tools = local.find(one, one.encode_tools), local.find(one, one.decode_tools)
-        is_built = client is not None and images.has_dockerfile(one.name) and images.image_id(client, one.name)
-        if all(tools):
-            print(f"{one.name}: local: {', '.join(dict.fromkeys(t.version for t in tools if t))}")
-        elif not is_built:
-            print(local.missing(one, one.encode_tools if tools[0] is None else one.decode_tools))
-        if is_built:
-            print(f"{one.name}: docker: {images.tag(one.name)}")
+        tools = [tool for tool in (local.find(one, one.encode_tools), local.find(one, one.decode_tools)) if tool]
+        if len(tools) == 2:
+            found = dict.fromkeys(f"{tool.path} ({tool.version})" for tool in tools)
+            print(f"{one.name}: local: {', '.join(found)}")
+        else:
+            print(local.missing(one, one.decode_tools if tools else one.encode_tools))
+        if client is not None and images.has_dockerfile(one.name):
+            is_built = images.image_id(client, one.name)
+            how = images.tag(one.name) if is_built else f"not built; run: vcmbench encoders build {one.name}"
+            print(f"{one.name}: docker: {how}")
     return 0

@@ -24,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("encoders", help="the encoders, their state, their images")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|build|test")
     listing = actions.add_parser("list", help="what each encoder can do, and where it was found")
-    listing.set_defaults(run=run_list)
+    listing.set_defaults(run=run_list, parser=listing)
     build = actions.add_parser(
         "build",
         help="build the container images",
@@ -36,11 +36,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     build.add_argument("--base", default=images.BASE, help="base image (default: %(default)s)")
     build.add_argument("--build-arg", action="append", default=[], metavar="KEY=VALUE", help="passed to the build")
     build.add_argument("-v", "--verbose", action="store_true", help="show the build's output")
-    build.set_defaults(run=run_build)
+    build.set_defaults(run=run_build, parser=build)
     test = actions.add_parser("test", help="code one small picture with each encoder, from pixels to record")
     test.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     runners.add_options(test)
-    test.set_defaults(run=run_test)
+    test.set_defaults(run=run_test, parser=test)
 
 
 def _chosen(names: list[str]) -> list[Encoder]:
@@ -67,7 +67,8 @@ def run_list(arguments: argparse.Namespace) -> int:
         else:
             image = "built" if images.image_id(client, one.name) else "not built"
         quality = f"{scale.name} {scale.minimum}..{scale.maximum}, {scale.better} is better" if scale else "none"
-        where = f"{found[0].program}, {found[1].program}" if found[0] and found[1] else "not found"
+        programs = dict.fromkeys(tool.program for tool in found if tool)
+        where = ", ".join(programs) if all(found) else "not found"
         rows.append(
             (
                 one.name,
@@ -129,12 +130,13 @@ def _test_one(one: Encoder, runner: Runner, folder: Path) -> str:
         {"name": f"test-{one.name}", "coding": [{"encoder": one.name, **quality}]}
     )
     records: list[dict[str, object]] = []
-    this = Run(wanted, folder, runner, Settings(jobs=1))
+    this = Run(wanted, folder, runner, Settings(jobs=1, quiet=True))
     outcome = this.execute(lambda state, job, record, error: records.append(record or {}))
     if outcome.failed:
         raise outcome.failed[0][1]
     record = records[0]
-    return f"{record['size_bytes']} bytes, PSNR-Y {record['psnr_y_db']}, {this.tools[one.name].encode.version}"
+    psnr = "identical" if record["psnr_y_db"] is None else f"{record['psnr_y_db']:.2f} dB"
+    return f"{record['size_bytes']} bytes, PSNR-Y {psnr}, {this.tools[one.name].encode.version}"
 
 
 def run_test(arguments: argparse.Namespace) -> int:

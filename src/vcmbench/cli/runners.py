@@ -36,13 +36,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def choose(arguments: argparse.Namespace, encoders: list[Encoder]) -> Runner:
-    """The runner that was asked for; `auto` says on stderr which it took and why."""
+def choose(arguments: argparse.Namespace, encoders: list[Encoder], before: str | None = None) -> Runner:
+    """The runner that was asked for; `auto` says on stderr which it took and why.
+
+    `before` is the runner of results that are there already: `auto` keeps to it, since the other one's tools would do
+    all of them again. Raises RequestError where it cannot.
+    """
     if arguments.runner == "docker":
         return _docker(arguments.memory)
     if arguments.runner == "local" or arguments.bin_dir is not None:
         return LocalRunner(arguments.bin_dir)
+    if before == "local":
+        print("runner: local (as the results that are there)", file=sys.stderr)
+        return LocalRunner()
     why_not = _why_not_docker(encoders)
+    if before == "docker" and why_not is not None:
+        raise RequestError(
+            f"the results that are there were made by the docker runner, which cannot go on now ({why_not}); "
+            "mend that, or say --runner local to make them anew"
+        )
     if why_not is None:
         print("runner: docker (an engine answers and every image is built)", file=sys.stderr)
         return _docker(arguments.memory)

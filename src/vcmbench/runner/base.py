@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vcmbench.encoder import Command, Encoder, Tool
 from vcmbench.errors import JobError
+from vcmbench.files import is_alive
 from vcmbench.runner import builtin
 from vcmbench.runner.found import FoundTool
 
@@ -59,17 +60,6 @@ def remove_stale_scratch() -> None:
         pid = path.name.removeprefix(_PREFIX).split("-")[0]
         if pid.isdigit() and path.is_dir() and path.stat().st_uid == os.getuid() and not is_alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine has that id."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 class Worker(ABC):

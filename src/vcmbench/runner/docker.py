@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from vcmbench.encoder import Encoder, Tool
 from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.files import is_alive
 from vcmbench.runner import builtin, images, probe
-from vcmbench.runner.base import Completed, Runner, Worker, completed, is_alive, timed_out
+from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
 from vcmbench.runner.found import FoundTool
 
 if TYPE_CHECKING:

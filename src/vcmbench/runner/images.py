@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BASE = "debian:trixie-slim"
 _SOURCE_FILE = "/usr/local/share/vcmbench/source.txt"
 _COMMIT_LABEL = "vcmbench.commit"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def engine() -> docker.DockerClient:
@@ -117,10 +118,11 @@ def _label_commit(client: docker.DockerClient, encoder: str, image: str) -> str:
 
 
 def _follow(event: dict[str, Any], lines: list[str], log: Callable[[str], None]) -> None:
-    for line in str(event.get("stream", "")).splitlines():
+    for line in _COLOURS.sub("", str(event.get("stream", ""))).splitlines():
         if line.strip():
             lines.append(line)
             log(line)
     if "error" in event:
-        tail = "\n    | ".join(lines[-8:])
-        raise RequestError(f"the build failed: {event['error']}\n    | {tail}")
+        # what a command printed; the engine's own message would repeat the whole of the command
+        said = [line for line in lines if not line.startswith(("Step ", " --->", "Removing "))][-6:]
+        raise RequestError("the build failed:\n    | " + "\n    | ".join(said or [str(event["error"])]))

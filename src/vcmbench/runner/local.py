@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from functools import cache
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from vcmbench.encoder import Encoder, Tool
 from vcmbench.errors import Cancelled, JobError, RequestError
-from vcmbench.runner import builtin, probe
+from vcmbench.runner import builtin, images, probe
 from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
 from vcmbench.runner.found import FoundTool
 
@@ -27,6 +28,12 @@ def _wheel_ffmpeg() -> Path | None:
         return Path(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError:
         return None
+
+
+@cache
+def _setpriv() -> str | None:
+    """util-linux's setpriv: with it a tool ends with a run that was killed -9, instead of going on unseen."""
+    return shutil.which("setpriv") if sys.platform == "linux" else None
 
 
 class LocalRunner(Runner):
@@ -74,7 +81,11 @@ class LocalRunner(Runner):
     def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:
         wanted = " or ".join(f"{t.program} with {t.needs.split(':')[1]}" if t.needs else t.program for t in tools)
         places = f"--bin-dir {self.bin_dir} or on PATH" if self.bin_dir else "--bin-dir or on PATH"
-        return f"{encoder.name}: no {wanted} in {places}; install it, or use --runner docker"
+        instead = f", or: vcmbench encoders build {encoder.name}, and --runner docker"
+        return (
+            f"{encoder.name}: no {wanted} in {places}; install it"
+            f"{instead if images.has_dockerfile(encoder.name) else ''}"
+        )
 
     def worker(self) -> LocalWorker:
         return LocalWorker(self)
@@ -86,6 +97,8 @@ class LocalRunner(Runner):
                 _kill_group(process)
 
     def start(self, argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+        if setpriv := _setpriv():
+            argv = [setpriv, "--pdeathsig", "KILL", *argv]
         with self._lock:
             if self._cancelled.is_set():
                 raise Cancelled
@@ -122,6 +135,8 @@ class LocalWorker(Worker):
 
     def _run(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed:
         start = time.perf_counter()
+        if not os.access(tool.path, os.X_OK):
+            raise JobError(f"{tool.path}: cannot be started: it is gone, or not executable", argv)
         try:
             process = self._runner.start([tool.path, *argv[1:]], self.scratch.outputs)
         except OSError as error:

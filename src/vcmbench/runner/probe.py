@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vcmbench.store import write_atomically
+from vcmbench.files import write_atomically
 
 _TIMEOUT_S = 10.0
 _VERSION_ARGUMENTS = {
@@ -76,7 +76,8 @@ def remember(key: str, ask: Callable[[], str]) -> str:
             known[key] = answer
             if (file := _cache_file()) is not None:
                 with contextlib.suppress(OSError):
-                    write_atomically(file, json.dumps(known, indent=1).encode())
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomically(file, json.dumps(known, indent=1).encode(), file.with_suffix(f".{os.getpid()}"))
         return answer
 
 
