@@ -12,9 +12,7 @@ class Kvazaar(Encoder):
     extension = ".265"
     quality = QualityScale("QP", 0, 51, "low")
     chroma = ("420",)
-    presets = (
-        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-    )  # fmt: skip
+    presets = ffmpeg.X26X_PRESETS
     min_side_px = 16
     side_multiple_px = 8
     encode_tools = (Tool("kvazaar"), ffmpeg.encoder_tool("libkvazaar"))

@@ -12,9 +12,7 @@ class X264(Encoder):
     extension = ".264"
     quality = QualityScale("QP", 0, 51, "low")
     chroma = ("420", "422", "444", "400")
-    presets = (
-        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-    )  # fmt: skip
+    presets = ffmpeg.X26X_PRESETS
     min_side_px = 16
     encode_tools = (ffmpeg.encoder_tool("libx264"),)
     decode_tools = (ffmpeg.decoder_tool("h264"),)

@@ -22,9 +22,7 @@ class X265(Encoder):
     extension = ".265"
     quality = QualityScale("QP", 0, 51, "low")
     chroma = ("420", "422", "444", "400")
-    presets = (
-        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-    )  # fmt: skip
+    presets = ffmpeg.X26X_PRESETS
     min_side_px = 16
     encode_tools = (ffmpeg.encoder_tool("libx265"),)
     decode_tools = (ffmpeg.decoder_tool("hevc"),)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
 import subprocess
 import sys
+import textwrap
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import skimage
@@ -138,3 +141,40 @@ def engine() -> Any:
         assert isinstance(error, RequestError) or "ImageNotFound" in type(error).__name__
         pytest.skip(reason)
     return client
+
+
+def compress(root: Path, config: object, *words: object, **options: Any) -> Typed:
+    return type_command("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words, **options)
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below a folder, hidden ones too, with its hash."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def half_written(root: Path) -> list[Path]:
+    """What is neither a result nor a record; a run that was killed -9 may leave it until the next one begins."""
+    return list(root.glob("results/.tmp/*"))
+
+
+def faulty_ffmpeg(folder: Path, encode: str) -> Path:
+    """A folder with an `ffmpeg` that is the real one, but for what it does when it is to encode."""
+    folder.mkdir(exist_ok=True)
+    script = folder / "ffmpeg"
+    script.write_text(
+        textwrap.dedent(
+            f"""\
+            #!/bin/bash
+            real={imageio_ffmpeg.get_ffmpeg_exe()}
+            case " $* " in *" rawvideo -hide_banner "*) ;; *) exec "$real" "$@" ;; esac
+            out="${{@: -1}}"
+            {encode}
+            """
+        )
+    )
+    script.chmod(0o755)
+    return folder

@@ -209,8 +209,10 @@ def test_no_container_outlives_its_run(
 ) -> None:
     """Ctrl-C kills them by label; a run that is killed -9 leaves none running, since they end with its open socket."""
     config = write_experiment('encoder = "hm"\nquality = [0, 1, 2, 3, 4, 5, 6, 7, 8]', JPEG)
+    words = ["compress", "-d", photos, "-s", config, "--runner", "docker"]
+    type_command(*words, "--dry-run")  # asks the images for their tools, in containers that end by themselves
     process = subprocess.Popen(
-        [sys.executable, "-m", "vcmbench", "compress", "-d", photos, "-s", config, "--runner", "docker"],
+        [sys.executable, "-m", "vcmbench", *words],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -8,6 +8,11 @@ import ffmpeg
 
 from vcmbench.encoder import DECODED, SOURCE, Clip, Tool
 
+# x264 named them; x265 and kvazaar took the names over
+X26X_PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+
 # -progress reports the exact number of bytes written, which is how a cut-off file is told from a complete one.
 _QUIET = {"hide_banner": None, "nostdin": None, "y": None}
 

@@ -44,15 +44,15 @@ class DockerRunner(Runner):
         self.run_id = uuid.uuid4().hex
         self._client = images.engine()
         self._cancelled = threading.Event()
-        self._remove_never_started()
+        self._remove_left_behind()
 
     @property
     def labels(self) -> dict[str, str]:
         return {RUN_LABEL: self.run_id, OWNER_LABEL: f"{socket.gethostname()} {os.getpid()}"}
 
-    def _remove_never_started(self) -> None:
-        """Remove what runs left that were killed between making a container and starting it."""
-        for container in _containers(self._client, RUN_LABEL, status="created"):
+    def _remove_left_behind(self) -> None:
+        """Remove what runs left that were killed between making a container and starting it, or while asking one."""
+        for container in _containers(self._client, RUN_LABEL, status=["created", "exited"]):
             host, _, pid = container.labels.get(OWNER_LABEL, "").rpartition(" ")
             if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
                 _remove(self._client, str(container.id))
@@ -115,7 +115,7 @@ class DockerRunner(Runner):
             _remove(client, str(container.id))
 
 
-def _containers(client: docker.DockerClient, label: str, **more: str) -> list[Container]:
+def _containers(client: docker.DockerClient, label: str, **more: list[str]) -> list[Container]:
     return client.containers.list(all=True, ignore_removed=True, filters={"label": label, **more})
 
 
