@@ -195,7 +195,7 @@ def test_an_interrupted_run_ends_at_once_and_goes_on_later(
     words = ["compress", "-d", photos, "-s", config, "--runner", "local", "--bin-dir", slow, "--jobs", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vcmbench", *map(str, words)],
-        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(scratch)},
+        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(scratch), "PYTHONFAULTHANDLER": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -207,6 +207,9 @@ def test_an_interrupted_run_ends_at_once_and_goes_on_later(
             os.sched_yield()
         process.send_signal(number)
         _, err = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # faulthandler shows where its threads are
+        pytest.fail("did not end: " + process.communicate()[1])
     finally:
         process.kill()
     assert process.returncode == 130

@@ -8,7 +8,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +26,7 @@ from vcmbench.runner.base import Runner, Worker, describe, remove_stale_scratch
 from vcmbench.store import Record, Store
 
 TIMEOUT_S = 600.0
+_WAIT_S = 0.2
 
 
 def cores() -> int:
@@ -179,7 +180,7 @@ class Run:
         def finish(job: Job, future: Future[Record]) -> None:
             try:
                 record = future.result()
-            except Cancelled:
+            except (Cancelled, CancelledError):
                 return
             except JobError as error:
                 if stop.is_set():
@@ -194,6 +195,15 @@ class Run:
                 outcome.summary.add(job.coding, record)
                 listen("done", job, record, None)
             progress.advance(job.title)
+
+        def finish_some() -> None:
+            # Timed, because a signal that arrives just before a wait begins is not handled until the wait is over.
+            done = wait(running, timeout=_WAIT_S, return_when=FIRST_COMPLETED).done
+            if stop.is_set():
+                for future in running:
+                    future.cancel()
+            for future in [future for future in running if future in done]:  # in the order of the plan
+                finish(running.pop(future), future)
 
         has_warned = self.settings.force
         running: dict[Future[Record], Job] = {}
@@ -211,14 +221,10 @@ class Run:
                     progress.say("note: results that another tool made are there, and are made anew with this one")
                 running[pool.submit(do, job)] = job
                 # A short queue ahead of the workers: enough to keep them busy, and memory stays flat.
-                if len(running) >= 2 * self.settings.jobs:
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        finish(running.pop(future), future)
-            for future in list(running):
-                if stop.is_set():
-                    future.cancel()
-                if not future.cancelled():
-                    finish(running.pop(future), future)
+                while len(running) >= 2 * self.settings.jobs and not stop.is_set():
+                    finish_some()
+            while running:
+                finish_some()
 
     def _is_of_another_tool(self, job: Job) -> bool:
         record = self.store.read(job.bitstream) if job.key else None
