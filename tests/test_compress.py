@@ -170,7 +170,12 @@ def test_svtav1_codes_the_requested_quantiser(photos: Path, write_experiment: Wr
 
 def test_two_experiments_share_what_they_share(photos: Path, write_experiment: Write) -> None:
     compress(photos, write_experiment(JPEG, name="first"))
-    again = compress(photos, write_experiment(JPEG, X265, name="second"))
+    second = write_experiment(JPEG, X265, name="second")
+    before = tree(photos)
+    plan = type_command("compress", "-d", photos, "-s", second, "--dry-run", "--runner", "local")
+    assert "4 jobs, 2 done" in plan.out
+    assert tree(photos) == before, "a dry run takes nothing over"
+    again = compress(photos, second)
     assert sorted(event["state"] for event in again.events) == ["done", "done", "resumed", "resumed"]
     assert {record["experiment"] for record in again.records()} == {"second"}
 

@@ -102,6 +102,7 @@ def test_bad_pictures_are_named_and_the_others_finish(photos: Path, astronaut: U
             ["-s", "qomex2023", "--runner", "local"],
             "jm: no lencod in --bin-dir or on PATH; install it, or: vcmbench encoders build jm",
         ),
+        (["-s", "quick", "--runner", "docker", "--bin-dir", "."], "--bin-dir: containers bring their own tools"),
         (["-s", "quick", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )

@@ -204,7 +204,7 @@ def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Estimate]:
     for job in all_jobs:
         known = figures.setdefault(job.encoder.name, Figures(job.encoder.typical))
         rows[job.encoder.name].jobs += 1
-        record = store.finished(job.bitstream, job.key) if job.key else None
+        record = store.finished(job.bitstream, job.key, adopt=False) if job.key else None
         if record is not None:
             rows[job.encoder.name].done += 1
             known.add(record)

@@ -17,6 +17,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -95,10 +96,10 @@ class Store:
         """The record of a bitstream; None where there is none or it cannot be read."""
         return read_record(self.record_path(bitstream))
 
-    def finished(self, bitstream: PurePosixPath, key: str) -> Record | None:
+    def finished(self, bitstream: PurePosixPath, key: str, *, adopt: bool = True) -> Record | None:
         """The record of a finished job: its key holds and its bitstream lies there in full length.
 
-        A record that another experiment made of the very same job is taken over.
+        A record that another experiment made of the very same job counts; it is taken over, unless `adopt` is False.
         """
         record = self.read(bitstream)
         if record is None or record["key"] != key:
@@ -106,7 +107,9 @@ class Store:
             if record is None or not self._bitstream_is_there(record):
                 return None
             record = {**record, **self.meta}
-            write_atomically(self.record_path(bitstream), as_json(record), self._temporary())
+            if adopt:
+                with suppress(OSError):  # where there is no room for it now, it is taken over next time
+                    write_atomically(self.record_path(bitstream), as_json(record), self._temporary())
         return record if self._bitstream_is_there(record) else None
 
     def _bitstream_is_there(self, record: Record) -> bool:

@@ -43,6 +43,8 @@ def choose(arguments: argparse.Namespace, encoders: list[Encoder], before: str |
     all of them again. Raises RequestError where it cannot.
     """
     if arguments.runner == "docker":
+        if arguments.bin_dir is not None:
+            raise RequestError("--bin-dir: containers bring their own tools; leave it out, or use --runner local")
         return _docker(arguments.memory)
     if arguments.runner == "local" or arguments.bin_dir is not None:
         return LocalRunner(arguments.bin_dir)
