@@ -98,7 +98,8 @@ class Typed:
         return [json.loads(line) for line in self.out.splitlines()]
 
     def records(self) -> list[dict[str, Any]]:
-        return [event["record"] for event in self.events if "record" in event]
+        """In the order of their paths: two threads finish their jobs in any order."""
+        return sorted((e["record"] for e in self.events if "record" in e), key=lambda record: str(record["bitstream"]))
 
 
 def type_command(*words: object, **options: Any) -> Typed:
