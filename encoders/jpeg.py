@@ -1,8 +1,19 @@
-"""Baseline JPEG by libjpeg-turbo: its own cjpeg and djpeg, or the copy inside Pillow (same library, same bytes)."""
+"""Baseline JPEG by libjpeg-turbo: its own cjpeg and djpeg, or the copy inside Pillow (same library, same bytes).
 
+With a QP map: coded with the quantiser tables of its finest block, then coarsened block by block (`requantise`).
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import requantise
 from vcmbench.coding import CodingConfiguration
 from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+from vcmbench.quantisers import Quantisers
 
+_TABLES, _EXCESS, _FINE = "tables.txt", "excess.csv", "fine.jpg"
 _SAMPLING_FACTORS = {"420": "2x2", "422": "2x1", "444": "1x1"}
 
 
@@ -17,17 +28,38 @@ class Jpeg(Encoder):
     encode_tools = (Tool("cjpeg"), Tool("pillow-jpeg"))
     decode_tools = (Tool("djpeg"), Tool("pillow-jpeg"))
     compat = ("qomex2023",)
+    map_method = "coefficients"
+    map_units_px = (8,)
     typical = Typical(((5, 0.19), (10, 0.26), (30, 0.48), (50, 0.66), (70, 0.91), (90, 1.74)), 0.007)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
-        gray = coding.color_subsampling == "400"
-        quality = str(coding.quality)
+        return Command(self._argv(program, coding, ("quality", str(coding.quality)), self.bitstream))
+
+    def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
+        tables = requantise.scaled_tables(coding.quality or 0, quantisers.base)
+        lines = (",".join(f"{excess:.4f}" for excess in row) for row in quantisers.offsets.tolist())
+        files = {_TABLES: requantise.tables_text(*tables), _EXCESS: "\n".join(lines) + "\n"}
+        where = ("--map", f"../in/{_EXCESS}", "--block", str(quantisers.unit_px))
+        coarsen = ("jpeg-requantise", *where, _FINE, self.bitstream)
+        return Command(self._argv(program, coding, ("qtables", f"../in/{_TABLES}"), _FINE), files, (coarsen,))
+
+    def _argv(self, program: str, coding: CodingConfiguration, tables: tuple[str, str], target: str) -> tuple[str, ...]:
+        name, value = tables
         if program == "pillow-jpeg":
-            options = ("encode", "--quality", quality, "--sampling", coding.color_subsampling)
-            return Command((program, *options, SOURCE["rgb"], self.bitstream))
+            options = ("encode", f"--{name}", value, "--sampling", coding.color_subsampling)
+            return (program, *options, SOURCE["rgb"], target)
+        gray = coding.color_subsampling == "400"
         sampling = ("-grayscale",) if gray else ("-sample", _SAMPLING_FACTORS[coding.color_subsampling])
-        options = ("-quality", quality, "-baseline", "-dct", "int", *sampling)
-        return Command((program, *options, "-outfile", self.bitstream, SOURCE["rgb"]))
+        options = (f"-{name}", value, "-baseline", "-dct", "int", *sampling)
+        return (program, *options, "-outfile", target, SOURCE["rgb"])
+
+    def log2_step(self, quality: int) -> float:
+        return math.log2(requantise.table_percent(quality))
+
+    def quantisers(self, quality: int, steps: NDArray[np.float64], shift: float, unit_px: int) -> Quantisers:
+        told = np.clip(steps + shift, None, steps.min() + shift + requantise.MAX_EXCESS)
+        finest = float(told.min())
+        return Quantisers(finest, told - finest, unit_px, told, int(np.sum(told != steps + shift)))
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         if program == "pillow-jpeg":

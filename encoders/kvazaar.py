@@ -5,6 +5,16 @@ import re
 from vcmbench import ffmpeg
 from vcmbench.coding import CodingConfiguration
 from vcmbench.encoder import SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+from vcmbench.quantisers import Quantisers
+
+_MAP = "roi.txt"
+
+
+def _map_text(quantisers: Quantisers) -> str:
+    """kvazaar's map: columns and rows, then the QP offset of every block."""
+    rows, columns = quantisers.offsets.shape
+    lines = (" ".join(map(str, row)) for row in quantisers.offsets.tolist())
+    return f"{columns} {rows}\n" + "\n".join(lines) + "\n"
 
 
 class Kvazaar(Encoder):
@@ -17,19 +27,29 @@ class Kvazaar(Encoder):
     side_multiple_px = 8
     encode_tools = (Tool("kvazaar"), ffmpeg.encoder_tool("libkvazaar"))
     decode_tools = (ffmpeg.decoder_tool("hevc"),)
+    map_method = "native"
+    map_units_px = (64,)
     typical = Typical(((12, 2.16), (22, 0.67), (32, 0.21), (42, 0.059)), 0.25)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command(self._argv(program, coding, clip, {"qp": coding.quality}))
+
+    def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
+        settings = {"qp": int(quantisers.base), "roi": f"../in/{_MAP}"}
+        return Command(self._argv(program, coding, clip, settings), {_MAP: _map_text(quantisers)})
+
+    def _argv(
+        self, program: str, coding: CodingConfiguration, clip: Clip, quality: dict[str, str | int | None]
+    ) -> tuple[str, ...]:
         # The same words on both command lines; info=0 leaves out the text that kvazaar writes about itself.
-        settings = {"preset": coding.preset or "medium", "qp": coding.quality, "period": 1, "threads": 0, "owf": 0}
+        settings = {"preset": coding.preset or "medium", **quality, "period": 1, "threads": 0, "owf": 0}
         if program == "kvazaar":
             size = ("--input-res", f"{clip.width}x{clip.height}", "-n", str(clip.frames))
             words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
             files = ("-i", SOURCE["yuv"], "-o", self.bitstream)
-            return Command((program, *files, *size, *words, "--no-wpp", "--no-info"))
+            return (program, *files, *size, *words, "--no-wpp", "--no-info")
         parameters = ",".join(f"{name}={value}" for name, value in settings.items()) + ",wpp=0,info=0"
-        options = {"c:v": "libkvazaar", "kvazaar-params": parameters}
-        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options))
+        return ffmpeg.encode(clip, self.bitstream, "hevc", **{"c:v": "libkvazaar", "kvazaar-params": parameters})
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))

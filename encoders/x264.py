@@ -2,9 +2,21 @@
 
 import re
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vcmbench import ffmpeg
 from vcmbench.coding import CodingConfiguration
 from vcmbench.encoder import Clip, Command, Encoder, QualityScale, Typical
+from vcmbench.quantisers import Quantisers
+
+# ipratio=1: x264 would otherwise lower intra frames by 3 QP
+_EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:mbtree=0"
+# A constant QP ignores regions without a word, and so does adaptive quantisation of strength 0. A rate factor with
+# qcomp=1 is a constant QP that obeys them.
+_MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:mbtree=0:qcomp=1:ipratio=1:keyint=1"
+# From subme 10 on x264 searches every block's QP anew.
+_SEARCHING_PRESETS = ("veryslow", "placebo")
 
 
 class X264(Encoder):
@@ -16,21 +28,45 @@ class X264(Encoder):
     min_side_px = 16
     encode_tools = (ffmpeg.encoder_tool("libx264"),)
     decode_tools = (ffmpeg.decoder_tool("h264"),)
+    map_method = "native"
+    map_units_px = (16,)
+    # below subme 10 x264 leaves a block the QP of the one before where they differ by one, however long that goes on
+    map_multiple = 2
+    logs_mean_qp = True
+    zones = True
     typical = Typical(((12, 2.44), (22, 0.81), (32, 0.27), (42, 0.084)), 0.1)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        return Command(self._argv(coding, clip, _EXACT.format(qp=coding.quality)))
+
+    def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
+        tuning = ":subme=9" if coding.preset in _SEARCHING_PRESETS else ""
+        if quantisers.frames:
+            parameters = _MAPPED.format(qp=coding.quality) + tuning
+            return Command(self._argv(coding, clip, f"{parameters}:zones={ffmpeg.zones(quantisers)}"))
+        parameters = _MAPPED.format(qp=int(quantisers.base)) + tuning
+        files = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}
+        return Command(self._argv(coding, clip, parameters, **ffmpeg.WITH_REGIONS), files)
+
+    def _argv(self, coding: CodingConfiguration, clip: Clip, parameters: str, **more: str) -> tuple[str, ...]:
         options = {
             "c:v": "libx264",
             "preset": coding.preset or "medium",
-            # ipratio=1: x264 would otherwise lower intra frames by 3 QP
-            "x264-params": f"qp={coding.quality}:ipratio=1:keyint=1:aq-mode=0:mbtree=0",
+            "x264-params": parameters,
             # drops the text about itself that x264 writes into an SEI message (NAL unit type 6), about 700 bytes
             "bsf:v": "filter_units=remove_types=6",
+            **more,
         }
-        return Command(ffmpeg.encode(clip, self.bitstream, "h264", **options))
+        return ffmpeg.encode(clip, self.bitstream, "h264", **options)
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "h264"))
+
+    def block_qps(self, program: str, clip: Clip) -> Command | None:
+        return Command(ffmpeg.h264_block_qps(clip, self.bitstream))
+
+    def read_block_qps(self, data: bytes, clip: Clip) -> NDArray[np.float64]:
+        return ffmpeg.read_block_qps(data, clip)
 
     def coded_qp(self, log: str) -> float | None:
         found = re.search(r"frame I:\d+\s+Avg QP:\s*([\d.]+)", log)

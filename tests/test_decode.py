@@ -14,7 +14,7 @@ from vcmbench import decode, encoder, experiment
 from vcmbench.colour import luma
 from vcmbench.compress import Run, Settings
 from vcmbench.errors import JobError, RequestError
-from vcmbench.frames import psnr_db
+from vcmbench.compare import psnr_db
 from vcmbench.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]

@@ -2,16 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from vcmbench.importance import ImportanceSettings
+
+Method = Literal["native", "coefficients", "prefilter", "frame"]
+
+
+@dataclass(frozen=True)
+class QpMap:
+    """How importance becomes quantisers: see `vcmbench.qpmap` for `scaling` and `gamma`.
+
+    `delta` counts in steps of which 6 double the quantiser step, whatever the encoder's own scale. `mode` "block" gives
+    every block of `block_size` coded pixels its own, "frame" every picture. `method` None is the encoder's best.
+    """
+
+    mode: Literal["block", "frame"] = "block"
+    delta: float = 6.0
+    block_size: int = 16
+    scaling: Literal["minmax", "absolute"] = "absolute"
+    gamma: float = 1.0
+    method: Literal["native", "coefficients", "prefilter"] | None = None
+
+    @property
+    def tag(self) -> str:
+        """All of it in one word for a folder's name: `block-absolute-delta6-size16`."""
+        words = [self.mode, self.scaling, f"delta{self.delta:g}"]
+        if self.mode == "block":
+            words.append(f"size{self.block_size}")
+        if self.gamma != 1:
+            words.append(f"gamma{self.gamma:g}")
+        if self.method is not None:
+            words.append(self.method)
+        return "-".join(words)
+
+
+@dataclass(frozen=True)
+class ImportanceSource:
+    """Where a picture's importance comes from: computed from labels and distances, or maps that lie in files.
+
+    Pixels of at least `region` count as the important ones where their PSNR is told apart; 1 is what lies within the
+    safe distance.
+    """
+
+    source: Literal["labels", "files"] = "labels"
+    settings: ImportanceSettings = field(default_factory=ImportanceSettings)
+    region: float = 1.0
+
+    @property
+    def tag(self) -> str:
+        """What differs from the defaults, in one word for a folder's name; empty where nothing does."""
+        words: list[str] = [] if self.source == "labels" else [self.source]
+        for one in fields(ImportanceSettings):
+            value = getattr(self.settings, one.name)
+            if value != one.default:
+                words.append(f"{one.name}-{value.stem if one.name == 'classes' else value}")
+        if self.region != 1:
+            words.append(f"region{self.region:g}")
+        return "-".join(words)
 
 
 @dataclass(frozen=True)
 class CodingConfiguration:
     """A point of the grid codec x quality x chroma x downscaling.
 
-    `quality` is on the encoder's own scale, None where it has none; `subsampling_factor` in (0, 1] scales both sides
-    before coding; `compat` names a published parameter set; `stacked` codes all images of a city as one video.
+    `quality` is on the encoder's own scale, None where it has none or where `target_bpp` decides it;
+    `subsampling_factor` in (0, 1] scales both sides before coding; `compat` names a published parameter set; `stacked`
+    codes all images of a city as one video. With a `qp_map`, bits go where `importance` says; `match_rate` then moves
+    its base until the file is as large as the uniform one. `target_bpp` is in bits per pixel of the original size.
     """
 
     encoder: str
@@ -22,9 +81,14 @@ class CodingConfiguration:
     compat: str | None = None
     stacked: bool = False
     keep_reconstruction: bool = False
+    qp_map: QpMap | None = None
+    importance: ImportanceSource | None = None
+    match_rate: bool = False
+    target_bpp: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """JSON-ready: what a record holds and a job's key hashes."""
+        return asdict(self, dict_factory=_plain)
 
     def folder_name(self, label: str, published: bool) -> str:
         """`x265(quality=32, color_subsampling=420, subsampling_factor=1.0)`, the published form.
@@ -35,11 +99,39 @@ class CodingConfiguration:
         options: dict[str, object] = {} if self.quality is None else {"quality": self.quality}
         options["color_subsampling"] = self.color_subsampling
         options["subsampling_factor"] = float(self.subsampling_factor)
-        if self.preset is not None:
-            options["preset"] = self.preset
-        if not published:
-            if self.compat is not None:
-                options["compat"] = self.compat
-            if self.stacked:
-                options["stacked"] = "true"
-        return f"{label}({', '.join(f'{name}={value}' for name, value in options.items())})"
+        return (
+            f"{label}({', '.join(f'{name}={value}' for name, value in (options | self._options(published)).items())})"
+        )
+
+    def _options(self, published: bool) -> dict[str, object]:
+        """The options beyond the published ones that are set."""
+        options: dict[str, object] = {
+            "preset": self.preset,
+            "compat": None if published else self.compat,
+            "stacked": "true" if self.stacked and not published else None,
+            "qp_map": self.qp_map.tag if self.qp_map else None,
+            "importance": (self.importance.tag or None) if self.importance else None,
+            "match": "rate" if self.match_rate else None,
+            "target_bpp": f"{self.target_bpp:g}" if self.target_bpp is not None else None,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+    @property
+    def extras(self) -> list[str]:
+        """The same in words, for a column of a table."""
+        return [str(value) if name in ("preset", "compat") else name if value == "true" else f"{name}={value}"
+                for name, value in self._options(published=False).items()]  # fmt: skip
+
+
+def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value if value is None or isinstance(value, bool | int | float | dict) else str(value)
+            for name, value in pairs}  # fmt: skip
+
+
+def from_record(record: dict[str, Any]) -> CodingConfiguration:
+    """The configuration that a record holds."""
+    values = {one.name: record[one.name] for one in fields(CodingConfiguration)}
+    if values["qp_map"] is not None:
+        values["qp_map"] = QpMap(**values["qp_map"])
+    values["importance"] = None  # a stream decodes the same wherever its map came from
+    return CodingConfiguration(**values)

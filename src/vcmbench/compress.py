@@ -21,6 +21,7 @@ from vcmbench.dataset import DataRoot, find_sources, open_root
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.job import Job
+from vcmbench.lane import Cache
 from vcmbench.progress import Progress
 from vcmbench.runner.base import Runner, Worker, describe, remove_stale_scratch
 from vcmbench.store import Record, Store
@@ -126,7 +127,9 @@ class Run:
         Raises RequestError, before anything is started, where a tool is missing.
         """
         if self.missing:
-            raise RequestError("\n  ".join([f"{self.runner.name} runner, nothing was started:", *self.missing]))
+            raise RequestError(
+                "\n  ".join([f"{self.runner.name} runner, nothing was started:", *dict.fromkeys(self.missing.values())])
+            )
         self.store.prepare()
         remove_stale_scratch()
         outcome = Outcome(summary=Summary(self.experiment.configurations()))
@@ -163,7 +166,7 @@ class Run:
         stop: threading.Event,
         listen: Listener,
     ) -> None:
-        cache = chain.SourceCache(self.settings.jobs + 1)
+        cache = Cache(3 * self.settings.jobs + 3)
         meta = {**self.store.meta, "runner": self.runner.name, "vcmbench": __version__}
 
         def do(job: Job) -> Record:

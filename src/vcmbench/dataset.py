@@ -7,17 +7,21 @@ from collections import defaultdict
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from vcmbench import experiment
 from vcmbench.errors import JobError, RequestError
+
+if TYPE_CHECKING:
+    from vcmbench import experiment
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"}
 RESULTS = "results"
+MAPS = "importance_map"
 _MAX_PIXELS = 1 << 28  # 16384 x 16384: beyond it a small file that unpacks into memory is no picture
 _LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
 
@@ -81,7 +85,7 @@ def open_root(root: Path) -> DataRoot:
 
 
 def _is_result(path: Path) -> bool:
-    return path.name == RESULTS or (path.name.startswith("images_") and path.name.endswith(")"))
+    return path.name in (RESULTS, MAPS) or (path.name.startswith("images_") and path.name.endswith(")"))
 
 
 def _walk(folder: Path, seen: frozenset[Path] = frozenset()) -> list[Path]:

@@ -11,16 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import colour, encoder, frames
-from vcmbench.coding import CodingConfiguration
+from vcmbench.coding import from_record as coding_of
 from vcmbench.encoder import DECODED, Clip
 from vcmbench.errors import JobError, RequestError
 from vcmbench.runner.base import Runner
 from vcmbench.store import Record, read_record
-
-_CODING = (
-    "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
-    "keep_reconstruction",
-)  # fmt: skip
 
 
 def data_root_of(record_path: Path) -> Path:
@@ -60,7 +55,7 @@ def decode(record: Record, data_root: Path, runner: Runner, timeout_s: float = 6
     Raises JobError where the bitstream is missing, changed or damaged, RequestError where no decoder is found.
     """
     tool = encoder.get(record["encoder"])
-    coding = CodingConfiguration(**{key: record[key] for key in _CODING})
+    coding = coding_of(record)
     tool.check(coding)
     chroma = colour.CHROMA_FORMATS[coding.color_subsampling]
     clip = Clip(record["coded_width_px"], record["coded_height_px"], record["frames"], chroma)

@@ -20,12 +20,17 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vcmbench import colour, resources
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import checks, colour, resources
 from vcmbench.coding import CodingConfiguration
 from vcmbench.errors import RequestError
+from vcmbench.quantisers import Quantisers, integer_quantisers
 
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
 DECODED = {"yuv": "decoded.yuv", "rgb": "decoded.ppm"}
+QPS = "qps.raw"
 
 _REQUIRED = ("label", "extension", "quality", "chroma", "encode_tools", "decode_tools")
 NAME = re.compile(r"[a-z][a-z0-9]{0,30}")
@@ -63,10 +68,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class Command:
-    """An argv (its first word is a tool's `program`) and small text files, by name, that it expects in `in/`."""
+    """An argv (its first word is a tool's `program`) and small text files, by name, that it expects in `in/`.
+
+    `then` are command lines of built-in tools that finish what the tool made.
+    """
 
     argv: tuple[str, ...]
     files: dict[str, str] = field(default_factory=dict)
+    then: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,14 +114,81 @@ class Encoder(ABC):
     published_stacked: ClassVar[bool] = False
     """Whether the published experiment coded a city's images as one video with it."""
     typical: ClassVar[Typical] = Typical(((0, 24.0),), 0.01)
+    map_method: ClassVar[Literal["native", "coefficients", "prefilter"]] = "prefilter"
+    """How it spends bits by a QP map: it takes one itself, its coefficients are quantised anew, or else the picture is
+    low-passed before it, which every encoder with a quality scale allows."""
+    map_units_px: ClassVar[tuple[int, ...]] = ()
+    """Sides of the blocks whose quantiser it lets us choose, ascending."""
+    map_multiple: ClassVar[int] = 1
+    """Offsets of blocks are multiples of this."""
+    map_tools: ClassVar[tuple[Tool, ...]] = ()
+    """What encodes with a map, where that is not any of `encode_tools`."""
+    map_compat: ClassVar[bool] = False
+    """Whether its published parameter sets leave room for a map."""
+    logs_mean_qp: ClassVar[bool] = False
+    """Whether the QP in its log is the mean over the blocks of a map, and not only the one that it started from."""
+    zones: ClassVar[bool] = False
+    """Whether it can code the pictures of a stack with a QP each."""
 
     @abstractmethod
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         """The command that makes `self.bitstream` out of `SOURCE[self.pixels]` with `program`."""
 
+    def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
+        """The same with quantisers that differ: over the picture where `map_method` is not prefilter, or from picture
+        to picture (`quantisers.frames`) where `zones` is set. `quantisers` are what `self.quantisers` made."""
+        raise NotImplementedError
+
     @abstractmethod
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         """The command that makes `DECODED[self.pixels]` out of `self.bitstream` with `program`."""
+
+    def log2_step(self, quality: int) -> float:
+        """The binary logarithm of the quantiser step of a quality, but for a constant: it doubles every 6 QP."""
+        return quality / 6
+
+    def quality_at(self, quality: int, steps: float) -> float:
+        """The quality, with a fraction, that quantises `steps` coarser than `quality`; 6 double the quantiser step.
+
+        Beyond the ends of the scale it goes on in a straight line, so that an error can say how far.
+        """
+        qualities = np.arange(self.scale.minimum, self.scale.maximum + 1)
+        logs = np.array([self.log2_step(int(one)) for one in qualities])
+        if logs[0] > logs[-1]:
+            qualities, logs = qualities[::-1], logs[::-1]
+        wanted = self.log2_step(quality) + steps / 6
+        pace = (qualities[-1] - qualities[0]) / (logs[-1] - logs[0])
+        beyond = max(wanted - logs[-1], 0.0) + min(wanted - logs[0], 0.0)
+        return float(np.interp(wanted, logs, qualities) + pace * beyond)
+
+    def shift_range(self, quality: int) -> tuple[float, float]:
+        """From the finest to the coarsest quality of the scale, in steps from `quality`."""
+        ends = [self.log2_step(end) for end in (self.scale.minimum, self.scale.maximum)]
+        low, high = ((end - self.log2_step(quality)) * 6 for end in sorted(ends))
+        return low, high
+
+    @property
+    def scale(self) -> QualityScale:
+        """The quality scale, of an encoder that has one. Raises RequestError where there is none."""
+        if self.quality is None:
+            raise RequestError(f"{self.name} has no quality scale")
+        return self.quality
+
+    def quantisers(self, quality: int, steps: NDArray[np.float64], shift: float, unit_px: int) -> Quantisers:
+        """What to tell the tool so that its blocks are `steps` + `shift` coarser than at `quality`.
+
+        `steps` (rows, columns) float64, of which 6 double the quantiser step, a block of `unit_px` each.
+        """
+        limits = self.scale.minimum, self.scale.maximum
+        return integer_quantisers(quality, steps, shift, unit_px, limits, self.map_multiple)
+
+    def block_qps(self, program: str, clip: Clip) -> Command | None:
+        """The command with which the decoder tells the QP of every block, in `QPS`; None where it cannot."""
+        return None
+
+    def read_block_qps(self, data: bytes, clip: Clip) -> NDArray[np.float64]:
+        """What that command wrote, as (frames, rows, columns) of blocks of `map_units_px[0]`."""
+        raise NotImplementedError
 
     def coded_qp(self, log: str) -> float | None:
         """The mean QP that the tool says it coded with, read from what it printed; None where it does not say."""
@@ -140,9 +216,11 @@ class Encoder(ABC):
     def check(self, coding: CodingConfiguration) -> None:
         """Refuse what the tool cannot do. Raises RequestError with the key, the value and what is allowed."""
         scale, quality = self.quality, coding.quality
+        if coding.target_bpp is not None:
+            checks.check_target(self, coding)
         if scale is None and quality is not None:
             raise RequestError(f"quality {quality}: {self.name} has no quality scale; leave `quality` out")
-        if scale is not None and (quality is None or not scale.minimum <= quality <= scale.maximum):
+        if scale is not None and coding.target_bpp is None and not self.is_in_range(quality):
             asked = "is missing" if quality is None else f"{quality} is out of range"
             raise RequestError(
                 f"quality {asked}: {self.name} takes {scale.name} {scale.minimum}..{scale.maximum} "
@@ -157,6 +235,32 @@ class Encoder(ABC):
                 raise RequestError(f"preset: compat {coding.compat!r} fixes the parameters of {self.name}")
         if coding.stacked and not self.stackable:
             raise RequestError(f"stacked: {self.name} codes single images only")
+
+        if coding.qp_map is not None:
+            checks.check_map(self, coding, coding.qp_map)
+        elif coding.match_rate:
+            raise RequestError('match "rate": is between a uniform and a mapped encode; give a qp_map, too')
+
+    def is_in_range(self, quality: float | None) -> bool:
+        return self.quality is None or (quality is not None and self.quality.minimum <= quality <= self.quality.maximum)
+
+    def method(self, coding: CodingConfiguration) -> str:
+        """How a configuration with a map spends its bits: native, coefficients, prefilter or frame."""
+        wanted = coding.qp_map
+        if wanted is None or wanted.mode == "frame":
+            return "frame"
+        return wanted.method or self.map_method
+
+    def map_unit_px(self, coding: CodingConfiguration) -> int:
+        """The side of the blocks that a map comes down to: the coarsest that the tool offers within the user's."""
+        side = coding.qp_map.block_size if coding.qp_map else 1
+        if self.method(coding) == "prefilter" or not self.map_units_px:
+            return side
+        return max((unit for unit in self.map_units_px if unit <= side), default=self.map_units_px[0])
+
+    def tools_to_encode(self, coding: CodingConfiguration) -> tuple[Tool, ...]:
+        is_native = coding.qp_map is not None and self.method(coding) == "native"
+        return self.map_tools if is_native and self.map_tools else self.encode_tools
 
     def _check_choice(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
         if value not in allowed:

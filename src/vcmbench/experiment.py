@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from vcmbench import encoder, resources
-from vcmbench.coding import CodingConfiguration
+from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
+from vcmbench.importance import ImportanceSettings
 
 # the name of one folder: nothing that could lead out of the data root
 FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
@@ -34,6 +35,53 @@ class Dataset(_Strict):
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
+class Map(_Strict):
+    """`qp_map` of a coding: how importance becomes quantisers (see `coding.QpMap`)."""
+
+    mode: Literal["block", "frame"] = "block"
+    base: int | Literal["quality"] = "quality"
+    delta: Annotated[float, Field(gt=0, le=48, strict=False)] = 6.0
+    block_size: Annotated[int, Field(ge=4, le=1024)] = 16
+    scaling: Literal["minmax", "absolute"] = "absolute"
+    gamma: Annotated[float, Field(gt=0, le=100, strict=False)] = 1.0
+    method: Literal["native", "coefficients", "prefilter"] | None = None
+
+
+class Target(_Strict):
+    """`target` of a coding: the rate that is searched, in bits per pixel of the original size."""
+
+    bpp: Annotated[float, Field(gt=0, le=48, strict=False)]
+
+
+class Importance(_Strict):
+    """Where importance comes from: `labels` computes it (see `ImportanceSettings`), `files` reads maps that lie in
+    DATA/importance_map/."""
+
+    source: Literal["labels", "files"] = "labels"
+    aggregate: Literal["instance", "class", "pixel"] = "instance"
+    use_distance: bool = True
+    use_class: bool = True
+    use_speed: bool = True
+    reaction_s: Annotated[float, Field(strict=False)] = 2.5
+    deceleration_mps2: Annotated[float, Field(strict=False)] = 3.4
+    d_safe_floor_m: Annotated[float, Field(strict=False)] = 5.0
+    classes: str | None = None
+    region: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+
+    @model_validator(mode="after")
+    def _settings_are_sound(self) -> Importance:
+        try:
+            self.chosen()
+        except RequestError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def chosen(self) -> ImportanceSource:
+        values = self.model_dump(exclude={"source", "region", "classes"})
+        classes = Path(self.classes) if self.classes else None
+        return ImportanceSource(self.source, ImportanceSettings(**values, classes=classes), self.region)
+
+
 class Coding(_Strict):
     """One `[[coding]]` table: a grid of coding configurations of one encoder."""
 
@@ -45,6 +93,9 @@ class Coding(_Strict):
     compat: str | None = None
     stacked: bool = False
     keep_reconstruction: bool = False
+    qp_map: Map | None = None
+    match: Literal["rate"] | None = None
+    target: Target | None = None
 
     @model_validator(mode="after")
     def _encoder_can_do_it(self) -> Coding:
@@ -56,12 +107,24 @@ class Coding(_Strict):
             raise ValueError(str(error)) from None
         return self
 
-    def configurations(self) -> list[CodingConfiguration]:
+    def configurations(self, importance: ImportanceSource | None = None) -> list[CodingConfiguration]:
         tool = encoder.get(self.encoder)
-        qualities: list[int] | list[None] = self.quality or [None]
-        grid = itertools.product(qualities, self.color_subsampling or tool.chroma[:1], self.subsampling_factor)
+        grid = itertools.product(self._qualities(), self.color_subsampling or tool.chroma[:1], self.subsampling_factor)
         rest: dict[str, Any] = self.model_dump(include={"preset", "compat", "stacked", "keep_reconstruction"})
+        if self.qp_map is not None:
+            rest["qp_map"] = QpMap(**self.qp_map.model_dump(exclude={"base"}))
+            rest["importance"] = importance or ImportanceSource()
+        rest |= {"match_rate": self.match == "rate", "target_bpp": self.target.bpp if self.target else None}
         return [CodingConfiguration(self.encoder, q, chroma, float(factor), **rest) for q, chroma, factor in grid]
+
+    def _qualities(self) -> list[int] | list[None]:
+        """`quality`, or what a map names as its base; both must say the same."""
+        base = self.qp_map.base if self.qp_map else "quality"
+        if isinstance(base, int):
+            if self.quality not in (None, [base]):
+                raise RequestError(f"qp_map.base {base}: differs from quality {self.quality}; leave one of them out")
+            return [base]
+        return self.quality or [None]
 
 
 class Experiment(_Strict):
@@ -70,6 +133,7 @@ class Experiment(_Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: int = 0
     dataset: Dataset = Dataset()
+    importance: Importance = Importance()
     coding: Annotated[list[Coding], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -84,7 +148,8 @@ class Experiment(_Strict):
         return self
 
     def configurations(self) -> list[CodingConfiguration]:
-        return [configuration for coding in self.coding for configuration in coding.configurations()]
+        source = self.importance.chosen()
+        return [configuration for coding in self.coding for configuration in coding.configurations(source)]
 
     def encoders(self) -> list[Encoder]:
         names = dict.fromkeys(coding.encoder for coding in self.coding)
@@ -100,7 +165,9 @@ def _one_line(error: ValidationError) -> str:
     more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
     if first["type"] == "extra_forbidden":
         model: type[BaseModel] = Experiment
-        nested: dict[str, type[BaseModel]] = {"dataset": Dataset, "coding": Coding}
+        nested: dict[str, type[BaseModel]] = {
+            "dataset": Dataset, "coding": Coding, "qp_map": Map, "target": Target, "importance": Importance,
+        }  # fmt: skip
         for part in first["loc"][:-1]:
             model = nested.get(str(part), model)
         return f"{key}: unknown key; known here: {', '.join(model.model_fields)}{more}"

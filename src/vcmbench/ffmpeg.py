@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 
 import ffmpeg
+import numpy as np
+from numpy.typing import NDArray
 
-from vcmbench.encoder import DECODED, SOURCE, Clip, Tool
+from vcmbench.encoder import DECODED, QPS, SOURCE, Clip, Tool
+from vcmbench.quantisers import Quantisers, rectangles
 
 # x264 named them; x265 and kvazaar took the names over
 X26X_PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
+
+REGIONS = "regions.txt"
+WITH_REGIONS = {"/filter:v": f"../in/{REGIONS}"}
 
 # -progress reports the exact number of bytes written, which is how a cut-off file is told from a complete one.
 _QUIET = {"hide_banner": None, "nostdin": None, "y": None}
@@ -40,6 +46,37 @@ def encode(clip: Clip, output: str, muxer: str, *, signal_colour: bool = True, *
     colours = {"colorspace": "smpte170m", "color_range": "tv"} if signal_colour and clip.chroma.has_chroma else {}
     settings = {"f": muxer, "threads": 1, "g": 1, "progress": "pipe:1", **colours, **options}
     return tuple(ffmpeg.compile(ffmpeg.output(source, output, **settings)))
+
+
+def region_filters(quantisers: Quantisers) -> str:
+    """A filter graph that attaches a QP map to every picture, one `addroi` a rectangle; first come, first obeyed.
+
+    libx264 and libx265 read a region's qoffset as a share of the QP range, 51 at 8 bits. Other encoders of FFmpeg
+    ignore regions without a word. A graph this long is no argument: it travels in a file.
+    """
+    found = rectangles(quantisers.offsets, quantisers.unit_px)
+    return ",\n".join(f"addroi={x}:{y}:{width}:{height}:{offset}/51" for x, y, width, height, offset in found) or "null"
+
+
+def zones(quantisers: Quantisers, first: int = 0) -> str:
+    """x264's and x265's `zones`: a QP for each picture of a stack, counted from `first`."""
+    return "/".join(f"{n},{n},q={qp}" for n, qp in enumerate(quantisers.frames, first))
+
+
+def h264_block_qps(clip: Clip, bitstream: str) -> tuple[str, ...]:
+    """argv with which the H.264 decoder tells every macroblock's QP, as codecview paints it into a chroma plane."""
+    source = ffmpeg.input(bitstream, f="h264", threads=1, export_side_data="venc_params", v="error", **_QUIET)
+    painted = "format=yuv420p,codecview=qp=true,extractplanes=u"
+    settings = {"f": "rawvideo", "pix_fmt": "gray", "fps_mode": "passthrough", "vf": painted}
+    return tuple(ffmpeg.compile(ffmpeg.output(source, QPS, **settings)))
+
+
+def read_block_qps(data: bytes, clip: Clip) -> NDArray[np.float64]:
+    """The QPs that `h264_block_qps` made FFmpeg write: (frames, rows, columns) of 16x16 macroblocks."""
+    plane = -(-clip.height // 2), -(-clip.width // 2)
+    painted = np.frombuffer(data, np.uint8).reshape(-1, *plane)[:, ::8, ::8].astype(np.float64)
+    # codecview paints qp * 128 / 31, rounded down
+    return np.ceil(painted * 31 / 128)
 
 
 def decode(clip: Clip, bitstream: str, demuxer: str, decoder: str | None = None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import IO
@@ -28,6 +27,13 @@ def resize(picture: U8, width: int, height: int) -> U8:
     if picture.shape[:2] == (height, width):
         return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def resize_area(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """An (H, W) float32 map at another size: every new pixel the mean of the area that it covers."""
+    if values.shape == (height, width):
+        return values
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
 
 
 def pad(picture: U8, width: int, height: int) -> U8:
@@ -70,12 +76,3 @@ def check_raw_size(path: Path, width: int, height: int, chroma: ChromaFormat, fr
             f"the decoder wrote {size} bytes, {size / one:.2f} frames; "
             f"coded were {frames} frames of {width}x{height} px ({one * frames} bytes)"
         )
-
-
-def psnr_db(reference: U8, decoded: U8) -> float | None:
-    """10 log10(255^2 / MSE) of two (H, W) uint8 planes; None where they are identical (it would be infinite)."""
-    difference = np.subtract(reference, decoded, dtype=np.int16).astype(np.int32)
-    squared_error = int(np.square(difference, out=difference).sum(dtype=np.int64))
-    if squared_error == 0:
-        return None
-    return 10 * math.log10(255**2 * reference.size / squared_error)

@@ -48,6 +48,8 @@ class Job:
     geometry: Geometry | None
     key: str
     problem: str = ""
+    maps: tuple[str, ...] = ()
+    """Hashes of what each picture's importance is made of, where the coding has a QP map."""
 
     @property
     def title(self) -> str:

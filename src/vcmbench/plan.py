@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+import numpy as np
 from PIL import Image
 
-from vcmbench.coding import CodingConfiguration
+from vcmbench import mapping
+from vcmbench.coding import CodingConfiguration, ImportanceSource
 from vcmbench.dataset import DataRoot, Source, read_picture
-from vcmbench.encoder import Clip, Command, Encoder, Typical
+from vcmbench.encoder import Clip, Command, Encoder, Tool, Typical
+from vcmbench.encoder import get as get_encoder
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.job import Geometry, Job, Tools, geometry
+from vcmbench.runner import builtin
 from vcmbench.runner.base import Runner
 from vcmbench.runner.found import FoundTool
 from vcmbench.store import Record, Store, job_key
@@ -49,20 +53,25 @@ def measure(source: Source) -> Measured:
         return Measured(problem=f"{source.path}: cannot be read")
 
 
-def find_tools(experiment: Experiment, runner: Runner) -> tuple[dict[str, Tools], list[str]]:
-    """The tools of every encoder of an experiment, and a line for each that has none.
+Toolbox = dict[tuple[Tool, ...], FoundTool]
+"""For each choice of tools that an encoder offers, the one that was found."""
 
-    An encoder without tools gets ones that cannot be called, so that a plan can still be made.
+
+def find_tools(experiment: Experiment, runner: Runner) -> tuple[Toolbox, dict[str, str]]:
+    """The tools that an experiment calls, and for each encoder that lacks one, a line that says so.
+
+    A tool that is missing is replaced by one that cannot be called, so that a plan can still be made.
     """
-    tools, missing = {}, []
-    for encoder in experiment.encoders():
-        found = []
-        for wanted in (encoder.encode_tools, encoder.decode_tools):
-            tool = runner.find(encoder, wanted)
-            if tool is None and (line := runner.missing(encoder, wanted)) not in missing:
-                missing.append(line)
-            found.append(tool or FoundTool(wanted[0].program, "", "missing", ""))
-        tools[encoder.name] = Tools(*found)
+    tools: Toolbox = {}
+    missing: dict[str, str] = {}
+    for coding in experiment.configurations():
+        one = get_encoder(coding.encoder)
+        for wanted in (one.tools_to_encode(coding), one.decode_tools):
+            if wanted not in tools:
+                found = runner.find(one, wanted)
+                if found is None:
+                    missing.setdefault(one.name, runner.missing(one, wanted))
+                tools[wanted] = found or FoundTool(wanted[0].program, "", "missing", "")
     return tools, missing
 
 
@@ -73,9 +82,25 @@ def _bitstream(data: DataRoot, encoder: Encoder, coding: CodingConfiguration, so
 
 
 @lru_cache(maxsize=4096)
-def _commands(encoder: Encoder, coding: CodingConfiguration, tools: Tools, clip: Clip) -> tuple[Command, Command]:
-    """Pictures of one size share their commands; building them anew would be most of the cost of a plan."""
-    return encoder.encode(tools.encode.program, coding, clip), encoder.decode(tools.decode.program, coding, clip)
+def _commands(encoder: Encoder, coding: CodingConfiguration, tools: Tools, clip: Clip) -> tuple[Command, ...]:
+    """Pictures of one size share their commands; building them anew would be most of the cost of a plan.
+
+    What a QP map adds differs from picture to picture and is not known before it is read; an even map stands for it,
+    so that a change of how an encoder is called with maps makes its jobs new.
+    """
+    program = tools.encode.program
+    if coding.quality is None and encoder.quality is not None:
+        coding = replace(coding, quality=encoder.quality.minimum)
+    commands = [encoder.encode(program, coding, clip), encoder.decode(tools.decode.program, coding, clip)]
+    if coding.qp_map is not None and encoder.method(coding) in ("native", "coefficients"):
+        even = encoder.quantisers(coding.quality or 0, np.zeros((1, 1)), 0.0, encoder.map_unit_px(coding))
+        commands.append(encoder.encode_mapped(program, coding, clip, even))
+    return tuple(commands)
+
+
+def _builtin_version(program: str) -> str:
+    tool = builtin.find(program)
+    return tool.version if tool else ""
 
 
 def _make_job(
@@ -85,6 +110,7 @@ def _make_job(
     tools: Tools,
     sources: tuple[Source, ...],
     measure: Callable[[Source], Measured],
+    digest: Callable[[Source, ImportanceSource], str],
 ) -> Job:
     measured = [measure(source) for source in sources]
     bitstream = PurePosixPath(_bitstream(data, encoder, coding, sources))
@@ -103,7 +129,8 @@ def _make_job(
     if not problem:
         try:
             size = geometry(encoder, coding, first.width, first.height, len(sources))
-            encode, decode = _commands(encoder, coding, tools, size.clip)
+            commands = _commands(encoder, coding, tools, size.clip)
+            maps = tuple(digest(source, coding.importance) for source in sources) if coding.importance else ()
         except RequestError as error:
             problem = f"{sources[0].path}: {error}"
         except Exception as error:  # a fault in an encoder's file must not end the other jobs
@@ -113,20 +140,20 @@ def _make_job(
     parts = {
         "sources": digests,
         "coding": coding.as_dict(),
-        "encode": encode.argv,
-        "decode": decode.argv,
-        "files": encode.files,
+        "commands": [[command.argv, command.files, command.then] for command in commands],
+        "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
+        "maps": [maps, mapping.VERSION] if coding.qp_map else None,
         "tools": [tools.encode.identity(), tools.decode.identity()],
         "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
     }
-    return Job(encoder, coding, tools, sources, digests, bitstream, size, job_key(parts))
+    return Job(encoder, coding, tools, sources, digests, bitstream, size, job_key(parts), maps=maps)
 
 
 def jobs(
     experiment: Experiment,
     data: DataRoot,
     sources: list[Source],
-    tools: dict[str, Tools],
+    tools: Toolbox,
     measure: Callable[[Source], Measured] = measure,
 ) -> Iterator[Job]:
     """Every job of an experiment: picture by picture, so that the configurations of one share its preparation.
@@ -135,19 +162,24 @@ def jobs(
     """
     configurations = experiment.configurations()
     encoders = {encoder.name: encoder for encoder in experiment.encoders()}
+    digest = lru_cache(maxsize=4096)(lambda source, wanted: mapping.digest(data, source, wanted))
+
+    def make(coding: CodingConfiguration, *chosen: Source) -> Job:
+        one = encoders[coding.encoder]
+        found = Tools(tools[one.tools_to_encode(coding)], tools[one.decode_tools])
+        return _make_job(data, one, coding, found, chosen, measure, digest)
+
     groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
     for source in sources:
         groups[source.group].append(source)
     for group in groups.values():
         for coding in configurations:
             if coding.stacked:
-                encoder = encoders[coding.encoder]
-                yield _make_job(data, encoder, coding, tools[coding.encoder], tuple(group), measure)
+                yield make(coding, *group)
         for source in group:
             for coding in configurations:
                 if not coding.stacked:
-                    encoder = encoders[coding.encoder]
-                    yield _make_job(data, encoder, coding, tools[coding.encoder], (source,), measure)
+                    yield make(coding, source)
 
 
 @dataclass

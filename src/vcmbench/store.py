@@ -26,7 +26,7 @@ from vcmbench.dataset import RESULTS, DataRoot
 from vcmbench.errors import RequestError
 from vcmbench.files import is_alive, write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Record = dict[str, Any]
 
@@ -41,11 +41,14 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "keep_reconstruction": bool, "sources": list, "frames": int, "bitstream": str, "bitstream_sha256": str,
     "size_bytes": int, "rate_bpp": (int, float), "encode_s": (int, float), "decode_s": (int, float),
     "coded_qp": _OPTIONAL_NUMBER, "psnr_y_db": _OPTIONAL_NUMBER, "experiment": str, "runner": str,
+    "qp_map": (dict, type(None)),
+    "importance": (dict, type(None)), "match_rate": bool, "target_bpp": _OPTIONAL_NUMBER,
     **{f"{side}_px": int for side in _SIDES},
 }  # fmt: skip
 
 CSV_FIELDS = (
     "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
+    "qp_map", "match_rate", "target_bpp",
     "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "encode_s", "decode_s", "coded_qp",
     "psnr_y_db", "runner", "bitstream", "key",
 )  # fmt: skip

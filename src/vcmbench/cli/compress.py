@@ -179,7 +179,7 @@ def _print_plan(this: compress.Run, *, as_json: bool) -> None:
         for name, row in rows.items()
     ]
     print(table.render(("encoder", "jobs", "done", "MB to come", "core time to come", "estimated from"), cells))
-    for line in this.missing:
+    for line in dict.fromkeys(this.missing.values()):
         print(f"missing: {line}")
     configurations = len(this.experiment.configurations())
     total, done = sum(row.jobs for row in rows.values()), sum(row.done for row in rows.values())

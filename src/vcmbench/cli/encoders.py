@@ -18,6 +18,7 @@ from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.base import Runner
 from vcmbench.runner.local import LocalRunner
+from vcmbench.store import Record
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -129,14 +130,14 @@ def _test_one(one: Encoder, runner: Runner, folder: Path) -> str:
     wanted = experiment.Experiment.model_validate(
         {"name": f"test-{one.name}", "coding": [{"encoder": one.name, **quality}]}
     )
-    records: list[dict[str, object]] = []
+    records: list[Record] = []
     this = Run(wanted, folder, runner, Settings(jobs=1, quiet=True))
     outcome = this.execute(lambda state, job, record, error: records.append(record or {}))
     if outcome.failed:
         raise outcome.failed[0][1]
     record = records[0]
     psnr = "identical" if record["psnr_y_db"] is None else f"{record['psnr_y_db']:.2f} dB"
-    return f"{record['size_bytes']} bytes, PSNR-Y {psnr}, {this.tools[one.name].encode.version}"
+    return f"{record['size_bytes']} bytes, PSNR-Y {psnr}, {record['tool']['encode']['version']}"
 
 
 def run_test(arguments: argparse.Namespace) -> int:

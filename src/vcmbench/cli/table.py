@@ -27,7 +27,6 @@ def summary(results: Summary) -> str:
     for coding, sums in results.rows.items():
         if sums.pictures == 0:
             continue
-        options = [word for word in (coding.preset, coding.compat) if word] + (["stacked"] if coding.stacked else [])
         psnr = f"{sums.psnr_sum_db / sums.psnr_pictures:.2f}" if sums.psnr_pictures else "-identical-"
         rows.append(
             (
@@ -35,7 +34,7 @@ def summary(results: Summary) -> str:
                 "-" if coding.quality is None else str(coding.quality),
                 coding.color_subsampling,
                 str(coding.subsampling_factor),
-                " ".join(options),
+                " ".join(coding.extras),
                 str(sums.pictures),
                 f"{sums.bits / sums.pixels:.4f}",
                 psnr,

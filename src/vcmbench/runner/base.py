@@ -75,9 +75,10 @@ class Worker(ABC):
         """
         for name, text in command.files.items():
             (self.scratch.inputs / name).write_text(text, encoding="utf-8")
-        if tool.is_builtin:
-            return self._run_builtin(command.argv)
-        return self._run(tool, command.argv, timeout_s)
+        done = self._run_builtin(command.argv) if tool.is_builtin else self._run(tool, command.argv, timeout_s)
+        for argv in command.then:
+            done = Completed(done.log, done.seconds + self._run_builtin(argv).seconds)
+        return done
 
     def _run_builtin(self, argv: tuple[str, ...]) -> Completed:
         start = time.perf_counter()

@@ -1,0 +1,78 @@
+"""What importance maps cost: `python benchmarks/importance.py` (half a minute).
+
+Street scenes of the embedded data set at 2048x1024, one core, after the files are read: `importance_map` under each
+aggregate and with each term switched off, against a decode of the three PNG files that it needs, in turn in one run.
+
+Exits with 1 where the median of a default map is over 45 ms. (Maps and QP maps together are to stay below 60 ms.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vcmbench import experiment
+from vcmbench.dataset import find_sources, open_root
+from vcmbench.demo import cityscapes
+from vcmbench.importance import ImportanceSettings, importance_map
+from vcmbench.importance.inputs import Inputs, files_of, read_inputs
+
+WIDTH, HEIGHT = 2048, 1024
+BOUND_MS = 45.0
+CASES = {
+    "instance": ImportanceSettings(),
+    "class": ImportanceSettings(aggregate="class"),
+    "pixel": ImportanceSettings(aggregate="pixel"),
+    "instance, no distance": ImportanceSettings(use_distance=False),
+    "instance, no class": ImportanceSettings(use_class=False),
+    "instance, no speed": ImportanceSettings(use_speed=False),
+}
+
+
+def compute(inputs: Inputs, settings: ImportanceSettings) -> None:
+    importance_map(
+        inputs.labels, inputs.instances, inputs.disparity, inputs.fx_px, inputs.baseline_m, inputs.speed_mps, settings
+    )
+
+
+def milliseconds(work: Callable[..., Any], *arguments: object) -> float:
+    start = time.perf_counter()
+    work(*arguments)
+    return (time.perf_counter() - start) * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, whatever libraries would like
+    with tempfile.TemporaryDirectory() as folder:
+        cityscapes.write(Path(folder), width=WIDTH, height=HEIGHT, train_scenes=0, sequences=0, jobs=1)
+        data = open_root(Path(folder))
+        files = [files_of(data, source) for source in find_sources(data, experiment.Dataset())]
+        scenes = [read_inputs(one, ImportanceSettings()) for one in files]
+        times: dict[str, list[float]] = {name: [] for name in ("reading the PNGs", *CASES)}
+        for i in range(arguments.rounds + 1):
+            for one, inputs in zip(files, scenes, strict=True):
+                took = {"reading the PNGs": milliseconds(read_inputs, one, ImportanceSettings())}
+                took |= {name: milliseconds(compute, inputs, settings) for name, settings in CASES.items()}
+                for name, value in took.items():
+                    times[name] += [value] if i else []  # the first round is not counted
+    print(f"{WIDTH}x{HEIGHT}, one core, {len(files)} scenes, {arguments.rounds} rounds; median (smallest to largest)")
+    for name, values in times.items():
+        print(f"{name + ':':<24}{statistics.median(values):6.1f} ms ({min(values):.1f} to {max(values):.1f})")
+    found = statistics.median(times["instance"])
+    if found > BOUND_MS:
+        sys.exit(f"bound exceeded: {found:.1f} ms is more than {BOUND_MS:g} ms")
+
+
+if __name__ == "__main__":
+    main()

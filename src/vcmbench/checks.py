@@ -1,0 +1,67 @@
+"""What an encoder refuses of QP maps and target rates, before anything starts: maps that would do nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vcmbench.coding import CodingConfiguration, QpMap
+from vcmbench.errors import RequestError
+
+if TYPE_CHECKING:
+    from vcmbench.encoder import Encoder
+
+
+def check_target(encoder: Encoder, coding: CodingConfiguration) -> None:
+    """Refuse a rate that nothing is left to reach with."""
+    if encoder.quality is None:
+        raise RequestError(f"target: {encoder.name} has no quality scale to search")
+    if coding.quality is not None:
+        raise RequestError("target: decides the quality; leave `quality` out")
+    if coding.match_rate:
+        raise RequestError('target and match "rate" each say how large a file may be; give one of them')
+
+
+def check_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> None:
+    """Refuse a map that would be ignored, in part or as a whole."""
+    if encoder.quality is None:
+        raise RequestError(f"qp_map: {encoder.name} has no quality scale, hence none to vary")
+    if coding.quality is not None:
+        check_delta(encoder, coding.quality, wanted.delta)
+    if wanted.mode == "frame":
+        check_frame_map(encoder, coding, wanted)
+        return
+    if coding.stacked:
+        raise RequestError(
+            'qp_map.mode "block" with stacked: a map belongs to one picture; code pictures singly, or mode "frame"'
+        )
+    if wanted.method not in (None, "prefilter", encoder.map_method):
+        raise RequestError(f"qp_map.method {wanted.method!r}: {encoder.name} takes {encoder.map_method} or prefilter")
+    if encoder.method(coding) != "prefilter" and coding.compat is not None and not encoder.map_compat:
+        raise RequestError(
+            f"qp_map with compat {coding.compat!r}: those parameters fix one QP, with which {encoder.name} ignores "
+            'every map without a word; leave compat out, or ask for method = "prefilter"'
+        )
+
+
+def check_frame_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> None:
+    if wanted.method is not None:
+        raise RequestError(f'qp_map.method {wanted.method!r}: mode "frame" sets the quality itself')
+    if coding.stacked and not encoder.zones:
+        raise RequestError(f'qp_map.mode "frame" with stacked: {encoder.name} takes no QP per picture of a stack')
+    if coding.stacked and coding.compat is not None:
+        raise RequestError(f"qp_map with compat {coding.compat!r}: those parameters fix one QP for all pictures")
+    if not coding.stacked and wanted.scaling == "minmax":
+        raise RequestError('qp_map.scaling "minmax": a single picture has one mean; mode "frame" takes "absolute"')
+    if not coding.stacked and (coding.match_rate or coding.target_bpp is not None):
+        asked = 'match "rate"' if coding.match_rate else "target"
+        raise RequestError(f'{asked} with mode "frame": every picture would get its uniform quality back')
+
+
+def check_delta(encoder: Encoder, quality: int, delta: float) -> None:
+    ends = encoder.quality_at(quality, -delta), encoder.quality_at(quality, delta)
+    if not all(encoder.is_in_range(end) for end in ends):
+        scale = encoder.scale
+        raise RequestError(
+            f"qp_map.delta {delta:g} around {scale.name} {quality}: needs {min(ends):.4g}..{max(ends):.4g}, "
+            f"{encoder.name} has {scale.minimum}..{scale.maximum}"
+        )

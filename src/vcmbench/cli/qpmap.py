@@ -1,0 +1,149 @@
+"""`vcmbench qpmap`: QP maps from importance maps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vcmbench import encoder, qpmap
+from vcmbench.cli.compress import positive_int, whole_number
+from vcmbench.dataset import read_picture
+from vcmbench.errors import JobError, RequestError
+from vcmbench.progress import Progress
+
+_EXAMPLES = """\
+examples:
+  vcmbench qpmap aachen_importance.npy -o aachen_qp_map.csv --block-size 16 --base-qp 32 --delta 3
+  vcmbench qpmap data/importance_map -o qp_maps --base-qp 32 --delta 6 --scaling absolute --no-picture
+  vcmbench qpmap a.npy b.npy -o qp_maps --base-qp 40 --delta 10 --gamma 2 --codec vvenc --image a.png
+
+An IMPORTANCE is an .npy file, (height, width) numbers from 0 to 1 for the pixels of a picture, or a folder: every .npy
+file below it. With one file and an OUT that ends in .csv, OUT is the map; otherwise OUT is a folder, where
+x_importance.npy becomes x_qp_map.csv, in the same subfolders. A map is a line of whole numbers for every row of blocks,
+without a header; beside it lies its picture, x_qp_map_vis.png: blue and violet low QPs (fine), yellow high ones.
+
+  QP = round(BASE + DELTA - 2 DELTA n ** GAMMA), n in 0..1 from the mean importance of a block
+
+exit codes: 0 all done, 1 some maps failed (each is named), 2 the request was wrong (nothing was started)
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "qpmap",
+        help="make QP maps from importance maps",
+        description="Make a QP map, one QP for every block, from the importance map of a picture: the more a block "
+        "matters, the lower its QP.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("maps", type=Path, nargs="+", metavar="IMPORTANCE", help="an .npy file, or a folder of them")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a .csv file, or a folder")
+    parser.add_argument(
+        "--block-size", type=positive_int, default=16, metavar="PX",
+        help="side of a block; must divide both sides of the picture (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--base-qp", type=whole_number, required=True, metavar="QP", help="the middle of the QPs")
+    parser.add_argument("--delta", type=_number, required=True, metavar="QP", help="QPs are BASE-DELTA..BASE+DELTA")
+    parser.add_argument(
+        "--scaling", choices=qpmap.SCALINGS, default="minmax",
+        help="minmax: the most and the least important block of each picture get the lowest and the highest QP; "
+        "absolute: importance 0.5 gets the base in every picture (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gamma", type=_number, default=1.0, metavar="G",
+        help="above 1, only the most important blocks keep a low QP; below 1, most do (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument("--codec", metavar="NAME", help="the encoder whose QP range holds (default: 0..51)")
+    parser.add_argument("--image", type=Path, metavar="PICTURE", help="a picture whose size the maps must have")
+    parser.add_argument("--no-picture", action="store_true", help="write no pictures of the maps")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    qp_range = _qp_range(arguments.codec)
+    qpmap.check_settings(
+        arguments.block_size, arguments.base_qp, arguments.delta, arguments.scaling, arguments.gamma, qp_range
+    )
+    image_size = _size_of(arguments.image) if arguments.image else None
+    work = _plan(arguments.maps, arguments.output)
+    failed = []
+    with Progress(len(work), "map") as progress:
+        for source, target in work:
+            try:
+                qpmap.generate_qp_map_csv(
+                    source,
+                    target,
+                    arguments.block_size,
+                    arguments.base_qp,
+                    arguments.delta,
+                    arguments.gamma,
+                    arguments.scaling,
+                    qp_range=qp_range,
+                    image_size=image_size,
+                    picture=not arguments.no_picture,
+                )
+            except (RequestError, OSError) as error:
+                if len(work) == 1:
+                    raise
+                failed.append(source)
+                progress.say(f"failed: {_line(error)}")
+            progress.advance(source.name)
+    print(f"{len(work) - len(failed)} done, {len(failed)} failed: {arguments.output}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _qp_range(codec: str | None) -> tuple[int, int]:
+    if codec is None:
+        return 0, 51
+    scale = encoder.get(codec).quality
+    if scale is None or scale.better != "low":
+        reason = "has no quality scale" if scale is None else f"has a {scale.name}, where high is better"
+        raise RequestError(f"--codec {codec}: it {reason}; a QP map needs a codec with a QP")
+    return scale.minimum, scale.maximum
+
+
+def _size_of(picture: Path) -> tuple[int, int]:
+    try:
+        height, width, _ = read_picture(picture).rgb.shape
+    except JobError as error:
+        raise RequestError(f"--image {error}") from None
+    return width, height
+
+
+def _plan(maps: list[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Every importance map and where its QP map goes. Raises RequestError where a map is missing, or two collide."""
+    for given in maps:
+        if not given.exists():
+            raise RequestError(f"{given}: no such file or folder")
+    is_file = output.suffix == ".csv" and not output.is_dir()
+    if is_file and len(maps) == 1 and not maps[0].is_dir():
+        return [(maps[0], output)]
+    if is_file or (output.exists() and not output.is_dir()):
+        raise RequestError(f"{output}: several maps go to a folder")
+    work: dict[Path, Path] = {}
+    for given in maps:
+        found = sorted(given.rglob("[!.]*.npy")) if given.is_dir() else [given]
+        if not found:
+            raise RequestError(f"{given}: holds no .npy files")
+        for source in found:
+            inside = source.relative_to(given).parent if given.is_dir() else Path()
+            target = output / inside / f"{source.stem.removesuffix('_importance')}_qp_map.csv"
+            if target in work and work[target] != source:
+                raise RequestError(f"{work[target]} and {source} would both become {target}; rename one of them")
+            work[target] = source
+    return [(source, target) for target, source in work.items()]

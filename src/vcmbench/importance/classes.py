@@ -1,0 +1,118 @@
+"""The class table: what each label id is called, and whether its importance is none, fixed, or a matter of distance."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vcmbench.errors import RequestError
+
+DEFAULT = Path(__file__).with_name("classes.toml")
+VOID, FIXED, DISTANCE, UNKNOWN = 0, 1, 2, 3
+# how id -1 (license plate) stands in 8 bits; no other class may have it
+MINUS_ONE = 255
+# instanceIds hold id * 1000 + n in 16 bits
+_LAST_WITH_INSTANCES = 64
+_MAX_BYTES = 1 << 20
+_KINDS = {"void": VOID, "fixed": FIXED, "distance": DISTANCE}
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    id: Annotated[int, Field(ge=-1, le=254)]
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    kind: Literal["void", "fixed", "distance"]
+    importance: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _importance_goes_with_kind(self) -> _Row:
+        if (self.importance is not None) != (self.kind == "fixed"):
+            raise ValueError(f'class {self.name!r}: importance stands where kind is "fixed", and only there')
+        if self.kind == "distance" and self.id > _LAST_WITH_INSTANCES:
+            raise ValueError(f"class {self.name!r}: a distance class has an id up to {_LAST_WITH_INSTANCES}")
+        return self
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    rows: Annotated[list[_Row], Field(min_length=1, alias="class")]
+
+    @model_validator(mode="after")
+    def _all_differ(self) -> _Table:
+        for key in ("id", "name"):
+            values = [getattr(row, key) for row in self.rows]
+            twins = [value for value in values if values.count(value) > 1]
+            if twins:
+                raise ValueError(f"{key} {twins[0]!r} stands in it twice")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """A class table as look-up tables over 8-bit ids, in which -1 stands at 255.
+
+    `names`: id -> name. `kinds` (256,) uint8: VOID, FIXED, DISTANCE or UNKNOWN. `values` (256,) float32: importance of
+    fixed classes, else 0.
+    """
+
+    names: dict[int, str]
+    kinds: NDArray[np.uint8]
+    values: NDArray[np.float32]
+
+    def name(self, byte: int) -> str:
+        """The name of the class at a place of the look-up tables."""
+        return self.names[-1 if byte == MINUS_ONE else byte]
+
+
+def read_bytes(path: Path | None) -> bytes:
+    """The bytes of a class table; None is our own. Raises RequestError."""
+    path = path or DEFAULT
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RequestError(f"{path}: {path.stat().st_size} bytes; a class table has at most {_MAX_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path}: class table cannot be read: {error.strerror}") from None
+
+
+def load(path: Path | None = None) -> Classes:
+    """Read and check a class table; None is our own. Raises RequestError with the file and what is wrong."""
+    return _parse(path or DEFAULT, read_bytes(path))
+
+
+@lru_cache(maxsize=8)
+def _parse(path: Path, content: bytes) -> Classes:
+    try:
+        rows = _Table.model_validate(tomllib.loads(content.decode("utf-8"))).rows
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise RequestError(f"{path}: {_one_line(error)}") from None
+    kinds = np.full(256, UNKNOWN, np.uint8)
+    values = np.zeros(256, np.float32)
+    for row in rows:
+        kinds[row.id] = _KINDS[row.kind]  # -1 is the last one, 255
+        values[row.id] = row.importance or 0.0
+    kinds.flags.writeable = values.flags.writeable = False
+    return Classes({row.id: row.name for row in rows}, kinds, values)
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first mistake as key, value and what is allowed."""
+    first = error.errors()[0]
+    key = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] == "extra_forbidden":
+        known = _Row.model_fields if len(first["loc"]) > 1 else ("class",)
+        return f"{key}: unknown key; known here: {', '.join(known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    found = f" (found {first['input']!r})" if isinstance(first["input"], str | int | float) else ""
+    return f"{key + ': ' if key else ''}{message}{found}"

@@ -1,0 +1,258 @@
+"""The files that belong to a picture, in the Cityscapes layout: where they lie, and how they are read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vcmbench.errors import JobError
+from vcmbench.importance import classes
+from vcmbench.importance.settings import (
+    FALLBACK_BASELINE_M,
+    FALLBACK_FX_PX,
+    FALLBACK_FX_WIDTH_PX,
+    FALLBACK_SPEED_MPS,
+    ImportanceSettings,
+)
+
+if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
+    from vcmbench.dataset import DataRoot, Source
+
+FOLDER = "importance_map"
+# raised with every change of what comes out for the same input
+VERSION = 1
+_MAX_PIXELS = 1 << 28  # beyond it a small file that unpacks into memory is no picture
+_MAX_JSON_BYTES = 1 << 20
+_PICTURE_ENDING = "_leftImg8bit"
+_MISSING = object()
+_LARGEST = 1e9  # no focal length, baseline or speed is; the formulas stay finite below it
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one picture; `picture` and `polygons` are only drawn, and may be None."""
+
+    labels: Path
+    instances: Path
+    disparity: Path
+    camera: Path
+    vehicle: Path
+    picture: Path | None = None
+    polygons: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What `importance_map` takes, in its order and units, and which fields are fallbacks for missing ones."""
+
+    labels: NDArray[Any]
+    instances: NDArray[Any] | None
+    disparity: NDArray[Any] | None
+    fx_px: float
+    baseline_m: float
+    speed_mps: float
+    fallbacks: tuple[str, ...]
+
+    def notes(self) -> tuple[str, ...]:
+        values = {"fx": f"{self.fx_px:g} px", "baseline": f"{self.baseline_m:g} m", "speed": f"{self.speed_mps:g} m/s"}
+        return tuple(f"{name} is missing: {values[name]} was taken" for name in self.fallbacks)
+
+
+def place_of(data: DataRoot, source: Source) -> PurePosixPath:
+    """`<split>/<city>/<city>_<seq>_<frame>` of a Cityscapes picture; the name itself in a flat folder."""
+    if not data.is_cityscapes:
+        return source.name
+    place = PurePosixPath(*source.name.parts[1:])
+    return place.with_name(place.name.removesuffix(_PICTURE_ENDING))
+
+
+def importance_path(data: DataRoot, source: Source) -> Path:
+    """Where the importance map of a picture lies: `DATA/importance_map/<split>/<city>/<name>_importance.npy`.
+
+    In a flat folder `DATA/importance_map/<name>_importance.npy`; maps of your own lie there.
+    """
+    return data.root / FOLDER / f"{place_of(data, source)}_importance.npy"
+
+
+def files_of(data: DataRoot, source: Source) -> Files:
+    """The files of a picture by its name, whether or not they exist. Raises JobError in a flat folder."""
+    if not data.is_cityscapes:
+        raise JobError(
+            f"{source.path}: a flat folder has no labels and no disparity; "
+            f"lay a map of your own at {importance_path(data, source)}"
+        )
+    place = place_of(data, source)
+
+    def path(part: str, ending: str) -> Path:
+        return data.pristine / part / f"{place}_{ending}"
+
+    return Files(
+        labels=path("gtFine", "gtFine_labelIds.png"),
+        instances=path("gtFine", "gtFine_instanceIds.png"),
+        disparity=path("disparity", "disparity.png"),
+        camera=path("camera", "camera.json"),
+        vehicle=path("vehicle", "vehicle.json"),
+        picture=source.path,
+        polygons=path("gtFine", "gtFine_polygons.json"),
+    )
+
+
+def read_inputs(files: Files, settings: ImportanceSettings) -> Inputs:
+    """Read and check what these settings need, and nothing else. Raises JobError with the name of the file."""
+    labels = _read_png(files.labels, ("L",), "an 8-bit gray PNG")
+    height, width = labels.shape
+    if files.picture is not None:
+        _check_size(files.picture, files.labels, width, height)
+    fallbacks: list[str] = []
+    fallback_fx = FALLBACK_FX_PX * width / FALLBACK_FX_WIDTH_PX
+    instances = disparity = None
+    fx, baseline, speed = fallback_fx, FALLBACK_BASELINE_M, FALLBACK_SPEED_MPS
+    if settings.use_distance:
+        if settings.aggregate != "class":
+            instances = _read_png(files.instances, ("I;16", "I", "L"), "a 16-bit gray PNG")
+        disparity = _read_png(files.disparity, ("I;16", "I"), "a 16-bit gray PNG")
+        camera = read_json(files.camera, _MAX_JSON_BYTES)
+        fx = _number(files.camera, camera, ("intrinsic", "fx"), fallback_fx, fallbacks, zero_is_allowed=False)
+        baseline = _number(
+            files.camera, camera, ("extrinsic", "baseline"), FALLBACK_BASELINE_M, fallbacks, zero_is_allowed=False
+        )
+        if settings.use_speed:
+            vehicle = read_json(files.vehicle, _MAX_JSON_BYTES)
+            speed = _number(files.vehicle, vehicle, ("speed",), FALLBACK_SPEED_MPS, fallbacks, zero_is_allowed=True)
+    return Inputs(labels, instances, disparity, fx, baseline, speed, tuple(fallbacks))
+
+
+def _needed(files: Files, settings: ImportanceSettings) -> dict[str, Path]:
+    """The files that decide the values under these settings."""
+    needed = {"labels": files.labels}
+    if settings.use_distance:
+        if settings.aggregate != "class":
+            needed["instances"] = files.instances
+        needed |= {"disparity": files.disparity, "camera": files.camera}
+        if settings.use_speed:
+            needed["vehicle"] = files.vehicle
+    return needed
+
+
+def digest_of(files: Files, settings: ImportanceSettings) -> str:
+    """SHA-256 (hex) over settings, class table and the bytes, or the absence, of the files that decide the values."""
+    chosen = settings.as_json() | {"classes": hashlib.sha256(classes.read_bytes(settings.classes)).hexdigest()}
+    head = json.dumps({"version": VERSION, "settings": chosen}, sort_keys=True)
+    return digest_of_files(head, _needed(files, settings).items())
+
+
+def inputs_digest(data: DataRoot, source: Source, settings: ImportanceSettings) -> str:
+    """What decides the importance map of a picture, as SHA-256 (hex); reads files, decodes none.
+
+    Raises JobError where a file is there and cannot be read, and for a flat folder.
+    """
+    return digest_of(files_of(data, source), settings)
+
+
+def digest_of_files(head: str, files: Iterable[tuple[str, Path | None]]) -> str:
+    """SHA-256 (hex) over a text and files by name; a missing file counts, too."""
+    total = hashlib.sha256(head.encode())
+    for name, path in files:
+        content = None if path is None else _bytes_of(path)
+        total.update(f"\n{name} {'missing' if content is None else len(content)}\n".encode())
+        total.update(content or b"")
+    return total.hexdigest()
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    """A file's bytes; None where it is missing."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _read_png(path: Path, modes: tuple[str, ...], wanted: str) -> NDArray[Any]:
+    """The integers (H, W) of a gray picture. Raises JobError where it is missing, damaged, or of another kind."""
+    content = _bytes_of(path)
+    if content is None:
+        raise JobError(f"{path}: is missing")
+    try:
+        with Image.open(BytesIO(content)) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise JobError(f"{path}: {image.width}x{image.height} px is more than {_MAX_PIXELS} px")
+            if image.mode not in modes:
+                raise JobError(f"{path}: has colour mode {image.mode}; needed is {wanted}")
+            return np.asarray(image)
+    except UnidentifiedImageError:
+        raise JobError(f"{path}: not an image that can be read") from None
+    except Image.DecompressionBombError as error:
+        raise JobError(f"{path}: {error}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise JobError(f"{path}: damaged or truncated image: {error}") from None
+
+
+def _check_size(picture: Path, labels: Path, width: int, height: int) -> None:
+    try:
+        with Image.open(picture) as image:
+            size = image.size
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise JobError(f"{picture}: not an image that can be read: {error}") from None
+    if size != (width, height):
+        raise JobError(f"{labels}: is {width}x{height} px, its picture is {size[0]}x{size[1]} px")
+
+
+def read_json(path: Path, max_bytes: int) -> dict[str, Any] | None:
+    """The object of a JSON file; None where it is missing. Raises JobError where it is broken or far too large."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0
+    if size > max_bytes:
+        raise JobError(f"{path}: {size} bytes; such a file has at most {max_bytes}")
+    content = _bytes_of(path)
+    if content is None:
+        return None
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise JobError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise JobError(f"{path}: must be a JSON object, is {type(value).__name__}")
+    return value
+
+
+def _number(
+    path: Path,
+    content: dict[str, Any] | None,
+    keys: tuple[str, ...],
+    fallback: float,
+    fallbacks: list[str],
+    *,
+    zero_is_allowed: bool,
+) -> float:
+    """A number of a JSON file; where it is missing the fallback, whose name is added to `fallbacks`."""
+    found: Any = content
+    name = ".".join(keys)
+    for key in keys if content is not None else ():
+        if not isinstance(found, dict):
+            raise JobError(f"{path}: {name}: what holds it must be an object, is {found!r:.60}")
+        found = found.get(key, _MISSING)
+        if found is _MISSING:
+            break
+    if content is None or found is _MISSING:
+        fallbacks.append(keys[-1])
+        return fallback
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise JobError(f"{path}: {name}: {found!r:.60} is no number")
+    if not abs(found) <= _LARGEST:  # NaN is not, either
+        raise JobError(f"{path}: {name}: {found!r:.60} is no finite number of any use")
+    if found < 0 or (found == 0 and not zero_is_allowed):
+        raise JobError(f"{path}: {name}: {found!r} must be {'at least' if zero_is_allowed else 'above'} 0")
+    return float(found)

@@ -1,0 +1,206 @@
+"""One job's pictures on one worker: written, encoded, decoded, compared, as often as the job asks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import colour, frames, prefilter
+from vcmbench.coding import CodingConfiguration
+from vcmbench.dataset import Source, read_picture
+from vcmbench.encoder import DECODED, QPS, SOURCE, Command, Encoder
+from vcmbench.errors import JobError
+from vcmbench.job import Geometry, Job
+from vcmbench.quantisers import Quantisers
+from vcmbench.runner.base import Completed, Worker
+
+U8 = NDArray[np.uint8]
+F64 = NDArray[np.float64]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture ready to be coded: the bytes of its frame for the tool, and its luma at the original size."""
+
+    frame: bytes
+    luma: U8
+    notes: tuple[str, ...]
+
+
+def prepare(source: Source, sha256: str, encoder: Encoder, geometry: Geometry) -> Prepared:
+    """Read, downscale, pad and convert one picture. Raises JobError where it is damaged or not the one of the plan."""
+    picture = read_picture(source.path)
+    if picture.sha256 != sha256:
+        raise JobError(f"{source.path}: changed since this run was planned; run it again")
+    rgb, notes = picture.rgb, picture.notes
+    clip = geometry.clip
+    scaled = frames.resize(rgb, geometry.scaled_width, geometry.scaled_height)
+    if encoder.pixels == "rgb":
+        return Prepared(frames.ppm_bytes(scaled), colour.luma(rgb), notes)
+    planes = colour.rgb_to_planes(frames.pad(scaled, clip.width, clip.height), clip.chroma)
+    is_full_size = scaled is rgb
+    reference = planes[0][: geometry.height, : geometry.width] if is_full_size else colour.luma(rgb)
+    return Prepared(b"".join(plane.tobytes() for plane in planes), np.ascontiguousarray(reference), notes)
+
+
+class Cache:
+    """The last few things that were made, by key: configurations of one picture share them. Bounded, so memory does
+    not grow with pictures. Two threads may make the same thing at once; both get one that is right."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: OrderedDict[object, object] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: object, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]  # type: ignore[return-value]
+        made = make()
+        with self._lock:
+            self._entries[key] = made
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        return made
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A bitstream in the scratch folder: its size, the command that made it, what that printed, and its seconds."""
+
+    size_bytes: int
+    command: Command
+    done: Completed
+
+
+class Lane:
+    """The steps of one job on one worker. `timeout_s` bounds each command per picture."""
+
+    def __init__(self, job: Job, geometry: Geometry, worker: Worker, cache: Cache, timeout_s: float) -> None:
+        self.job, self.geometry, self.worker, self.cache = job, geometry, worker, cache
+        self.timeout_s = timeout_s * len(job.sources)
+        self.notes: list[str] = []
+        worker.scratch.clear()
+
+    @property
+    def bitstream(self) -> Path:
+        return self.worker.scratch.outputs / self.job.encoder.bitstream
+
+    @property
+    def _luma_file(self) -> Path:
+        return self.worker.scratch.root / "luma.raw"
+
+    def prepared(self, index: int) -> Prepared:
+        """The picture of that index in the job, ready to be coded."""
+        job = self.job
+        source, sha256 = job.sources[index], job.sha256[index]
+        key = ("picture", source.path, sha256, job.encoder.pixels, self.geometry)
+        return self.cache.get(key, lambda: prepare(source, sha256, job.encoder, self.geometry))
+
+    def write_source(self) -> None:
+        """Write the tool's input into the scratch folder; for stacks also the luma planes to compare with later."""
+        job = self.job
+        self.notes = []
+        with self._input.open("wb") as file, self._luma_file.open("wb") as references:
+            for index, source in enumerate(job.sources):
+                if len(job.sources) == 1:
+                    prepared = self.prepared(index)
+                else:  # a stack is read once; what it does not share need not be kept
+                    prepared = prepare(source, job.sha256[index], job.encoder, self.geometry)
+                    references.write(prepared.luma.tobytes())
+                file.write(prepared.frame)
+                self.notes += [f"{source.name}: {note}" for note in prepared.notes]
+
+    @property
+    def _input(self) -> Path:
+        return self.worker.scratch.outputs / SOURCE[self.job.encoder.pixels]
+
+    def write_filtered(self, sigma_px: NDArray[np.float32]) -> None:
+        """Write the tool's input under a low-pass (see `prefilter`); `sigma_px` has one for each coded pixel."""
+        frame = self.prepared(0).frame
+        clip = self.geometry.clip
+        if self.job.encoder.pixels == "rgb":
+            width, height = self.geometry.scaled_width, self.geometry.scaled_height
+            rgb = np.frombuffer(frame, np.uint8)[-width * height * 3 :].reshape(height, width, 3)
+            inside = sigma_px[:height, :width]
+            channels = [prefilter.low_pass(np.ascontiguousarray(rgb[..., i]), inside) for i in range(3)]
+            self._input.write_bytes(frames.ppm_bytes(np.stack(channels, axis=-1)))
+            return
+        at, planes = 0, []
+        for index, (rows, columns) in enumerate(clip.chroma.plane_shapes(clip.width, clip.height)):
+            plane = np.frombuffer(frame, np.uint8, rows * columns, at).reshape(rows, columns)
+            step = (clip.chroma.step_x, clip.chroma.step_y) if index else (1, 1)
+            planes.append(prefilter.low_pass(plane, sigma_px, step).tobytes())
+            at += rows * columns
+        self._input.write_bytes(b"".join(planes))
+
+    def encode(self, coding: CodingConfiguration, quantisers: Quantisers | None = None) -> Encoded:
+        """Encode what was written. Raises JobError where the tool fails or its bitstream is cut off."""
+        encoder, program = self.job.encoder, self.job.tools.encode.program
+        if quantisers is None:
+            command = encoder.encode(program, coding, self.geometry.clip)
+        else:
+            command = encoder.encode_mapped(program, coding, self.geometry.clip, quantisers)
+        self.bitstream.unlink(missing_ok=True)
+        done = self.worker.run(self.job.tools.encode, command, self.timeout_s)
+        size = self.bitstream.stat().st_size if self.bitstream.is_file() else 0
+        if size == 0:
+            raise JobError(f"{command.argv[0]} ended well but wrote no bitstream", command.argv, done.log[-4096:])
+        reported = encoder.reported_bytes(done.log)
+        if reported is not None and reported != size:
+            raise JobError(
+                f"{command.argv[0]} reports {reported} bytes but its file has {size}: cut off", command.argv, done.log
+            )
+        return Encoded(size, command, done)
+
+    def decode(self, coding: CodingConfiguration) -> Completed:
+        """Decode the bitstream. Raises JobError unless it holds exactly the frames that were coded."""
+        encoder, clip = self.job.encoder, self.geometry.clip
+        command = encoder.decode(self.job.tools.decode.program, coding, clip)
+        decoded = self.worker.scratch.outputs / DECODED[encoder.pixels]
+        decoded.unlink(missing_ok=True)
+        done = self.worker.run(self.job.tools.decode, command, self.timeout_s)
+        if not decoded.is_file():
+            raise JobError(f"{command.argv[0]} ended well but decoded nothing", command.argv, done.log)
+        if encoder.pixels == "yuv":
+            frames.check_raw_size(decoded, clip.width, clip.height, clip.chroma, clip.frames)
+        return done
+
+    def block_qps(self) -> F64 | None:
+        """The QP of every block as the decoder tells it, (frames, rows, columns); None where it cannot."""
+        encoder = self.job.encoder
+        command = encoder.block_qps(self.job.tools.decode.program, self.geometry.clip)
+        if command is None:
+            return None
+        self.worker.run(self.job.tools.decode, command, self.timeout_s)
+        return encoder.read_block_qps((self.worker.scratch.outputs / QPS).read_bytes(), self.geometry.clip)
+
+    def lumas(self) -> Iterator[tuple[U8, U8]]:
+        """Picture by picture, the pristine and the decoded luma plane, (H, W) uint8 at the original size."""
+        shape = (self.geometry.height, self.geometry.width)
+        decoded = self.worker.scratch.outputs / DECODED[self.job.encoder.pixels]
+        with decoded.open("rb") as file, self._luma_file.open("rb") as references:
+            for index in range(len(self.job.sources)):
+                if len(self.job.sources) == 1:
+                    pristine = self.prepared(index).luma
+                else:
+                    pristine = np.frombuffer(references.read(shape[0] * shape[1]), np.uint8).reshape(shape)
+                yield pristine, self._decoded_luma(file)
+
+    def _decoded_luma(self, file: IO[bytes]) -> U8:
+        geometry, clip = self.geometry, self.geometry.clip
+        if self.job.encoder.pixels == "rgb":
+            rgb = frames.read_ppm(Path(file.name), geometry.scaled_width, geometry.scaled_height)
+            return colour.luma(frames.resize(rgb, geometry.width, geometry.height))
+        plane = frames.read_planes(file, clip.width, clip.height, clip.chroma)[0]
+        cropped = plane[: geometry.scaled_height, : geometry.scaled_width]
+        return frames.resize(cropped, geometry.width, geometry.height)

@@ -1,0 +1,91 @@
+"""`vcmbench importance` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import tree, type_command
+from vcmbench.demo import cityscapes
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("command")
+    cityscapes.write(path, width=256, height=128, train_scenes=0, sequences=0, jobs=1)
+    return path
+
+
+def test_maps_and_a_table(root: Path) -> None:
+    typed = type_command("importance", "-d", root, "--cities", "frankfurt", "lindau")
+    assert typed.code == 0, typed.err
+    assert "val/frankfurt" in typed.out
+    assert typed.out.splitlines()[-1].startswith("all")
+    assert "2 done, 0 were done before, 0 failed" in typed.err
+    assert str(root / "importance_map") in typed.err
+    assert "Traceback" not in typed.err
+    assert len(list(root.glob("importance_map/val/*/*_importance.npy"))) == 2
+
+
+def test_an_ablation_is_one_flag(root: Path, tmp_path: Path) -> None:
+    before = tree(root / "cityscapes")
+    values = {}
+    for flag in ("--force", "--no-distance", "--no-class", "--no-speed"):
+        typed = type_command("importance", "-d", root, "--limit", 1, "-o", tmp_path, "--visualize-every", 0, flag)
+        assert typed.code == 0, typed.err
+        values[flag] = np.load(tmp_path / "val/frankfurt/frankfurt_000000_000019_importance.npy").tobytes()
+    assert len(set(values.values())) == 4
+    assert tree(root / "cityscapes") == before
+
+
+def test_one_json_object_a_picture(root: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "cityscapes").symlink_to(root / "cityscapes")
+    typed = type_command("importance", "-d", data, "--json", "--aggregate", "class", "-j", 1)
+    assert typed.code == 0, typed.err
+    assert [event["state"] for event in typed.events] == ["done"] * 3
+    assert typed.events[0]["image"] == "val/frankfurt/frankfurt_000000_000019"
+    assert typed.events[0]["record"]["settings"]["aggregate"] == "class"
+
+
+def test_a_broken_picture_fails_and_the_others_finish(tmp_path: Path) -> None:
+    cityscapes.write(tmp_path, width=128, height=64, train_scenes=0, sequences=0, jobs=1)
+    broken = tmp_path / "cityscapes/disparity/val/lindau/lindau_000000_000019_disparity.png"
+    broken.unlink()
+    (tmp_path / "cityscapes/vehicle/val/munster/munster_000000_000019_vehicle.json").unlink()
+    typed = type_command("importance", "-d", tmp_path, "--visualize-every", 0, "--json")
+    assert typed.code == 1
+    assert f"failed: val/lindau/lindau_000000_000019: {broken}: is missing" in typed.err
+    assert "2 done, 0 were done before, 1 failed" in typed.err
+    assert "fallback: speed is missing for 1 picture" in typed.err
+    assert sorted(event["state"] for event in typed.events) == ["done", "done", "failed"]
+    assert json.dumps(str(broken))[1:-1] in next(e["error"] for e in typed.events if e["state"] == "failed")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--reaction-time", "-1"], "reaction_s: -1.0"),
+        (["--d-safe-floor", "nan"], "d_safe_floor_m: nan"),
+        (["--split", "../x"], "--split, --cities: names of folders"),
+        (["--split", "rome"], "no such split"),
+        (["--classes", "/nowhere.toml"], "/nowhere.toml: class table cannot be read"),
+    ],
+)
+def test_a_wrong_request_is_one_line(root: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    typed = type_command("importance", "-d", root, "-o", tmp_path / "out", *words)
+    assert typed.code == 2
+    assert message in typed.err
+    assert len(typed.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_flat_folder_has_no_labels(photos: Path) -> None:
+    typed = type_command("importance", "-d", photos)
+    assert typed.code == 2
+    assert "flat folder" in typed.err
+    assert "importance_map/<name>_importance.npy" in typed.err
