@@ -113,7 +113,7 @@ def regrid(blocks: F64, width: int, height: int, from_px: int, to_px: int) -> F6
 
 def finest(blocks: F64, width: int, height: int, from_px: int, to_px: int) -> F64:
     """A map of blocks of `from_px` as one of `to_px`, both over a width x height picture: each new block as fine as
-    the finest old one that it covers a part of. What matters is not diluted by what lies beside it in a coarse block."""
+    the finest old one that it covers a part of. What matters is not diluted by what lies beside it in a coarse one."""
 
     def spans(side: int) -> list[tuple[int, int]]:
         return [(at // from_px, -(-min(at + to_px, side) // from_px)) for at in range(0, side, to_px)]
