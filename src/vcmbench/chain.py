@@ -33,7 +33,7 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
         record = _record(job, job.geometry, worker, coded, psnrs)
         record |= meta | ({"notes": notes} if (notes := [*lane.notes, *coded.notes]) else {})
         store.data.link_labels(store.data.configuration_folder(job.encoder.folder_name(job.coding)))
-        store.publish(_files(job, worker), job.bitstream, record)
+        store.publish(_files(job, worker, coded), job.bitstream, record)
         return record
     except OSError as error:
         raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
@@ -47,12 +47,17 @@ def _code(lane: Lane, store: Store) -> Coded:
     return Coded(coding, encoded, lane.decode(coding), lane.job.encoder.coded_qp(encoded.done.log))
 
 
-def _files(job: Job, worker: Worker) -> dict[Path, PurePosixPath]:
-    """What a job leaves, and where it goes: the bitstream, and the decoded frames where they are wanted."""
+def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:
+    """What a job leaves, and where it goes: the bitstream, its QP map if it has one, and the decoded frames where they
+    are wanted."""
     files = {worker.scratch.outputs / job.encoder.bitstream: job.bitstream}
+    stem = job.bitstream.name.removesuffix(job.encoder.extension)
+    if coded.csv:
+        csv = worker.scratch.root / "qp_map.csv"
+        csv.write_bytes(coded.csv)
+        files[csv] = job.bitstream.with_name(f"{stem}_qp_map.csv")
     if job.coding.keep_reconstruction:
         decoded = worker.scratch.outputs / DECODED[job.encoder.pixels]
-        stem = job.bitstream.name.removesuffix(job.encoder.extension)
         files[decoded] = job.bitstream.with_name(f"{stem}_rec{decoded.suffix}")
     return files
 

@@ -117,6 +117,11 @@ class CodingConfiguration:
         return {name: value for name, value in options.items() if value is not None}
 
     @property
+    def is_searched(self) -> bool:
+        """Whether it takes several encodes to reach a rate."""
+        return self.match_rate or self.target_bpp is not None
+
+    @property
     def extras(self) -> list[str]:
         """The same in words, for a column of a table."""
         return [str(value) if name in ("preset", "compat") else name if value == "true" else f"{name}={value}"

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
-from vcmbench import __version__, chain, plan
+from vcmbench import __version__, chain, gains, plan
 from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import DataRoot, find_sources, open_root
 from vcmbench.errors import Cancelled, JobError, RequestError
@@ -62,6 +62,8 @@ class Sums:
     psnr_pictures: int = 0
     qp_sum: float = 0.0
     qp_pictures: int = 0
+    method: str = ""
+    gains: list[gains.Gain] = field(default_factory=list)
 
 
 class Summary:
@@ -85,6 +87,16 @@ class Summary:
         if record["coded_qp"] is not None:
             sums.qp_sum += record["coded_qp"] * frames
             sums.qp_pictures += frames
+        gain = gains.of_record(record)
+        if gain is not None:
+            sums.method = record["map"]["method"]
+            sums.gains.append(gain)
+
+    def comparisons(self, seed: int) -> list[gains.Row]:
+        """Mapped against uniform at equal rate, for each configuration that was to match."""
+        return [
+            gains.compare(coding, sums.method, sums.gains, seed) for coding, sums in self.rows.items() if sums.gains
+        ]
 
 
 @dataclass
@@ -97,6 +109,8 @@ class Outcome:
     failed: list[tuple[Job, JobError]] = field(default_factory=list)
     interrupted: bool = False
     csv: Path | None = None
+    comparisons: list[gains.Row] = field(default_factory=list)
+    comparison_csv: Path | None = None
 
 
 Listener = Callable[[str, Job, Record | None, JobError | None], None]
@@ -239,6 +253,9 @@ class Run:
         try:
             rows = (record for bitstream, record in self.store.all_records() if bitstream not in failed)
             outcome.csv = self.store.write_csv(rows)
+            outcome.comparisons = outcome.summary.comparisons(self.experiment.seed)
+            if outcome.comparisons:
+                outcome.comparison_csv = self.store.write_table("equal_rate.csv", gains.as_csv(outcome.comparisons))
         except OSError as error:
             message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None

@@ -176,12 +176,18 @@ class Lane:
         return done
 
     def block_qps(self) -> F64 | None:
-        """The QP of every block as the decoder tells it, (frames, rows, columns); None where it cannot."""
+        """The QP of every block as the decoder tells it, (frames, rows, columns); None where it cannot (FFmpeg 7 has
+        the filter, but not yet for H.264)."""
         encoder = self.job.encoder
         command = encoder.block_qps(self.job.tools.decode.program, self.geometry.clip)
         if command is None:
             return None
-        self.worker.run(self.job.tools.decode, command, self.timeout_s)
+        try:
+            self.worker.run(self.job.tools.decode, command, self.timeout_s)
+        except JobError as error:
+            if "Function not implemented" in error.log:
+                return None
+            raise
         return encoder.read_block_qps((self.worker.scratch.outputs / QPS).read_bytes(), self.geometry.clip)
 
     def lumas(self) -> Iterator[tuple[U8, U8]]:

@@ -53,8 +53,10 @@ def measure(source: Source) -> Measured:
         return Measured(problem=f"{source.path}: cannot be read")
 
 
-Toolbox = dict[tuple[Tool, ...], FoundTool]
-"""For each choice of tools that an encoder offers, the one that was found."""
+_SEARCH_ENCODES = 4  # about as many as the search for a rate takes, the uniform encode among them
+
+Toolbox = dict[tuple[str, tuple[Tool, ...]], FoundTool]
+"""For each encoder's name and choice of tools, the one that was found: containers have an image an encoder."""
 
 
 def find_tools(experiment: Experiment, runner: Runner) -> tuple[Toolbox, dict[str, str]]:
@@ -67,11 +69,11 @@ def find_tools(experiment: Experiment, runner: Runner) -> tuple[Toolbox, dict[st
     for coding in experiment.configurations():
         one = get_encoder(coding.encoder)
         for wanted in (one.tools_to_encode(coding), one.decode_tools):
-            if wanted not in tools:
+            if (one.name, wanted) not in tools:
                 found = runner.find(one, wanted)
                 if found is None:
                     missing.setdefault(one.name, runner.missing(one, wanted))
-                tools[wanted] = found or FoundTool(wanted[0].program, "", "missing", "")
+                tools[one.name, wanted] = found or FoundTool(wanted[0].program, "", "missing", "")
     return tools, missing
 
 
@@ -166,7 +168,7 @@ def jobs(
 
     def make(coding: CodingConfiguration, *chosen: Source) -> Job:
         one = encoders[coding.encoder]
-        found = Tools(tools[one.tools_to_encode(coding)], tools[one.decode_tools])
+        found = Tools(tools[one.name, one.tools_to_encode(coding)], tools[one.name, one.decode_tools])
         return _make_job(data, one, coding, found, chosen, measure, digest)
 
     groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
@@ -248,6 +250,6 @@ def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Estimate]:
             pixels = clip.width * clip.height * clip.frames
             row, known = rows[job.encoder.name], figures[job.encoder.name]
             row.bits += known.bits(job.coding.quality, pixels)
-            row.seconds += known.seconds(pixels)
+            row.seconds += known.seconds(pixels) * (_SEARCH_ENCODES if job.coding.is_searched else 1)
             row.is_measured = bool(known.bpp)
     return dict(rows)

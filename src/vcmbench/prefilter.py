@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -38,15 +37,17 @@ def low_pass(plane: U8, sigma_px: F32, step: tuple[int, int] = (1, 1)) -> U8:
     `sigma_px` is in luma pixels, one for each; `step` (x, y) are the luma pixels per sample of the plane. Where sigma
     is 0 nothing changes.
     """
+    from scipy.ndimage import gaussian_filter  # imported late: few jobs filter
+
     wanted = sigma_px[:: step[1], :: step[0]]
     scale = (step[0] * step[1]) ** 0.5
-    image = Image.fromarray(plane)
-    result = plane.astype(np.float32)
-    lower, narrower = 0.0, result.copy()
+    picture = plane.astype(np.float32)
+    result, lower, narrower = picture, 0.0, picture
     for sigma in _SIGMAS_PX:
         if lower >= sigma_px.max():
             break
-        blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(sigma / scale)), np.float32)
+        # with fractions: mixtures of whole numbers would all cross a half at once, and sizes jump with the strength
+        blurred = gaussian_filter(picture, sigma / scale, mode="nearest", truncate=3.0)
         share = np.clip((wanted - lower) / (sigma - lower), 0, 1).astype(np.float32)
         result = np.where(wanted > lower, narrower + share * (blurred - narrower), result)
         lower, narrower = sigma, blurred

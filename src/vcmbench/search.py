@@ -38,12 +38,14 @@ def find(
     per_step: float = -1 / 6,
     whole: bool = False,
     max_encodes: int = MAX_ENCODES,
+    resolution: float = 1 / 64,
 ) -> Found:
     """The shift within `bounds` at which `size_of`, falling in it, comes within 1 % of `target_bytes`.
 
     False position on the logarithm of the size (Illinois variant), which is nearly a straight line of slope
     `per_step` octaves a step; that guess serves until two points are known. `whole` allows whole shifts only, and then
-    the nearest size wins. `size_of` is called `max_encodes` times at most; the best shift is returned, equal or not.
+    the nearest size wins; else those less than `resolution` apart are taken for the same. `size_of` is called
+    `max_encodes` times at most; the best shift is returned, equal or not.
     """
     low, high = bounds
     known: dict[float, int] = {}
@@ -68,6 +70,8 @@ def find(
             if halved == "below" and below:
                 below = below[0], below[1] / 2
             halved = "below"
+        if below and above and not whole and abs(above[0] - below[0]) < resolution:
+            break
         shift = _next(below, above, per_step, bounds, whole)
     best = min(known, key=lambda one: abs(math.log(known[one] / target_bytes)))
     return Found(best, known[best], target_bytes, list(known.items()))

@@ -173,6 +173,12 @@ class Store:
                 if (record := read_record(Path(folder, file))) is not None:
                     yield PurePosixPath(record["bitstream"]), record
 
+    def write_table(self, name: str, content: bytes) -> Path:
+        """A table of this experiment as a file of that name."""
+        path = self.folder / name
+        write_atomically(path, content, self._temporary())
+        return path
+
     def write_csv(self, records: Iterable[Record]) -> Path:
         """The experiment's records as one table, `compression.csv`."""
         path = self.folder / "compression.csv"

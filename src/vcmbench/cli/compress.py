@@ -14,6 +14,7 @@ from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.job import Job
 from vcmbench.progress import clock
+from vcmbench.runner.base import Runner
 from vcmbench.store import Record, Store
 
 _EXAMPLES = """\
@@ -69,6 +70,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--encoder", action="append", metavar="NAME", help="only this encoder of the experiment (may be repeated)"
     )
+    parser.add_argument(
+        "--skip-missing", action="store_true", help="leave out encoders whose tools are not found, instead of an error"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     add_run_options(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -103,28 +107,52 @@ def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.
 
 def run(arguments: argparse.Namespace) -> int:
     wanted = _only(experiment.load(arguments.config), arguments.encoder)
-    return run_experiment(wanted, arguments.data, arguments, dry_run=arguments.dry_run)
+    return run_experiment(
+        wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing
+    )
 
 
 def run_experiment(
-    wanted: experiment.Experiment, data: Path, arguments: argparse.Namespace, *, dry_run: bool = False
+    wanted: experiment.Experiment,
+    data: Path,
+    arguments: argparse.Namespace,
+    *,
+    dry_run: bool = False,
+    skip_missing: bool = False,
 ) -> int:
     root = open_root(data)
     find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
     first = next(Store(root, wanted.name).all_records(), None)
     before = first[1]["runner"] if first else None
     settings = compress.Settings(_at_most_cores(arguments.jobs), arguments.force, arguments.timeout)
-    this = compress.Run(wanted, data, runners.choose(arguments, wanted.encoders(), before), settings)
+    runner = runners.choose(arguments, wanted.encoders(), before)
+    if skip_missing:
+        wanted = _without_missing(wanted, runner)
+    this = compress.Run(wanted, data, runner, settings)
     if dry_run:
         _print_plan(this, as_json=arguments.json)
         return 0
     outcome = this.execute(_print_json if arguments.json else _say_nothing)
     if not arguments.json and outcome.done + outcome.resumed:
         print(table.summary(outcome.summary))
+    if not arguments.json and outcome.comparisons:
+        print("\nmapped against uniform at equal rate, PSNR-Y gained, mean over n pictures [95 % interval]:")
+        print(table.comparison(outcome.comparisons))
     _print_end(this, outcome)
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if outcome.failed else 0
+
+
+def _without_missing(wanted: experiment.Experiment, runner: Runner) -> experiment.Experiment:
+    """The experiment without the encoders that the runner has no tools for; each is named."""
+    _, missing = plan.find_tools(wanted, runner)
+    for line in missing.values():
+        print(f"left out: {line}", file=sys.stderr)
+    left = [coding for coding in wanted.coding if coding.encoder not in missing]
+    if not left:
+        raise RequestError("--skip-missing: nothing is left of the experiment")
+    return wanted.model_copy(update={"coding": left})
 
 
 def _at_most_cores(jobs: int) -> int:
@@ -158,6 +186,8 @@ def _print_end(this: compress.Run, outcome: compress.Outcome) -> None:
     say.append(f"bitstreams: {this.data.configuration_folder('*')}")
     say.append(f"records: {this.store.records}")
     say.append(f"table: {outcome.csv}")
+    if outcome.comparison_csv is not None:
+        say.append(f"table: {outcome.comparison_csv}")
     print("\n".join(say), file=sys.stderr)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vcmbench.compress import Summary
+from vcmbench.gains import Row
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -18,6 +19,26 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def comparison(rows: list[Row]) -> str:
+    """Mapped against uniform at equal rate: PSNR-Y gained where it matters and lost elsewhere, with 95 % intervals."""
+    header = ("encoder", "quality", "options", "by", "n", "bytes", "important PSNR-Y dB", "n", "elsewhere dB")
+    cells = [
+        (
+            row.coding.encoder,
+            str(row.coding.quality),
+            " ".join(option for option in row.coding.extras if option != "match=rate"),
+            row.method,
+            str(row.equal) if row.equal == row.pictures else f"{row.equal} of {row.pictures}",
+            f"{row.size_error:+.2%}",
+            str(row.inside),
+            str(row.inside.n),
+            str(row.outside),
+        )
+        for row in rows
+    ]
+    return render(header, cells)
 
 
 def summary(results: Summary) -> str:

@@ -171,7 +171,8 @@ class DockerWorker(Worker):
             raise JobError(
                 f"{argv[0]} was killed, most likely at the memory limit of {self._runner.memory} (--memory)", argv
             )
-        code = code if code <= 128 else 128 - code  # a shell's way to say that a signal ended its command
+        if 128 < code <= 128 + 64:  # a shell's way to say that a signal ended its command
+            code = 128 - code
         return completed(argv, code, stdout or b"", stderr or b"", self._elapsed() or seconds)
 
     def _elapsed(self) -> float | None:

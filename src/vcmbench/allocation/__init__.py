@@ -1,0 +1,43 @@
+"""Jobs whose bits go where importance says, and jobs that are to reach a rate: which quantisers, and did they count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vcmbench import mapping
+from vcmbench.allocation.blocks import Blocks
+from vcmbench.allocation.common import Coded
+from vcmbench.allocation.frames import code_frames
+from vcmbench.allocation.rate import uniform_at_rate
+from vcmbench.dataset import DataRoot
+from vcmbench.errors import JobError
+from vcmbench.lane import Lane
+
+__all__ = ["Coded", "code"]
+
+
+def code(lane: Lane, data: DataRoot) -> Coded:
+    """Do the encodes of a job that has a QP map, a target rate, or both; the best lies decoded in the scratch folder.
+
+    Raises JobError where a picture's importance cannot be read, a tool fails, or a map took no effect.
+    """
+    coding = lane.job.coding
+    if coding.qp_map is None:
+        return uniform_at_rate(lane)
+    values = [_importance(lane, data, index) for index in range(len(lane.job.sources))]
+    notes = tuple(
+        f"{source.name}: {note}" for source, one in zip(lane.job.sources, values, strict=True) for note in one.notes
+    )
+    if coding.qp_map.mode == "frame":
+        coded = code_frames(lane, [one.values for one in values])
+    else:
+        coded = Blocks(lane, values[0].values).code()
+    return replace(coded, notes=notes)
+
+
+def _importance(lane: Lane, data: DataRoot, index: int) -> mapping.Importance:
+    source, wanted, geometry = lane.job.sources[index], lane.job.coding.importance, lane.geometry
+    if wanted is None:
+        raise JobError("internal error: a map without a source of importance")
+    key = ("importance", source.path, lane.job.maps[index], wanted)
+    return lane.cache.get(key, lambda: mapping.read(data, source, wanted, geometry.width, geometry.height))

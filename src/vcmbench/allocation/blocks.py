@@ -1,0 +1,240 @@
+"""One picture with a quantiser a block: the map put into the tool's terms, searched for a rate, and proved."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import compare, evidence, mapping, prefilter, quantisers, search
+from vcmbench.allocation.common import (
+    Attempt,
+    Coded,
+    Uniform,
+    at_quality,
+    search_record,
+    start_quality,
+    target_bytes,
+    uniform_of,
+)
+from vcmbench.errors import JobError
+from vcmbench.lane import Lane
+from vcmbench.quantisers import Quantisers
+from vcmbench.search import Found
+
+I32 = NDArray[np.int32]
+
+
+class Blocks:
+    """A job with a quantiser a block."""
+
+    def __init__(self, lane: Lane, importance: NDArray[np.float32]) -> None:
+        self.lane, self.importance = lane, importance
+        self.encoder, self.coding, self.clip = lane.job.encoder, lane.job.coding, lane.geometry.clip
+        self.map = self.coding.qp_map
+        self.method = self.encoder.method(self.coding)
+        self.quality = start_quality(lane)
+        is_qp = self.encoder.scale.name == "QP"
+        self.wanted = mapping.block_steps(importance, self.coding, lane.geometry, self.quality if is_qp else 0)
+        self.block_px = self.map.block_size if self.map else 1
+        self.unit_px = self.encoder.map_unit_px(self.coding)
+        size = self.clip.width, self.clip.height
+        self.steps = quantisers.finest(self.wanted, *size, self.block_px, self.unit_px)
+        self.attempts: dict[float, Attempt] = {}
+        """By shift; `tuned` ones, at the shift that was found before, by the filter's strength or dither's phase."""
+        self.tuned: dict[float, Attempt] = {}
+
+    @cached_property
+    def steps_of_pixels(self) -> NDArray[np.float32]:
+        return mapping.pixel_steps(self.importance, self.coding, self.lane.geometry)
+
+    def code(self) -> Coded:
+        lane, coding = self.lane, self.coding
+        uniform: Uniform | None = None
+        found: Found | None = None
+        shift = 0.0
+        if coding.match_rate:
+            uniform = uniform_of(lane, self.quality)
+            found = self._search(uniform.size_bytes)
+        elif coding.target_bpp is not None:
+            found = self._search(target_bytes(lane))
+        else:
+            self._encode(shift)
+        if found is not None:
+            shift = found.shift
+        best = self.attempts[shift]
+        lane.bitstream.write_bytes(best.data)
+        decoded = lane.decode(best.coding)
+        squared = compare.squared_errors(*next(lane.lumas()))
+        proof = self._prove(best, shift, squared, uniform)
+        reported = self.encoder.coded_qp(best.encoded.done.log)
+        means_something = self.encoder.logs_mean_qp or self.method == "prefilter"
+        missing = {} if means_something else {"coded_qp": "differs from block to block; see evidence"}
+        fields = self._fields(best, shift, squared, uniform, found) | {"evidence": proof}
+        coded_qp = reported if means_something else None
+        return Coded(best.coding, best.encoded, decoded, coded_qp, fields, missing, csv=self._csv(shift))
+
+    def _csv(self, shift: float) -> bytes:
+        """The map that was asked for: QPs, or for other scales steps from the uniform quality."""
+        base = self.quality + round(shift) if self.encoder.scale.name == "QP" else round(shift)
+        rows = (self.wanted + base).astype(np.int64).tolist()
+        return "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
+
+    def _search(self, target_bytes: float) -> Found:
+        start = -quantisers.mean_steps(self.steps, self.clip.width, self.clip.height, self.unit_px)
+        if self.method == "prefilter":  # a filter saves less than the quantiser that it stands in for
+            start = self.map.delta / 2 if self.map else 0.0
+        if self.coding.target_bpp is not None:
+            start = 0.0
+        low, high = self.encoder.shift_range(self.quality)
+        # beyond these every block would stand at the end of the scale
+        bounds = low - float(self.steps.max()), high - float(self.steps.min())
+        if self.method == "prefilter":
+            return self._search_filter(target_bytes, start, bounds)
+        found = search.find(self._encode, target_bytes, start, bounds)
+        return found if found.is_equal or self.method != "native" else self._search_dither(found, target_bytes)
+
+    def _search_dither(self, found: Found, target_bytes: float) -> Found:
+        """A small picture has few blocks, one may be more than 1 % of its bytes: others are tried instead."""
+        tried = list(found.tried)
+        best = found
+        for phase in range(1, search.MAX_ENCODES - len(found.tried) + 1):
+            size = self._encode(found.shift, phase=phase)
+            tried.append((found.shift, size))
+            if abs(size / target_bytes - 1) < abs(best.error):
+                best = replace(best, size_bytes=size)
+                self.attempts[found.shift] = self.tuned[float(phase)]
+            if best.is_equal:
+                break
+        return replace(best, tried=tried)
+
+    def _search_filter(self, target_bytes: float, start: float, bounds: tuple[float, float]) -> Found:
+        """A whole QP first; what is left to the target is made up for by the strength of the filter."""
+        budget = search.MAX_ENCODES
+        found = search.find(self._encode, target_bytes, start, bounds, whole=True, max_encodes=budget - 3)
+        if found.is_equal:
+            return found
+
+        def size_of(octaves: float) -> int:
+            return self._encode(found.shift, 2.0**octaves)
+
+        limits = math.log2(prefilter.STRENGTHS[0]), math.log2(prefilter.STRENGTHS[1])
+        # as steep as it was on photographs: a sigma twice as large saved a third to a half of the bits
+        guess = math.log2(found.size_bytes / target_bytes) / 0.6
+        left = budget - len(found.tried)
+        tuned = search.find(size_of, target_bytes, guess, limits, per_step=-0.6, max_encodes=left)
+        tried = [*found.tried, *((found.shift, size) for _, size in tuned.tried)]
+        if abs(tuned.error) >= abs(found.error):
+            return replace(found, tried=tried)
+        self.attempts[found.shift] = self.tuned[2.0**tuned.shift]
+        return replace(tuned, shift=found.shift, tried=tried)
+
+    def _encode(self, shift: float, strength: float = 1.0, phase: int = 0) -> int:
+        """Encode with the whole map moved by `shift` steps; the size in bytes. `phase` moves the dither."""
+        if self.method == "prefilter":
+            told = self._filtered(shift, strength)
+            plain = at_quality(self.coding, int(told.base))
+            encoded = self.lane.encode(plain)
+        else:
+            plain = at_quality(self.coding, self.quality)
+            told = self._told(shift, phase)
+            encoded = self.lane.encode(plain, told)
+        attempt = Attempt(encoded, self.lane.bitstream.read_bytes(), told, plain, strength)
+        if strength == 1 and phase == 0:
+            self.attempts[shift] = attempt
+        else:
+            self.tuned[phase or strength] = attempt
+        return encoded.size_bytes
+
+    def _told(self, shift: float, phase: int) -> Quantisers:
+        """What the tool is told; with a `phase`, the blocks change their places under the dither."""
+        move = (3 * phase, 5 * phase)
+        there = self.encoder.quantisers(self.quality, np.roll(self.steps, move, (0, 1)), shift, self.unit_px)
+        back = (-move[0], -move[1])
+        return replace(there, offsets=np.roll(there.offsets, back, (0, 1)), steps=np.roll(there.steps, back, (0, 1)))
+
+    def _filtered(self, shift: float, strength: float) -> Quantisers:
+        """Write the low-passed source: the quality of the finest block for all, what is coarser is filtered away."""
+        encoder, scale = self.encoder, self.encoder.scale
+        finest = encoder.quality_at(self.quality, float(self.steps.min()) + shift)
+        rounded = math.floor(finest) if scale.better == "low" else math.ceil(finest)
+        base = min(max(rounded, scale.minimum), scale.maximum)
+        base_steps = (encoder.log2_step(base) - encoder.log2_step(self.quality)) * 6
+        excess = np.maximum(self.steps + shift - base_steps, 0.0)
+        rows, columns = (np.arange(side) // self.unit_px for side in (self.clip.height, self.clip.width))
+        of_pixels = self.steps_of_pixels + np.float32(shift - base_steps)
+        spared = np.minimum(excess.astype(np.float32)[rows][:, columns], np.maximum(of_pixels, 0))
+        self.lane.write_filtered(prefilter.sigma_px(spared, strength))
+        clamped = int(np.sum(self.steps + shift < base_steps - 1e-9))
+        return Quantisers(base, excess, self.unit_px, base_steps + excess, clamped)
+
+    def _prove(self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None) -> dict[str, Any]:
+        """Evidence that the map took effect; the strongest kind that tool and bitstream give."""
+        lane, encoder, told = self.lane, self.encoder, best.told
+        if self.method == "native":
+            requested = self.quality + told.steps
+            coded = lane.block_qps()
+            if coded is not None:
+                with suppress(JobError):  # a blank picture codes no QP at all: its errors have the last word
+                    return evidence.of_block_qps(requested, coded[0])
+            mean = encoder.coded_qp(best.encoded.done.log) if encoder.logs_mean_qp else None
+            if mean is not None:
+                proof = evidence.of_mean_qp(requested, mean)
+                if evidence.tells(proof, told.base):
+                    evidence.check_mean(proof, told.base)
+                    return proof
+        if uniform is None:
+            lane.write_source()
+            near = round(encoder.quality_at(self.quality, shift))
+            uniform = uniform_of(lane, min(max(near, encoder.scale.minimum), encoder.scale.maximum))
+            lane.bitstream.write_bytes(best.data)
+            lane.decode(best.coding)
+        rows, columns = told.steps.shape
+        geometry = lane.geometry
+        unit = (
+            self.unit_px * geometry.height / geometry.scaled_height,
+            self.unit_px * geometry.width / geometry.scaled_width,
+        )
+        errors = [compare.block_means(one, rows, columns, unit) for one in (squared, uniform.squared[0])]
+        is_identical = bool(np.array_equal(squared, uniform.squared[0]))
+        return evidence.of_block_errors(told.steps, *errors, is_identical=is_identical, method=self.method)
+
+    def _fields(
+        self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None, found: Found | None
+    ) -> dict[str, Any]:
+        coding, clip = self.coding, self.clip
+        region = coding.importance.region if coding.importance else 1.0
+        inside = self.importance >= region
+        fidelity = quantisers.fidelity(self.wanted, self.block_px, best.told, shift, clip.width, clip.height)
+        fields: dict[str, Any] = {
+            "map": {
+                "method": self.method,
+                "version": mapping.VERSION,
+                "quality": self.quality,
+                "shift_steps": round(shift, 4),
+                "base": round(float(best.told.base), 4),
+                **fidelity,
+            },
+            "region": compare.inside_and_outside(squared, inside).as_record(),
+        }
+        if self.method == "prefilter":
+            fields["map"]["filter_strength"] = round(best.strength, 4)
+        if found is not None:
+            fields["rate_search"] = search_record(found)
+        if uniform is not None:
+            pixels = squared.size
+            total = int(uniform.squared[0].sum(dtype=np.int64))
+            fields["uniform"] = {
+                "quality": uniform.coding.quality,
+                "size_bytes": uniform.size_bytes,
+                "rate_bpp": uniform.size_bytes * 8 / pixels,
+                "coded_qp": uniform.coded_qp,
+                "psnr_y_db": compare.psnr_of(total, pixels),
+                "region": compare.inside_and_outside(uniform.squared[0], inside).as_record(),
+            }
+        return fields

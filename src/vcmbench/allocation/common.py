@@ -1,0 +1,104 @@
+"""What all allocations share: encodes that are kept until the best is known, and the uniform one to compare with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import compare
+from vcmbench.coding import CodingConfiguration
+from vcmbench.lane import Encoded, Lane
+from vcmbench.quantisers import Quantisers
+from vcmbench.runner.base import Completed
+from vcmbench.search import Found
+
+I32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What a job came to: the configuration that decodes it, both passes, and what else its record says."""
+
+    coding: CodingConfiguration
+    encoded: Encoded
+    decoded: Completed
+    coded_qp: float | None
+    fields: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    csv: bytes = b""
+    """The QP map that was asked for, as a file to keep; empty where there is none."""
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The same picture coded with one quantiser: its bytes, and the squared luma errors of its frames."""
+
+    coding: CodingConfiguration
+    size_bytes: int
+    coded_qp: float | None
+    squared: tuple[I32, ...]
+
+
+@dataclass
+class Attempt:
+    """One encode of a search, kept until it is known to be the best."""
+
+    encoded: Encoded
+    data: bytes
+    told: Quantisers
+    coding: CodingConfiguration
+    strength: float = 1.0
+    """Of the filter, where there is one."""
+
+
+def at_quality(coding: CodingConfiguration, quality: int) -> CodingConfiguration:
+    """The uniform configuration of a quality."""
+    return replace(coding, quality=quality, qp_map=None, importance=None, match_rate=False, target_bpp=None)
+
+
+def start_quality(lane: Lane) -> int:
+    """`quality`, or where a target rate decides it, the one that the encoder's built-in figures give for that rate."""
+    coding, encoder = lane.job.coding, lane.job.encoder
+    if coding.quality is not None or coding.target_bpp is None:
+        return coding.quality or 0
+    clip = lane.geometry.clip
+    bpp = coding.target_bpp * lane.geometry.width * lane.geometry.height / (clip.width * clip.height)
+    anchors = sorted((math.log(rate), quality) for quality, rate in encoder.typical.bpp)
+    rates, qualities = zip(*anchors, strict=True)
+    return round(float(np.interp(math.log(bpp), rates, qualities)))
+
+
+def target_bytes(lane: Lane) -> float:
+    pixels = lane.geometry.width * lane.geometry.height * len(lane.job.sources)
+    return (lane.job.coding.target_bpp or 0.0) * pixels / 8
+
+
+def search_record(found: Found) -> dict[str, Any]:
+    return {
+        "target_bytes": found.target_bytes,
+        "size_error": round(found.error, 6),
+        "is_equal": found.is_equal,
+        "encodes": len(found.tried),
+        "tried": [[round(shift, 4), size] for shift, size in found.tried],
+    }
+
+
+def uniform_of(lane: Lane, quality: int) -> Uniform:
+    """The uniform encode of a job's pictures, from the cache where another map has asked for it already."""
+    job, coding = lane.job, at_quality(lane.job.coding, quality)
+
+    def make() -> Uniform:
+        encoded = lane.encode(coding)
+        lane.decode(coding)
+        squared = tuple(compare.squared_errors(*pair) for pair in lane.lumas())
+        return Uniform(coding, encoded.size_bytes, job.encoder.coded_qp(encoded.done.log), squared)
+
+    if len(job.sources) > 1:  # errors of a whole stack are too large to keep
+        return make()
+    tools = job.tools.encode.digest, job.tools.encode.program, job.tools.decode.digest
+    return lane.cache.get(("uniform", job.sources[0].path, job.sha256, coding, lane.geometry, tools), make)

@@ -1,0 +1,91 @@
+"""A quality a picture, by its mean importance: single pictures, and the pictures of a stack (the seed's zones)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import compare, evidence, mapping, search
+from vcmbench.allocation.common import (
+    Attempt,
+    Coded,
+    Uniform,
+    at_quality,
+    search_record,
+    start_quality,
+    target_bytes,
+    uniform_of,
+)
+from vcmbench.lane import Lane
+from vcmbench.quantisers import Quantisers
+from vcmbench.search import Found
+
+
+def code_frames(lane: Lane, pictures: list[NDArray[np.float32]]) -> Coded:
+    """A job with a quality a picture: the seed's zones."""
+    encoder, coding = lane.job.encoder, lane.job.coding
+    steps = mapping.frame_steps(pictures, coding)
+    quality = coding.quality or 0
+    means = [round(float(values.mean(dtype=np.float64)), 6) for values in pictures]
+    if len(pictures) == 1:
+        plain = at_quality(coding, round(encoder.quality_at(quality, steps[0])))
+        encoded = lane.encode(plain)
+        coded_qp = encoder.coded_qp(encoded.done.log)
+        told = {"method": "frame", "steps": round(steps[0], 4), "quality": plain.quality, "mean_importance": means[0]}
+        proof = {"kind": "the quality that the tool was told", "requested_quality": plain.quality, "coded_qp": coded_qp}
+        return Coded(plain, encoded, lane.decode(plain), coded_qp, {"map": told, "evidence": proof})
+    return _stack(lane, start_quality(lane), steps, means)
+
+
+def _stack(lane: Lane, quality: int, steps: list[float], means: list[float]) -> Coded:
+    encoder, coding = lane.job.encoder, lane.job.coding
+    plain = at_quality(coding, quality)
+    uniform = uniform_of(lane, quality)
+    attempts: dict[float, Attempt] = {}
+
+    def size_of(shift: float) -> int:
+        whole = np.rint(np.array(steps) + shift).astype(int)
+        qualities = np.clip(quality + whole, encoder.scale.minimum, encoder.scale.maximum)
+        told = Quantisers(quality, frames=tuple(int(one) for one in qualities))
+        encoded = lane.encode(plain, told)
+        attempts[shift] = Attempt(encoded, lane.bitstream.read_bytes(), told, plain)
+        return encoded.size_bytes
+
+    found = _match_stack(lane, size_of, uniform, steps)
+    shift = found.shift if found else 0.0
+    if found is None:
+        size_of(shift)
+    best = attempts[shift]
+    lane.bitstream.write_bytes(best.data)
+    decoded = lane.decode(plain)
+    mse = np.array([float(compare.squared_errors(*pair).mean()) for pair in lane.lumas()])
+    uniform_mse = np.array([float(one.mean()) for one in uniform.squared])
+    coded_steps = np.array(best.told.frames) - quality
+    mean = encoder.coded_qp(best.encoded.done.log)
+    proof = evidence.of_pictures(coded_steps.astype(np.float64), mse, uniform_mse) | {
+        "requested_mean_qp": round(float(np.mean(best.told.frames)), 4),
+        "coded_mean_qp": mean,
+    }
+    fields: dict[str, Any] = {
+        "map": {
+            "method": "zones", "quality": quality, "shift_steps": round(shift, 4), "qualities": list(best.told.frames),
+            "mean_importance": means,
+        },
+        "uniform": {"quality": quality, "size_bytes": uniform.size_bytes, "coded_qp": uniform.coded_qp},
+        "evidence": proof,
+    }  # fmt: skip
+    if found is not None:
+        fields["rate_search"] = search_record(found)
+    return Coded(plain, best.encoded, decoded, mean, fields)
+
+
+def _match_stack(lane: Lane, size_of: Callable[[float], int], uniform: Uniform, steps: list[float]) -> Found | None:
+    coding = lane.job.coding
+    if coding.target_bpp is None and not coding.match_rate:
+        return None
+    target = uniform.size_bytes if coding.match_rate else target_bytes(lane)
+    low, high = lane.job.encoder.shift_range(uniform.coding.quality or 0)
+    return search.find(size_of, target, -float(np.mean(steps)), (low - max(steps), high - min(steps)))

@@ -1,0 +1,34 @@
+"""A uniform encode that is to reach a rate."""
+
+from __future__ import annotations
+
+import math
+
+from vcmbench import search
+from vcmbench.allocation.common import Attempt, Coded, at_quality, search_record, start_quality, target_bytes
+from vcmbench.lane import Lane
+from vcmbench.quantisers import Quantisers
+
+
+def uniform_at_rate(lane: Lane) -> Coded:
+    """The quality whose file comes nearest to the target: qualities are whole, so it may stay off by more than 1 %."""
+    encoder, coding = lane.job.encoder, lane.job.coding
+    low, high = encoder.scale.minimum, encoder.scale.maximum
+    direction = 1 if encoder.scale.better == "low" else -1
+    attempts: dict[float, Attempt] = {}
+
+    def size_of(coarseness: float) -> int:
+        plain = at_quality(coding, round(coarseness) * direction)
+        encoded = lane.encode(plain)
+        attempts[coarseness] = Attempt(encoded, lane.bitstream.read_bytes(), Quantisers(0), plain)
+        return encoded.size_bytes
+
+    bounds = (low, high) if direction == 1 else (-high, -low)
+    octaves = math.log2(encoder.typical.bpp[-1][1] / encoder.typical.bpp[0][1])
+    per_step = -abs(octaves / (encoder.typical.bpp[-1][0] - encoder.typical.bpp[0][0]))
+    start = start_quality(lane) * direction
+    found = search.find(size_of, target_bytes(lane), start, bounds, per_step=per_step, whole=True)
+    best = attempts[found.shift]
+    lane.bitstream.write_bytes(best.data)
+    fields = {"found_quality": best.coding.quality, "rate_search": search_record(found)}
+    return Coded(best.coding, best.encoded, lane.decode(best.coding), encoder.coded_qp(best.encoded.done.log), fields)

@@ -1,0 +1,119 @@
+"""What a QP map gained: mapped against uniform at equal rate, picture by picture, with intervals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from vcmbench.coding import CodingConfiguration
+
+FIELDS = (
+    "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "method", "pictures",
+    "pictures_at_equal_rate", "mean_size_error", "pictures_with_important_pixels", "inside_db", "inside_low_db",
+    "inside_high_db", "outside_db", "outside_low_db", "outside_high_db",
+)  # fmt: skip
+_RESAMPLES = 4000
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One picture: how far the sizes are apart, and PSNR-Y mapped minus uniform, where it matters and elsewhere.
+
+    None where nothing lies there, or nothing differs from the pristine picture.
+    """
+
+    size_error: float
+    is_equal: bool
+    inside_db: float | None
+    outside_db: float | None
+
+
+def of_record(record: dict[str, Any]) -> Gain | None:
+    """The gain that a record tells of; None where it is no comparison at equal rate."""
+    uniform, search = record.get("uniform"), record.get("rate_search")
+    if not record.get("match_rate") or not isinstance(uniform, dict) or not isinstance(search, dict):
+        return None
+    regions = record.get("region"), uniform.get("region")
+    if not all(isinstance(region, dict) for region in regions):
+        return None
+
+    def change(where: str) -> float | None:
+        mapped, plain = (region.get(f"psnr_y_{where}_db") for region in regions if region)
+        return None if mapped is None or plain is None else mapped - plain
+
+    return Gain(search["size_error"], search["is_equal"], change("inside"), change("outside"))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over n pictures and its 95 % interval, None below three."""
+
+    n: int
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return "-"
+        interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.mean:+.2f}{interval}"
+
+
+def mean_of(values: Iterable[float | None], seed: int) -> Mean:
+    """The mean with a percentile bootstrap over pictures (B. Efron, 1979): each picture is one draw, both its encodes
+    together, so that what pictures differ in does not widen the interval. `seed` makes it the same each time."""
+    known = np.array([value for value in values if value is not None])
+    if not len(known):
+        return Mean(0, None)
+    if len(known) < _FEWEST:
+        return Mean(len(known), float(known.mean()))
+    draws = np.random.default_rng(seed).integers(0, len(known), (_RESAMPLES, len(known)))
+    low, high = np.percentile(known[draws].mean(axis=1), [2.5, 97.5])
+    return Mean(len(known), float(known.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One coding configuration's comparison. Only pictures whose sizes are equal count."""
+
+    coding: CodingConfiguration
+    method: str
+    pictures: int
+    equal: int
+    size_error: float
+    inside: Mean
+    outside: Mean
+
+
+def compare(coding: CodingConfiguration, method: str, gains: list[Gain], seed: int) -> Row:
+    """The comparison of one configuration over its pictures."""
+    equal = [gain for gain in gains if gain.is_equal]
+    error = fmean(gain.size_error for gain in equal) if equal else 0.0
+    inside = mean_of((gain.inside_db for gain in equal), seed)
+    outside = mean_of((gain.outside_db for gain in equal), seed)
+    return Row(coding, method, len(gains), len(equal), error, inside, outside)
+
+
+def as_csv(rows: Iterable[Row]) -> bytes:
+    """The rows as a table, `equal_rate.csv`."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(FIELDS)
+    for row in rows:
+        coding = row.coding
+        writer.writerow(
+            (
+                coding.encoder, coding.quality, coding.color_subsampling, coding.subsampling_factor,
+                " ".join(coding.extras), row.method, row.pictures, row.equal, row.size_error, row.inside.n,
+                row.inside.mean, row.inside.low, row.inside.high, row.outside.mean, row.outside.low, row.outside.high,
+            )
+        )  # fmt: skip
+    return text.getvalue().encode()
