@@ -17,7 +17,7 @@ SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
 
 def planes(height: int, width: int, seed: int = 2) -> tuple[Any, Any]:
     random = np.random.default_rng(seed)
-    return tuple(random.integers(0, 256, (height, width), np.uint8) for _ in range(2))  # type: ignore[return-value]
+    return tuple(random.integers(0, 256, (height, width), np.uint8) for _ in range(2))
 
 
 @SETTINGS
@@ -96,7 +96,9 @@ def mean_of_blocks(squared: Any, rows: int, columns: int, unit_px: tuple[float, 
 )
 def test_block_means_are_those_of_a_loop(height: int, width: int, unit: tuple[float, float]) -> None:
     squared = compare.squared_errors(*planes(height, width))
-    rows, columns = (sum(round(i * one) < side for i in range(side)) for side, one in zip((height, width), unit))
+    rows, columns = (
+        sum(round(i * one) < side for i in range(side)) for side, one in ((height, unit[0]), (width, unit[1]))
+    )
     found = compare.block_means(squared, rows, columns, unit)
     assert np.allclose(found, mean_of_blocks(squared, rows, columns, unit), rtol=1e-12)
 

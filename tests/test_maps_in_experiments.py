@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -43,9 +45,11 @@ def folders(path: Path) -> list[str]:
 STACKED, RATE, COMPAT = "stacked = true", 'match = "rate"', 'compat = "qomex2023"'
 
 REFUSED = {
-    "delta leaves QPs": (toml("x265", 49, "delta = 6"), r"qp_map\.delta 6 around QP 49: needs 43\.\.55, x265 has 0\.\.51"),
+    "delta leaves QPs": (
+        toml("x265", 49, "delta = 6"),
+        r"delta 6 around QP 49: needs 43\.\.55, x265 has 0\.\.51",
+    ),
     "delta leaves QPs below": (toml("x264", 3, "delta = 4"), r"delta 4 around QP 3: needs -1\.\.7, x264 has 0\.\.51"),
-    # 12 steps coarser than quality 4, a scale of 1250 %, is 5000 %: exactly quality 1, and 3 would do
     "delta leaves qualities": (
         toml("jpeg", 3, "delta = 12"),
         r"delta 12 around quality 3: needs -\d[\d.]*\.\.\d+[\d.]*, jpeg has 1\.\.100",
@@ -66,7 +70,7 @@ REFUSED = {
     ),
     "native where there is none": (
         toml("vvenc", 32, 'method = "native"'),
-        r"qp_map\.method 'native': vvenc takes prefilter or prefilter|qp_map\.method 'native': vvenc takes prefilter",
+        r"qp_map\.method 'native': vvenc takes .*prefilter",
     ),
     "native where there are coefficients": (
         toml("jpeg", 50, 'method = "native"'),
@@ -128,7 +132,10 @@ REFUSED = {
         toml("x265", 32, "detla = 6"),
         r"coding\[1\]\.qp_map\.detla: unknown key; known here: mode, base, delta, block_size, scaling, gamma, method",
     ),
-    "unknown mode": (toml("x265", 32, 'mode = "slice"'), r"qp_map\.mode: Input should be 'block' or 'frame' \(found 's"),
+    "unknown mode": (
+        toml("x265", 32, 'mode = "slice"'),
+        r"qp_map\.mode: Input should be 'block' or 'frame'",
+    ),
     "block size": (toml("x265", 32, "block_size = 3"), r"qp_map\.block_size: .*greater than or equal to 4 \(found 3\)"),
     "large block": (toml("x265", 32, "block_size = 1025"), r"qp_map\.block_size: .*less than or equal to 1024"),
     "half a block": (toml("x265", 32, "block_size = 16.5"), r"qp_map\.block_size: .*integer"),
@@ -161,7 +168,7 @@ def test_what_would_do_nothing_or_cannot_be_done_is_one_clear_line(write_experim
 def test_importance_of_a_wrong_kind(write_experiment: Write) -> None:
     for line, complaint in {
         "agregate = 'class'": r"importance\.agregate: unknown key; known here: source, aggregate, use_distance",
-        "aggregate = 'object'": r"importance\.aggregate: Input should be 'instance', 'class' or 'pixel' \(found 'object'\)",
+        "aggregate = 'object'": r"importance\.aggregate: .*'instance', 'class' or 'pixel' \(found 'object'\)",
         "source = 'net'": r"importance\.source: Input should be 'labels' or 'files'",
         "region = 0": r"importance\.region: Input should be greater than 0 \(found 0\)",
         "region = 1.5": r"importance\.region: Input should be less than or equal to 1",
@@ -180,7 +187,7 @@ def test_importance_of_a_wrong_kind(write_experiment: Write) -> None:
     "text",
     [
         toml("x265", 32, "method = 'prefilter'", COMPAT),  # the filter comes before the fixed parameters
-        toml("jpeg", 50, "", COMPAT) if encoder.get("jpeg").map_compat else toml("jpeg", 50, ""),
+        toml("vvenc", 32, "", COMPAT),
         toml("x265", 32, 'mode = "frame"', STACKED),
         toml("x264", 32, 'mode = "frame", scaling = "minmax"', f"{STACKED}\n{RATE}"),
         toml("vvenc", 32, 'mode = "frame"'),
@@ -325,7 +332,7 @@ def test_coarser_is_always_further_along_the_scale(name: str) -> None:
     direction = 1 if one.scale.better == "low" else -1
     for quality in (one.scale.minimum, (one.scale.minimum + one.scale.maximum) // 2, one.scale.maximum):
         found = [one.quality_at(quality, float(steps)) * direction for steps in np.linspace(-90, 90, 361)]
-        assert all(after > before for before, after in zip(found, found[1:], strict=False))
+        assert all(after > before for before, after in itertools.pairwise(found))
         for steps in one.shift_range(quality):
             assert one.is_in_range(round(one.quality_at(quality, steps), 6))
         low, high = one.shift_range(quality)
@@ -363,15 +370,15 @@ def test_jpegs_tables_scale_with_its_quality() -> None:
     assert jpeg.quality_at(50, 6) == pytest.approx(25)
     assert jpeg.quality_at(25, -6) == pytest.approx(50)
     assert jpeg.quality_at(50, -6) == pytest.approx(75)
-    for quality in (10, 25, 50, 75):
-        coarser = round(jpeg.quality_at(quality, 3))
+    for quality, steps in ((30, 3), (50, 6), (75, 3), (90, 12)):  # coarser, libjpeg's tables end at 255
+        coarser = round(jpeg.quality_at(quality, steps))
         ratio = requantise.scaled_tables(coarser)[0].sum() / requantise.scaled_tables(quality)[0].sum()
-        assert math.log2(ratio) * 6 == pytest.approx(3, abs=1.0)
+        assert math.log2(ratio) * 6 == pytest.approx(steps, abs=0.3)
 
 
 def test_av1s_quantiser_table() -> None:
     """Known points of Ac_Qlookup for 8 bits (AV1 specification, 7.12.2) and of SVT-AV1's 63 QPs."""
-    module = __import__("sys").modules["vcmbench_encoders.svtav1"]
+    module = sys.modules["vcmbench_encoders.svtav1"]
     steps = 2**module._LOG2_STEPS
     assert len(steps) == 256
     assert np.all(np.diff(steps) > 0)
@@ -411,7 +418,7 @@ def command(name: str, told: Quantisers, program: str = "", **options: Any) -> C
 def hand_made(unit_px: int) -> Quantisers:
     """QP 30 with blocks of -4, 0 and 6."""
     offsets = np.zeros(blocks(unit_px), np.int64)
-    offsets[0, :2], offsets[1:, 3:] = -4, 6
+    offsets[0, :2], offsets[1:, -1:] = -4, 6
     return Quantisers(30, offsets, unit_px, offsets - 2.0)
 
 
@@ -539,7 +546,7 @@ def test_svtav1s_indices_come_near_the_steps(shift: float) -> None:
     levels = quantisers.nearest_levels(steps, 8) + shift
     assert np.abs(told.steps - levels).max() < 0.25, "an index is up to a third of a step here"
     assert len(np.unique(told.offsets)) <= 8
-    module = __import__("sys").modules["vcmbench_encoders.svtav1"]
+    module = sys.modules["vcmbench_encoders.svtav1"]
     indices = module._INDICES[int(told.base)] + told.offsets
     assert indices.min() >= 1, "0 is lossless"
     assert indices.max() <= 255
@@ -569,7 +576,9 @@ def test_jpegs_excess_is_over_its_finest_block() -> None:
         luma, chroma = requantise.read_tables(made.files["tables.txt"])
         wanted = requantise.scaled_tables(50, float(steps.min()) + shift)
         assert [luma, chroma] == [table.ravel().tolist() for table in wanted]
-        assert made.then == (("jpeg-requantise", "--map", "../in/excess.csv", "--block", "16", "fine.jpg", "coded.jpg"),)
+        assert made.then == (
+            ("jpeg-requantise", "--map", "../in/excess.csv", "--block", "16", "fine.jpg", "coded.jpg"),
+        )
         assert "-quality" not in made.argv, "it would scale the tables again"
 
 

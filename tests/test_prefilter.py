@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_a_pixel_depends_on_its_neighbourhood_alone() -> None:
 def test_a_larger_sigma_leaves_less_detail(astronaut: Any) -> None:
     for plane in (noise(), np.ascontiguousarray(astronaut[..., 1])):
         left = [detail(plane), *(detail(everywhere(plane, sigma)) for sigma in SIGMAS)]
-        assert all(after < before for before, after in zip(left, left[1:], strict=False))
+        assert all(after < before for before, after in itertools.pairwise(left))
 
 
 @pytest.mark.parametrize("node", [0.5, 0.7, 1.0, 1.4, 2.0, 2.8])

@@ -251,12 +251,14 @@ class Encoder(ABC):
             return "frame"
         return wanted.method or self.map_method
 
-    def map_unit_px(self, coding: CodingConfiguration) -> int:
-        """The side of the blocks that a map comes down to: the coarsest that the tool offers within the user's."""
+    def map_unit_px(self, coding: CodingConfiguration, clip: Clip) -> int:
+        """The side of the blocks that a map comes down to: the coarsest that the tool offers within the user's, and
+        that fits into the picture."""
         side = coding.qp_map.block_size if coding.qp_map else 1
         if self.method(coding) == "prefilter" or not self.map_units_px:
             return side
-        return max((unit for unit in self.map_units_px if unit <= side), default=self.map_units_px[0])
+        fitting = min(side, clip.width, clip.height)
+        return max((unit for unit in self.map_units_px if unit <= fitting), default=self.map_units_px[0])
 
     def tools_to_encode(self, coding: CodingConfiguration) -> tuple[Tool, ...]:
         is_native = coding.qp_map is not None and self.method(coding) == "native"

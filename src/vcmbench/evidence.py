@@ -12,10 +12,9 @@ from vcmbench.errors import JobError
 F64 = NDArray[np.float64]
 
 # Below it, blocks' errors do not follow the map. An encoder that ignores one gives identical pictures or, where the map
-# also moves its base, a correlation around zero; with maps of its own, delta 1 still gave over 0.7. What we do to
-# coefficients and pixels ourselves is there by construction; it may be weak (0.08 with delta 1), but not reversed.
-MIN_RANK_CORRELATION = {"native": 0.3, "coefficients": 0.0, "prefilter": 0.0}
-_ENOUGH_BLOCKS = 8
+# also moves its base, a correlation around zero; with maps of its own, delta 1 still gave over 0.7.
+MIN_RANK_CORRELATION = 0.3
+_ENOUGH_BLOCKS = 20
 _SOMETHING_TO_LOSE = 1.0
 """Mean squared error of a block, below which a picture may well be the same at any quantiser: it is blank."""
 _TO_DIFFER = 1.0
@@ -99,7 +98,9 @@ def of_block_errors(
         "mean_error_change_octaves": round(float(change.mean()), 4),
     }
     provable = told["rank_correlation"] is not None and steps.size >= _ENOUGH_BLOCKS and np.ptp(steps) >= 1
-    if provable and told["rank_correlation"] < MIN_RANK_CORRELATION[method]:
+    # What we do to coefficients and pixels ourselves is there by construction; it may be weak, but not reversed.
+    least = MIN_RANK_CORRELATION if method == "native" else -2 / np.sqrt(steps.size)
+    if provable and told["rank_correlation"] < least:
         raise JobError(f"the QP map took no effect: blocks' errors do not follow it ({_short(told)})")
     if not provable:
         told["note"] = "too flat a map or too few blocks for a correlation"

@@ -95,7 +95,7 @@ def _commands(encoder: Encoder, coding: CodingConfiguration, tools: Tools, clip:
         coding = replace(coding, quality=encoder.quality.minimum)
     commands = [encoder.encode(program, coding, clip), encoder.decode(tools.decode.program, coding, clip)]
     if coding.qp_map is not None and encoder.method(coding) in ("native", "coefficients"):
-        even = encoder.quantisers(coding.quality or 0, np.zeros((1, 1)), 0.0, encoder.map_unit_px(coding))
+        even = encoder.quantisers(coding.quality or 0, np.zeros((1, 1)), 0.0, encoder.map_unit_px(coding, clip))
         commands.append(encoder.encode_mapped(program, coding, clip, even))
     return tuple(commands)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vcmbench import mapping
 from vcmbench.allocation.blocks import Blocks
-from vcmbench.allocation.common import Coded
+from vcmbench.allocation.common import Coded, rate_notes
 from vcmbench.allocation.frames import code_frames
 from vcmbench.allocation.rate import uniform_at_rate
 from vcmbench.dataset import DataRoot
@@ -23,7 +23,8 @@ def code(lane: Lane, data: DataRoot) -> Coded:
     """
     coding = lane.job.coding
     if coding.qp_map is None:
-        return uniform_at_rate(lane)
+        coded = uniform_at_rate(lane)
+        return replace(coded, notes=rate_notes(coded))
     values = [_importance(lane, data, index) for index in range(len(lane.job.sources))]
     notes = tuple(
         f"{source.name}: {note}" for source, one in zip(lane.job.sources, values, strict=True) for note in one.notes
@@ -32,7 +33,7 @@ def code(lane: Lane, data: DataRoot) -> Coded:
         coded = code_frames(lane, [one.values for one in values])
     else:
         coded = Blocks(lane, values[0].values).code()
-    return replace(coded, notes=notes)
+    return replace(coded, notes=notes + rate_notes(coded))
 
 
 def _importance(lane: Lane, data: DataRoot, index: int) -> mapping.Importance:

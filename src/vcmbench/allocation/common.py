@@ -88,6 +88,14 @@ def search_record(found: Found) -> dict[str, Any]:
     }
 
 
+def rate_notes(coded: Coded) -> tuple[str, ...]:
+    """That a search ended too far from its target, in words; nothing where it did not."""
+    search = coded.fields.get("rate_search")
+    if search is None or search["is_equal"]:
+        return ()
+    return (f"rate not met: {search['size_error']:+.1%} of the target after {search['encodes']} encodes",)
+
+
 def uniform_of(lane: Lane, quality: int) -> Uniform:
     """The uniform encode of a job's pictures, from the cache where another map has asked for it already."""
     job, coding = lane.job, at_quality(lane.job.coding, quality)

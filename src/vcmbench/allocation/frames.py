@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import compare, evidence, mapping, search
+from vcmbench import compare, evidence, mapping, quantisers, search
 from vcmbench.allocation.common import (
     Attempt,
     Coded,
@@ -47,7 +47,7 @@ def _stack(lane: Lane, quality: int, steps: list[float], means: list[float]) -> 
     attempts: dict[float, Attempt] = {}
 
     def size_of(shift: float) -> int:
-        whole = np.rint(np.array(steps) + shift).astype(int)
+        whole = quantisers.whole_steps(np.array([steps]), shift)[0]
         qualities = np.clip(quality + whole, encoder.scale.minimum, encoder.scale.maximum)
         told = Quantisers(quality, frames=tuple(int(one) for one in qualities))
         encoded = lane.encode(plain, told)
@@ -88,4 +88,7 @@ def _match_stack(lane: Lane, size_of: Callable[[float], int], uniform: Uniform, 
         return None
     target = uniform.size_bytes if coding.match_rate else target_bytes(lane)
     low, high = lane.job.encoder.shift_range(uniform.coding.quality or 0)
-    return search.find(size_of, target, -float(np.mean(steps)), (low - max(steps), high - min(steps)))
+    # one picture more or less is all that can be changed
+    resolution = 1 / min(8, len(steps))
+    bounds = (low - max(steps), high - min(steps))
+    return search.find(size_of, target, -float(np.mean(steps)), bounds, resolution=resolution)
