@@ -44,6 +44,7 @@ lint: .venv/dev
 
 bench: .venv/dev
 	@$(BIN)/python benchmarks/harness.py
+	@$(BIN)/python benchmarks/maps.py
 
 requirements:  # needs uv; pins what the *.in files ask for
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -57,8 +57,8 @@ class Jpeg(Encoder):
         return math.log2(requantise.table_percent(quality))
 
     def quantisers(self, quality: int, steps: NDArray[np.float64], shift: float, unit_px: int) -> Quantisers:
-        told = np.clip(steps + shift, None, steps.min() + shift + requantise.MAX_EXCESS)
-        finest = float(told.min())
+        finest = max(float(steps.min()) + shift, -requantise.MAX_EXCESS)
+        told = np.clip(steps + shift, finest, finest + requantise.MAX_EXCESS)
         return Quantisers(finest, told - finest, unit_px, told, int(np.sum(told != steps + shift)))
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:

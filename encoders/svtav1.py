@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vcmbench import ffmpeg
 from vcmbench.coding import CodingConfiguration
 from vcmbench.encoder import SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
-from vcmbench.quantisers import Quantisers, nearest_levels
+from vcmbench.quantisers import Quantisers, dithered, nearest_levels
 
 # The AC quantiser steps of 8-bit AV1 by quantiser index (AV1 specification, 7.12.2): runs of (from, to, by), then the
 # rest. The step grows by 5 to 12 % an index at the fine end, by 2 % at the coarse one.
@@ -26,14 +26,6 @@ _LOG2_STEPS = np.log2([*(step for low, high, by in _RUNS for step in range(low, 
 _INDICES = np.array([*range(0, 245, 4), 249, 255])
 _SEGMENTS = 8
 _MAP = "roi.txt"
-
-
-def _nearest_indices(log2_steps: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The quantiser indices whose steps come nearest, on a logarithmic scale; never 0, which is lossless."""
-    above = np.clip(np.searchsorted(_LOG2_STEPS, log2_steps), 2, 255)
-    is_below = log2_steps - _LOG2_STEPS[above - 1] < _LOG2_STEPS[above] - log2_steps
-    result: NDArray[np.int64] = above - is_below
-    return result
 
 
 class SvtAv1(Encoder):
@@ -90,8 +82,13 @@ class SvtAv1(Encoder):
         # the finest block's the blocks that matter are weighed as they should be (+1.6 to 2.0 dB inside, against +1.2
         # to 1.4 with the base in the middle).
         uniform = _LOG2_STEPS[_INDICES[quality]]
-        wanted = uniform + (nearest_levels(steps, _SEGMENTS) + shift) / 6
-        indices = _nearest_indices(wanted)
+        levels = nearest_levels(steps, _SEGMENTS - 1)
+        wanted = uniform + (levels + shift) / 6
+        # on a logarithmic scale, and never index 0, which is lossless
+        exact = np.interp(wanted, _LOG2_STEPS[1:], np.arange(1, 256))
+        # the last segment splits the largest level, so that a file's size can be met between two indices
+        values, counts = np.unique(levels, return_counts=True)
+        indices = np.where(levels == values[counts.argmax()], dithered(exact), np.rint(exact).astype(np.int64))
         base = int(np.clip(np.searchsorted(_INDICES, indices.min(), side="right") - 1, 1, 63))
         told = (_LOG2_STEPS[indices] - uniform) * 6
         clamped = int(np.sum((wanted < _LOG2_STEPS[1]) | (wanted > _LOG2_STEPS[-1])))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
 import textwrap
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,18 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of `encoders/` to add files to, in place of the real one."""
+    folder = tmp_path / "plugins/encoders"
+    real = encoder.resources.folder
+    shutil.copytree(real("encoders"), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(encoder.resources, "folder", lambda name: folder if name == "encoders" else real(name))
+    encoder._load_all.cache_clear()
+    yield folder
+    encoder._load_all.cache_clear()
 
 
 X265 = 'encoder = "x265"\nquality = [32]\npreset = "ultrafast"'

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conftest import JPEG, X265, type_command
@@ -132,6 +133,32 @@ def test_every_chroma_format_and_stacks_in_containers(streets: Path, write_exper
         psnrs = [r["psnr_y_db"] for r in done.records() if r["encoder"] == name and not r["stacked"]]
         assert max(psnrs) - min(psnrs) < 3, name
         assert min(psnrs) > 30, name
+
+
+def test_maps_are_obeyed_in_containers(photos: Path, write_experiment: Write) -> None:
+    """Every image, its encoder's own way to spend bits unevenly, at equal rate: a quarter of a photograph matters."""
+    for letter in "ab":
+        importance = np.zeros((256, 320), np.float32)
+        importance[64:192, 80:240] = 1
+        (photos / "importance_map").mkdir(exist_ok=True)
+        np.save(photos / f"importance_map/{letter}_importance.npy", importance)
+    codings = []
+    for name in BUILDABLE:
+        quality = {"svtav1": 35, "jpeg": 40}.get(name, 30)
+        codings.append(f'encoder = "{name}"\nquality = [{quality}]\nqp_map = {{ delta = 6 }}\nmatch = "rate"')
+    config = write_experiment(*codings, head='[importance]\nsource = "files"\n')
+    done = type_command("compress", "-d", photos, "-s", config, "--runner", "docker", "--json")
+    assert done.code == 0, done.err
+    gains: dict[str, list[float]] = {name: [] for name in BUILDABLE}
+    for record in done.records():
+        assert record["rate_search"]["is_equal"], record["rate_search"]
+        mapped, uniform = record["region"], record["uniform"]["region"]
+        gains[record["encoder"]].append(mapped["psnr_y_inside_db"] - uniform["psnr_y_inside_db"])
+        assert record["evidence"]
+    least = {"x264": 2.0, "x265": 2.0, "kvazaar": 2.0, "svtav1": 1.0, "jpeg": 0.7, "hm": 0.0}
+    for name, found in gains.items():
+        assert len(found) == 2
+        assert float(np.mean(found)) >= least[name], (name, found)
 
 
 def test_local_and_docker_give_the_same_jpeg(photos: Path, write_experiment: Write) -> None:

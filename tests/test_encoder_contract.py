@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -176,18 +174,6 @@ class Mpeg2(Encoder):
     def decode(self, program, coding, clip):
         return Command(ffmpeg.decode(clip, self.bitstream, "mpegvideo"))
 """
-
-
-@pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of `encoders/` to add files to, in place of the real one."""
-    folder = tmp_path / "plugins/encoders"
-    real = images.resources.folder
-    shutil.copytree(real("encoders"), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(encoder.resources, "folder", lambda name: folder if name == "encoders" else real(name))
-    encoder._load_all.cache_clear()
-    yield folder
-    encoder._load_all.cache_clear()
 
 
 def run_added(root: Path, name: str, quality: list[int]) -> Outcome:

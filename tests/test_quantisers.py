@@ -64,11 +64,14 @@ def test_each_block_of_a_tile_has_a_threshold_of_its_own() -> None:
     assert sums == list(range(65))
 
 
-def test_lifted_blocks_are_spread_evenly() -> None:
-    """That is what makes it an ordered dither: a quarter means one block in every 2x2, a 16th one in every 4x4."""
-    for shift, side in ((1 / 4, 2), (1 / 16, 4)):
-        lifted = quantisers.whole_steps(np.zeros((24, 16)), shift)
-        assert np.all(over_blocks(lifted, side, np.sum) == 1)
+def test_lifted_blocks_are_whole_rows_spread_over_the_height() -> None:
+    """Rows stay few rectangles. A quarter of 16 rows is every fourth, and what is left of a row begins at its left."""
+    lifted = quantisers.whole_steps(np.zeros((16, 24)), 1 / 4)
+    assert [row for row in range(16) if lifted[row].all()] == [0, 4, 8, 12]
+    assert lifted.sum() == 4 * 24
+    more = quantisers.whole_steps(np.zeros((16, 24)), 1 / 4 + 10 / (16 * 24))
+    (row,) = np.flatnonzero((more != lifted).any(axis=1))
+    assert more[row].tolist() == [1] * 10 + [0] * 14
 
 
 @SETTINGS
@@ -262,6 +265,21 @@ def test_rectangles_say_the_same_as_the_map(offsets: Any, unit_px: int) -> None:
     assert np.array_equal(paint(found, *offsets.shape, unit_px), offsets)
     assert len(found) <= offsets.size
     assert all(type(value) is int for one in found for value in one), "they are printed"
+
+
+@pytest.mark.parametrize("levels", [2, 3, 9])
+def test_dense_maps_and_maps_of_things_are_painted_as_they_are(levels: int) -> None:
+    """Rectangles meet, reach around each other, and must not grow over what is not theirs."""
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        dense = random.integers(0, levels, random.integers(1, 10, 2))
+        things = np.zeros((8, 12), np.int64)
+        for _ in range(6):
+            y, x = random.integers(0, 8), random.integers(0, 12)
+            things[y : y + random.integers(1, 6), x : x + random.integers(1, 8)] = random.integers(0, levels)
+        for offsets in (dense, things):
+            found = quantisers.rectangles(offsets - levels // 2, 16)
+            assert np.array_equal(paint(found, *offsets.shape, 16), offsets - levels // 2)
 
 
 def first_obeyed(found: list[quantisers.Rectangle], x: int, y: int) -> int:

@@ -79,6 +79,20 @@ def test_bent_curves_are_met(per_step: float, bend: float, at: float) -> None:
     assert found.is_equal
 
 
+@pytest.mark.parametrize(("left", "right"), [(-0.5, -0.1), (-0.1, -0.5), (-0.3, -0.09)])
+def test_a_kink_does_not_hold_the_search_at_one_end(left: float, right: float) -> None:
+    """Plain false position creeps up from one side, and misses every sixth of these; the Illinois variant does not."""
+    misses = 0
+    for at in np.arange(-15, 15, 0.3):
+        for start in (-12.0, -5.0, 0.0, 5.0, 12.0):
+            encodes = Encodes(lambda shift: 1e10 * 2 ** ((left if shift < 0 else right) * shift))
+            found = search.find(encodes, encodes.size_of(float(at)), start, BOUNDS)
+            check(encodes, found, BOUNDS)
+            assert abs(found.error) < 0.1
+            misses += not found.is_equal
+    assert misses <= 10, "of 500"
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_smaller_than_the_tolerance_does_no_harm(seed: int) -> None:
     random = np.random.default_rng(seed)

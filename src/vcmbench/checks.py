@@ -34,8 +34,9 @@ def check_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> N
         raise RequestError(
             'qp_map.mode "block" with stacked: a map belongs to one picture; code pictures singly, or mode "frame"'
         )
-    if wanted.method not in (None, "prefilter", encoder.map_method):
-        raise RequestError(f"qp_map.method {wanted.method!r}: {encoder.name} takes {encoder.map_method} or prefilter")
+    methods = dict.fromkeys((encoder.map_method, "prefilter"))
+    if wanted.method is not None and wanted.method not in methods:
+        raise RequestError(f"qp_map.method {wanted.method!r}: {encoder.name} takes {' or '.join(methods)}")
     if encoder.method(coding) != "prefilter" and coding.compat is not None and not encoder.map_compat:
         raise RequestError(
             f"qp_map with compat {coding.compat!r}: those parameters fix one QP, with which {encoder.name} ignores "

@@ -62,9 +62,9 @@ def block_means(squared: NDArray[np.int32], rows: int, columns: int, unit_px: tu
     left corner; they need not be whole pixels, and the last ones are as large as what is left. Where a row or column
     of blocks lies wholly in the padding, it repeats its neighbour."""
     height, width = squared.shape
-    tops = np.minimum(np.rint(np.arange(rows) * unit_px[0]).astype(int), height - 1)
-    lefts = np.minimum(np.rint(np.arange(columns) * unit_px[1]).astype(int), width - 1)
+    tops = np.rint(np.arange(rows) * unit_px[0]).astype(int)
+    lefts = np.rint(np.arange(columns) * unit_px[1]).astype(int)
+    tops, lefts = tops[tops < height], lefts[lefts < width]
     sums = np.add.reduceat(np.add.reduceat(squared, lefts, axis=1, dtype=np.int64), tops, axis=0)
-    area = np.maximum(np.diff(tops, append=height), 1)[:, None] * np.maximum(np.diff(lefts, append=width), 1)
-    means: F64 = sums / area
-    return means
+    means: F64 = sums / (np.diff(tops, append=height)[:, None] * np.diff(lefts, append=width))
+    return np.pad(means, ((0, rows - len(tops)), (0, columns - len(lefts))), mode="edge")

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 from vcmbench import __version__, chain, gains, plan
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import DataRoot, find_sources, open_root
+from vcmbench.dataset import MAPS, DataRoot, find_sources, open_root
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.job import Job
@@ -123,6 +123,7 @@ class Run:
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(data_folder)
         self.sources = find_sources(self.data, experiment.dataset)
+        _check_importance(experiment, self.data)
         self.tools, self.missing = plan.find_tools(experiment, runner)
         self.store = Store(self.data, experiment.name, experiment.seed)
         self.measure = cache(plan.measure)
@@ -259,6 +260,16 @@ class Run:
         except OSError as error:
             message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None
+
+
+def _check_importance(experiment: Experiment, data: DataRoot) -> None:
+    """Refuse maps from labels where there can be none. Raises RequestError."""
+    wanted = [coding.importance for coding in experiment.configurations() if coding.importance is not None]
+    if wanted and wanted[0].source == "labels" and not data.is_cityscapes:
+        raise RequestError(
+            f"qp_map: {data.root} is a flat folder and has no labels; lay importance maps of your own at "
+            f'{MAPS}/<name>_importance.npy there and say [importance] source = "files"'
+        )
 
 
 @contextmanager

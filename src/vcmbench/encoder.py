@@ -120,7 +120,7 @@ class Encoder(ABC):
     map_units_px: ClassVar[tuple[int, ...]] = ()
     """Sides of the blocks whose quantiser it lets us choose, ascending."""
     map_multiple: ClassVar[int] = 1
-    """Offsets of blocks are multiples of this."""
+    """Blocks that differ do so by multiples of this."""
     map_tools: ClassVar[tuple[Tool, ...]] = ()
     """What encodes with a map, where that is not any of `encode_tools`."""
     map_compat: ClassVar[bool] = False

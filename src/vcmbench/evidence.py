@@ -52,7 +52,8 @@ def of_block_qps(requested: F64, coded: F64) -> dict[str, Any]:
         "blocks_that_repeat": int(repeats.sum()),
         "rank_correlation": _rounded(rank_correlation(requested, coded)),
     }
-    if np.ptp(requested) > 1 and (told["rank_correlation"] or 0.0) < 0.5:
+    is_off = abs(told["coded_mean_qp"] - told["requested_mean_qp"]) > 1
+    if (np.ptp(requested) > 1 and (told["rank_correlation"] or 0.0) < 0.5) or (np.ptp(requested) <= 1 and is_off):
         raise JobError(f"the QP map took no effect: coded QPs do not follow it ({_short(told)})")
     return told
 

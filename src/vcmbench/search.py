@@ -47,7 +47,7 @@ def find(
     the nearest size wins; else those less than `resolution` apart are taken for the same. `size_of` is called
     `max_encodes` times at most; the best shift is returned, equal or not.
     """
-    low, high = bounds
+    low, high = (math.ceil(bounds[0]), math.floor(bounds[1])) if whole else bounds
     known: dict[float, int] = {}
     below: tuple[float, float] | None = None  # the last point with too many bytes, and its log2 error
     above: tuple[float, float] | None = None
@@ -72,9 +72,18 @@ def find(
             halved = "below"
         if below and above and not whole and abs(above[0] - below[0]) < resolution:
             break
-        shift = _next(below, above, per_step, bounds, whole)
+        slope = per_step if below and above else _slope(list(known.items()), per_step)
+        shift = _next(below, above, slope, (low, high), whole)
     best = min(known, key=lambda one: abs(math.log(known[one] / target_bytes)))
     return Found(best, known[best], target_bytes, list(known.items()))
+
+
+def _slope(known: list[tuple[float, int]], guess: float) -> float:
+    """Octaves a step: by the last two points where both lie on one side of the target, within reason of the guess."""
+    if len(known) < 2:
+        return guess
+    (one, size), (other, another) = known[-2:]
+    return min(max(math.log2(size / another) / (one - other), 8 * guess), guess / 8)
 
 
 def _next(

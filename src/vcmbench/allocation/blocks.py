@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -176,12 +175,15 @@ class Blocks:
     def _prove(self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None) -> dict[str, Any]:
         """Evidence that the map took effect; the strongest kind that tool and bitstream give."""
         lane, encoder, told = self.lane, self.encoder, best.told
+        doubt = ""
         if self.method == "native":
             requested = self.quality + told.steps
             coded = lane.block_qps()
             if coded is not None:
-                with suppress(JobError):  # a blank picture codes no QP at all: its errors have the last word
+                try:
                     return evidence.of_block_qps(requested, coded[0])
+                except JobError as error:  # a blank picture codes no QP at all: its errors have the last word
+                    doubt = str(error)
             mean = encoder.coded_qp(best.encoded.done.log) if encoder.logs_mean_qp else None
             if mean is not None:
                 proof = evidence.of_mean_qp(requested, mean)
@@ -205,7 +207,8 @@ class Blocks:
         # against the very quality that it is compared with: at the end of the scale a map may be flat
         apart = (encoder.log2_step(uniform.coding.quality or 0) - encoder.log2_step(self.quality)) * 6
         steps = told.steps - apart
-        return evidence.of_block_errors(steps, *errors, is_identical=is_identical, method=self.method)
+        proof = evidence.of_block_errors(steps, *errors, is_identical=is_identical, method=self.method)
+        return proof | ({"doubt": doubt} if doubt else {})
 
     def _fields(
         self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None, found: Found | None
