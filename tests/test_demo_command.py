@@ -23,7 +23,10 @@ def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
         assert column in header
     for name in ("lossless", "jpeg", "x264", "x265", "kvazaar", "svtav1", "vvenc"):
         assert sum(line.startswith(f"{name} ") for line in done.out.splitlines()) >= 1
-    assert str(tmp_path / "demo/photos/results/photos/compression.csv") in done.err.splitlines()[-1]
+    assert str(tmp_path / "demo/photos/results/photos/compression.csv") in done.err
+    assert "mapped against uniform at equal rate" in done.out
+    assert str(tmp_path / "demo/data/results/importance/equal_rate.csv") in done.err.splitlines()[-1]
+    assert len(list((tmp_path / "demo/data/importance_map").rglob("*_distance_annotation.png"))) == 3
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.2*")}
     again = type_command("demo", "-o", tmp_path / "demo", "--scenes", 1, "--runner", "local")
     assert again.code == 0

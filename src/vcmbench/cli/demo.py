@@ -8,7 +8,10 @@ from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli.compress import add_run_options, positive_int, run_experiment, whole_number
+from vcmbench.dataset import MAPS, find_sources, open_root
 from vcmbench.errors import RequestError
+from vcmbench.importance import ImportanceSettings
+from vcmbench.importance.generate import tasks_of
 from vcmbench.progress import Progress
 
 
@@ -17,7 +20,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "demo",
         help="make the embedded data set and run the whole chain on it",
         description="Draw street scenes in the Cityscapes layout, take the real photographs that come with "
-        "scikit-image, and compress both with every codec that this machine can run.",
+        "scikit-image, and compress both with every codec that this machine can run; then make importance maps of the "
+        "scenes, and spend the same bits where they matter.",
         epilog="examples:\n  vcmbench demo\n  vcmbench demo -o /tmp/demo --width 2048 --scenes 1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,7 +46,21 @@ def run(arguments: argparse.Namespace) -> int:
     for title, folder, config in (("street scenes", data, "demo"), ("photographs", photographs, "photos")):
         print(f"\n{title}: vcmbench compress -d {folder} -s {config}", file=sys.stderr)
         codes.append(run_experiment(experiment.load(config), folder, arguments))
+    print(f"\nbits where they matter: vcmbench importance -d {data}", file=sys.stderr)
+    codes.append(_make_maps(data, arguments))
+    print(f"\nvcmbench compress -d {data} -s importance --skip-missing", file=sys.stderr)
+    codes.append(run_experiment(experiment.load("importance"), data, arguments, skip_missing=True))
     return max(codes)
+
+
+def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:
+    from vcmbench.importance.batch import Batch
+
+    data = open_root(folder)
+    tasks = tasks_of(data, find_sources(data, experiment.Dataset()), 1)
+    results = Batch(tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs, arguments.force).execute()
+    print(f"importance maps and pictures of them: {data.root / MAPS}", file=sys.stderr)
+    return 1 if any(result.error for result in results) else 0
 
 
 def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> None:
