@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command
+from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, scripted_jm, tree, type_command
 from vcmbench import experiment
 from vcmbench.compress import Run, Settings
 from vcmbench.dataset import read_picture
@@ -319,34 +318,6 @@ def test_without_a_home(tmp_path: Path, photos: Path, write_experiment: Write) -
     (tmp_path / "home").write_text("")
     environment["HOME"] = str(tmp_path / "home")
     assert compress(photos, write_experiment(X265), env=environment).code == 0
-
-
-def scripted_jm(folder: Path) -> Path:
-    """Programs that are called like JM's, check where and how, and hand the coding over to x264 and FFmpeg."""
-    folder.mkdir()
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    (folder / "lencod").write_text(
-        textwrap.dedent(
-            f"""\
-            #!/bin/bash -e
-            [ "$1" = -v ] && {{ echo "JM-19 (FRExt)"; exit 0; }}
-            [ "$1 $2" = "-d ../in/jm.cfg" ] && grep -q "^ProfileIDC *= 100" "$2"
-            shift 2
-            while [ $# -gt 0 ]; do [ "$1" = -p ]; declare "$2"; shift 2; done
-            touch log.dat stats.dat data.txt leakybucketparam.cfg
-            {ffmpeg} -v error -f rawvideo -pix_fmt yuv420p -s ${{SourceWidth}}x$SourceHeight -i $InputFile \
-              -frames:v $FramesToBeEncoded -c:v libx264 -qp $QPISlice -g 1 -f h264 -y $OutputFile
-            printf "00000(IDR)%8d   %2d  37.1 40.2 41.3 6702 0 FRM 1\\n" 12582912 $QPISlice
-            """
-        )
-    )
-    (folder / "ldecod").write_text(
-        f'#!/bin/bash -e\n[ "$1" = -v ] && exit 0\n[ "$1 $3" = "-i -o" ]\ntouch log.dec dataDec.txt\n'
-        f"{ffmpeg} -v error -f h264 -i $2 -f rawvideo -pix_fmt yuv420p -y $4\n"
-    )
-    for name in ("lencod", "ldecod"):
-        (folder / name).chmod(0o755)
-    return folder
 
 
 def test_the_way_of_a_jm_job(tmp_path: Path, streets: Path, write_experiment: Write) -> None:

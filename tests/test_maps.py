@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from conftest import Typed, compress, half_written, save, tree, type_command
+from conftest import Typed, compress, half_written, save, scripted_jm, tree, type_command
 from vcmbench import experiment, qpmap
 from vcmbench.compress import Run, Settings
 from vcmbench.dataset import find_sources, open_root
@@ -384,3 +384,17 @@ def test_importance_in_jobs_is_importance_of_the_command(scenes: Path) -> None:
     for source in find_sources(data, Dataset()):
         values = read_importance(data, source, ImportanceSettings(aggregate="class")).values
         np.testing.assert_array_equal(values, np.load(importance_path(data, source)))
+
+
+def test_the_way_of_a_mapped_jm_job(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    """JM takes no map: a low-pass before it, named as what it is. (Not JM itself, which is not to be had here.)"""
+    for letter in "ab":
+        with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), square(256, 320))
+    config = write_experiment(f'encoder = "jm"\nquality = [30]\n{MAP}match = "rate"', head=FILES)
+    done = compress(photos, config, "--bin-dir", scripted_jm(tmp_path / "bin"))
+    assert done.code == 0, done.err
+    for record in done.records():
+        assert record["map"]["method"] == "prefilter"
+        assert record["rate_search"]["is_equal"]
+        assert record["coded_qp"] == record["map"]["base"] < 30
+        assert record["region"]["psnr_y_inside_db"] > record["uniform"]["region"]["psnr_y_inside_db"]

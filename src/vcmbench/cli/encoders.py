@@ -48,6 +48,15 @@ def _chosen(names: list[str]) -> list[Encoder]:
     return [encoder.get(name) for name in names] if names else list(encoder.discover().values())
 
 
+def _map_cell(one: Encoder, local: LocalRunner) -> str:
+    """How it spends bits by a QP map, in blocks of which size, and what it lacks for that here."""
+    if one.quality is None:
+        return "none"
+    units = f" {'/'.join(map(str, one.map_units_px))} px" if one.map_units_px else ""
+    lacks = one.map_tools and local.find(one, one.map_tools) is None
+    return f"{one.map_method}{units}" + (f" ({one.map_tools[0].program} not found)" if lacks else "")
+
+
 def run_list(arguments: argparse.Namespace) -> int:
     local = LocalRunner()
     try:
@@ -76,11 +85,12 @@ def run_list(arguments: argparse.Namespace) -> int:
                 quality,
                 " ".join(one.chroma),
                 " .. ".join(one.presets[:: max(1, len(one.presets) - 1)]),
+                _map_cell(one, local),
                 where,
                 image,
             )
         )
-    print(table.render(("encoder", "quality", "chroma", "presets", "local tools", "image"), rows))
+    print(table.render(("encoder", "quality", "chroma", "presets", "QP map", "local tools", "image"), rows))
     if why_not:
         print(why_not, file=sys.stderr)
     return 0
