@@ -28,6 +28,7 @@ class X264(Encoder):
     min_side_px = 16
     encode_tools = (ffmpeg.encoder_tool("libx264"),)
     decode_tools = (ffmpeg.decoder_tool("h264"),)
+    fixed_parameters = ffmpeg.RATE_CONTROL
     map_method = "native"
     map_units_px = (16,)
     # below subme 10 x264 leaves a block the QP of the one before where they differ by one, however long that goes on
@@ -52,7 +53,7 @@ class X264(Encoder):
         options = {
             "c:v": "libx264",
             "preset": coding.preset or "medium",
-            "x264-params": parameters,
+            "x264-params": parameters + ffmpeg.more_parameters(coding),
             # drops the text about itself that x264 writes into an SEI message (NAL unit type 6), about 700 bytes
             "bsf:v": "filter_units=remove_types=6",
             **more,

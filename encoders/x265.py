@@ -35,6 +35,7 @@ class X265(Encoder):
     decode_tools = (ffmpeg.decoder_tool("hevc"),)
     compat = ("qomex2023",)
     published_stacked = True
+    fixed_parameters = ffmpeg.RATE_CONTROL
     map_method = "native"
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
@@ -42,10 +43,11 @@ class X265(Encoder):
     typical = Typical(((12, 2.24), (22, 0.71), (32, 0.23), (42, 0.072)), 0.35)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
+        more = ffmpeg.more_parameters(coding)
         if coding.compat == "qomex2023":
             options = {"preset": "slow", "x265-params": _QOMEX2023.format(qp=coding.quality), "signal_colour": False}
         else:
-            options = {"preset": coding.preset or "medium", "x265-params": _EXACT.format(qp=coding.quality)}
+            options = {"preset": coding.preset or "medium", "x265-params": _EXACT.format(qp=coding.quality) + more}
         return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **{"c:v": "libx265"}, **options))
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
@@ -56,6 +58,7 @@ class X265(Encoder):
         else:
             parameters = _MAPPED.format(qp=int(quantisers.base)) + _UNITS.format(unit=quantisers.unit_px)
             files, regions = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}, ffmpeg.WITH_REGIONS
+        parameters += ffmpeg.more_parameters(coding)
         options = {"c:v": "libx265", "preset": coding.preset or "medium", "x265-params": parameters, **regions}
         return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options), files)
 

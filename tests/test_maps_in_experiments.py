@@ -17,7 +17,7 @@ import pytest
 
 from conftest import ENCODERS
 from vcmbench import coding, encoder, experiment, quantisers, requantise
-from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
+from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap, from_record
 from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.encoder import Clip, Command
 from vcmbench.errors import RequestError
@@ -608,3 +608,34 @@ def test_what_a_tool_is_told_adds_up(name: str) -> None:
         command(name, told)
     told = one.quantisers(quality, steps, 0.0, unit)
     assert np.abs(told.steps - steps).max() <= (1 if name in ("x264", "svtav1") else 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ("aq-strength = 0", r"parameters 'aq-strength' = '0': vcmbench sets it for x265, so that the map is obeyed"),
+        ("no-aq-mode = 1", r"parameters 'no-aq-mode' = '1': vcmbench sets it"),
+        ("qp = 30", r"parameters 'qp' = '30': vcmbench sets it"),
+        ('tune = "grain:qp=30"', r"parameters 'tune' = 'grain:qp=30': names match .* values"),
+        ('"rd:qp" = 1', r"parameters 'rd:qp' = '1': names match"),
+    ],
+)
+def test_parameters_that_would_make_an_encoder_deaf_are_refused(
+    parameters: str, complaint: str, write_experiment: Callable[..., Path]
+) -> None:
+    coding = f'encoder = "x265"\nquality = [30]\nqp_map = {{ delta = 6 }}\nparameters = {{ {parameters} }}'
+    with pytest.raises(RequestError, match=complaint):
+        experiment.load(str(write_experiment(coding)))
+
+
+def test_other_parameters_reach_the_encoder_and_the_folder(write_experiment: Callable[..., Path]) -> None:
+    coding = 'encoder = "{}"\nquality = [30]\nparameters = {{ psy-rd = 0.5, deblock = "1,1", sao = false }}'
+    (x265, x264) = experiment.load(str(write_experiment(coding.format("x265"), coding.format("x264")))).configurations()
+    for one in (x265, x264):
+        tool = encoder.get(one.encoder)
+        argv = " ".join(tool.encode("ffmpeg", one, Clip(64, 64, 1, CHROMA_FORMATS["420"])).argv)
+        assert ":deblock=1,1:psy-rd=0.5:sao=0" in argv
+        assert "parameters=deblock-1,1+psy-rd-0.5+sao-0)" in tool.folder_name(one)
+        assert from_record(json.loads(json.dumps(one.as_dict()))) == one
+    with pytest.raises(RequestError, match="parameters: kvazaar takes none"):
+        experiment.load(str(write_experiment(coding.format("kvazaar"))))

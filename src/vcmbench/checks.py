@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from vcmbench.coding import CodingConfiguration, QpMap
@@ -9,6 +10,28 @@ from vcmbench.errors import RequestError
 
 if TYPE_CHECKING:
     from vcmbench.encoder import Encoder
+
+# nothing that could end a parameter and begin another one
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_VALUE = re.compile(r"[A-Za-z0-9_.,+-]{1,60}")
+
+
+def check_parameters(encoder: Encoder, coding: CodingConfiguration) -> None:
+    """Refuse parameters that would undo what is promised: that the QP asked for is coded, and a QP map obeyed."""
+    if encoder.fixed_parameters is None:
+        raise RequestError(f"parameters: {encoder.name} takes none")
+    if coding.compat is not None:
+        raise RequestError(f"parameters: compat {coding.compat!r} fixes the parameters of {encoder.name}")
+    for name, value in coding.parameters:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise RequestError(f"parameters {name!r} = {value!r}: names match {_NAME.pattern}, values {_VALUE.pattern}")
+        if name.removeprefix("no-") in encoder.fixed_parameters:
+            why = "every QP is coded as asked"
+            if coding.qp_map is not None:
+                why = "the map is obeyed (a constant QP or an aq-strength of 0 would make it deaf)"
+            raise RequestError(
+                f"parameters {name!r} = {value!r}: vcmbench sets it for {encoder.name}, so that {why}; leave it out"
+            )
 
 
 def check_target(encoder: Encoder, coding: CodingConfiguration) -> None:

@@ -85,10 +85,12 @@ class CodingConfiguration:
     importance: ImportanceSource | None = None
     match_rate: bool = False
     target_bpp: float | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+    """More of the encoder's own parameters, as (name, value), sorted."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: what a record holds and a job's key hashes."""
-        return asdict(self, dict_factory=_plain)
+        return {**asdict(self, dict_factory=_plain), "parameters": dict(self.parameters)}
 
     def folder_name(self, label: str, published: bool) -> str:
         """`x265(quality=32, color_subsampling=420, subsampling_factor=1.0)`, the published form.
@@ -113,6 +115,7 @@ class CodingConfiguration:
             "importance": (self.importance.tag or None) if self.importance else None,
             "match": "rate" if self.match_rate else None,
             "target_bpp": f"{self.target_bpp:g}" if self.target_bpp is not None else None,
+            "parameters": "+".join("-".join(one) for one in self.parameters) or None,
         }
         return {name: value for name, value in options.items() if value is not None}
 
@@ -138,5 +141,6 @@ def from_record(record: dict[str, Any]) -> CodingConfiguration:
     values = {one.name: record[one.name] for one in fields(CodingConfiguration)}
     if values["qp_map"] is not None:
         values["qp_map"] = QpMap(**values["qp_map"])
+    values["parameters"] = tuple(values["parameters"].items())
     values["importance"] = None  # a stream decodes the same wherever its map came from
     return CodingConfiguration(**values)

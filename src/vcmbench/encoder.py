@@ -114,6 +114,9 @@ class Encoder(ABC):
     published_stacked: ClassVar[bool] = False
     """Whether the published experiment coded a city's images as one video with it."""
     typical: ClassVar[Typical] = Typical(((0, 24.0),), 0.01)
+    fixed_parameters: ClassVar[frozenset[str] | None] = None
+    """The tool's own parameters that are set here, and that a coding's `parameters` must not touch; None: it takes no
+    parameters beyond ours."""
     map_method: ClassVar[Literal["native", "coefficients", "prefilter"]] = "prefilter"
     """How it spends bits by a QP map: it takes one itself, its coefficients are quantised anew, or else the picture is
     low-passed before it, which every encoder with a quality scale allows."""
@@ -236,6 +239,8 @@ class Encoder(ABC):
         if coding.stacked and not self.stackable:
             raise RequestError(f"stacked: {self.name} codes single images only")
 
+        if coding.parameters:
+            checks.check_parameters(self, coding)
         if coding.qp_map is not None:
             checks.check_map(self, coding, coding.qp_map)
         elif coding.match_rate:

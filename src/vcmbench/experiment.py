@@ -82,6 +82,11 @@ class Importance(_Strict):
         return ImportanceSource(self.source, ImportanceSettings(**values, classes=classes), self.region)
 
 
+def _as_word(value: str | float | bool) -> str:
+    """A parameter's value as encoders write it."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
 class Coding(_Strict):
     """One `[[coding]]` table: a grid of coding configurations of one encoder."""
 
@@ -95,6 +100,7 @@ class Coding(_Strict):
     keep_reconstruction: bool = False
     qp_map: Map | None = None
     match: Literal["rate"] | None = None
+    parameters: dict[str, str | int | float | bool] = {}
     target: Target | None = None
 
     @model_validator(mode="after")
@@ -114,6 +120,7 @@ class Coding(_Strict):
         if self.qp_map is not None:
             rest["qp_map"] = QpMap(**self.qp_map.model_dump(exclude={"base"}))
             rest["importance"] = importance or ImportanceSource()
+        rest["parameters"] = tuple(sorted((name, _as_word(value)) for name, value in self.parameters.items()))
         rest |= {"match_rate": self.match == "rate", "target_bpp": self.target.bpp if self.target else None}
         return [CodingConfiguration(self.encoder, q, chroma, float(factor), **rest) for q, chroma, factor in grid]
 

@@ -8,6 +8,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.coding import CodingConfiguration
 from vcmbench.encoder import DECODED, QPS, SOURCE, Clip, Tool
 from vcmbench.quantisers import Quantisers, rectangles
 
@@ -46,6 +47,22 @@ def encode(clip: Clip, output: str, muxer: str, *, signal_colour: bool = True, *
     colours = {"colorspace": "smpte170m", "color_range": "tv"} if signal_colour and clip.chroma.has_chroma else {}
     settings = {"f": muxer, "threads": 1, "g": 1, "progress": "pipe:1", **colours, **options}
     return tuple(ffmpeg.compile(ffmpeg.output(source, output, **settings)))
+
+
+RATE_CONTROL = frozenset({
+    "qp", "qp-constant", "crf", "crf-min", "crf-max", "bitrate", "vbv-maxrate", "vbv-bufsize", "lossless",
+    "qpmin", "qpmax", "qpstep", "qp-min", "qp-max", "qp-step", "qcomp", "ipratio", "pbratio", "ip-factor", "pb-factor",
+    "aq-mode", "aq-strength", "aq-bias-strength", "aq-motion", "hevc-aq", "cutree", "mbtree", "zones", "zonefile",
+    "qpfile", "pass", "stats", "keyint", "keyint-max", "min-keyint", "keyint-min", "bframes", "threads", "pools",
+    "cu-lossless", "frame-threads", "slices", "ctu", "qg-size", "csv", "log", "log-level", "recon",
+})  # fmt: skip
+"""Parameters of x264 and x265 by which the QP of a block, the one thread or the intra pictures would be lost, or that
+name files."""
+
+
+def more_parameters(coding: CodingConfiguration) -> str:
+    """A coding's own parameters, to be put behind ours in x264's and x265's notation."""
+    return "".join(f":{name}={value}" for name, value in coding.parameters)
 
 
 def region_filters(quantisers: Quantisers) -> str:

@@ -42,7 +42,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "size_bytes": int, "rate_bpp": (int, float), "encode_s": (int, float), "decode_s": (int, float),
     "coded_qp": _OPTIONAL_NUMBER, "psnr_y_db": _OPTIONAL_NUMBER, "experiment": str, "runner": str,
     "qp_map": (dict, type(None)),
-    "importance": (dict, type(None)), "match_rate": bool, "target_bpp": _OPTIONAL_NUMBER,
+    "importance": (dict, type(None)), "match_rate": bool, "parameters": dict, "target_bpp": _OPTIONAL_NUMBER,
     **{f"{side}_px": int for side in _SIDES},
 }  # fmt: skip
 
