@@ -29,6 +29,8 @@ class X264(Encoder):
     encode_tools = (ffmpeg.encoder_tool("libx264"),)
     decode_tools = (ffmpeg.decoder_tool("h264"),)
     fixed_parameters = ffmpeg.RATE_CONTROL
+    # a search of QPs around the one that was told
+    fixed_with_map = frozenset({"subme"})
     map_method = "native"
     map_units_px = (16,)
     # below subme 10 x264 leaves a block the QP of the one before where they differ by one, however long that goes on
@@ -72,6 +74,9 @@ class X264(Encoder):
     def coded_qp(self, log: str) -> float | None:
         found = re.search(r"frame I:\d+\s+Avg QP:\s*([\d.]+)", log)
         return float(found[1]) if found else None
+
+    def complaint(self, log: str) -> str | None:
+        return ffmpeg.complaint(log)
 
     def reported_bytes(self, log: str) -> int | None:
         return ffmpeg.reported_bytes(log)

@@ -36,6 +36,8 @@ class X265(Encoder):
     compat = ("qomex2023",)
     published_stacked = True
     fixed_parameters = ffmpeg.RATE_CONTROL
+    # searches of QPs around the one that was told
+    fixed_with_map = frozenset({"rd-refine", "dynamic-rd"})
     map_method = "native"
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
@@ -68,6 +70,9 @@ class X265(Encoder):
     def coded_qp(self, log: str) -> float | None:
         found = re.search(r"encoded \d+ frames.*Avg QP:\s*([\d.]+)", log)
         return float(found[1]) if found else None
+
+    def complaint(self, log: str) -> str | None:
+        return ffmpeg.complaint(log)
 
     def reported_bytes(self, log: str) -> int | None:
         return ffmpeg.reported_bytes(log)

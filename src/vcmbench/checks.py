@@ -25,7 +25,8 @@ def check_parameters(encoder: Encoder, coding: CodingConfiguration) -> None:
     for name, value in coding.parameters:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise RequestError(f"parameters {name!r} = {value!r}: names match {_NAME.pattern}, values {_VALUE.pattern}")
-        if name.removeprefix("no-") in encoder.fixed_parameters:
+        fixed = encoder.fixed_parameters | (encoder.fixed_with_map if coding.qp_map else frozenset())
+        if name.removeprefix("no-") in fixed:
             why = "every QP is coded as asked"
             if coding.qp_map is not None:
                 why = "the map is obeyed (a constant QP or an aq-strength of 0 would make it deaf)"

@@ -117,6 +117,8 @@ class Encoder(ABC):
     fixed_parameters: ClassVar[frozenset[str] | None] = None
     """The tool's own parameters that are set here, and that a coding's `parameters` must not touch; None: it takes no
     parameters beyond ours."""
+    fixed_with_map: ClassVar[frozenset[str]] = frozenset()
+    """Those that must be left alone where there is a QP map, too."""
     map_method: ClassVar[Literal["native", "coefficients", "prefilter"]] = "prefilter"
     """How it spends bits by a QP map: it takes one itself, its coefficients are quantised anew, or else the picture is
     low-passed before it, which every encoder with a quality scale allows."""
@@ -195,6 +197,10 @@ class Encoder(ABC):
 
     def coded_qp(self, log: str) -> float | None:
         """The mean QP that the tool says it coded with, read from what it printed; None where it does not say."""
+        return None
+
+    def complaint(self, log: str) -> str | None:
+        """What the tool said of a parameter that it did not take, though it went on without; None where all is well."""
         return None
 
     def reported_bytes(self, log: str) -> int | None:

@@ -14,7 +14,7 @@ F64 = NDArray[np.float64]
 # Below it, blocks' errors do not follow the map. An encoder that ignores one gives identical pictures or, where the map
 # also moves its base, a correlation around zero; with maps of its own, delta 1 still gave over 0.7.
 MIN_RANK_CORRELATION = 0.3
-_ENOUGH_BLOCKS = 20
+_ENOUGH_BLOCKS = 16
 _SOMETHING_TO_LOSE = 1.0
 """Mean squared error of a block, below which a picture may well be the same at any quantiser: it is blank."""
 _TO_DIFFER = 1.0
@@ -53,7 +53,8 @@ def of_block_qps(requested: F64, coded: F64) -> dict[str, Any]:
         "rank_correlation": _rounded(rank_correlation(requested, coded)),
     }
     is_off = abs(told["coded_mean_qp"] - told["requested_mean_qp"]) > 1
-    if (np.ptp(requested) > 1 and (told["rank_correlation"] or 0.0) < 0.5) or (np.ptp(requested) <= 1 and is_off):
+    follows = (told["rank_correlation"] or 0.0) >= 0.5 if np.ptp(requested) > 1 else not is_off
+    if not follows or told["blocks_as_requested"] + told["blocks_that_repeat"] < told["blocks"] / 2:
         raise JobError(f"the QP map took no effect: coded QPs do not follow it ({_short(told)})")
     return told
 
@@ -86,11 +87,12 @@ def of_block_errors(
     """Of how the blocks' errors changed against the uniform encode, (rows, columns) each. Raises JobError where they do
     not follow the map, or where the two pictures are the same although the map asks for a difference.
 
-    Only the half of the blocks with the larger errors counts: flat ones have no detail to lose, at any quantiser.
+    Where there are many blocks, only the half with the larger errors counts: flat ones have no detail to lose, at any
+    quantiser.
     """
     if is_identical and np.any(steps != 0) and uniform_mse.max() >= _SOMETHING_TO_LOSE:
         raise JobError("the QP map took no effect: the decoded picture is that of the uniform encode")
-    has_detail = uniform_mse >= np.median(uniform_mse)
+    has_detail = uniform_mse >= (np.median(uniform_mse) if uniform_mse.size >= 4 * _ENOUGH_BLOCKS else 0)
     steps, change = steps[has_detail], np.log2((mapped_mse + 0.1) / (uniform_mse + 0.1))[has_detail]
     told: dict[str, Any] = {
         "kind": "rank correlation of requested steps and change of block error against the uniform encode",

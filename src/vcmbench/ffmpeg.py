@@ -108,6 +108,12 @@ def decode(clip: Clip, bitstream: str, demuxer: str, decoder: str | None = None)
     return tuple(ffmpeg.compile(raw))
 
 
+def complaint(log: str) -> str | None:
+    """What FFmpeg says of an encoder's parameter that it passes over: it goes on without."""
+    found = re.search(r"Error parsing option '[^'\n]*'|Unknown option: \S+|Invalid value for [^\n]*", log)
+    return found[0] if found else None
+
+
 def reported_bytes(log: str) -> int | None:
     """The last total_size of FFmpeg's -progress output."""
     sizes = re.findall(r"^total_size=(\d+)$", log, re.MULTILINE)

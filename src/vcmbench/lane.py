@@ -155,6 +155,8 @@ class Lane:
         size = self.bitstream.stat().st_size if self.bitstream.is_file() else 0
         if size == 0:
             raise JobError(f"{command.argv[0]} ended well but wrote no bitstream", command.argv, done.log[-4096:])
+        if coding.parameters and (complaint := encoder.complaint(done.log)):
+            raise JobError(f"parameters: {command.argv[0]} did not take one: {complaint}", command.argv)
         reported = encoder.reported_bytes(done.log)
         if reported is not None and reported != size:
             raise JobError(

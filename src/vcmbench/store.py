@@ -48,7 +48,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 CSV_FIELDS = (
     "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
-    "qp_map", "match_rate", "target_bpp",
+    "qp_map", "match_rate", "target_bpp", "parameters",
     "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "encode_s", "decode_s", "coded_qp",
     "psnr_y_db", "runner", "bitstream", "key",
 )  # fmt: skip
@@ -187,12 +187,20 @@ class Store:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.DictWriter(file, CSV_FIELDS, extrasaction="ignore")
                 writer.writeheader()
-                writer.writerows({**record, "source": record["sources"][0]["name"]} for record in records)
+                writer.writerows(_as_row(record) for record in records)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         return path
+
+
+def _as_row(record: Record) -> dict[str, Any]:
+    """A record as a line of the table: what is a table itself as JSON, empty where there is nothing in it."""
+    row = {**record, "source": record["sources"][0]["name"]}
+    for name in ("qp_map", "parameters"):
+        row[name] = json.dumps(record[name], sort_keys=True) if record[name] else ""
+    return row
 
 
 def as_json(record: Record) -> bytes:

@@ -174,41 +174,51 @@ class Blocks:
 
     def _prove(self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None) -> dict[str, Any]:
         """Evidence that the map took effect; the strongest kind that tool and bitstream give."""
-        lane, encoder, told = self.lane, self.encoder, best.told
-        doubt = ""
+        doubt = {}
         if self.method == "native":
-            requested = self.quality + told.steps
-            coded = lane.block_qps()
-            if coded is not None:
-                try:
-                    return evidence.of_block_qps(requested, coded[0])
-                except JobError as error:  # a blank picture codes no QP at all: its errors have the last word
-                    doubt = str(error)
-            mean = encoder.coded_qp(best.encoded.done.log) if encoder.logs_mean_qp else None
-            if mean is not None:
-                proof = evidence.of_mean_qp(requested, mean)
-                if evidence.tells(proof, told.base):
-                    evidence.check_mean(proof, told.base)
+            try:
+                proof = self._proof_by_qps(best)
+                if proof is not None:
                     return proof
+            except JobError as error:  # a blank picture codes no QP at all: its errors have the last word
+                doubt = {"doubt": str(error)}
+        return self._proof_by_errors(best, shift, squared, uniform) | doubt
+
+    def _proof_by_qps(self, best: Attempt) -> dict[str, Any] | None:
+        """By the QPs that were coded; None where nothing tells them, or their mean would tell nothing."""
+        encoder, told = self.encoder, best.told
+        requested = self.quality + told.steps
+        coded = self.lane.block_qps()
+        if coded is not None:
+            return evidence.of_block_qps(requested, coded[0])
+        mean = encoder.coded_qp(best.encoded.done.log) if encoder.logs_mean_qp else None
+        if mean is None:
+            return None
+        proof = evidence.of_mean_qp(requested, mean)
+        if not evidence.tells(proof, told.base):
+            return None
+        evidence.check_mean(proof, told.base)
+        return proof
+
+    def _proof_by_errors(self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None) -> dict[str, Any]:
+        """By what became of the blocks' errors against the uniform encode at about the same quality."""
+        lane, encoder, told, geometry = self.lane, self.encoder, best.told, self.lane.geometry
         if uniform is None:
             lane.write_source()
             near = round(encoder.quality_at(self.quality, shift))
             uniform = uniform_of(lane, min(max(near, encoder.scale.minimum), encoder.scale.maximum))
             lane.bitstream.write_bytes(best.data)
             lane.decode(best.coding)
-        rows, columns = told.steps.shape
-        geometry = lane.geometry
         unit = (
             self.unit_px * geometry.height / geometry.scaled_height,
             self.unit_px * geometry.width / geometry.scaled_width,
         )
+        rows, columns = told.steps.shape
         errors = [compare.block_means(one, rows, columns, unit) for one in (squared, uniform.squared[0])]
         is_identical = bool(np.array_equal(squared, uniform.squared[0]))
         # against the very quality that it is compared with: at the end of the scale a map may be flat
         apart = (encoder.log2_step(uniform.coding.quality or 0) - encoder.log2_step(self.quality)) * 6
-        steps = told.steps - apart
-        proof = evidence.of_block_errors(steps, *errors, is_identical=is_identical, method=self.method)
-        return proof | ({"doubt": doubt} if doubt else {})
+        return evidence.of_block_errors(told.steps - apart, *errors, is_identical=is_identical, method=self.method)
 
     def _fields(
         self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None, found: Found | None

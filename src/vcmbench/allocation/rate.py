@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from vcmbench import search
 from vcmbench.allocation.common import Attempt, Coded, at_quality, search_record, start_quality, target_bytes
@@ -30,5 +31,6 @@ def uniform_at_rate(lane: Lane) -> Coded:
     found = search.find(size_of, target_bytes(lane), start, bounds, per_step=per_step, whole=True)
     best = attempts[found.shift]
     lane.bitstream.write_bytes(best.data)
-    fields = {"found_quality": best.coding.quality, "rate_search": search_record(found)}
+    tried = [(coarseness * direction, size) for coarseness, size in found.tried]
+    fields = {"found_quality": best.coding.quality, "rate_search": search_record(replace(found, tried=tried))}
     return Coded(best.coding, best.encoded, lane.decode(best.coding), encoder.coded_qp(best.encoded.done.log), fields)
