@@ -20,7 +20,6 @@ from vcmbench.compress import Run, Settings
 from vcmbench.encoder import Command
 from vcmbench.errors import JobError
 from vcmbench.files import is_alive
-from vcmbench.job import Tools
 from vcmbench.runner import images
 from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner, DockerWorker
 
@@ -278,7 +277,6 @@ def test_a_container_that_ends_underneath_fails_one_job(built: Any, photos: Path
 
     outcome = run.execute(kill_once)
     assert (outcome.done, len(outcome.failed)) == (1, 1)
-    assert isinstance(run.tools["x265"], Tools)
     again = Run(loaded, photos, DockerRunner(), Settings(jobs=1)).execute(lambda *_: None)
     assert (again.done, again.resumed, again.failed) == (1, 1, [])
 
