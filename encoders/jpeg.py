@@ -57,9 +57,15 @@ class Jpeg(Encoder):
         return math.log2(requantise.table_percent(quality))
 
     def quantisers(self, quality: int, steps: NDArray[np.float64], shift: float, unit_px: int) -> Quantisers:
-        finest = max(float(steps.min()) + shift, -requantise.MAX_EXCESS)
-        told = np.clip(steps + shift, finest, finest + requantise.MAX_EXCESS)
-        return Quantisers(finest, told - finest, unit_px, told, int(np.sum(told != steps + shift)))
+        wanted = steps + shift
+        base = float(np.clip(wanted.min(), -requantise.MAX_EXCESS, requantise.MAX_EXCESS))
+        excess = np.clip(wanted - base, 0, requantise.MAX_EXCESS)
+        luma, uniform = (requantise.scaled_tables(quality, by)[0] for by in (base, 0.0))
+        # entries end at 1 and 255: then the table is not as fine or as coarse as it was to be
+        reached = 6 * float(np.mean(np.log2(luma / uniform)))
+        is_clamped = np.full(wanted.shape, abs(reached - base) > 0.5) | (excess != wanted - base)
+        told = (reached if is_clamped.any() else base) + excess
+        return Quantisers(base, excess, unit_px, told, int(np.sum(is_clamped)))
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         if program == "pillow-jpeg":

@@ -30,7 +30,7 @@ class X264(Encoder):
     decode_tools = (ffmpeg.decoder_tool("h264"),)
     fixed_parameters = ffmpeg.RATE_CONTROL
     # a search of QPs around the one that was told
-    fixed_with_map = frozenset({"subme"})
+    fixed_with_map = frozenset({"subme", "subq"})
     map_method = "native"
     map_units_px = (16,)
     # below subme 10 x264 leaves a block the QP of the one before where they differ by one, however long that goes on

@@ -15,7 +15,9 @@ _EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:pools=none:frame-threads=1:info=0
 _MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:cutree=0:qcomp=1:ipratio=1:keyint=1:pools=none:frame-threads=1:info=0"
 # Coding units and quantisation groups as large as the map's blocks: larger units would take the mean of theirs, and
 # lose a third of what the map gains (1.8 against 3.0 dB inside at 512x256, 2.8 against 3.3 at 2048x1024).
-_UNITS = ":ctu={unit}:qg-size={unit}"
+_UNITS = ":ctu={ctu}:qg-size={unit}"
+# HEVC has no coding tree units of 16 from level 5 on (A.4.1): pictures above 2,228,224 px or 4222 px
+_LEVEL_4_1_AREA_PX, _LEVEL_4_1_SIDE_PX = 2_228_224, 4222
 # The published set, as published: it codes QP - 3. pools and frame-threads bound the threads, not the bits.
 _QOMEX2023 = (
     "qp={qp}:amp=1:rskip=0:no-limit-modes=1:no-info=1:fps=1:keyint=1:ref=1:no-open-gop=1:weightp=0:weightb=0"
@@ -37,7 +39,7 @@ class X265(Encoder):
     published_stacked = True
     fixed_parameters = ffmpeg.RATE_CONTROL
     # searches of QPs around the one that was told
-    fixed_with_map = frozenset({"rd-refine", "dynamic-rd"})
+    fixed_with_map = frozenset({"rd-refine", "dynamic-rd", "tu-inter-depth", "tu-intra-depth", "max-tu-size"})
     map_method = "native"
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
@@ -58,11 +60,18 @@ class X265(Encoder):
             parameters = f"{_MAPPED.format(qp=coding.quality)}:zones={ffmpeg.zones(quantisers, first=1)}"
             files, regions = {}, {}
         else:
-            parameters = _MAPPED.format(qp=int(quantisers.base)) + _UNITS.format(unit=quantisers.unit_px)
+            parameters = _MAPPED.format(qp=int(quantisers.base)) + self._units(coding, clip, quantisers.unit_px)
             files, regions = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}, ffmpeg.WITH_REGIONS
         parameters += ffmpeg.more_parameters(coding)
         options = {"c:v": "libx265", "preset": coding.preset or "medium", "x265-params": parameters, **regions}
         return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options), files)
+
+    def _units(self, coding: CodingConfiguration, clip: Clip, unit_px: int) -> str:
+        is_large = clip.width * clip.height > _LEVEL_4_1_AREA_PX or max(clip.width, clip.height) > _LEVEL_4_1_SIDE_PX
+        ctu = max(unit_px, 32) if is_large else unit_px
+        # its transform trees are deeper than units of 16 allow
+        depths = ":tu-inter-depth=3:tu-intra-depth=3" if coding.preset == "placebo" and ctu == 16 else ""
+        return _UNITS.format(ctu=ctu, unit=unit_px) + depths
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))

@@ -195,8 +195,8 @@ def test_flat_blocks_do_not_outvote_those_with_detail() -> None:
 def test_how_much_is_asked_of_whom(method: str) -> None:
     """What we do to coefficients and pixels ourselves may show weakly; reversed it is refused of everybody."""
     random = np.random.default_rng(12)
-    steps, uniform = random.integers(-1, 2, (60, 60)).astype(float), np.full((60, 60), 40.0)
-    weak, reversed_ = (uniform * 2 ** (gain * steps + random.normal(0, 1, (60, 60))) for gain in (0.2, -0.5))
+    steps, uniform = random.integers(-3, 4, (60, 60)).astype(float), np.full((60, 60), 40.0)
+    weak, reversed_ = (uniform * 2 ** (gain * steps + random.normal(0, 1, (60, 60))) for gain in (0.1, -0.5))
     with pytest.raises(JobError, match="the QP map took no effect"):
         evidence.of_block_errors(steps, reversed_, uniform, is_identical=False, method=method)
     if method == "native":

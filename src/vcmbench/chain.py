@@ -14,6 +14,7 @@ from vcmbench.encoder import DECODED
 from vcmbench.errors import JobError
 from vcmbench.job import Geometry, Job
 from vcmbench.lane import Cache, Lane
+from vcmbench.runner import builtin
 from vcmbench.runner.base import Worker
 from vcmbench.store import SCHEMA_VERSION, Record, Store
 
@@ -102,9 +103,14 @@ def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: l
         "psnr_y_db": fmean(finite) if finite else None,
         "argv": {
             "encode": list(coded.encoded.command.argv),
+            "then": [list(argv) for argv in coded.encoded.command.then],
             "decode": list(encoder.decode(job.tools.decode.program, coded.coding, clip).argv),
         },
-        "tool": {"encode": job.tools.encode.identity(), "decode": job.tools.decode.identity()},
+        "tool": {
+            "encode": job.tools.encode.identity(),
+            "then": [tool.identity() for argv in coded.encoded.command.then if (tool := builtin.find(argv[0]))],
+            "decode": job.tools.decode.identity(),
+        },
         "image_digest": job.tools.encode.image,
         "missing": missing,
         **coded.fields,

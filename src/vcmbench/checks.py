@@ -51,6 +51,8 @@ def check_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> N
         raise RequestError(f"qp_map: {encoder.name} has no quality scale, hence none to vary")
     if coding.quality is not None:
         check_delta(encoder, coding.quality, wanted.delta)
+    else:  # a target finds the quality; in the middle of the scale the map must at least have room
+        check_delta(encoder, (encoder.scale.minimum + encoder.scale.maximum) // 2, wanted.delta)
     if wanted.mode == "frame":
         check_frame_map(encoder, coding, wanted)
         return

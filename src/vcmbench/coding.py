@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
-from vcmbench.importance import ImportanceSettings
+from vcmbench.importance import ImportanceSettings, classes
 
 Method = Literal["native", "coefficients", "prefilter", "frame"]
 
@@ -38,6 +41,12 @@ class QpMap:
         return "-".join(words)
 
 
+@cache
+def _table_digest(path: Path) -> str:
+    """Eight hexadecimal digits of a class table's content: its name may be anything, and another's as well."""
+    return hashlib.sha256(classes.read_bytes(path)).hexdigest()[:8]
+
+
 @dataclass(frozen=True)
 class ImportanceSource:
     """Where a picture's importance comes from: computed from labels and distances, or maps that lie in files.
@@ -57,7 +66,7 @@ class ImportanceSource:
         for one in fields(ImportanceSettings):
             value = getattr(self.settings, one.name)
             if value != one.default:
-                words.append(f"{one.name}-{value.stem if one.name == 'classes' else value}")
+                words.append(f"{one.name}-{_table_digest(value) if one.name == 'classes' else value}")
         if self.region != 1:
             words.append(f"region{self.region:g}")
         return "-".join(words)

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
-from vcmbench import __version__, chain, gains, plan
+from vcmbench import __version__, chain, gains, mapping, plan
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import MAPS, DataRoot, find_sources, open_root
+from vcmbench.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.job import Job
@@ -62,8 +62,6 @@ class Sums:
     psnr_pictures: int = 0
     qp_sum: float = 0.0
     qp_pictures: int = 0
-    method: str = ""
-    gains: list[gains.Gain] = field(default_factory=list)
 
 
 class Summary:
@@ -71,9 +69,13 @@ class Summary:
 
     def __init__(self, configurations: Iterable[CodingConfiguration] = ()) -> None:
         self.rows = {configuration: Sums() for configuration in configurations}
+        self.missed_rates: list[float] = []
 
     def add(self, coding: CodingConfiguration, record: Record) -> None:
         sums = self.rows[coding]
+        search = record.get("rate_search")
+        if search is not None and not search["is_equal"]:
+            self.missed_rates.append(search["size_error"])
         frames = record["frames"]
         sums.pictures += frames
         sums.bits += record["size_bytes"] * 8
@@ -87,16 +89,6 @@ class Summary:
         if record["coded_qp"] is not None:
             sums.qp_sum += record["coded_qp"] * frames
             sums.qp_pictures += frames
-        gain = gains.of_record(record)
-        if gain is not None:
-            sums.method = record["map"]["method"]
-            sums.gains.append(gain)
-
-    def comparisons(self, seed: int) -> list[gains.Row]:
-        """Mapped against uniform at equal rate, for each configuration that was to match."""
-        return [
-            gains.compare(coding, sums.method, sums.gains, seed) for coding, sums in self.rows.items() if sums.gains
-        ]
 
 
 @dataclass
@@ -124,6 +116,7 @@ class Run:
         self.data: DataRoot = open_root(data_folder)
         self.sources = find_sources(self.data, experiment.dataset)
         _check_importance(experiment, self.data)
+        self.warnings = _missing_importance(experiment, self.data, self.sources)
         self.tools, self.missing = plan.find_tools(experiment, runner)
         self.store = Store(self.data, experiment.name, experiment.seed)
         self.measure = cache(plan.measure)
@@ -234,9 +227,12 @@ class Run:
                     listen("resumed", job, record, None)
                     progress.advance(job.title)
                     continue
-                if not has_warned and self._is_of_another_tool(job):
+                if not has_warned and (other := self._is_of_another_tool(job)):
                     has_warned = True
-                    progress.say("note: results that another tool made are there, and are made anew with this one")
+                    progress.say(
+                        f"note: results that another tool made are there (experiment {other}), and are made anew with "
+                        "this one; the records of other experiments that spoke of them go"
+                    )
                 running[pool.submit(do, job)] = job
                 # A short queue ahead of the workers: enough to keep them busy, and memory stays flat.
                 while len(running) >= 2 * self.settings.jobs and not stop.is_set():
@@ -244,19 +240,29 @@ class Run:
             while running:
                 finish_some()
 
-    def _is_of_another_tool(self, job: Job) -> bool:
-        record = self.store.read(job.bitstream) if job.key else None
-        return record is not None and record.get("tool", {}).get("encode") != job.tools.encode.identity()
+    def _is_of_another_tool(self, job: Job) -> str | None:
+        """The experiment that has this bitstream made by another tool, if there is one."""
+        for record in self.store.of_all_experiments(job.bitstream) if job.key else ():
+            if record.get("tool", {}).get("encode") != job.tools.encode.identity():
+                return str(record["experiment"])
+        return None
 
     def _write_table(self, outcome: Outcome) -> None:
         """All records of the experiment as CSV; what failed in this run has none that still holds."""
         failed = {job.bitstream for job, _ in outcome.failed}
         try:
-            rows = (record for bitstream, record in self.store.all_records() if bitstream not in failed)
-            outcome.csv = self.store.write_csv(rows)
-            outcome.comparisons = outcome.summary.comparisons(self.experiment.seed)
-            if outcome.comparisons:
-                outcome.comparison_csv = self.store.write_table("equal_rate.csv", gains.as_csv(outcome.comparisons))
+            comparison = gains.Comparison(self.experiment.seed)
+
+            def rows() -> Iterator[Record]:
+                for bitstream, record in self.store.all_records():
+                    if bitstream not in failed:
+                        comparison.add(record)
+                        yield record
+
+            outcome.csv = self.store.write_csv(rows())
+            outcome.comparisons = comparison.rows()
+            content = gains.as_csv(outcome.comparisons) if outcome.comparisons else None
+            outcome.comparison_csv = self.store.write_table("equal_rate.csv", content)
         except OSError as error:
             message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None
@@ -270,6 +276,18 @@ def _check_importance(experiment: Experiment, data: DataRoot) -> None:
             f"qp_map: {data.root} is a flat folder and has no labels; lay importance maps of your own at "
             f'{MAPS}/<name>_importance.npy there and say [importance] source = "files"'
         )
+
+
+def _missing_importance(experiment: Experiment, data: DataRoot, sources: list[Source]) -> list[str]:
+    """A line where pictures lack what their maps are made of: their jobs will fail."""
+    wanted = next((one.importance for one in experiment.configurations() if one.importance is not None), None)
+    if wanted is None:
+        return []
+    missing = [path for path in (mapping.main_file(data, source, wanted) for source in sources) if not path.is_file()]
+    if not missing:
+        return []
+    return [f"{len(missing)} of {len(sources)} pictures have no importance: no {missing[0]}"
+            + (" and so on" if len(missing) > 1 else "")]  # fmt: skip
 
 
 @contextmanager

@@ -54,7 +54,9 @@ def of_block_qps(requested: F64, coded: F64) -> dict[str, Any]:
     }
     is_off = abs(told["coded_mean_qp"] - told["requested_mean_qp"]) > 1
     follows = (told["rank_correlation"] or 0.0) >= 0.5 if np.ptp(requested) > 1 else not is_off
-    if not follows or told["blocks_as_requested"] + told["blocks_that_repeat"] < told["blocks"] / 2:
+    # a deaf encoder's blocks all repeat each other
+    is_told = told["blocks_that_repeat"] <= told["blocks"] / 3 and told["blocks_as_requested"] >= told["blocks"] / 2
+    if not follows or not is_told:
         raise JobError(f"the QP map took no effect: coded QPs do not follow it ({_short(told)})")
     return told
 
@@ -82,44 +84,70 @@ def check_mean(evidence: dict[str, Any], uniform_qp: float) -> None:
 
 
 def of_block_errors(
-    steps: F64, mapped_mse: F64, uniform_mse: F64, *, is_identical: bool, method: str = "native"
+    steps: F64,
+    mapped_mse: F64,
+    uniform_mse: F64,
+    *,
+    is_identical: bool,
+    method: str = "native",
+    asked: F64 | None = None,
 ) -> dict[str, Any]:
     """Of how the blocks' errors changed against the uniform encode, (rows, columns) each. Raises JobError where they do
     not follow the map, or where the two pictures are the same although the map asks for a difference.
 
-    Where there are many blocks, only the half with the larger errors counts: flat ones have no detail to lose, at any
-    quantiser.
+    Blocks without an error to speak of have nothing to lose at any quantiser and do not count; where there are many,
+    only the half with the larger errors does. `asked` is the map before it was put into the tool's terms: where that is
+    flat, what differs is the search's own dither, and proves nothing.
     """
-    if is_identical and np.any(steps != 0) and uniform_mse.max() >= _SOMETHING_TO_LOSE:
+    has_detail = np.maximum(mapped_mse, uniform_mse) >= _SOMETHING_TO_LOSE
+    is_flat = asked is not None and np.ptp(asked) < 1
+    asked = steps if asked is None else asked
+    if is_identical and not is_flat and np.any(steps[has_detail] != 0):
         raise JobError("the QP map took no effect: the decoded picture is that of the uniform encode")
-    has_detail = uniform_mse >= (np.median(uniform_mse) if uniform_mse.size >= 4 * _ENOUGH_BLOCKS else 0)
-    steps, change = steps[has_detail], np.log2((mapped_mse + 0.1) / (uniform_mse + 0.1))[has_detail]
+    if uniform_mse.size >= 4 * _ENOUGH_BLOCKS:
+        has_detail &= uniform_mse >= np.median(uniform_mse)
+    change = np.log2((mapped_mse + 0.1) / (uniform_mse + 0.1))[has_detail]
+    steps, asked = steps[has_detail], asked[has_detail]
     told: dict[str, Any] = {
         "kind": "rank correlation of requested steps and change of block error against the uniform encode",
-        "rank_correlation": _rounded(rank_correlation(steps, change)),
+        "rank_correlation": _rounded(rank_correlation(steps, change)) if steps.size else None,
         "blocks": int(steps.size),
-        "mean_error_change_octaves": round(float(change.mean()), 4),
+        "mean_error_change_octaves": round(float(change.mean()), 4) if steps.size else None,
     }
-    provable = told["rank_correlation"] is not None and steps.size >= _ENOUGH_BLOCKS and np.ptp(steps) >= 1
-    # What we do to coefficients and pixels ourselves is there by construction; it may be weak, but not reversed.
-    least = MIN_RANK_CORRELATION if method == "native" else -2 / np.sqrt(steps.size)
+    span = min(float(np.ptp(steps)), float(np.ptp(asked))) if steps.size else 0.0
+    # What we do to coefficients and pixels ourselves is weaker than a quantiser, and is seen in many blocks only.
+    is_native = method == "native"
+    enough, wide = (_ENOUGH_BLOCKS, 1) if is_native else (4 * _ENOUGH_BLOCKS, 3)
+    provable = told["rank_correlation"] is not None and steps.size >= enough and span >= wide and _varies(asked)
+    least = MIN_RANK_CORRELATION if is_native else 2 / np.sqrt(max(steps.size, 1))
     if provable and told["rank_correlation"] < least:
         raise JobError(f"the QP map took no effect: blocks' errors do not follow it ({_short(told)})")
     if not provable:
-        told["note"] = "too flat a map or too few blocks for a correlation"
+        told["note"] = "too flat a map or too few blocks with an error for a correlation"
     return told
 
 
 def of_pictures(steps: F64, mse: F64, uniform_mse: F64) -> dict[str, Any]:
     """Of a stack with a QP a picture, (frames,) each: every picture that was asked to be coarser must have become
     worse, every one to be finer better. Raises JobError that names the first that did not."""
-    wrong = np.flatnonzero((steps != 0) & (np.sign(mse - uniform_mse) != np.sign(steps)))
+    has_detail = np.maximum(mse, uniform_mse) >= _SOMETHING_TO_LOSE
+    wrong = np.flatnonzero(has_detail & (steps != 0) & (np.sign(mse - uniform_mse) != np.sign(steps)))
     if len(wrong):
         raise JobError(
             f"the QPs of pictures took no effect: picture {wrong[0] + 1} of {len(steps)} was to be coded with "
             f"{steps[wrong[0]]:+g}, its squared error went from {uniform_mse[wrong[0]]:.4g} to {mse[wrong[0]]:.4g}"
         )
-    return {"kind": "each picture's error against the uniform encode", "pictures": int(np.count_nonzero(steps))}
+    return {
+        "kind": "each picture's error against the uniform encode",
+        "pictures": int(np.sum(has_detail & (steps != 0))),
+    }
+
+
+def _varies(steps: F64) -> bool:
+    """Whether enough blocks differ from the most frequent step for a correlation to mean something."""
+    _, counts = np.unique(np.rint(steps), return_counts=True)
+    others = int(steps.size - counts.max())
+    return others >= 4 and others >= 0.05 * steps.size
 
 
 def _rounded(value: float | None) -> float | None:

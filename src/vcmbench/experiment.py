@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from vcmbench import encoder, resources
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
@@ -35,11 +35,17 @@ class Dataset(_Strict):
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
+def _base(value: int | str) -> int | str:
+    if value != "quality" and not isinstance(value, int):
+        raise ValueError('must be "quality" or a whole number')
+    return value
+
+
 class Map(_Strict):
     """`qp_map` of a coding: how importance becomes quantisers (see `coding.QpMap`)."""
 
     mode: Literal["block", "frame"] = "block"
-    base: int | Literal["quality"] = "quality"
+    base: Annotated[int | str, AfterValidator(_base)] = "quality"
     delta: Annotated[float, Field(gt=0, le=48, strict=False)] = 6.0
     block_size: Annotated[int, Field(ge=4, le=1024)] = 16
     scaling: Literal["minmax", "absolute"] = "absolute"
@@ -178,6 +184,8 @@ def _one_line(error: ValidationError) -> str:
         for part in first["loc"][:-1]:
             model = nested.get(str(part), model)
         return f"{key}: unknown key; known here: {', '.join(model.model_fields)}{more}"
+    if first["type"] == "model_type":
+        return f"{key}: must be a table, such as {{ key = value }} (found {first['input']!r})"
     message = first["msg"].removeprefix("Value error, ")
     found = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f" (found {first['input']!r})"
     return f"{key + ': ' if key else ''}{message}{found}{more}"
@@ -194,13 +202,22 @@ def find(config: str) -> Path:
     raise RequestError(f"no experiment {config!r}: give the path of a .toml file or one of {', '.join(known)}")
 
 
+def _beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The values with the path of a class table, which is meant from where the experiment's file lies."""
+    importance = values.get("importance")
+    if isinstance(importance, dict) and isinstance(importance.get("classes"), str):
+        importance = importance | {"classes": str(path.resolve().parent / importance["classes"])}
+        return values | {"importance": importance}
+    return values
+
+
 def load(config: str) -> Experiment:
     """Read and check an experiment. Raises RequestError with the file, the key, the value and what is allowed."""
     path = find(config)
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise RequestError(f"{path}: {path.stat().st_size} bytes; an experiment has at most {_MAX_BYTES}")
-        return Experiment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Experiment.model_validate(_beside(path, tomllib.loads(path.read_text(encoding="utf-8"))))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: not TOML: {error}") from None
     except OSError as error:

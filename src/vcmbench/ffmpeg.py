@@ -55,6 +55,7 @@ RATE_CONTROL = frozenset({
     "aq-mode", "aq-strength", "aq-bias-strength", "aq-motion", "hevc-aq", "cutree", "mbtree", "zones", "zonefile",
     "qpfile", "pass", "stats", "keyint", "keyint-max", "min-keyint", "keyint-min", "bframes", "threads", "pools",
     "cu-lossless", "frame-threads", "slices", "ctu", "qg-size", "csv", "log", "log-level", "recon",
+    "interlaced", "tff", "bff", "sliced-threads", "lookahead-threads", "dump-yuv", "opts",
 })  # fmt: skip
 """Parameters of x264 and x265 by which the QP of a block, the one thread or the intra pictures would be lost, or that
 name files."""

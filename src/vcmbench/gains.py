@@ -6,12 +6,11 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from statistics import fmean
 from typing import Any
 
 import numpy as np
-
-from vcmbench.coding import CodingConfiguration
 
 FIELDS = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "method", "pictures",
@@ -75,8 +74,10 @@ def mean_of(values: Iterable[float | None], seed: int) -> Mean:
         return Mean(0, None)
     if len(known) < _FEWEST:
         return Mean(len(known), float(known.mean()))
-    draws = np.random.default_rng(seed).integers(0, len(known), (_RESAMPLES, len(known)))
-    low, high = np.percentile(known[draws].mean(axis=1), [2.5, 97.5])
+    random = np.random.default_rng(seed)
+    # one by one: all at once would be gigabytes for a large data set
+    means = [known[random.integers(0, len(known), len(known))].mean() for _ in range(_RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
     return Mean(len(known), float(known.mean()), float(low), float(high))
 
 
@@ -84,7 +85,11 @@ def mean_of(values: Iterable[float | None], seed: int) -> Mean:
 class Row:
     """One coding configuration's comparison. Only pictures whose sizes are equal count."""
 
-    coding: CodingConfiguration
+    encoder: str
+    quality: int | None
+    color_subsampling: str
+    subsampling_factor: float
+    options: str
     method: str
     pictures: int
     equal: int
@@ -93,13 +98,35 @@ class Row:
     outside: Mean
 
 
-def compare(coding: CodingConfiguration, method: str, gains: list[Gain], seed: int) -> Row:
-    """The comparison of one configuration over its pictures."""
-    equal = [gain for gain in gains if gain.is_equal]
-    error = fmean(gain.size_error for gain in equal) if equal else 0.0
-    inside = mean_of((gain.inside_db for gain in equal), seed)
-    outside = mean_of((gain.outside_db for gain in equal), seed)
-    return Row(coding, method, len(gains), len(equal), error, inside, outside)
+class Comparison:
+    """Gathers the records of an experiment, configuration by configuration."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._found: dict[str, tuple[dict[str, Any], list[Gain]]] = {}
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take note of a record that compares at equal rate; pass over all others."""
+        gain = of_record(record)
+        if gain is not None:
+            folder = PurePosixPath(record["bitstream"]).parts[0]
+            kept = {name: record[name] for name in FIELDS[:4]} | {"method": record["map"]["method"]}
+            self._found.setdefault(folder, (kept, []))[1].append(gain)
+
+    def rows(self) -> list[Row]:
+        """A row a configuration."""
+        return [self._row(folder, *found) for folder, found in self._found.items()]
+
+    def _row(self, folder: str, kept: dict[str, Any], gains: list[Gain]) -> Row:
+        equal = [gain for gain in gains if gain.is_equal]
+        error = fmean(gain.size_error for gain in equal) if equal else 0.0
+        inside = mean_of((gain.inside_db for gain in equal), self.seed)
+        outside = mean_of((gain.outside_db for gain in equal), self.seed)
+        # what follows the published three in a folder's name
+        options = folder.partition("subsampling_factor=")[2].partition(", ")[2].removesuffix(")").replace(", ", " ")
+        named = {name: kept[name] for name in FIELDS[:4]}
+        return Row(**named, options=options, method=kept["method"], pictures=len(gains), equal=len(equal),
+                   size_error=error, inside=inside, outside=outside)  # fmt: skip
 
 
 def as_csv(rows: Iterable[Row]) -> bytes:
@@ -108,11 +135,10 @@ def as_csv(rows: Iterable[Row]) -> bytes:
     writer = csv.writer(text)
     writer.writerow(FIELDS)
     for row in rows:
-        coding = row.coding
         writer.writerow(
             (
-                coding.encoder, coding.quality, coding.color_subsampling, coding.subsampling_factor,
-                " ".join(coding.extras), row.method, row.pictures, row.equal, row.size_error, row.inside.n,
+                row.encoder, row.quality, row.color_subsampling, row.subsampling_factor, row.options, row.method,
+                row.pictures, row.equal, row.size_error, row.inside.n,
                 row.inside.mean, row.inside.low, row.inside.high, row.outside.mean, row.outside.low, row.outside.high,
             )
         )  # fmt: skip

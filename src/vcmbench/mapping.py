@@ -13,6 +13,7 @@ from vcmbench.coding import CodingConfiguration, ImportanceSource
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
 from vcmbench.frames import resize_area
+from vcmbench.importance.inputs import files_of
 from vcmbench.job import Geometry
 
 F32 = NDArray[np.float32]
@@ -39,6 +40,13 @@ def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
         return Source(source.name, path).sha256()
     except OSError:
         return "missing"
+
+
+def main_file(data: DataRoot, source: Source, wanted: ImportanceSource) -> Path:
+    """The file without which a picture has no importance: its labels, or its map."""
+    if wanted.source == "files":
+        return importance.importance_path(data, source)
+    return files_of(data, source).labels
 
 
 def read(data: DataRoot, source: Source, wanted: ImportanceSource, width: int, height: int) -> Importance:

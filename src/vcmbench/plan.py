@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib import metadata
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -135,6 +136,8 @@ def _make_job(
             maps = tuple(digest(source, coding.importance) for source in sources) if coding.importance else ()
         except RequestError as error:
             problem = f"{sources[0].path}: {error}"
+        except JobError as error:
+            size, problem = None, str(error)
         except Exception as error:  # a fault in an encoder's file must not end the other jobs
             size, problem = None, f"{encoder.name} cannot make its command: {error!r}"
     if size is None:
@@ -144,7 +147,9 @@ def _make_job(
         "coding": coding.as_dict(),
         "commands": [[command.argv, command.files, command.then] for command in commands],
         "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
-        "maps": [maps, mapping.VERSION] if coding.qp_map else None,
+        "maps": maps,
+        "version": [mapping.VERSION, encoder.typical.bpp] if coding.is_searched or coding.qp_map else None,
+        "filter": metadata.version("scipy") if coding.qp_map and encoder.method(coding) == "prefilter" else None,
         "tools": [tools.encode.identity(), tools.decode.identity()],
         "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
     }
@@ -194,7 +199,9 @@ class Figures:
 
     def add(self, record: Record) -> None:
         pixels = record["coded_width_px"] * record["coded_height_px"] * record["frames"]
-        self.bpp[record["quality"] or 0].append(record["size_bytes"] * 8 / pixels)
+        quality = record["quality"] or 0 if record["target_bpp"] is None else record.get("found_quality")
+        if isinstance(quality, int):  # a map with a target has none of its own
+            self.bpp[quality].append(record["size_bytes"] * 8 / pixels)
         self.seconds_per_mpx.append((record["encode_s"] + record["decode_s"]) / pixels * 1e6)
 
     def bits(self, quality: int | None, pixels: int) -> float:
@@ -249,7 +256,10 @@ def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Estimate]:
             clip = job.geometry.clip
             pixels = clip.width * clip.height * clip.frames
             row, known = rows[job.encoder.name], figures[job.encoder.name]
-            row.bits += known.bits(job.coding.quality, pixels)
+            if job.coding.target_bpp is not None:
+                row.bits += job.coding.target_bpp * job.geometry.width * job.geometry.height * clip.frames
+            else:
+                row.bits += known.bits(job.coding.quality, pixels)
             row.seconds += known.seconds(pixels) * (_SEARCH_ENCODES if job.coding.is_searched else 1)
             row.is_measured = bool(known.bpp)
     return dict(rows)

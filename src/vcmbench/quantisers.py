@@ -61,7 +61,8 @@ def whole_steps(steps: F64, shift: float, multiple: int = 1) -> I64:
     smoothly and without ever falling back, though every block has a whole QP.
     """
     steps, shift = steps / multiple, shift / multiple
-    return dithered(np.rint(steps) + shift) * multiple
+    # halves go up, not to the even one, which would make nothing of a map of single steps in multiples of two
+    return dithered(np.floor(steps + 0.5) + shift) * multiple
 
 
 def integer_quantisers(
@@ -153,7 +154,7 @@ def fidelity(wanted: F64, block_px: int, told: Quantisers, shift: float, width: 
         "rms_error_steps": round(float(np.sqrt(np.mean(np.square(errors)))), 4),
         "max_error_steps": round(float(np.abs(errors).max()), 4),
         "clamped_units": told.clamped,
-        "requested_mean_steps": round(mean_steps(wanted, width, height, block_px), 4),
+        "requested_mean_steps": round(mean_steps(wanted, width, height, block_px) + shift, 4),
         "mean_steps": round(mean_steps(told.steps, width, height, told.unit_px), 4),
     }
 

@@ -50,7 +50,8 @@ CSV_FIELDS = (
     "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
     "qp_map", "match_rate", "target_bpp", "parameters",
     "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "encode_s", "decode_s", "coded_qp",
-    "psnr_y_db", "runner", "bitstream", "key",
+    "psnr_y_db", "found_quality", "size_error", "map_method", "importance", "psnr_y_inside_db", "psnr_y_outside_db",
+    "uniform_size_bytes", "uniform_psnr_y_inside_db", "uniform_psnr_y_outside_db", "runner", "bitstream", "key",
 )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ class Store:
         """
         record = self.read(bitstream)
         if record is None or record["key"] != key:
-            record = next((other for other in self._elsewhere(bitstream) if other["key"] == key), None)
+            record = next((other for other in self.of_all_experiments(bitstream) if other["key"] == key), None)
             if record is None or not self._bitstream_is_there(record):
                 return None
             record = {**record, **self.meta}
@@ -129,7 +130,8 @@ class Store:
             if records.is_dir():
                 yield records / name
 
-    def _elsewhere(self, bitstream: PurePosixPath) -> Iterator[Record]:
+    def of_all_experiments(self, bitstream: PurePosixPath) -> Iterator[Record]:
+        """The records of a bitstream in every experiment of the data root."""
         for path in self._everywhere(bitstream):
             if (record := read_record(path)) is not None:
                 yield record
@@ -173,9 +175,20 @@ class Store:
                 if (record := read_record(Path(folder, file))) is not None:
                     yield PurePosixPath(record["bitstream"]), record
 
-    def write_table(self, name: str, content: bytes) -> Path:
-        """A table of this experiment as a file of that name."""
+    def any_runner(self) -> str | None:
+        """The runner of results that are there: of this experiment, else of any other; None where there are none."""
+        for folder in (self.folder, *sorted(self.folder.parent.glob("*"))):
+            first = next(Store(self.data, folder.name).all_records(), None)
+            if first is not None:
+                return str(first[1]["runner"])
+        return None
+
+    def write_table(self, name: str, content: bytes | None) -> Path | None:
+        """A table of this experiment as a file of that name; None removes what an earlier run left."""
         path = self.folder / name
+        if content is None:
+            path.unlink(missing_ok=True)
+            return None
         write_atomically(path, content, self._temporary())
         return path
 
@@ -198,7 +211,14 @@ class Store:
 def _as_row(record: Record) -> dict[str, Any]:
     """A record as a line of the table: what is a table itself as JSON, empty where there is nothing in it."""
     row = {**record, "source": record["sources"][0]["name"]}
-    for name in ("qp_map", "parameters"):
+    region, used = record.get("region") or {}, record.get("map") or {}
+    uniform, search = record.get("uniform") or {}, record.get("rate_search") or {}
+    regions = {"": region, "uniform_": uniform.get("region") or {}}
+    for before, found in regions.items():
+        row |= {f"{before}{name}": found.get(name) for name in ("psnr_y_inside_db", "psnr_y_outside_db")}
+    row |= {"map_method": used.get("method"), "uniform_size_bytes": uniform.get("size_bytes")}
+    row["size_error"] = search.get("size_error")
+    for name in ("qp_map", "importance", "parameters"):
         row[name] = json.dumps(record[name], sort_keys=True) if record[name] else ""
     return row
 

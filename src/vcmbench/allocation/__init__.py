@@ -40,5 +40,12 @@ def _importance(lane: Lane, data: DataRoot, index: int) -> mapping.Importance:
     source, wanted, geometry = lane.job.sources[index], lane.job.coding.importance, lane.geometry
     if wanted is None:
         raise JobError("internal error: a map without a source of importance")
-    key = ("importance", source.path, lane.job.maps[index], wanted)
-    return lane.cache.get(key, lambda: mapping.read(data, source, wanted, geometry.width, geometry.height))
+    planned = lane.job.maps[index]
+
+    def make() -> mapping.Importance:
+        found = mapping.read(data, source, wanted, geometry.width, geometry.height)
+        if mapping.digest(data, source, wanted) != planned:
+            raise JobError(f"importance of {source.name}: its files changed since this run was planned; run it again")
+        return found
+
+    return lane.cache.get(("importance", source.path, planned, wanted), make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -45,8 +46,13 @@ class Blocks:
         size = self.clip.width, self.clip.height
         self.steps = quantisers.finest(self.wanted, *size, self.block_px, self.unit_px)
         self.attempts: dict[float, Attempt] = {}
-        """By shift; `tuned` ones, at the shift that was found before, by the filter's strength or dither's phase."""
+        """By shift; `tuned` ones, at the shift found before, by the filter's strength, dither's phase or excess."""
         self.tuned: dict[float, Attempt] = {}
+        self.filter_s = 0.0
+
+    @property
+    def _region(self) -> float:
+        return self.coding.importance.region if self.coding.importance else 1.0
 
     @cached_property
     def steps_of_pixels(self) -> NDArray[np.float32]:
@@ -67,6 +73,7 @@ class Blocks:
         if found is not None:
             shift = found.shift
         best = self.attempts[shift]
+        self._check_that_something_is_left(best.told)
         lane.bitstream.write_bytes(best.data)
         decoded = lane.decode(best.coding)
         squared = compare.squared_errors(*next(lane.lumas()))
@@ -74,14 +81,29 @@ class Blocks:
         reported = self.encoder.coded_qp(best.encoded.done.log)
         means_something = self.encoder.logs_mean_qp or self.method == "prefilter"
         missing = {} if means_something else {"coded_qp": "differs from block to block; see evidence"}
+        if not np.any(self.importance >= self._region):
+            missing["region"] = f"no pixel has an importance of {self._region:g} or more"
         fields = self._fields(best, shift, squared, uniform, found) | {"evidence": proof}
         coded_qp = reported if means_something else None
         return Coded(best.coding, best.encoded, decoded, coded_qp, fields, missing, csv=self._csv(shift))
 
+    def _check_that_something_is_left(self, told: Quantisers) -> None:
+        """Raises JobError where a map that is not flat came down to one quantiser for the whole picture."""
+        if np.ptp(self.wanted) and not np.ptp(told.steps) and not told.clamped:
+            raise JobError(
+                f"the QP map took no effect: its differences of {np.ptp(self.wanted):g} steps in blocks of "
+                f"{self.block_px} px vanish in what {self.encoder.name} takes, blocks of {self.unit_px} px whose QPs "
+                f"differ by {self.encoder.map_multiple} at least; ask for a larger delta or a smoother map"
+            )
+
     def _csv(self, shift: float) -> bytes:
-        """The map that was asked for: QPs, or for other scales steps from the uniform quality."""
-        base = self.quality + round(shift) if self.encoder.scale.name == "QP" else round(shift)
-        rows = (self.wanted + base).astype(np.int64).tolist()
+        """The map that was asked for: QPs within the scale, or for other scales steps from the uniform quality."""
+        if self.encoder.scale.name == "QP":
+            scale = self.encoder.scale
+            cells = np.clip(self.wanted + self.quality + round(shift), scale.minimum, scale.maximum)
+        else:
+            cells = self.wanted + round(shift)
+        rows = cells.astype(np.int64).tolist()
         return "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
 
     def _search(self, target_bytes: float) -> Found:
@@ -95,8 +117,32 @@ class Blocks:
         bounds = low - float(self.steps.max()), high - float(self.steps.min())
         if self.method == "prefilter":
             return self._search_filter(target_bytes, start, bounds)
-        found = search.find(self._encode, target_bytes, start, bounds)
-        return found if found.is_equal or self.method != "native" else self._search_dither(found, target_bytes)
+        found = search.find(self._encode, target_bytes, start, bounds, max_encodes=search.MAX_ENCODES - 3)
+        is_out_of_reach = found.shift in bounds
+        if found.is_equal or is_out_of_reach:
+            return found
+        tune = self._search_dither if self.method == "native" else self._search_excess
+        return tune(found, target_bytes)
+
+    def _search_excess(self, found: Found, target_bytes: float) -> Found:
+        """JPEG's tables of whole numbers jump; from the last that is too fine, all coefficients take what is left."""
+        finer = [shift for shift, size in found.tried if size > target_bytes]
+        left = search.MAX_ENCODES - len(found.tried)
+        if not finer:
+            return found
+        shift = max(finer)
+
+        def size_of(excess: float) -> int:
+            return self._encode(shift, excess=excess)
+
+        guess = 8 * math.log2(dict(found.tried)[shift] / target_bytes)
+        tuned = search.find(size_of, target_bytes, guess, (0.0, 3.0), per_step=-1 / 8, max_encodes=left)
+        tried = [*found.tried, *((shift + excess, size) for excess, size in tuned.tried)]
+        if abs(tuned.error) >= abs(found.error):
+            return replace(found, tried=tried)
+        best = shift + tuned.shift
+        self.attempts[best] = self.tuned[tuned.shift]
+        return replace(tuned, shift=best, tried=tried)
 
     def _search_dither(self, found: Found, target_bytes: float) -> Found:
         """A small picture has few blocks, one may be more than 1 % of its bytes: others are tried instead."""
@@ -133,8 +179,11 @@ class Blocks:
         self.attempts[found.shift] = self.tuned[2.0**tuned.shift]
         return replace(tuned, shift=found.shift, tried=tried)
 
-    def _encode(self, shift: float, strength: float = 1.0, phase: int = 0) -> int:
-        """Encode with the whole map moved by `shift` steps; the size in bytes. `phase` moves the dither."""
+    def _encode(self, shift: float, strength: float = 1.0, phase: int = 0, excess: float | None = None) -> int:
+        """Encode with the whole map moved by `shift` steps; the size in bytes.
+
+        `strength` is that of a filter; `phase` moves the dither; `excess` goes on top of all blocks', not into the base.
+        """
         if self.method == "prefilter":
             told = self._filtered(shift, strength)
             plain = at_quality(self.coding, int(told.base))
@@ -142,9 +191,13 @@ class Blocks:
         else:
             plain = at_quality(self.coding, self.quality)
             told = self._told(shift, phase)
+            if excess is not None:
+                told = replace(told, offsets=told.offsets + excess, steps=told.steps + excess)
             encoded = self.lane.encode(plain, told)
         attempt = Attempt(encoded, self.lane.bitstream.read_bytes(), told, plain, strength)
-        if strength == 1 and phase == 0:
+        if excess is not None:
+            self.tuned[excess] = attempt
+        elif strength == 1 and phase == 0:
             self.attempts[shift] = attempt
         else:
             self.tuned[phase or strength] = attempt
@@ -168,7 +221,9 @@ class Blocks:
         rows, columns = (np.arange(side) // self.unit_px for side in (self.clip.height, self.clip.width))
         of_pixels = self.steps_of_pixels + np.float32(shift - base_steps)
         spared = np.minimum(excess.astype(np.float32)[rows][:, columns], np.maximum(of_pixels, 0))
+        start = time.perf_counter()
         self.lane.write_filtered(prefilter.sigma_px(spared, strength))
+        self.filter_s = time.perf_counter() - start
         clamped = int(np.sum(self.steps + shift < base_steps - 1e-9))
         return Quantisers(base, excess, self.unit_px, base_steps + excess, clamped)
 
@@ -218,14 +273,15 @@ class Blocks:
         is_identical = bool(np.array_equal(squared, uniform.squared[0]))
         # against the very quality that it is compared with: at the end of the scale a map may be flat
         apart = (encoder.log2_step(uniform.coding.quality or 0) - encoder.log2_step(self.quality)) * 6
-        return evidence.of_block_errors(told.steps - apart, *errors, is_identical=is_identical, method=self.method)
+        return evidence.of_block_errors(
+            told.steps - apart, *errors, is_identical=is_identical, method=self.method, asked=self.steps
+        )
 
     def _fields(
         self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None, found: Found | None
     ) -> dict[str, Any]:
-        coding, clip = self.coding, self.clip
-        region = coding.importance.region if coding.importance else 1.0
-        inside = self.importance >= region
+        clip = self.clip
+        inside = self.importance >= self._region
         fidelity = quantisers.fidelity(self.wanted, self.block_px, best.told, shift, clip.width, clip.height)
         fields: dict[str, Any] = {
             "map": {
@@ -239,7 +295,7 @@ class Blocks:
             "region": compare.inside_and_outside(squared, inside).as_record(),
         }
         if self.method == "prefilter":
-            fields["map"]["filter_strength"] = round(best.strength, 4)
+            fields["map"] |= {"filter_strength": round(best.strength, 4), "filter_s": round(self.filter_s, 6)}
         if found is not None:
             fields["rate_search"] = search_record(found)
         if uniform is not None:

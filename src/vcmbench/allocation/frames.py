@@ -19,6 +19,7 @@ from vcmbench.allocation.common import (
     target_bytes,
     uniform_of,
 )
+from vcmbench.errors import JobError
 from vcmbench.lane import Lane
 from vcmbench.quantisers import Quantisers
 from vcmbench.search import Found
@@ -35,6 +36,8 @@ def code_frames(lane: Lane, pictures: list[NDArray[np.float32]]) -> Coded:
         encoded = lane.encode(plain)
         coded_qp = encoder.coded_qp(encoded.done.log)
         told = {"method": "frame", "steps": round(steps[0], 4), "quality": plain.quality, "mean_importance": means[0]}
+        if coded_qp is not None and coding.compat is None and abs(coded_qp - (plain.quality or 0)) > 0.5:
+            raise JobError(f"the quality took no effect: asked QP {plain.quality}, {encoder.name} coded {coded_qp:g}")
         proof = {"kind": "the quality that the tool was told", "requested_quality": plain.quality, "coded_qp": coded_qp}
         return Coded(plain, encoded, lane.decode(plain), coded_qp, {"map": told, "evidence": proof})
     return _stack(lane, start_quality(lane), steps, means)

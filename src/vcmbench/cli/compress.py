@@ -122,13 +122,14 @@ def run_experiment(
 ) -> int:
     root = open_root(data)
     find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
-    first = next(Store(root, wanted.name).all_records(), None)
-    before = first[1]["runner"] if first else None
+    before = Store(root, wanted.name).any_runner()
     settings = compress.Settings(_at_most_cores(arguments.jobs), arguments.force, arguments.timeout)
     runner = runners.choose(arguments, wanted.encoders(), before)
     if skip_missing:
         wanted = _without_missing(wanted, runner)
     this = compress.Run(wanted, data, runner, settings)
+    for line in this.warnings:
+        print(f"warning: {line}", file=sys.stderr)
     if dry_run:
         _print_plan(this, as_json=arguments.json)
         return 0
@@ -183,6 +184,9 @@ def _print_end(this: compress.Run, outcome: compress.Outcome) -> None:
     say += [f"failed: {count} {'job' if count == 1 else 'jobs'}: {reason}" for reason, count in reasons.most_common(20)]
     if len(reasons) > 20:
         say.append(f"... and for {len(reasons) - 20} more reasons")
+    if outcome.summary.missed_rates:
+        worst = max(outcome.summary.missed_rates, key=abs)
+        say.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")
     say.append(f"bitstreams: {this.data.configuration_folder('*')}")
     say.append(f"records: {this.store.records}")
     say.append(f"table: {outcome.csv}")
@@ -215,7 +219,8 @@ def _print_plan(this: compress.Run, *, as_json: bool) -> None:
     total, done = sum(row.jobs for row in rows.values()), sum(row.done for row in rows.values())
     seconds = sum(row.seconds for row in rows.values())
     print(
-        f"{configurations} coding configurations, {len(this.sources)} pictures, {total} jobs, {done} done, "
+        f"{configurations} coding configuration{'' if configurations == 1 else 's'}, {len(this.sources)} pictures, "
+        f"{total} jobs, {done} done, "
         f"about {sum(row.bits for row in rows.values()) / 8e6:.1f} MB and {clock(seconds)} of core time to come "
         f"({clock(seconds / this.settings.jobs)} with --jobs {this.settings.jobs})"
     )

@@ -24,16 +24,16 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def comparison(rows: list[Row]) -> str:
     """Mapped against uniform at equal rate: PSNR-Y gained where it matters and lost elsewhere, with 95 % intervals."""
     header = (
-        "encoder", "quality", "chroma", "factor", "options", "by", "n", "bytes", "important PSNR-Y dB", "n",
-        "elsewhere dB",
+        "encoder", "quality", "chroma", "factor", "options", "by", "n", "bytes diff", "important PSNR-Y dB",
+        "n important", "elsewhere dB",
     )  # fmt: skip
     cells = [
         (
-            row.coding.encoder,
-            str(row.coding.quality),
-            row.coding.color_subsampling,
-            str(row.coding.subsampling_factor),
-            " ".join(option for option in row.coding.extras if option != "match=rate"),
+            row.encoder,
+            str(row.quality),
+            row.color_subsampling,
+            str(row.subsampling_factor),
+            row.options.removesuffix(" match=rate"),
             row.method,
             str(row.equal) if row.equal == row.pictures else f"{row.equal} of {row.pictures}",
             f"{row.size_error:+.2%}",
