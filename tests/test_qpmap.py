@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +232,36 @@ def _npy(path: Path, header: str, data: bytes = b"") -> None:
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data)
 
 
+@pytest.mark.parametrize(
+    ("header", "complaint"),
+    [
+        ("-" * 9000, "header"),
+        ("1+" * 4500 + "1", "header"),
+        ("{[]: 1}", "unhashable"),
+        ("{'descr': (), 'fortran_order': False, 'shape': (4, 4)}", "index"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (True, True)}", "integer"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 16)}", "integer"),
+        (
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4611686018427387904)}",
+            "more pixels",
+        ),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1if 1else 2, 4)}", "malformed"),
+    ],
+    ids=lambda text: text[-30:],
+)
+def test_a_hostile_header_is_one_line(tmp_path: Path, header: str, complaint: str) -> None:
+    path = tmp_path / "hostile.npy"
+    _npy(path, header, bytes(64))
+    with pytest.raises(RequestError) as found:
+        qpmap.load_importance(path)
+    assert str(found.value).startswith(f"{path}: ")
+    assert complaint in str(found.value)
+    code = "import sys; from pathlib import Path; from vcmbench import qpmap; qpmap.load_importance(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60)
+    assert "Warning" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("vcmbench.errors.RequestError: ")
+
+
 def test_files_that_hold_no_importance(tmp_path: Path) -> None:
     np.save(tmp_path / "good.npy", gradient(8, 8))
     np.savez(tmp_path / "archive.npz", gradient(8, 8))
@@ -316,6 +350,44 @@ def test_one_map_as_typed(importance: Path, tmp_path: Path, astronaut: Any) -> N
     assert refused.code == 2
     assert refused.err == ("vcmbench: error: base QP 50 with delta 9: 41..59 leaves the codec's QP range 0..51\n")
     assert not (tmp_path / "c.csv").exists()
+
+
+def test_a_full_disk_names_the_file(importance: Path, tmp_path: Path) -> None:
+    def few_bytes() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+
+    for more, name in ((["--no-picture"], "a_qp_map.csv"), ([], "a_qp_map_vis.png")):
+        target = tmp_path / "out" / "a_qp_map.csv"
+        words = ("qpmap", importance, "-o", target, "--base-qp", 32, "--delta", 3, *more)
+        done = type_command(*words, preexec_fn=few_bytes)
+        assert done.code == 2
+        assert done.err.splitlines()[-1] == f"vcmbench: error: {target.parent / name}: File too large"
+        assert not tree(target.parent)
+
+
+@pytest.mark.parametrize(("base", "delta", "flat_at"), [(30, 0.5, 30), (31, 0.5, 31), (30, 1, None), (30, 0, None)])
+def test_a_delta_that_is_rounded_away_is_said(
+    importance: Path, tmp_path: Path, base: int, delta: float, flat_at: int | None, capsys: Any
+) -> None:
+    from vcmbench import cli
+
+    np.save(importance.with_name("flat.npy"), np.full((64, 128), 0.3))
+    words = ["qpmap", importance.parent, "-o", tmp_path, "--base-qp", base, "--delta", delta, "--no-picture"]
+    assert cli.main(list(map(str, words))) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
+    found = qpmap.read_csv(tmp_path / "a_qp_map.csv")
+    if flat_at is None:
+        assert not notes
+    else:
+        assert np.all(found == flat_at)
+        (note,) = notes
+        assert f"{tmp_path / 'a_qp_map.csv'}: QP {flat_at} everywhere" in note and f"--delta {delta:g}" in note
+
+
+def test_a_pipe_is_no_picture(importance: Path, tmp_path: Path, capsys: Any) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code, said = _typed(capsys, importance, "-o", tmp_path / "out", "--image", tmp_path / "pipe")
+    assert (code, said) == (2, f"vcmbench: error: --image {tmp_path}/pipe: is no file\n")
 
 
 def test_a_folder_as_typed(importance: Path, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
 import tokenize
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -34,6 +36,13 @@ USUAL_BLOCK_SIZES_PX = (8, 16, 32, 64)
 MAX_AREA_PX = 1 << 28
 MAX_CSV_BYTES = 1 << 25
 
+# whatever Python's parser and numpy raise for a header that somebody wrote by hand
+_HEADER_FAULTS = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError,
+    ValueError, tokenize.TokenError,
+)  # fmt: skip
+# which warnings are shown is a matter of the whole process
+_quiet = threading.Lock()
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 
 
@@ -170,9 +179,14 @@ def load_importance(path: Path) -> F32:
     if not path.is_file():
         raise RequestError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
     try:
-        mapped = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError) as error:
-        reason = " ".join(str(error).split())[:200]
+        with _quiet, warnings.catch_warnings(), np.errstate(over="raise"):
+            warnings.simplefilter("ignore")
+            mapped = np.lib.format.open_memmap(path, mode="r")
+    except FloatingPointError:
+        raise RequestError(f"{path}: damaged: its shape has more pixels than any file can hold") from None
+    except _HEADER_FAULTS as error:
+        is_deep = isinstance(error, MemoryError | RecursionError)  # for Python's parser
+        reason = "its header cannot be parsed" if is_deep else " ".join(str(error).split())[:200]
         raise RequestError(f"{path}: no .npy file of numbers, or a damaged one: {reason}") from None
     if mapped.size > MAX_AREA_PX:
         raise RequestError(f"{path}: has the shape {mapped.shape}; at most {MAX_AREA_PX} px are taken")
@@ -180,9 +194,15 @@ def load_importance(path: Path) -> F32:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """A whole file or none, through a temporary one beside it; its folder is made where it is missing."""
+    """A whole file or none, through a temporary one beside it; its folder is made where it is missing.
+
+    Raises OSError that names the file, which that of a full disk does not by itself.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+    try:
+        write_atomically(path, data, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def write_csv(path: Path, qp: I64) -> None:
@@ -239,11 +259,13 @@ def generate_qp_map_csv(
     qp_range: tuple[int, int] = (0, 51),
     image_size: tuple[int, int] | None = None,
     picture: bool = True,
+    on_rounded_away: Callable[[int], None] = lambda _: None,
 ) -> I64:
     """Make the QP map of an importance map's .npy file, write it as CSV and as a picture beside it, and return it.
 
-    `block_size` in pixels; `image_size` is the (width, height) of the picture that the map must fit; the rest as in
-    `qp_map`. Raises RequestError with nothing written, or OSError.
+    `block_size` in pixels; `image_size` is the (width, height) of the picture that the map must fit; `on_rounded_away`
+    hears the QP of a map that is the same everywhere only because QPs are whole numbers; the rest as in `qp_map`.
+    Raises RequestError with nothing written, or OSError.
     """
     source, target = Path(importance_map_path), Path(output_csv_path)
     importance = load_importance(source)
@@ -259,4 +281,6 @@ def generate_qp_map_csv(
     if drawn is not None:
         write_file(vis_path(target), drawn)
     write_csv(target, qp)
+    if delta and qp.min() == qp.max() and np.ptp(block_means(importance, block_size)) > 0:
+        on_rounded_away(int(qp[0, 0]))
     return qp

@@ -66,6 +66,40 @@ def test_a_broken_picture_fails_and_the_others_finish(tmp_path: Path) -> None:
     assert json.dumps(str(broken))[1:-1] in next(e["error"] for e in typed.events if e["state"] == "failed")
 
 
+def test_what_is_wrong_with_polygons_is_said_at_the_end(tmp_path: Path) -> None:
+    cityscapes.write(tmp_path, width=128, height=64, train_scenes=0, sequences=0, jobs=1)
+    folder = tmp_path / "cityscapes/gtFine/val"
+    broken = folder / "lindau/lindau_000000_000019_gtFine_polygons.json"
+    outside = folder / "munster/munster_000000_000019_gtFine_polygons.json"
+    broken.write_text("{")
+    far = {"label": "car", "polygon": [[-9, -9], [-5, -9], [-5, -5]]}
+    outside.write_text(json.dumps({"objects": [far]}))
+    for states in ("3 done, 0 were done before, 0 failed", "0 done, 3 were done before, 0 failed"):
+        typed = type_command("importance", "-d", tmp_path)
+        assert typed.code == 0, typed.err
+        said = typed.err.splitlines()
+        assert states in said
+        after = said[said.index(states) :]
+        assert any(line.startswith(f"no picture of distances: {broken}: not JSON") for line in after)
+        assert f"{outside}: polygons outside of the picture: 1" in after
+    assert len(list(tmp_path.glob("importance_map/val/*/*_importance.npy"))) == 3
+
+
+def test_the_table_sums_up_the_records(root: Path, tmp_path: Path) -> None:
+    typed = type_command("importance", "-d", root, "-o", tmp_path, "--visualize-every", 0, "-j", 2)
+    rows = {line.split()[0]: line.split()[1:] for line in typed.out.splitlines()}
+    records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("val/*/*.json"))]
+    assert list(rows)[-4:] == ["val/frankfurt", "val/lindau", "val/munster", "all"]
+    assert rows["val/lindau"][0] == "1"
+    assert rows["val/lindau"][1] == f"{records[1]['mean_importance']:.4f}"
+    count, mean, share, objects, within, _ = rows["all"]
+    assert count == "3"
+    assert mean == f"{sum(record['mean_importance'] for record in records) / 3:.4f}"
+    assert share == f"{sum(record['share_at_one'] for record in records) / 3 * 100:.2f}"
+    listed = [one for record in records for one in record["objects"]]
+    assert (objects, within) == (str(len(listed)), str(sum(one["within"] for one in listed)))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

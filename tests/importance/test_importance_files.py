@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import resource
 import shutil
-from collections.abc import Callable
+import stat
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +21,7 @@ from PIL import Image
 
 from conftest import save, tree, write_png
 from vcmbench import experiment
+from vcmbench.cli.importance import _Tally
 from vcmbench.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.demo import cityscapes
 from vcmbench.errors import JobError, RequestError
@@ -27,7 +34,8 @@ from vcmbench.importance import (
     inputs_digest,
     read_importance,
 )
-from vcmbench.importance.batch import Batch, Result
+from vcmbench.importance.batch import Batch, Record, Result, Task, Tasks
+from vcmbench.importance.classes import table_digest
 from vcmbench.importance.generate import tasks_of
 
 FRAME = "frankfurt/frankfurt_000000_000019"
@@ -66,6 +74,21 @@ def batch(root: Path, **options: Any) -> list[Result]:
     data, sources = sources_of(root)
     every = options.pop("every", 1)
     return Batch(tasks_of(data, sources, every), root / "importance_map", quiet=True, **options).execute()
+
+
+def record_of(result: Result) -> Any:
+    return json.loads(result.record_path.read_text())
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Larger ones fail half-written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_files_are_found_by_the_pictures_name(root: Path) -> None:
@@ -109,8 +132,8 @@ def test_missing_fields_have_reported_fallbacks(root: Path, part: str, keep: Any
     else:
         path.write_text(json.dumps(keep))
     assert any(note in one for one in read_first(root).notes)
-    records = [result.record for result in batch(root, every=0)]
-    assert [bool(record and record["fallbacks"]) for record in records] == [True, False, False]
+    records = [record_of(result) for result in batch(root, every=0)]
+    assert [bool(record["fallbacks"]) for record in records] == [True, False, False]
 
 
 def test_what_is_switched_off_is_not_read(root: Path) -> None:
@@ -159,30 +182,29 @@ BROKEN = [
     ("camera.json", write("[" * 100000), "not JSON"),
     ("camera.json", write("[]"), "must be a JSON object, is list"),
     ("camera.json", write('{"intrinsic": 3}'), "intrinsic.fx: what holds it must be an object, is 3"),
-    ("camera.json", write('{"intrinsic": {"fx": 0}}'), "intrinsic.fx: 0 must be above 0"),
+    ("camera.json", write('{"intrinsic": {"fx": 0}}'), "intrinsic.fx: 0 is not within 1..1000000 px"),
+    ("camera.json", write('{"intrinsic": {"fx": 1e-300}}'), "intrinsic.fx: 1e-300 is not within 1..1000000 px"),
+    ("camera.json", write('{"intrinsic": {"fx": 1.1e6}}'), "intrinsic.fx: 1100000.0 is not within"),
     ("camera.json", write('{"intrinsic": {"fx": true}}'), "intrinsic.fx: True is no number"),
-    ("camera.json", write('{"intrinsic": {"fx": NaN}}'), "intrinsic.fx: nan is no finite"),
+    ("camera.json", write('{"intrinsic": {"fx": NaN}}'), "intrinsic.fx: nan is not within"),
     (
         "camera.json",
         write('{"intrinsic": {"fx": 2e3}, "extrinsic": {"baseline": 0.0}}'),
-        "baseline: 0.0 must",
+        "baseline: 0.0 is not within 0.001..100 m",
+    ),
+    (
+        "camera.json",
+        write('{"intrinsic": {"fx": 2e3}, "extrinsic": {"baseline": 1e-300}}'),
+        "extrinsic.baseline: 1e-300 is not within 0.001..100 m",
     ),
     ("camera.json", write('{"intrinsic": {"fx": 2e3}, "extrinsic": {"baseline": "1"}}'), "baseline: '1' is no number"),
     ("camera.json", write(" " * ((1 << 20) + 1)), "1048577 bytes"),
     ("vehicle.json", write("speed: 3"), "not JSON"),
-    ("vehicle.json", write('{"speed": -0.01}'), "speed: -0.01 must be at least 0"),
+    ("vehicle.json", write('{"speed": -0.01}'), "speed: -0.01 is not within 0..150 m/s"),
     ("vehicle.json", write('{"speed": null}'), "speed: None is no number"),
-    ("vehicle.json", write('{"speed": 1e999}'), "speed: inf is no finite"),
-    ("vehicle.json", write('{"speed": 1' + "0" * 400 + "}"), "speed: 1000.* is no finite"),
-    ("gtFine_polygons.json", write("{"), "not JSON"),
-    ("gtFine_polygons.json", write("{}"), "objects: a list is needed"),
-    ("gtFine_polygons.json", write('{"objects": [3]}'), r"objects\[1\]: a label and a polygon are needed"),
-    ("gtFine_polygons.json", write('{"objects": [{"label": "car"}]}'), r"objects\[1\].polygon: a list"),
-    (
-        "gtFine_polygons.json",
-        write('{"objects": [{"label": "car", "polygon": [[1, 2], [3, NaN], [5, 6]]}]}'),
-        r"objects\[1\].polygon: \[x, y\] in pixels is needed, found \[3, nan\]",
-    ),
+    ("vehicle.json", write('{"speed": 1e999}'), "speed: inf is not within"),
+    ("vehicle.json", write('{"speed": 1' + "0" * 400 + "}"), "speed: 1000.* is not within"),
+    ("vehicle.json", write('{"speed": 151}'), "speed: 151 is not within 0..150 m/s"),
     ("leftImg8bit.png", cut_off, "damaged or truncated"),
 ]
 
@@ -199,9 +221,77 @@ def test_what_is_broken_is_named_and_the_others_finish(
         raise results[0].error or AssertionError
     assert str(path) in str(caught.value)
     assert not [name for name in tree(root / "importance_map") if "frankfurt" in name or ".tmp/" in name]
-    if "polygons" not in part and "left" not in part:
+    if "left" not in part:
         with pytest.raises(JobError, match=message):
             read_first(root)
+
+
+BROKEN_POLYGONS = [
+    (write("{"), "not JSON"),
+    (write("{}"), "objects: a list is needed"),
+    (write('{"objects": [3]}'), r"objects\[1\]: a label and a polygon are needed"),
+    (write('{"objects": [{"label": "car"}]}'), r"objects\[1\].polygon: a list"),
+    (
+        write('{"objects": [{"label": "car", "polygon": [[1, 2], [3, NaN], [5, 6]]}]}'),
+        r"objects\[1\].polygon: \[x, y\] in pixels is needed, found \[3, nan\]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), BROKEN_POLYGONS)
+def test_broken_polygons_cost_only_their_picture(root: Path, spoil: Callable[[Path], None], message: str) -> None:
+    path = file_of(root, "gtFine_polygons.json")
+    spoil(path)
+    results = batch(root)
+    assert [result.state for result in results] == ["done"] * 3
+    np.testing.assert_array_equal(np.load(results[0].map_path), read_first(root).values)
+    record = record_of(results[0])
+    (fault,) = record["faults"]
+    assert fault in record["notes"]
+    assert re.search(message, fault) and str(path) in fault
+    assert not (root / f"importance_map/val/{FRAME}_distance_annotation.png").exists()
+    assert [result.state for result in batch(root)] == ["resumed"] * 3
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def listening(path: Path) -> None:
+    path.unlink()
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
+def device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize("part", ["gtFine_labelIds.png", "disparity.png", "camera.json", "vehicle.json"])
+def test_what_is_no_regular_file_is_not_waited_for(root: Path, tmp_path: Path, part: str) -> None:
+    path = file_of(root, part)
+    (tmp_path / part).write_bytes(path.read_bytes())
+    for spoil in (pipe, listening, device):
+        spoil(path)
+        error, *_ = (result.error for result in batch(root, every=0))
+        assert str(error).startswith(f"{path}: is no regular file")
+        with pytest.raises(JobError, match="is no regular file"):
+            read_first(root)
+    path.unlink()
+    path.symlink_to(tmp_path / part)
+    assert [result.state for result in batch(root, every=0)] == ["done", "resumed", "resumed"]
+
+
+def test_pipes_in_other_places_are_not_waited_for(root: Path, tmp_path: Path) -> None:
+    polygons = file_of(root, "gtFine_polygons.json")
+    pipe(polygons)
+    assert f"{polygons}: is no regular file" in record_of(batch(root)[0])["faults"][0]
+    pipe(root / f"importance_map/val/{FRAME}_importance.json")
+    assert [result.state for result in batch(root)] == ["done", "resumed", "resumed"]
+    os.mkfifo(tmp_path / "classes.toml")
+    with pytest.raises(RequestError, match="no regular file"):
+        ImportanceSettings(classes=tmp_path / "classes.toml")
 
 
 def test_a_fault_in_the_code_does_not_end_the_others(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +326,8 @@ def test_every_file_is_written(root: Path) -> None:
     assert record["mean_importance"] == pytest.approx(values.mean(), abs=1e-6)
     assert record["share_at_one"] == pytest.approx((values == 1).mean())
     assert len(record["objects"]) == len(read_first(root).objects)
-    assert record == results[0].record
+    assert record == record_of(results[0])
+    assert np.array_equal(np.load(results[0].map_path), values)
 
 
 def test_what_is_done_is_not_done_again(root: Path) -> None:
@@ -254,8 +345,7 @@ def test_what_is_done_is_not_done_again(root: Path) -> None:
     results = batch(root)
     assert [result.state for result in results] == ["done", "resumed", "resumed"]
     assert not (root / f"importance_map/val/{FRAME}_distance_annotation.png").exists()
-    assert results[0].record
-    assert "polygons.json is missing" in results[0].record["notes"][-1]
+    assert "polygons.json is missing" in record_of(results[0])["notes"][-1]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"files": 3}', "{}"])
@@ -281,9 +371,114 @@ def test_a_failed_write_leaves_nothing(root: Path) -> None:
     assert not [name for name in tree(root / "importance_map") if "frankfurt" in name or ".tmp/" in name]
 
 
-def test_leftovers_of_killed_runs_go(root: Path) -> None:
+def test_a_full_disk_keeps_what_was_finished(root: Path) -> None:
     batch(root, every=0)
+    before = tree(root)
+    map_path = root / f"importance_map/val/{FRAME}_importance.npy"
+    with files_up_to(map_path.stat().st_size - 1):
+        results = batch(root)
+    assert [result.state for result in results] == ["failed"] * 3
+    assert str(results[0].error) == f"{map_path}: cannot be written: File too large"
+    assert tree(root) == before
+    assert [result.state for result in batch(root, every=0)] == ["resumed"] * 3
+
+
+def test_where_a_record_lies_all_belongs_to_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch(root)
+    real, seen = os.replace, []
+
+    def fails(source: Path, target: Path) -> None:
+        seen.append(target.name)
+        if len(seen) == 3:
+            raise OSError(5, "Input/output error")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", fails)
+    results = batch(root, force=True)
+    monkeypatch.undo()
+    assert [result.state for result in results] == ["failed", "done", "done"]
+    assert seen[2] in str(results[0].error)
+    assert not results[0].record_path.exists()
+    assert all(name.endswith("_importance.json") for name in seen[7::5])
+    assert [result.state for result in batch(root)] == ["done", "resumed", "resumed"]
+
+
+def test_the_folder_of_temporaries_goes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = root / "importance_map/.tmp"
+    batch(root)
+    assert not folder.exists()
+
+    def make(*_: object) -> Record:
+        with pytest.raises(OSError, match="not empty"):  # as another run would that ends meanwhile
+            folder.rmdir()
+        return {}
+
+    monkeypatch.setattr(Batch, "_make", make)
+    assert [result.state for result in batch(root, force=True)] == ["done"] * 3
+    assert not folder.exists()
+
+
+def test_what_is_kept_of_a_picture_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of records, and the paths of thousands of files, would fill the memory."""
+    count, objects = 3000, [{"label": f"car {i}", "distance_m": 1.0, "within": True} for i in range(19)]
+    files = tasks_files(tmp_path)
+
+    def do(self: Batch, task: Task) -> tuple[Result, Record]:
+        record = {
+            "objects": json.loads(json.dumps(objects)),
+            "fallbacks": ["speed"], "mean_importance": 0.5, "share_at_one": 0.25,
+        }  # fmt: skip
+        return Result("done", task.name, self.output), record
+
+    monkeypatch.setattr(Batch, "_do", do)
+    names = [f"val/frankfurt/frankfurt_{i:06}_000019" for i in range(count)]
+    tally = _Tally()
+    one = Batch(Tasks(count, lambda i: Task(names[i], files(i), True)), tmp_path / "out", jobs=2, quiet=True)
+    tracemalloc.start()
+    try:
+        results = one.execute(tally.add)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [result.name for result in results] == names
+    assert tally.folders["val/frankfurt"].cells("f") == ("f", "3000", "0.5000", "25.00", "57000", "57000", "3000")
+    assert peak < 200 * count + 300_000  # the rest is that of a few pictures and threads
+
+
+def tasks_files(root: Path) -> Callable[[int], Any]:
+    """The files of a picture by its number."""
+    from vcmbench.importance.inputs import Files
+
+    kinds = ("labels", "instances", "disparity", "camera", "vehicle", "picture", "polygons")
+    return lambda i: Files(**{kind: root / kind / f"{i:06}_{kind}" for kind in kinds})
+
+
+def test_an_error_holds_no_arrays(root: Path) -> None:
+    file_of(root, "vehicle.json").write_text("{")
+    error = batch(root, every=0)[0].error
+    assert error is not None
+    assert error.__traceback__ is error.__context__ is None
+
+
+def test_a_class_table_that_goes_is_the_fault_of_the_pictures(root: Path, tmp_path: Path) -> None:
+    data, sources = sources_of(root)
+    table = tmp_path / "mine.toml"
+    shutil.copy(Path(experiment.__file__).with_name("importance") / "classes.toml", table)
+    settings = ImportanceSettings(classes=table)
+    assert table_digest(table) == table_digest(None) == hashlib.sha256(table.read_bytes()).hexdigest()
+    table.write_text(table.read_text() + "# changed\n")
+    assert table_digest(table) == hashlib.sha256(table.read_bytes()).hexdigest() != table_digest(None)
+    table.unlink()
+    for work in (inputs_digest, read_importance):
+        with pytest.raises(JobError, match=r"mine\.toml: class table cannot be read"):
+            work(data, sources[0], settings)
+    results = batch(root, settings=settings)
+    assert [str(result.error).startswith(f"{table}: class table") for result in results] == [True] * 3
+
+
+def test_leftovers_of_killed_runs_go(root: Path) -> None:
+    folder = root / "importance_map/.tmp"
+    folder.mkdir(parents=True)
     dead, alive = f"{os.uname().nodename}@999999999-ab", f"{os.uname().nodename}@{os.getpid()}-ab"
     for name in (dead, alive, "of somebody else"):
         (folder / name).touch()

@@ -121,6 +121,11 @@ def test_anchors_of_the_formulas(speed: float, reaction: float, deceleration: fl
     assert (np.diff(distance_importance(np.linspace(0, 500, 100), d_safe)) <= 0).all()
 
 
+def test_a_safe_distance_that_settings_make_infinite() -> None:
+    with pytest.raises(JobError, match=r"reaction_s 1e\+308, deceleration_mps2 3.4: make the safe distance infinite"):
+        safe_distance_m(30.0, ImportanceSettings(reaction_s=1e308))
+
+
 def test_safe_distance_has_a_floor_and_a_fallback() -> None:
     assert safe_distance_m(0.0, ImportanceSettings()) == 5.0
     assert safe_distance_m(0.0, ImportanceSettings(d_safe_floor_m=2.0)) == 2.0
@@ -220,7 +225,11 @@ def changed(name: str, value: int) -> Any:
         ({"disparity": np.zeros((4, 8), np.uint16)}, "disparity: no pixel is valid"),
         ({"disparity": small().disparity.astype(np.int32) * 1000}, "disparity: must be integers 0..65535"),
         ({"disparity": small().disparity.astype(np.float32)}, "disparity: must be integers"),
-        ({"fx_px": 0.0}, "fx 0.0 px"),
+        ({"fx_px": 0.0}, "fx 0.0 px: must be within 1..1000000"),
+        ({"fx_px": 1e-300}, "fx 1e-300 px: must be within"),
+        ({"baseline_m": 1e-300}, "baseline 1e-300 m: must be within 0.001..100"),
+        ({"baseline_m": 101.0}, "baseline 101.0 m"),
+        ({"speed_mps": 151.0}, "speed 151.0 m/s: must be within 0..150"),
         ({"fx_px": float("nan")}, "fx nan px"),
         ({"baseline_m": -0.2}, "baseline -0.2 m"),
         ({"speed_mps": -0.1}, "speed -0.1 m/s"),
@@ -286,6 +295,14 @@ def test_another_class_table(tmp_path: Path) -> None:
         ('class = [{ id = 1, name = "a", kind = "fixed" }]', "importance stands where kind is"),
         ('class = [{ id = 1, name = "a", kind = "void", importance = 0.1 }]', "importance stands where kind is"),
         ('class = [{ id = 1, name = "a", kind = "fixed", importance = 2.0 }]', "importance: .*less than or equal to 1"),
+        (
+            'class = [{ id = 1, name = "a", kind = "fixed", importance = true }]',
+            r"class\[1\].importance: .*valid number \(found True\)",
+        ),
+        (
+            'class = [{ id = 1, name = "a", kind = "fixed", importance = "0.5" }]',
+            r"class\[1\].importance: .*valid number \(found '0.5'\)",
+        ),
         ('class = [{ id = 300, name = "a", kind = "void" }]', "id: .*254"),
         ('class = [{ id = 70, name = "a", kind = "distance" }]', "a distance class has an id up to 64"),
         ('class = [{ id = 1, name = "a", kind = "void", gain = 1 }]', "gain: unknown key; known here: id, name"),

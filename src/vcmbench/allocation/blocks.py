@@ -117,7 +117,9 @@ class Blocks:
         bounds = low - float(self.steps.max()), high - float(self.steps.min())
         if self.method == "prefilter":
             return self._search_filter(target_bytes, start, bounds)
-        found = search.find(self._encode, target_bytes, start, bounds, max_encodes=search.MAX_ENCODES - 3)
+        # what is tuned afterwards gets what is left: much of it with JPEG, whose tables jump
+        most = search.MAX_ENCODES if self.method == "native" else search.MAX_ENCODES - 3
+        found = search.find(self._encode, target_bytes, start, bounds, max_encodes=most)
         is_out_of_reach = found.shift in bounds
         if found.is_equal or is_out_of_reach:
             return found
@@ -182,7 +184,7 @@ class Blocks:
     def _encode(self, shift: float, strength: float = 1.0, phase: int = 0, excess: float | None = None) -> int:
         """Encode with the whole map moved by `shift` steps; the size in bytes.
 
-        `strength` is that of a filter; `phase` moves the dither; `excess` goes on top of all blocks', not into the base.
+        `strength` is that of a filter; `phase` moves the dither; `excess` goes on top of all blocks, not into the base.
         """
         if self.method == "prefilter":
             told = self._filtered(shift, strength)

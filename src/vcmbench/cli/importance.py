@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from vcmbench.cli import table
 from vcmbench.cli.compress import positive_int, whole_number
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import RequestError
-from vcmbench.importance.batch import Batch, Result
+from vcmbench.importance.batch import Batch, Record, Result
 from vcmbench.importance.generate import tasks_of
 from vcmbench.importance.inputs import FOLDER
 from vcmbench.importance.settings import Aggregate, ImportanceSettings
@@ -79,14 +80,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-distance", action="store_true", help="objects count 1 at any distance")
     group.add_argument("--no-class", action="store_true", help="everything but void counts by its distance")
     group.add_argument("--no-speed", action="store_true", help="the safe distance is that at 10 m/s")
-    for flag, field, unit, text in (
+    for flag, name, unit, text in (
         ("--reaction-time", "reaction_s", "S", "of the driver, in s"),
         ("--deceleration", "deceleration_mps2", "A", "of the braking car, in m/s^2"),
         ("--d-safe-floor", "d_safe_floor_m", "M", "smallest safe distance in m, for a car that stands"),
     ):
-        default = getattr(defaults, field)
+        default = getattr(defaults, name)
         group.add_argument(
-            flag, dest=field, type=_number, default=default, metavar=unit, help=f"{text} (default: %(default)g)"
+            flag, dest=name, type=_number, default=default, metavar=unit, help=f"{text} (default: %(default)g)"
         )
     group.add_argument("--classes", type=Path, metavar="TOML", help="another class table than that of Cityscapes")
 
@@ -117,63 +118,118 @@ def run(arguments: argparse.Namespace) -> int:
     data = open_root(arguments.data)
     tasks = tasks_of(data, find_sources(data, wanted), arguments.visualize_every)
     output = arguments.output or data.root / FOLDER
-    batch = Batch(tasks, output, settings, arguments.jobs, arguments.force)
-    results = batch.execute(_print_json if arguments.json else lambda _: None)
-    if not arguments.json and any(result.record for result in results):
-        print(_table(results))
-    _print_end(results, output)
-    return 1 if any(result.error for result in results) else 0
+    batch, tally = Batch(tasks, output, settings, arguments.jobs, arguments.force), _Tally()
+
+    def listen(result: Result, record: Record | None) -> None:
+        tally.add(result, record)
+        if arguments.json:
+            _print_json(result, record)
+
+    results = batch.execute(listen)
+    if not arguments.json and tally.folders:
+        print(_table(results, tally))
+    _print_end(tally, output)
+    return 1 if tally.states["failed"] else 0
 
 
-def _print_json(result: Result) -> None:
+@dataclass
+class _Sums:
+    """What a line of the table says of a folder's pictures, as sums."""
+
+    pictures: int = 0
+    mean_importance: float = 0.0
+    share_at_one: float = 0.0
+    objects: int = 0
+    within: int = 0
+    with_fallbacks: int = 0
+
+    def add(self, other: _Sums) -> None:
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def cells(self, name: str) -> tuple[str, ...]:
+        return (
+            name,
+            str(self.pictures),
+            f"{self.mean_importance / self.pictures:.4f}",
+            f"{self.share_at_one / self.pictures * 100:.2f}",
+            str(self.objects),
+            str(self.within),
+            str(self.with_fallbacks),
+        )
+
+
+@dataclass
+class _Tally:
+    """What is said at the end of a run: sums and counts, for the records of thousands of pictures fill the memory."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    folders: dict[str, _Sums] = field(default_factory=dict)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    unmeasured: int = 0
+    with_unmeasured: int = 0
+
+    def add(self, result: Result, record: Record | None) -> None:
+        self.states[result.state] += 1
+        if record is None:
+            return
+        objects = record["objects"]
+        unmeasured = sum("reason" in one for one in objects)
+        self.unmeasured += unmeasured
+        self.with_unmeasured += bool(unmeasured)
+        self.fallbacks.update(record["fallbacks"])
+        self.faults += record.get("faults", [])  # records of earlier versions have none
+        self.folders.setdefault(_folder(result), _Sums()).add(
+            _Sums(
+                1,
+                record["mean_importance"],
+                record["share_at_one"],
+                len(objects),
+                sum(one["within"] for one in objects),
+                bool(record["fallbacks"]),
+            )
+        )
+
+
+def _folder(result: Result) -> str:
+    return result.name.rpartition("/")[0]
+
+
+def _print_json(result: Result, record: Record | None) -> None:
     event: dict[str, Any] = {"state": result.state, "image": result.name}
-    if result.record is not None:
-        event["record"] = result.record
+    if record is not None:
+        event["record"] = record
     if result.error is not None:
         event |= {"error": str(result.error), "log": result.error.log[-4000:]}
     print(json.dumps(event, allow_nan=False), flush=True)
 
 
-def _table(results: list[Result]) -> str:
-    """One row a city: pictures, mean importance, share of pixels at 1, pictures with objects, fallbacks."""
+def _table(results: list[Result], tally: _Tally) -> str:
+    """One row a city: pictures, mean importance, share of pixels at 1, objects, pictures with fallbacks."""
     header = ("folder", "n", "mean importance", "at 1.0 %", "objects", "within d_safe", "fallbacks")
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        if result.record is not None:
-            rows.setdefault(result.name.rpartition("/")[0], []).append(result.record)
+    # in the order of the pictures, not in that in which threads finished them
+    names = [name for name in dict.fromkeys(map(_folder, results)) if name in tally.folders]
+    rows = [tally.folders[name].cells(name) for name in names]
     if len(rows) > 1:
-        rows["all"] = [record for records in rows.values() for record in records]
-    return table.render(header, [_row(name, records) for name, records in rows.items()])
-
-
-def _row(name: str, records: list[dict[str, Any]]) -> tuple[str, ...]:
-    count = len(records)
-    objects = [one for record in records for one in record["objects"]]
-    fallbacks = sum(bool(record["fallbacks"]) for record in records)
-    return (
-        name,
-        str(count),
-        f"{sum(record['mean_importance'] for record in records) / count:.4f}",
-        f"{sum(record['share_at_one'] for record in records) / count * 100:.2f}",
-        str(len(objects)),
-        str(sum(one["within"] for one in objects)),
-        str(fallbacks),
-    )
+        every = _Sums()
+        for sums in tally.folders.values():
+            every.add(sums)
+        rows.append(every.cells("all"))
+    return table.render(header, rows)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _print_end(results: list[Result], output: Path) -> None:
-    states = Counter(result.state for result in results)
+def _print_end(tally: _Tally, output: Path) -> None:
+    states = tally.states
     say = [f"{states['done']} done, {states['resumed']} were done before, {states['failed']} failed"]
-    records = [result.record for result in results if result.record]
-    fallbacks = Counter(name for record in records for name in record["fallbacks"])
-    say += [f"fallback: {name} is missing for {_count(n, 'picture')}" for name, n in sorted(fallbacks.items())]
-    unmeasured = [sum("reason" in one for one in record["objects"]) for record in records]
-    if any(unmeasured):
-        where = _count(sum(map(bool, unmeasured)), "picture")
-        say.append(f"no distance of their own: {_count(sum(unmeasured), 'object')} in {where}")
+    say += [f"fallback: {name} is missing for {_count(n, 'picture')}" for name, n in sorted(tally.fallbacks.items())]
+    if tally.unmeasured:
+        where = _count(tally.with_unmeasured, "picture")
+        say.append(f"no distance of their own: {_count(tally.unmeasured, 'object')} in {where}")
+    say += sorted(tally.faults)
     say.append(f"maps, and records with all notes: {output}")
     print("\n".join(say), file=sys.stderr)

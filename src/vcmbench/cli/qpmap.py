@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from vcmbench import encoder, qpmap
@@ -75,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     image_size = _size_of(arguments.image) if arguments.image else None
     work = _plan(arguments.maps, arguments.output)
-    failed = []
+    failed: list[Path] = []
+    flat: dict[Path, int] = {}
     with Progress(len(work), "map") as progress:
         for source, target in work:
             try:
@@ -90,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
                     qp_range=qp_range,
                     image_size=image_size,
                     picture=not arguments.no_picture,
+                    on_rounded_away=partial(flat.__setitem__, target),
                 )
             except (RequestError, OSError) as error:
                 if len(work) == 1:
@@ -97,6 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
                 failed.append(source)
                 progress.say(f"failed: {_line(error)}")
             progress.advance(source.name)
+    if flat:
+        first, qp = next(iter(flat.items()))
+        others = f" and {len(flat) - 1} more" if len(flat) > 1 else ""
+        print(
+            f"note: {first}{others}: QP {qp} everywhere, though importance differs: rounding to whole numbers leaves "
+            f"nothing of --delta {arguments.delta:g}",
+            file=sys.stderr,
+        )
     print(f"{len(work) - len(failed)} done, {len(failed)} failed: {arguments.output}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -118,6 +129,8 @@ def _qp_range(codec: str | None) -> tuple[int, int]:
 
 
 def _size_of(picture: Path) -> tuple[int, int]:
+    if picture.exists() and not picture.is_file():  # a pipe would be waited for
+        raise RequestError(f"--image {picture}: is no file")
     try:
         height, width, _ = read_picture(picture).rgb.shape
     except JobError as error:

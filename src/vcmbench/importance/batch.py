@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +21,9 @@ import numpy as np
 
 from vcmbench import __version__
 from vcmbench.errors import JobError, RequestError
-from vcmbench.files import is_alive, write_atomically
+from vcmbench.files import is_alive
 from vcmbench.importance import classes, pictures
-from vcmbench.importance.inputs import Files, Inputs, digest_of, digest_of_files, read_inputs
+from vcmbench.importance.inputs import Files, Inputs, bytes_of, digest_of, digest_of_files, read_inputs
 from vcmbench.importance.maps import ImportanceMap
 from vcmbench.importance.polygons import read_polygons
 from vcmbench.importance.reading import compute
@@ -32,6 +34,9 @@ Record = dict[str, Any]
 State = Literal["done", "resumed", "failed"]
 _SCHEMA_VERSION = 1
 _TEMPORARIES = ".tmp"
+_RECORD = "importance.json"
+_ENDINGS = ("importance.npy", "importance.png", "importance_vis.png", "distance_annotation.png", _RECORD)
+_LOG_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
@@ -44,125 +49,183 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Tasks:
+    """`count` tasks that are made when their turn comes: thousands of them would take more memory than a picture."""
+
+    count: int
+    make: Callable[[int], Task]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Task]:
+        return map(self.make, range(self.count))
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a picture: its record, or the error."""
+    """What became of a picture whose files lie below `output`: `error` where it failed."""
 
     state: State
     name: str
-    record: Record | None = None
+    output: Path
     error: JobError | None = None
+
+    @property
+    def map_path(self) -> Path:
+        """Where the map lies, or would lie."""
+        return _path(self.output, self.name, "importance.npy")
+
+    @property
+    def record_path(self) -> Path:
+        """Where the record lies, or would lie."""
+        return _path(self.output, self.name, _RECORD)
+
+
+Listener = Callable[[Result, Record | None], None]
+"""Hears what became of a picture, and its record where it did not fail."""
 
 
 @dataclass
 class Batch:
     """Pictures whose maps are made below `output`."""
 
-    tasks: list[Task]
+    tasks: Sequence[Task] | Tasks
     output: Path
     settings: ImportanceSettings = field(default_factory=ImportanceSettings)
     jobs: int = 1
     force: bool = False
     quiet: bool = False
 
-    def execute(self, listen: Callable[[Result], None] = lambda _: None) -> list[Result]:
+    def execute(self, listen: Listener = lambda *_: None) -> list[Result]:
         """Do what is not done, in threads; results in the order of the tasks. `listen` hears of each as it comes.
 
-        A picture that fails leaves nothing half-written and the others finish. Raises RequestError where the output
-        folder cannot be written.
+        A picture that fails leaves nothing half-written and the others finish. Records are heard of and not kept.
+        Raises RequestError where the output folder cannot be written.
         """
-        self._prepare()
-        results: dict[int, Result] = {}
-        with Progress(len(self.tasks), "map", quiet=self.quiet) as progress:
-            for number, result in self._results():
+        results: list[Result | None] = [None] * len(self.tasks)
+        with (
+            self._temporaries(),
+            Progress(len(self.tasks), "map", quiet=self.quiet) as progress,
+            closing(self._results()) as ended,
+        ):
+            for number, result, record in ended:
                 results[number] = result
                 if result.error is not None:
                     progress.say(f"failed: {result.name}: {result.error}")
-                listen(result)
+                listen(result, record)
                 progress.advance(result.name)
-        return [results[number] for number in range(len(self.tasks))]
+        return [result for result in results if result is not None]
 
-    def _results(self) -> Iterator[tuple[int, Result]]:
+    def _results(self) -> Generator[tuple[int, Result, Record | None]]:
+        """What became of each, by its number. Only as many are under way as keep the threads busy."""
+        waiting = enumerate(self.tasks)
+        running: dict[Future[tuple[Result, Record | None]], int] = {}
         with ThreadPoolExecutor(self.jobs) as pool:
-            running: dict[Future[Result], int] = {pool.submit(self._do, task): i for i, task in enumerate(self.tasks)}
             try:
-                for future in as_completed(running):
-                    yield running[future], future.result()
+                while True:
+                    for number, task in islice(waiting, 2 * self.jobs - len(running)):
+                        running[pool.submit(self._do, task)] = number
+                    if not running:
+                        return
+                    for future in sorted(wait(running, return_when=FIRST_COMPLETED).done, key=running.__getitem__):
+                        yield running.pop(future), *future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _do(self, task: Task) -> Result:
+    def _do(self, task: Task) -> tuple[Result, Record | None]:
         try:
             digests = self._digests(task)
             record = None if self.force else self._finished(task, digests)
             if record is not None:
-                return Result("resumed", task.name, record)
-            return Result("done", task.name, self._make(task, digests))
+                return Result("resumed", task.name, self.output), record
+            record = self._make(task, digests)
+            return Result("done", task.name, self.output), record
         except JobError as error:
-            return Result("failed", task.name, error=error)
+            # anew: the one that was raised holds on to all arrays on its way
+            failure = JobError(str(error), error.command, error.log)
         except Exception as error:  # whatever one picture holds, the others finish
-            return Result("failed", task.name, error=JobError(f"internal error: {error!r}", log=traceback.format_exc()))
+            failure = JobError(f"internal error: {error!r}", log=traceback.format_exc()[-_LOG_CHARACTERS:])
+        return Result("failed", task.name, self.output, failure), None
 
-    def _prepare(self) -> None:
-        """Make the output folder, and remove what runs left there that were killed."""
-        folder = self.output / _TEMPORARIES
+    @contextmanager
+    def _temporaries(self) -> Iterator[None]:
+        """The folder of temporary files: first without what killed runs left there, and in the end gone if empty.
+
+        A file of our own lies there meanwhile, so that no other run takes the folder away. Raises RequestError where
+        nothing can be written.
+        """
+        folder, ours = self.output / _TEMPORARIES, self._temporary()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / f"probe-{uuid.uuid4().hex}", b"", self._temporary())
+            for _ in range(9):
+                folder.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # another run has just ended, and removed it in between
+                    ours.touch()
+                    break
             for path in folder.iterdir():
                 host, _, rest = path.name.rpartition("@")
                 pid = rest.split("-")[0]
-                is_left = host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))
-                if is_left or path.name.startswith("probe-"):
+                if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise RequestError(f"{self.output}: cannot be written: {error.strerror}; choose another folder") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # there may be others
+                ours.unlink(missing_ok=True)
+                folder.rmdir()
 
     def _temporary(self) -> Path:
         return self.output / _TEMPORARIES / f"{socket.gethostname()}@{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
     def path(self, task: Task, ending: str) -> Path:
-        return self.output / f"{task.name}_{ending}"
+        return _path(self.output, task.name, ending)
 
     def _digests(self, task: Task) -> dict[str, str | None]:
         """What decides the values, and, where pictures are wanted, what is drawn."""
-        drawn = {"picture": task.files.picture, "polygons": task.files.polygons}
         return {
             "digest": digest_of(task.files, self.settings),
-            "pictures_digest": digest_of_files("", drawn.items()) if task.with_pictures else None,
+            "pictures_digest": _digest_of_drawn(task.files) if task.with_pictures else None,
         }
 
     def _finished(self, task: Task, digests: dict[str, str | None]) -> Record | None:
         """The record of a picture that is done with these inputs, if all its files are there."""
         try:
-            record: Record = json.loads(self.path(task, "importance.json").read_bytes())
+            record: Record = json.loads(bytes_of(self.path(task, _RECORD)) or b"")
             sizes = record["files"]
             is_same = record["schema_version"] == _SCHEMA_VERSION and all(
                 record[key] == digest for key, digest in digests.items() if digest is not None
             )
             has_all = all((self.path(task, ending)).stat().st_size == size for ending, size in sizes.items())
             return record if is_same and has_all and "importance.npy" in sizes else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (JobError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def _make(self, task: Task, digests: dict[str, str | None]) -> Record:
         inputs = read_inputs(task.files, self.settings)
         result = compute(task.files, inputs, self.settings)
-        contents = {"importance.png": pictures.as_png(pictures.gray(result.values))}
-        notes = list(result.notes)
+        contents = {"importance.npy": _as_npy(result.values)}
+        contents["importance.png"] = pictures.as_png(pictures.gray(result.values))
+        notes, faults = list(result.notes), list[str]()
         if task.with_pictures:
             contents["importance_vis.png"] = pictures.as_png(pictures.heat(result.values))
-            annotation = self._annotation(task.files, inputs, result, notes)
+            annotation = self._annotation(task.files, inputs, result, notes, faults)
             if annotation is not None:
                 contents["distance_annotation.png"] = annotation
-        contents["importance.npy"] = _as_npy(result.values)
-        record = self._record(task, digests, inputs, result, notes)
+        record = self._record(task, digests, inputs, result, notes, faults)
         record["files"] = {ending: len(content) for ending, content in contents.items()}
         self._write(task, contents, record)
         return record
 
-    def _annotation(self, files: Files, inputs: Inputs, result: ImportanceMap, notes: list[str]) -> bytes | None:
-        """The scene with distances as PNG; None, with a note, where something that it shows is missing."""
+    def _annotation(
+        self, files: Files, inputs: Inputs, result: ImportanceMap, notes: list[str], faults: list[str]
+    ) -> bytes | None:
+        """The scene with distances as PNG; None, with a note, where something that it shows is missing.
+
+        What is wrong with the polygons is a fault, which is said at the end, and not the map's: they are only drawn.
+        """
         if inputs.disparity is None:
             notes.append("no picture of distances: they were switched off")
             return None
@@ -172,21 +235,34 @@ class Batch:
         from vcmbench.dataset import read_picture  # it stands on experiments, which stand on the settings here
 
         height, width = result.values.shape
-        polygons = read_polygons(files.polygons, width, height)
+        try:
+            polygons = read_polygons(files.polygons, width, height)
+        except JobError as error:
+            faults.append(f"no picture of distances: {error}")
+            return None
         if polygons is None:
             notes.append(f"no picture of distances: {files.polygons} is missing")
             return None
         outside = sum(len(polygon.points) < 3 for polygon in polygons)
         if outside:
-            notes.append(f"polygons outside of the picture: {outside}")
-        table = classes.load(self.settings.classes)
+            faults.append(f"{files.polygons}: polygons outside of the picture: {outside}")
         fx_times_baseline = inputs.fx_px * inputs.baseline_m
         rgb = read_picture(files.picture).rgb
         disparity = inputs.disparity.astype(np.uint16, copy=False)
+        try:
+            table = classes.load(self.settings.classes)
+        except RequestError as error:  # it went while the run was on
+            raise JobError(str(error)) from None
         return pictures.as_png(pictures.annotate(rgb, polygons, disparity, fx_times_baseline, result.d_safe_m, table))
 
     def _record(
-        self, task: Task, digests: dict[str, str | None], inputs: Inputs, result: ImportanceMap, notes: list[str]
+        self,
+        task: Task,
+        digests: dict[str, str | None],
+        inputs: Inputs,
+        result: ImportanceMap,
+        notes: list[str],
+        faults: list[str],
     ) -> Record:
         height, width = result.values.shape
         uses_distance = self.settings.use_distance
@@ -203,28 +279,54 @@ class Batch:
             "speed_mps": inputs.speed_mps if uses_distance else None,
             "d_safe_m": result.d_safe_m if uses_distance else None,
             "fallbacks": list(inputs.fallbacks),
-            "notes": notes,
+            "notes": notes + faults,
+            "faults": faults,
             "mean_importance": float(result.values.mean(dtype=np.float64)),
             "share_at_one": float(np.count_nonzero(result.values == 1) / result.values.size),
             "objects": [_object_as_json(asdict(one)) for one in result.objects],
         }
 
     def _write(self, task: Task, contents: dict[str, bytes], record: Record) -> None:
-        """The map goes last, and an older one first: where a map lies, all that lies beside it belongs to it."""
-        every = ("importance.npy", "importance.json", "importance.png", "importance_vis.png", "distance_annotation.png")
-        values = contents["importance.npy"]
+        """All files of a picture, or none where there is no room for them: then what lay there before stays.
+
+        The record is renamed last, and an older one goes first: where a record lies, what lies beside it belongs to it.
+        """
+        text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False)
+        renames: dict[Path, Path] = {}
+        target = self.path(task, _RECORD)
         try:
-            for ending in every:
-                self.path(task, ending).unlink(missing_ok=True)
-            others = {ending: content for ending, content in contents.items() if content is not values}
-            others["importance.json"] = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False).encode()
-            for ending, content in (*others.items(), ("importance.npy", values)):
-                write_atomically(self.path(task, ending), content, self._temporary())
+            for ending, content in (contents | {_RECORD: text.encode()}).items():
+                target = self.path(task, ending)
+                if target.is_dir():
+                    raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+                temporary = self._temporary()
+                renames[temporary] = target
+                temporary.write_bytes(content)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for ending in reversed(_ENDINGS):
+                if ending == _RECORD or ending not in contents:
+                    target = self.path(task, ending)
+                    target.unlink(missing_ok=True)
+            for temporary, target in renames.items():  # the error names it
+                os.replace(temporary, target)
         except OSError as error:
-            for ending in every:
+            raise JobError(f"{target}: cannot be written: {error.strerror}") from None
+        finally:
+            for temporary in renames:
                 with suppress(OSError):
-                    self.path(task, ending).unlink()
-            raise JobError(f"{error.filename or self.path(task, '*')}: cannot be written: {error.strerror}") from None
+                    temporary.unlink(missing_ok=True)
+
+
+def _path(output: Path, name: str, ending: str) -> Path:
+    return output / f"{name}_{ending}"
+
+
+def _digest_of_drawn(files: Files) -> str:
+    picture = ("picture", files.picture)
+    try:
+        return digest_of_files("", [picture, ("polygons", files.polygons)])
+    except JobError as error:  # where it is the polygons, they are a fault of the drawing alone
+        return digest_of_files(str(error), [picture])
 
 
 def _as_npy(values: np.ndarray[Any, Any]) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import stat
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,7 +32,7 @@ class _Row(BaseModel):
     id: Annotated[int, Field(ge=-1, le=254)]
     name: Annotated[str, Field(min_length=1, max_length=64)]
     kind: Literal["void", "fixed", "distance"]
-    importance: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    importance: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _importance_goes_with_kind(self) -> _Row:
@@ -77,11 +79,19 @@ def read_bytes(path: Path | None) -> bytes:
     """The bytes of a class table; None is our own. Raises RequestError."""
     path = path or DEFAULT
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RequestError(f"{path}: {path.stat().st_size} bytes; a class table has at most {_MAX_BYTES}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+            raise RequestError(f"{path}: class table cannot be read: is no regular file")
+        if found.st_size > _MAX_BYTES:
+            raise RequestError(f"{path}: {found.st_size} bytes; a class table has at most {_MAX_BYTES}")
         return path.read_bytes()
     except OSError as error:
         raise RequestError(f"{path}: class table cannot be read: {error.strerror}") from None
+
+
+def table_digest(path: Path | None) -> str:
+    """SHA-256 (hex) of the bytes of a class table as it is now; None is our own. Raises RequestError."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def load(path: Path | None = None) -> Classes:

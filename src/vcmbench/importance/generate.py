@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vcmbench.errors import RequestError
-from vcmbench.importance.batch import Batch, Result, Task
+from vcmbench.importance.batch import Batch, Result, Task, Tasks
 from vcmbench.importance.inputs import FOLDER, Files, files_of, place_of
 from vcmbench.importance.settings import ImportanceSettings
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
 _LABELS = "_gtFine_labelIds.png"
 
 
-def tasks_of(data: DataRoot, sources: Sequence[Source], visualize_every: int) -> list[Task]:
+def tasks_of(data: DataRoot, sources: Sequence[Source], visualize_every: int) -> Tasks:
     """One task a picture of a Cityscapes layout; every `visualize_every`-th with pictures of its map, 0: none."""
     if not data.is_cityscapes:
         raise RequestError(
@@ -25,10 +25,12 @@ def tasks_of(data: DataRoot, sources: Sequence[Source], visualize_every: int) ->
             "Cityscapes layout has (cityscapes/ in DATA). Maps of your own lie at "
             f"{data.root / FOLDER}/<name>_importance.npy"
         )
-    return [
-        Task(str(place_of(data, source)), files_of(data, source), _is_shown(i, visualize_every))
-        for i, source in enumerate(sources)
-    ]
+
+    def task(number: int) -> Task:
+        source = sources[number]
+        return Task(str(place_of(data, source)), files_of(data, source), _is_shown(number, visualize_every))
+
+    return Tasks(len(sources), task)
 
 
 def _is_shown(number: int, visualize_every: int) -> bool:
@@ -56,7 +58,8 @@ def generate_importance_maps(
     gets a folder a city. `camera_root` and `image_root` (leftImg8bit) default to the folders of those names beside
     `label_root`'s. `selected_cities`: one name or several; None is all. Every `visualize_every`-th picture gets
     pictures of its map (0: none). What is done is not done twice, unless `force`. A picture that fails is named on
-    stderr and in its result, and the others finish. Raises RequestError where nothing can be started.
+    stderr and in its result, and the others finish; results have name, state, error, `map_path` and `record_path`.
+    Raises RequestError where nothing can be started.
     """
     labels = Path(label_root)
     if not labels.is_dir():
@@ -81,7 +84,7 @@ def generate_importance_maps(
         )
 
     places = _places(labels, cities)
-    tasks = [Task(place, files(place), _is_shown(i, visualize_every)) for i, place in enumerate(places)]
+    tasks = Tasks(len(places), lambda i: Task(places[i], files(places[i]), _is_shown(i, visualize_every)))
     return Batch(tasks, Path(output_root), settings or ImportanceSettings(), jobs, force, quiet).execute()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from vcmbench.errors import JobError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import classes
 from vcmbench.importance.settings import (
+    ALLOWED_BASELINE_M,
+    ALLOWED_FX_PX,
+    ALLOWED_SPEED_MPS,
     FALLBACK_BASELINE_M,
     FALLBACK_FX_PX,
     FALLBACK_FX_WIDTH_PX,
@@ -34,7 +38,6 @@ _MAX_PIXELS = 1 << 28  # beyond it a small file that unpacks into memory is no p
 _MAX_JSON_BYTES = 1 << 20
 _PICTURE_ENDING = "_leftImg8bit"
 _MISSING = object()
-_LARGEST = 1e9  # no focal length, baseline or speed is; the formulas stay finite below it
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,13 @@ def read_inputs(files: Files, settings: ImportanceSettings) -> Inputs:
             instances = _read_png(files.instances, ("I;16", "I", "L"), "a 16-bit gray PNG")
         disparity = _read_png(files.disparity, ("I;16", "I"), "a 16-bit gray PNG")
         camera = read_json(files.camera, _MAX_JSON_BYTES)
-        fx = _number(files.camera, camera, ("intrinsic", "fx"), fallback_fx, fallbacks, zero_is_allowed=False)
+        fx = _number(files.camera, camera, "intrinsic.fx", "px", ALLOWED_FX_PX, fallback_fx, fallbacks)
         baseline = _number(
-            files.camera, camera, ("extrinsic", "baseline"), FALLBACK_BASELINE_M, fallbacks, zero_is_allowed=False
+            files.camera, camera, "extrinsic.baseline", "m", ALLOWED_BASELINE_M, FALLBACK_BASELINE_M, fallbacks
         )
         if settings.use_speed:
             vehicle = read_json(files.vehicle, _MAX_JSON_BYTES)
-            speed = _number(files.vehicle, vehicle, ("speed",), FALLBACK_SPEED_MPS, fallbacks, zero_is_allowed=True)
+            speed = _number(files.vehicle, vehicle, "speed", "m/s", ALLOWED_SPEED_MPS, FALLBACK_SPEED_MPS, fallbacks)
     return Inputs(labels, instances, disparity, fx, baseline, speed, tuple(fallbacks))
 
 
@@ -144,8 +147,14 @@ def _needed(files: Files, settings: ImportanceSettings) -> dict[str, Path]:
 
 
 def digest_of(files: Files, settings: ImportanceSettings) -> str:
-    """SHA-256 (hex) over settings, class table and the bytes, or the absence, of the files that decide the values."""
-    chosen = settings.as_json() | {"classes": hashlib.sha256(classes.read_bytes(settings.classes)).hexdigest()}
+    """SHA-256 (hex) over settings, class table and the bytes, or the absence, of the files that decide the values.
+
+    Raises JobError where one of them is there and cannot be read.
+    """
+    try:
+        chosen = settings.as_json() | {"classes": classes.table_digest(settings.classes)}
+    except RequestError as error:  # the class table went while the run was on
+        raise JobError(str(error)) from None
     head = json.dumps({"version": VERSION, "settings": chosen}, sort_keys=True)
     return digest_of_files(head, _needed(files, settings).items())
 
@@ -162,15 +171,16 @@ def digest_of_files(head: str, files: Iterable[tuple[str, Path | None]]) -> str:
     """SHA-256 (hex) over a text and files by name; a missing file counts, too."""
     total = hashlib.sha256(head.encode())
     for name, path in files:
-        content = None if path is None else _bytes_of(path)
+        content = None if path is None else bytes_of(path)
         total.update(f"\n{name} {'missing' if content is None else len(content)}\n".encode())
         total.update(content or b"")
     return total.hexdigest()
 
 
-def _bytes_of(path: Path) -> bytes | None:
-    """A file's bytes; None where it is missing."""
+def bytes_of(path: Path) -> bytes | None:
+    """A file's bytes; None where it is missing. Raises JobError where it cannot be read, or is no regular file."""
     try:
+        _check_regular(path)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -178,9 +188,15 @@ def _bytes_of(path: Path) -> bytes | None:
         raise JobError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def _check_regular(path: Path) -> None:
+    """Raises JobError where a path leads to a pipe, which would be waited for, a device or a folder; OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise JobError(f"{path}: is no regular file; a folder, a pipe or a device cannot be used")
+
+
 def _read_png(path: Path, modes: tuple[str, ...], wanted: str) -> NDArray[Any]:
     """The integers (H, W) of a gray picture. Raises JobError where it is missing, damaged, or of another kind."""
-    content = _bytes_of(path)
+    content = bytes_of(path)
     if content is None:
         raise JobError(f"{path}: is missing")
     try:
@@ -200,6 +216,7 @@ def _read_png(path: Path, modes: tuple[str, ...], wanted: str) -> NDArray[Any]:
 
 def _check_size(picture: Path, labels: Path, width: int, height: int) -> None:
     try:
+        _check_regular(picture)
         with Image.open(picture) as image:
             size = image.size
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
@@ -216,7 +233,7 @@ def read_json(path: Path, max_bytes: int) -> dict[str, Any] | None:
         size = 0
     if size > max_bytes:
         raise JobError(f"{path}: {size} bytes; such a file has at most {max_bytes}")
-    content = _bytes_of(path)
+    content = bytes_of(path)
     if content is None:
         return None
     try:
@@ -231,15 +248,15 @@ def read_json(path: Path, max_bytes: int) -> dict[str, Any] | None:
 def _number(
     path: Path,
     content: dict[str, Any] | None,
-    keys: tuple[str, ...],
+    name: str,
+    unit: str,
+    allowed: tuple[float, float],
     fallback: float,
     fallbacks: list[str],
-    *,
-    zero_is_allowed: bool,
 ) -> float:
-    """A number of a JSON file; where it is missing the fallback, whose name is added to `fallbacks`."""
+    """A number of a JSON file by its keys; where it is missing the fallback, whose name is added to `fallbacks`."""
     found: Any = content
-    name = ".".join(keys)
+    keys = name.split(".")
     for key in keys if content is not None else ():
         if not isinstance(found, dict):
             raise JobError(f"{path}: {name}: what holds it must be an object, is {found!r:.60}")
@@ -251,8 +268,7 @@ def _number(
         return fallback
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise JobError(f"{path}: {name}: {found!r:.60} is no number")
-    if not abs(found) <= _LARGEST:  # NaN is not, either
-        raise JobError(f"{path}: {name}: {found!r:.60} is no finite number of any use")
-    if found < 0 or (found == 0 and not zero_is_allowed):
-        raise JobError(f"{path}: {name}: {found!r} must be {'at least' if zero_is_allowed else 'above'} 0")
+    low, high = allowed
+    if not low <= found <= high:  # NaN is not, either
+        raise JobError(f"{path}: {name}: {found!r:.60} is not within {low}..{high} {unit}")
     return float(found)

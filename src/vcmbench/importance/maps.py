@@ -6,7 +6,6 @@ pixels of objects are ever touched one by one: a 2048x1024 picture takes some te
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,13 @@ from vcmbench.errors import JobError
 from vcmbench.importance import classes
 from vcmbench.importance.classes import Classes
 from vcmbench.importance.objects import F32, LEVELS, U8, U16, ObjectDistance, Objects, distances_m, owner_table
-from vcmbench.importance.settings import FALLBACK_SPEED_MPS, ImportanceSettings, safe_distance_m
+from vcmbench.importance.settings import (
+    ALLOWED_BASELINE_M,
+    ALLOWED_FX_PX,
+    FALLBACK_SPEED_MPS,
+    ImportanceSettings,
+    safe_distance_m,
+)
 
 
 class BadArray(JobError):
@@ -51,12 +56,13 @@ def importance_map(
 
     `label_ids` (H, W) integers, Cityscapes ids; `instance_ids` (H, W) integers, label_id * 1000 + n, or the label id
     where instances are not told apart (may be None with `aggregate="class"`); `disparity_raw` (H, W) integers 0..65535
-    as in Cityscapes: 256 * disparity in pixels + 1, 0 where not measured; `fx_px` focal length in pixels; `baseline_m`
-    of the stereo camera; `speed_mps` of the car. With `use_distance` off instances and disparity may be None.
+    as in Cityscapes: 256 * disparity in pixels + 1, 0 where not measured; `fx_px` focal length in pixels, 1..1e6;
+    `baseline_m` of the stereo camera, 0.001..100; `speed_mps` of the car, 0..150. With `use_distance` off instances and
+    disparity may be None.
 
     Distance is fx * baseline / disparity, raw 1 is infinitely far; docs/importance.md has every rule. Raises JobError
-    where arrays differ in size, ids are unknown, no disparity is valid, or a number is not finite and above 0 (the
-    speed may be 0); RequestError where the class table of the settings cannot be used.
+    where arrays differ in size, ids are unknown, no disparity is valid, or a number is out of its range; RequestError
+    where the class table of the settings cannot be used.
     """
     settings = settings or ImportanceSettings()
     table = classes.load(settings.classes)
@@ -65,8 +71,8 @@ def importance_map(
     values: F32 = np.take(_class_values(table, settings), labels)
     if not settings.use_distance:
         return ImportanceMap(values, d_safe)
-    if not all(math.isfinite(number) and number > 0 for number in (fx_px, baseline_m)):
-        raise JobError(f"fx {fx_px!r} px, baseline {baseline_m!r} m: both must be finite and above 0")
+    _check_range("fx", fx_px, "px", ALLOWED_FX_PX)
+    _check_range("baseline", baseline_m, "m", ALLOWED_BASELINE_M)
     disparity = _sixteen_bits("disparity", disparity_raw, labels.shape)
     if not disparity.any():
         raise BadArray("disparity", "no pixel is valid (all are 0)")
@@ -86,6 +92,12 @@ def importance_map(
     if stuff is not None:
         notes += stuff.notes("classes without instances")
     return ImportanceMap(values, d_safe, objects.listed(table), notes)
+
+
+def _check_range(name: str, value: float, unit: str, allowed: tuple[float, float]) -> None:
+    low, high = allowed
+    if not low <= value <= high:  # NaN is not, either
+        raise JobError(f"{name} {value!r} {unit}: must be within {low}..{high}")
 
 
 def _class_values(table: Classes, settings: ImportanceSettings) -> F32:

@@ -20,6 +20,10 @@ FALLBACK_SPEED_MPS = 10.0
 FALLBACK_FX_PX = 2262.52
 FALLBACK_FX_WIDTH_PX = 2048
 FALLBACK_BASELINE_M = 0.209313
+# What a car and its cameras have; beyond it a unit or a field was mixed up, and all would count as near, or nothing.
+ALLOWED_FX_PX = (1, 1_000_000)
+ALLOWED_BASELINE_M = (0.001, 100)
+ALLOWED_SPEED_MPS = (0, 150)
 # Fewer valid disparities than this are taken for matching errors, not for a measured object.
 MIN_VALID_PIXELS = 5
 # Of objects whose distance nothing tells: neither important nor unimportant, as at twice the safe distance.
@@ -74,14 +78,16 @@ def safe_distance_m(speed_mps: float, settings: ImportanceSettings) -> float:
 
     v * t_reaction + v^2 / (2 * a): reaction way and braking way, the textbook stopping distance; 2.5 s and 3.4 m/s^2
     are the values that AASHTO's "Green Book" sets for stopping sight distance. With `use_speed` off, v is 10 m/s.
-    Raises JobError where the speed is negative or not finite.
+    Raises JobError where the speed is not within 0..150 m/s, or the settings make the distance infinite.
     """
     speed = speed_mps if settings.use_speed else FALLBACK_SPEED_MPS
-    if not (math.isfinite(speed) and speed >= 0):
-        raise JobError(f"speed {speed!r} m/s: must be a finite number from 0")
+    low, high = ALLOWED_SPEED_MPS
+    if not low <= speed <= high:  # NaN is not, either
+        raise JobError(f"speed {speed!r} m/s: must be within {low}..{high}")
     distance = speed * settings.reaction_s + speed * speed / (2 * settings.deceleration_mps2)
     if not math.isfinite(distance):
-        raise JobError(f"speed {speed!r} m/s: is no speed of a car")
+        given = f"reaction_s {settings.reaction_s:g}, deceleration_mps2 {settings.deceleration_mps2:g}"
+        raise JobError(f"{given}: make the safe distance infinite")
     return float(max(distance, settings.d_safe_floor_m))
 
 

@@ -1,0 +1,185 @@
+"""Scores of blocks or pictures as they were published: quality metrics beside what a machine made of each of them.
+
+Two files of JSON, keyed alike (those of "0" .. "4095" go with K. Fischer et al.'s block data of 2023):
+
+    metrics  {"0": {"acc": 0.54, "PSNR": 28.2, ...}, ...}
+    blocks   {"0": [image, [codec, quality, "420", factor], [x, y], [width, height], accuracy], ...}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.errors import RequestError
+
+AGAINST = "acc"
+CODECS = ("LOSSLESS", "JPEG", "JM", "x265", "VVENC")  # by their numbers in the blocks file
+FEWEST = 3
+_MOST_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a metrics file holds. `machine` and each of `metrics` are (n,) float64, in the order of `ids`.
+
+    `machine` is finite and not constant. A score of `metrics` that was NaN, null or infinite is kept as NaN or inf.
+    """
+
+    path: Path
+    ids: tuple[str, ...]
+    machine: NDArray[np.float64]
+    metrics: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Where each block came from: its source image, the codec's name, and the accuracy told there, (n,) float64."""
+
+    images: tuple[str, ...]
+    codecs: tuple[str, ...]
+    accuracy: NDArray[np.float64]
+
+    def codec_names(self) -> list[str]:
+        """The codecs that occur: the published ones first, in their order."""
+        found = set(self.codecs)
+        return [name for name in CODECS if name in found] + sorted(found - set(CODECS))
+
+
+def read_scores(path: Path, against: str = AGAINST, names: Sequence[str] | None = None) -> Scores:
+    """The scores of a metrics file; `names` picks metrics, in that order (None: all, in the file's order).
+
+    Raises RequestError where the file is no such file, its blocks do not all have the same scores, fewer than 3 are
+    there, a named metric is not there, or the machine's score is missing, infinite or the same everywhere.
+    """
+    table = _read_object(path)
+    if len(table) < FEWEST:
+        raise RequestError(f"{path}: holds {len(table)} blocks; correlations need {FEWEST} or more")
+    keys = _keys(path, table)
+    if against not in keys:
+        raise RequestError(
+            f"{path}: no block has a score {against!r}; name the machine's score with --against: {_list(keys)}"
+        )
+    chosen = list(dict.fromkeys(names)) if names else [key for key in keys if key != against]
+    for name in chosen:
+        if name == against:
+            raise RequestError(f"{path}: {name!r} is what the metrics are held against; take it from --metrics")
+        if name not in keys:
+            raise RequestError(f"{path}: no metric {name!r} there; there are {_list(k for k in keys if k != against)}")
+    if not chosen:
+        raise RequestError(f"{path}: beside {against!r} the blocks have no score; nothing can be correlated with it")
+    columns = {
+        name: np.array([_number(path, block, name, scores[name]) for block, scores in table.items()])
+        for name in (against, *chosen)
+    }
+    machine = columns.pop(against)
+    ids = tuple(table)
+    if not np.isfinite(machine).all():
+        block = ids[int(np.flatnonzero(~np.isfinite(machine))[0])]
+        raise RequestError(f"{path}: block {block!r}: {against!r} is missing or infinite; take out such blocks")
+    if (machine == machine[0]).all():
+        raise RequestError(f"{path}: {against!r} is {machine[0]:g} for every block; nothing correlates with a constant")
+    return Scores(path, ids, machine, columns)
+
+
+def read_blocks(path: Path, ids: Sequence[str]) -> Blocks:
+    """Image, codec and accuracy of the blocks `ids`. Others may be there, too.
+
+    Raises RequestError where the file is no such file, or one of `ids` is not in it.
+    """
+    table = _read_object(path)
+    images, codecs, accuracy = [], [], []
+    for block in ids:
+        if block not in table:
+            raise RequestError(
+                f"{path}: has no block {block!r}, which the metrics file has; give the file of the same draw"
+            )
+        match table[block]:
+            case [image, [codec, _, _, _], [_, _], [_, _], share]:
+                pass
+            case _:
+                raise RequestError(
+                    f"{path}: block {block!r} is not [image, [codec, quality, chroma, factor], [x, y], "
+                    "[width, height], accuracy]"
+                )
+        if not isinstance(image, str) or not image:
+            raise RequestError(f"{path}: block {block!r}: the image must be a name, not {_short(image)}")
+        images.append(image)
+        codecs.append(_codec(path, block, codec))
+        accuracy.append(_number(path, block, "accuracy", share))
+    return Blocks(tuple(images), tuple(codecs), np.array(accuracy))
+
+
+def _codec(path: Path, block: str, codec: object) -> str:
+    if isinstance(codec, str) and codec:
+        return codec
+    if isinstance(codec, int) and not isinstance(codec, bool) and 0 <= codec < len(CODECS):
+        return CODECS[codec]
+    known = ", ".join(f"{number} {name}" for number, name in enumerate(CODECS))
+    raise RequestError(f"{path}: block {block!r}: codec {_short(codec)} is none of {known}, and no name")
+
+
+def _keys(path: Path, table: dict[str, Any]) -> list[str]:
+    """The scores that every block has. Raises RequestError where one has others than the first."""
+    keys: list[str] = []
+    for block, scores in table.items():
+        if not isinstance(scores, dict):
+            raise RequestError(f"{path}: block {block!r} must hold scores by name, not {_short(scores)}")
+        keys = keys or list(scores)
+        for odd in set(scores).symmetric_difference(keys):
+            lacks, has = (block, next(iter(table))) if odd in keys else (next(iter(table)), block)
+            raise RequestError(
+                f"{path}: block {lacks!r} lacks {odd!r}, which block {has!r} has; write NaN where none is known"
+            )
+    return keys
+
+
+def _number(path: Path, block: str, name: str, value: object) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestError(f"{path}: block {block!r}: {name!r} must be a number, not {_short(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise RequestError(f"{path}: block {block!r}: {name!r} is too large a number") from None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object without duplicate keys, of a limited size."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise RequestError(f"{path}: the key {key!r} is there twice in one object; take one out")
+            found[key] = value
+        return found
+
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise RequestError(f"{path}: larger than {_MOST_BYTES // 2**20} MiB, the most that is read; split it")
+    try:
+        table = json.loads(data, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, numbers of thousands of digits, endless nesting
+        raise RequestError(f"{path}: not JSON: {str(error)[:200]}") from None
+    if not isinstance(table, dict):
+        raise RequestError(f"{path}: must be a JSON object keyed by block, not {_short(table)}")
+    return table
+
+
+def _short(value: object) -> str:
+    text = f"{type(value).__name__} {value!r}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _list(names: Any) -> str:
+    return ", ".join(names) or "none"
