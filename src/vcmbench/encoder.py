@@ -142,7 +142,7 @@ class Encoder(ABC):
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         """The same with quantisers that differ: over the picture where `map_method` is not prefilter, or from picture
         to picture (`quantisers.frames`) where `zones` is set. `quantisers` are what `self.quantisers` made."""
-        raise NotImplementedError
+        raise RequestError(f"{self.name}: says that it takes a QP map, but has no encode_mapped")
 
     @abstractmethod
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
@@ -193,7 +193,7 @@ class Encoder(ABC):
 
     def read_block_qps(self, data: bytes, clip: Clip) -> NDArray[np.float64]:
         """What that command wrote, as (frames, rows, columns) of blocks of `map_units_px[0]`."""
-        raise NotImplementedError
+        raise RequestError(f"{self.name}: makes its decoder tell QPs, but has no read_block_qps")
 
     def coded_qp(self, log: str) -> float | None:
         """The mean QP that the tool says it coded with, read from what it printed; None where it does not say."""

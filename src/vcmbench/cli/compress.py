@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vcmbench import compress, experiment, plan
 from vcmbench.cli import INTERRUPTED, runners, table
+from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.job import Job
@@ -30,28 +31,6 @@ A run that was stopped goes on where it was; what is done is not done twice.
 exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started),
 130 interrupted
 """
-
-
-def whole_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
-
-
-def positive_int(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
-def positive_seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e7:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
-    return value
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

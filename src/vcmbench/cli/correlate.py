@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vcmbench import __version__, correlation
 from vcmbench.cli import table
-from vcmbench.cli.compress import whole_number
+from vcmbench.cli.argtypes import whole_number
 from vcmbench.correlation import STATISTICS, Comparison, Correlation, Value
 from vcmbench.errors import RequestError
 from vcmbench.files import write_atomically

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli.compress import add_run_options, positive_int, run_experiment, whole_number
+from vcmbench.cli.argtypes import positive_int, whole_number
+from vcmbench.cli.compress import add_run_options, run_experiment
 from vcmbench.dataset import MAPS, find_sources, open_root
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings

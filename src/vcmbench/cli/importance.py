@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from vcmbench import compress, experiment
 from vcmbench.cli import table
-from vcmbench.cli.compress import positive_int, whole_number
+from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import RequestError
 from vcmbench.importance.batch import Batch, Record, Result
@@ -64,13 +64,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=run, parser=parser)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-
-
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     group, defaults = parser.add_argument_group("what importance is"), ImportanceSettings()
     group.add_argument(
@@ -87,7 +80,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     ):
         default = getattr(defaults, name)
         group.add_argument(
-            flag, dest=name, type=_number, default=default, metavar=unit, help=f"{text} (default: %(default)g)"
+            flag, dest=name, type=number, default=default, metavar=unit, help=f"{text} (default: %(default)g)"
         )
     group.add_argument("--classes", type=Path, metavar="TOML", help="another class table than that of Cityscapes")
 

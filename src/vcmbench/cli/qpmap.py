@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from vcmbench import encoder, qpmap
-from vcmbench.cli.compress import positive_int, whole_number
+from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
 from vcmbench.progress import Progress
@@ -46,27 +46,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="side of a block; must divide both sides of the picture (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--base-qp", type=whole_number, required=True, metavar="QP", help="the middle of the QPs")
-    parser.add_argument("--delta", type=_number, required=True, metavar="QP", help="QPs are BASE-DELTA..BASE+DELTA")
+    parser.add_argument("--delta", type=number, required=True, metavar="QP", help="QPs are BASE-DELTA..BASE+DELTA")
     parser.add_argument(
         "--scaling", choices=qpmap.SCALINGS, default="minmax",
         help="minmax: the most and the least important block of each picture get the lowest and the highest QP; "
         "absolute: importance 0.5 gets the base in every picture (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--gamma", type=_number, default=1.0, metavar="G",
+        "--gamma", type=number, default=1.0, metavar="G",
         help="above 1, only the most important blocks keep a low QP; below 1, most do (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument("--codec", metavar="NAME", help="the encoder whose QP range holds (default: 0..51)")
     parser.add_argument("--image", type=Path, metavar="PICTURE", help="a picture whose size the maps must have")
     parser.add_argument("--no-picture", action="store_true", help="write no pictures of the maps")
     parser.set_defaults(run=run, parser=parser)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
