@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from vcmbench import chain, encoder
+from vcmbench import encoder, lane
 from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import Source
 from vcmbench.demo import scene
@@ -85,7 +85,7 @@ def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration
             shutil.copy(picture, place / "in/source.png")
         else:
             source = Source(PurePosixPath(picture.stem), picture)
-            (place / "in/source.yuv").write_bytes(chain.prepare(source, source.sha256(), one, size).frame)
+            (place / "in/source.yuv").write_bytes(lane.prepare(source, source.sha256(), one, size).frame)
     commands = [one.encode("ffmpeg", coding, size.clip).argv, one.decode("ffmpeg", coding, size.clip).argv]
     if from_png:
         raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-threads", "1", "../in/source.yuv")
