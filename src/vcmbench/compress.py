@@ -174,7 +174,9 @@ class Run:
         stop: threading.Event,
         listen: Listener,
     ) -> None:
-        cache = Cache(3 * self.settings.jobs + 3)
+        has_maps = any(one.qp_map for one in self.experiment.configurations())
+        # a map adds the importance and the uniform encode to each picture
+        cache = Cache((3 if has_maps else 1) * (self.settings.jobs + 1))
         meta = {**self.store.meta, "runner": self.runner.name, "vcmbench": __version__}
 
         def do(job: Job) -> Record:

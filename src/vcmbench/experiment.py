@@ -146,7 +146,7 @@ class Experiment(_Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: int = 0
     dataset: Dataset = Dataset()
-    importance: Importance = Importance()
+    importance: Importance | None = None
     coding: Annotated[list[Coding], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -161,7 +161,9 @@ class Experiment(_Strict):
         return self
 
     def configurations(self) -> list[CodingConfiguration]:
-        source = self.importance.chosen()
+        # its class table is read only where there is a map
+        has_map = any(coding.qp_map for coding in self.coding)
+        source = (self.importance or Importance()).chosen() if has_map else None
         return [configuration for coding in self.coding for configuration in coding.configurations(source)]
 
     def encoders(self) -> list[Encoder]:
