@@ -460,8 +460,10 @@ def test_a_map_that_vanishes_in_coarse_blocks_fails(photos: Path, write_experime
     board = np.indices((16, 20)).sum(axis=0) % 2
     for letter in "ab":
         with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), np.kron(board, np.ones((16, 16))))
-    done = compress(photos, write_experiment(f'encoder = "kvazaar"\nquality = [30]\n{MAP}', X264, head=FILES))
+    kvazaar = f'encoder = "kvazaar"\nquality = [30]\n{MAP}'
+    done = compress(photos, write_experiment(kvazaar, kvazaar + 'match = "rate"', X264, head=FILES))
     assert done.code == 1
+    assert sum(event["state"] == "failed" for event in done.events) == 4, "nor does the dither of a search hide it"
     assert [r["encoder"] for r in done.records()] == ["x264", "x264"]
     assert "vanish in what kvazaar takes, blocks of 64 px" in done.err
 

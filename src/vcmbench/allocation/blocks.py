@@ -63,6 +63,7 @@ class Blocks:
         uniform: Uniform | None = None
         found: Found | None = None
         shift = 0.0
+        self._check_that_something_is_left()
         if coding.match_rate:
             uniform = uniform_of(lane, self.quality)
             found = self._search(uniform.size_bytes)
@@ -73,7 +74,6 @@ class Blocks:
         if found is not None:
             shift = found.shift
         best = self.attempts[shift]
-        self._check_that_something_is_left(best.told)
         lane.bitstream.write_bytes(best.data)
         decoded = lane.decode(best.coding)
         squared = compare.squared_errors(*next(lane.lumas()))
@@ -87,9 +87,13 @@ class Blocks:
         coded_qp = reported if means_something else None
         return Coded(best.coding, best.encoded, decoded, coded_qp, fields, missing, csv=self._csv(shift))
 
-    def _check_that_something_is_left(self, told: Quantisers) -> None:
-        """Raises JobError where a map that is not flat came down to one quantiser for the whole picture."""
-        if np.ptp(self.wanted) and not np.ptp(told.steps) and not told.clamped:
+    def _check_that_something_is_left(self) -> None:
+        """Raises JobError where a map that is not flat comes down to one quantiser for the whole picture. Looked at
+        before anything is searched: the dither of a search would hide it."""
+        if self.method == "prefilter" or not np.ptp(self.wanted):
+            return
+        told = self.encoder.quantisers(self.quality, self.steps, 0.0, self.unit_px)
+        if not np.ptp(told.steps) and not told.clamped:
             raise JobError(
                 f"the QP map took no effect: its differences of {np.ptp(self.wanted):g} steps in blocks of "
                 f"{self.block_px} px vanish in what {self.encoder.name} takes, blocks of {self.unit_px} px whose QPs "
