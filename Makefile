@@ -5,7 +5,7 @@ PYTHON ?= $(shell for v in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test lint bench requirements clean
+.PHONY: help setup demo test lint bench network requirements clean
 
 help:
 	@echo "make demo    the whole chain on an embedded data set; results in vcmbench-demo/"
@@ -13,8 +13,9 @@ help:
 	@echo "make setup   only the set-up: .venv with pinned requirements"
 	@echo "make lint    linters and type checker"
 	@echo "make bench   what is timed, and against what (minutes)"
+	@echo "make network the embedded segmentation network, trained anew (half an hour)"
 
-setup: .venv/base
+setup: .venv/metrics
 
 .venv/base: requirements/base.txt pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITS)' || \
@@ -27,11 +28,18 @@ setup: .venv/base
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev: .venv/base requirements/dev.txt
+# PyTorch with what it needs for GPUs: about 6 GB. Compressing alone needs only .venv/base. Everything is pinned, and
+# what mmengine asks for beyond it (OpenCV with windows) is left out: hence --no-deps.
+.venv/metrics: .venv/base requirements/metrics.txt
+	@echo "installing PyTorch, mmsegmentation and piq (a minute or two)"
+	@$(PIP) install --no-deps --require-hashes -r requirements/metrics.txt
+	@touch $@
+
+.venv/dev: .venv/metrics requirements/dev.txt
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@
 
-demo: .venv/base
+demo: .venv/metrics
 	@$(BIN)/vcmbench demo $(DEMO)
 
 test: .venv/dev lint
@@ -45,10 +53,17 @@ lint: .venv/dev
 bench: .venv/dev
 	@$(BIN)/python benchmarks/harness.py
 	@$(BIN)/python benchmarks/maps.py
+	@$(BIN)/python benchmarks/iqa.py
+	@$(BIN)/python benchmarks/blocks.py
+
+network: .venv/metrics  # the embedded network anew: draws its scenes and trains, half an hour on two cores
+	@$(BIN)/python -m vcmbench.demo.train
 
 requirements:  # needs uv; pins what the *.in files ask for
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  -o requirements/base.txt requirements/base.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --override requirements/metrics.overrides -o requirements/metrics.txt requirements/metrics.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  -o requirements/dev.txt requirements/dev.in
 

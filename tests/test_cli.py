@@ -61,7 +61,7 @@ def test_builtin_tools_have_command_lines(tmp_path: Path) -> None:
 
 
 def test_pinned_requirements_cover_the_package() -> None:
-    """requirements/base.in repeats the dependencies of pyproject.toml, and base.txt pins each with hashes."""
+    """requirements/*.in repeat the dependencies of pyproject.toml, and the *.txt pin each with hashes."""
 
     def names(lines: list[str]) -> set[str]:
         return {re.split(r"[<>=~ \[]", line)[0] for line in lines if line and not line.startswith(("#", "-"))}
@@ -71,10 +71,11 @@ def test_pinned_requirements_cover_the_package() -> None:
     build = {"editables", "hatchling"}
     held_back = {"networkx", "scipy", "tifffile"}
     assert names((CHECKOUT / "requirements/base.in").read_text().splitlines()) == wanted | build | held_back
-    pinned = re.findall(
-        r"^([a-z0-9-]+)==[^ ]+ .*\\\n    --hash=sha256:", (CHECKOUT / "requirements/base.txt").read_text(), re.M
-    )
-    assert wanted <= set(pinned)
+    measuring = names(project["project"]["optional-dependencies"]["metrics"])
+    assert names((CHECKOUT / "requirements/metrics.in").read_text().splitlines()) == measuring
+    for file, needed in (("base.txt", wanted), ("metrics.txt", measuring)):
+        text = (CHECKOUT / "requirements" / file).read_text()
+        assert needed <= set(re.findall(r"^([a-z0-9-]+)==[^ ]+ .*\\\n    --hash=sha256:", text, re.M))
 
 
 def test_the_readme_names_only_commands_that_exist() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.interrupts import interruptible
 from vcmbench.job import Job
 from vcmbench.lane import Cache
 from vcmbench.progress import Progress
@@ -144,7 +144,7 @@ class Run:
         with (
             Progress(self.job_count(), quiet=self.settings.quiet) as progress,
             self._workers() as workers,
-            _interruptible(self.runner) as stop,
+            interruptible(self.runner.cancel) as stop,
         ):
             self._loop(outcome, progress, workers, stop, listen)
             outcome.interrupted = stop.is_set()
@@ -290,36 +290,3 @@ def _missing_importance(experiment: Experiment, data: DataRoot, sources: list[So
         return []
     return [f"{len(missing)} of {len(sources)} pictures have no importance: no {missing[0]}"
             + (" and so on" if len(missing) > 1 else "")]  # fmt: skip
-
-
-@contextmanager
-def _interruptible(runner: Runner) -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set the event and end all running tools at once."""
-    stop, wake = threading.Event(), threading.Event()
-
-    def cancel_when_told() -> None:
-        wake.wait()
-        if stop.is_set():
-            with suppress(RequestError):  # an engine that has gone took its containers along
-                runner.cancel()
-
-    # A handler may run while this thread holds a lock, of the runner or of Python's own: it must not start threads
-    # or cancel anything itself. So the thread that does it is there beforehand.
-    canceller = threading.Thread(target=cancel_when_told, daemon=True)
-    canceller.start()
-
-    def on_signal(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process there and then
-        stop.set()
-        wake.set()
-
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        wake.set()
-        canceller.join()
-        for number, handler in previous.items():
-            signal.signal(number, handler)

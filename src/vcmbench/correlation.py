@@ -24,6 +24,7 @@ from vcmbench.resampling import Draws
 
 STATISTICS = ("PLCC", "SROC", "KROCC", "PLCC_fit", "RMSE_fit")
 LEVEL = 0.05
+ALIKE = "not different"
 MOST_FOR_KROCC = 20_000
 _FEWEST, _FEWEST_CLUSTERS, _FEWEST_RESAMPLES, _MOST_RESAMPLES = 3, 5, 100, 20_000
 _MOST_UNDEFINED = 0.05
@@ -87,6 +88,13 @@ class Comparison:
     def against_best(self, name: str) -> Difference | None:
         """The test between a metric and the best one; None for the best itself, and where none was made."""
         return next((d for d in self.differences if {d.a, d.b} == {name, self.best}), None)
+
+    def verdict(self, name: str) -> str:
+        """"best", "not different" (from the best one, after Holm's correction), or nothing."""
+        if name == self.best:
+            return "best"
+        against = self.against_best(name)
+        return ALIKE if against and against.p_holm >= LEVEL else ""
 
 
 def check_resamples(resamples: int) -> None:

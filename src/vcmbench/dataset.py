@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"}
 RESULTS = "results"
 MAPS = "importance_map"
+PREDICTIONS = ("P_GT", "P_hat_C")
 _MAX_PIXELS = 1 << 28  # 16384 x 16384: beyond it a small file that unpacks into memory is no picture
 _LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
 
@@ -85,7 +86,7 @@ def open_root(root: Path) -> DataRoot:
 
 
 def _is_result(path: Path) -> bool:
-    return path.name in (RESULTS, MAPS) or (path.name.startswith("images_") and path.name.endswith(")"))
+    return path.name in (RESULTS, MAPS, *PREDICTIONS) or (path.name.startswith("images_") and path.name.endswith(")"))
 
 
 def _walk(folder: Path, seen: frozenset[Path] = frozenset()) -> list[Path]:

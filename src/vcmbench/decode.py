@@ -14,7 +14,7 @@ from vcmbench import colour, encoder, frames
 from vcmbench.coding import from_record as coding_of
 from vcmbench.encoder import DECODED, Clip
 from vcmbench.errors import JobError, RequestError
-from vcmbench.runner.base import Runner
+from vcmbench.runner.base import Runner, Worker
 from vcmbench.store import Record, read_record
 
 
@@ -49,6 +49,17 @@ def _bitstream(record: Record, data_root: Path) -> bytes:
 
 
 def decode(record: Record, data_root: Path, runner: Runner, timeout_s: float = 600.0) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of a record's bitstream, by a worker of their own: see `decode_on`."""
+    worker = runner.worker()
+    try:
+        yield from decode_on(worker, record, data_root, runner, timeout_s)
+    finally:
+        worker.close()
+
+
+def decode_on(
+    worker: Worker, record: Record, data_root: Path, runner: Runner, timeout_s: float = 600.0
+) -> Iterator[NDArray[np.uint8]]:
     """The pictures of a record's bitstream, in stacking order: (H, W, 3) uint8 R'G'B' at the original size.
 
     The tool may be another build than the one that coded (a record names its own); the commands are the same.
@@ -63,14 +74,10 @@ def decode(record: Record, data_root: Path, runner: Runner, timeout_s: float = 6
     if found is None:
         raise RequestError(runner.missing(tool, tool.decode_tools))
     data = _bitstream(record, data_root)
-    worker = runner.worker()
-    try:
-        (worker.scratch.outputs / tool.bitstream).write_bytes(data)
-        worker.run(found, tool.decode(found.program, coding, clip), timeout_s * clip.frames)
-        decoded = worker.scratch.outputs / DECODED[tool.pixels]
-        yield from _pictures(record, decoded, clip, tool.pixels)
-    finally:
-        worker.close()
+    worker.scratch.clear()
+    (worker.scratch.outputs / tool.bitstream).write_bytes(data)
+    worker.run(found, tool.decode(found.program, coding, clip), timeout_s * clip.frames)
+    yield from _pictures(record, worker.scratch.outputs / DECODED[tool.pixels], clip, tool.pixels)
 
 
 def _pictures(record: Record, decoded: Path, clip: Clip, pixels: str) -> Iterator[NDArray[np.uint8]]:

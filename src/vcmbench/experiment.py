@@ -14,12 +14,14 @@ from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
+from vcmbench.tasks.base import TaskSettings
 
 # the name of one folder: nothing that could lead out of the data root
 FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
 Factor = Annotated[float, Field(gt=0, le=1, strict=False)]
 # 420 without quotes is meant as a name, too
 ChromaName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+_CONFIGS = (".py", ".json", ".yaml", ".yml")  # of mmsegmentation: what ends so is a path, all else a word
 _MAX_BYTES = 1 << 20  # an experiment is a page of text; anything larger is a mistake
 
 
@@ -140,6 +142,37 @@ class Coding(_Strict):
         return self.quality or [None]
 
 
+class Task(TaskSettings):
+    """The machine task: a network (see `TaskSettings`), or predictions that lie in DATA/P_GT and DATA/P_hat_C."""
+
+    predictions: Literal["network", "files"] = "network"
+
+
+class Blocks(_Strict):
+    """`[metrics.blocks]`: how many blocks of which sizes are sampled, or the published file that names them."""
+
+    size_px: Annotated[list[Annotated[int, Field(ge=2, le=4096)]], Field(min_length=1)] = [64]
+    count: Annotated[int, Field(ge=3, le=1_000_000)] = 4096
+    strata: Annotated[int, Field(ge=1, le=100)] = 10
+    file: str | None = None
+
+
+class Metrics(_Strict):
+    """What is measured on decoded pictures, and what is held against what.
+
+    `machine` is the score that metrics are correlated with: accuracy, mIoU (of classes) or IoU of all pixels, against
+    the prediction on the pristine picture (`pseudo`) or the `labels`.
+    """
+
+    iqa: list[str] = ["PSNR", "SSIM", "MS_SSIM", "VSI"]
+    profile: Literal["standard", "qomex2023"] = "standard"
+    levels: Annotated[list[Literal["image", "block"]], Field(min_length=1)] = ["image", "block"]
+    machine: Literal["accuracy", "miou", "micro_iou"] = "accuracy"
+    against: Literal["pseudo", "labels"] = "pseudo"
+    bootstrap: Annotated[int, Field(ge=0, le=20_000)] = 1000
+    blocks: Blocks = Blocks()
+
+
 class Experiment(_Strict):
     """What `-s` names."""
 
@@ -147,6 +180,8 @@ class Experiment(_Strict):
     seed: int = 0
     dataset: Dataset = Dataset()
     importance: Importance | None = None
+    task: Task | None = None
+    metrics: Metrics = Metrics()
     coding: Annotated[list[Coding], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -182,6 +217,7 @@ def _one_line(error: ValidationError) -> str:
         model: type[BaseModel] = Experiment
         nested: dict[str, type[BaseModel]] = {
             "dataset": Dataset, "coding": Coding, "qp_map": Map, "target": Target, "importance": Importance,
+            "task": Task, "metrics": Metrics, "blocks": Blocks,
         }  # fmt: skip
         for part in first["loc"][:-1]:
             model = nested.get(str(part), model)
@@ -205,12 +241,24 @@ def find(config: str) -> Path:
 
 
 def _beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The values with the path of a class table, which is meant from where the experiment's file lies."""
-    importance = values.get("importance")
-    if isinstance(importance, dict) and isinstance(importance.get("classes"), str):
-        importance = importance | {"classes": str(path.resolve().parent / importance["classes"])}
-        return values | {"importance": importance}
-    return values
+    """The values with the paths of other files, which are meant from where the experiment's file lies."""
+    folder = path.resolve().parent
+
+    def inside(table: object, keys: tuple[str, ...]) -> object:
+        if not isinstance(table, dict):
+            return table
+        return table | {key: str(folder / table[key]) for key in keys if isinstance(table.get(key), str)}
+
+    result = dict(values)
+    if "importance" in values:
+        result["importance"] = inside(values["importance"], ("classes",))
+    if "task" in values:
+        result["task"] = inside(values["task"], ("checkpoint",))
+        if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_CONFIGS):
+            result["task"] = inside(result["task"], ("model",))
+    if isinstance(values.get("metrics"), dict) and "blocks" in values["metrics"]:
+        result["metrics"] = values["metrics"] | {"blocks": inside(values["metrics"]["blocks"], ("file",))}
+    return result
 
 
 def load(config: str) -> Experiment:

@@ -78,10 +78,13 @@ def find_tools(experiment: Experiment, runner: Runner) -> tuple[Toolbox, dict[st
     return tools, missing
 
 
-def _bitstream(data: DataRoot, encoder: Encoder, coding: CodingConfiguration, sources: tuple[Source, ...]) -> str:
+def bitstream_path(
+    data: DataRoot, encoder: Encoder, coding: CodingConfiguration, sources: tuple[Source, ...]
+) -> PurePosixPath:
+    """Where the bitstream of these pictures goes, below the data root."""
     folder = data.configuration_folder(encoder.folder_name(coding)).name
     name = sources[0].group / (sources[0].group.name or "images") if coding.stacked else sources[0].name
-    return f"{folder}/{name}{encoder.extension}"
+    return PurePosixPath(f"{folder}/{name}{encoder.extension}")
 
 
 @lru_cache(maxsize=4096)
@@ -116,7 +119,7 @@ def _make_job(
     digest: Callable[[Source, ImportanceSource], str],
 ) -> Job:
     measured = [measure(source) for source in sources]
-    bitstream = PurePosixPath(_bitstream(data, encoder, coding, sources))
+    bitstream = bitstream_path(data, encoder, coding, sources)
     digests = tuple(one.sha256 for one in measured)
     size: Geometry | None = None
     problem = next((one.problem for one in measured if one.problem), "")

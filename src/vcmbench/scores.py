@@ -1,6 +1,6 @@
 """Scores of blocks or pictures as they were published: quality metrics beside what a machine made of each of them.
 
-Two files of JSON, keyed alike (those of "0" .. "4095" go with K. Fischer et al.'s block data of 2023):
+Two files of JSON, keyed alike (those of "0" .. "4095" go with the block data of A. Marie et al., QoMEX 2023):
 
     metrics  {"0": {"acc": 0.54, "PSNR": 28.2, ...}, ...}
     blocks   {"0": [image, [codec, quality, "420", factor], [x, y], [width, height], accuracy], ...}
@@ -59,7 +59,7 @@ def read_scores(path: Path, against: str = AGAINST, names: Sequence[str] | None 
     Raises RequestError where the file is no such file, its blocks do not all have the same scores, fewer than 3 are
     there, a named metric is not there, or the machine's score is missing, infinite or the same everywhere.
     """
-    table = _read_object(path)
+    table = read_object(path)
     if len(table) < FEWEST:
         raise RequestError(f"{path}: holds {len(table)} blocks; correlations need {FEWEST} or more")
     keys = _keys(path, table)
@@ -94,7 +94,7 @@ def read_blocks(path: Path, ids: Sequence[str]) -> Blocks:
 
     Raises RequestError where the file is no such file, or one of `ids` is not in it.
     """
-    table = _read_object(path)
+    table = read_object(path)
     images, codecs, accuracy = [], [], []
     for block in ids:
         if block not in table:
@@ -152,8 +152,8 @@ def _number(path: Path, block: str, name: str, value: object) -> float:
         raise RequestError(f"{path}: block {block!r}: {name!r} is too large a number") from None
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object without duplicate keys, of a limited size."""
+def read_object(path: Path, most_bytes: int | None = None) -> dict[str, Any]:
+    """A JSON object without duplicate keys, of a limited size. Raises RequestError where the file is none."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -163,10 +163,11 @@ def _read_object(path: Path) -> dict[str, Any]:
             found[key] = value
         return found
 
+    most_bytes = _MOST_BYTES if most_bytes is None else most_bytes
     with path.open("rb") as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise RequestError(f"{path}: larger than {_MOST_BYTES // 2**20} MiB, the most that is read; split it")
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise RequestError(f"{path}: larger than {most_bytes // 2**20} MiB, the most that is read; split it")
     try:
         table = json.loads(data, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, numbers of thousands of digits, endless nesting

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vcmbench.demo import cityscapes
-from vcmbench.demo.labels import train_id_lut
+from vcmbench.labels import train_id_lut
 
 SMALL = {"width": 256, "height": 128, "train_scenes": 3, "sequences": 1, "frames_per_sequence": 3, "jobs": 1}
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from vcmbench.demo import disparity as stereo
 from vcmbench.demo.camera import BASELINE_M, CAMERA_HEIGHT_M, Camera
-from vcmbench.demo.labels import BY_ID, BY_NAME, LABELS, TRAIN_NAMES, colorize, train_id_lut
+from vcmbench.labels import BY_ID, BY_NAME, LABELS, CLASSES, colorize, train_id_lut
 from vcmbench.demo.light import draw_light
 from vcmbench.demo.people import draw_person
 from vcmbench.demo.raster import Canvas
@@ -28,10 +28,10 @@ def scene(seed: int = 3) -> Scene:
 
 def test_label_table_is_that_of_cityscapes() -> None:
     assert len(LABELS) == 35
-    assert len(TRAIN_NAMES) == 19
-    assert TRAIN_NAMES[0] == "road"
-    assert TRAIN_NAMES[13] == "car"
-    assert TRAIN_NAMES[18] == "bicycle"
+    assert len(CLASSES) == 19
+    assert CLASSES[0] == "road"
+    assert CLASSES[13] == "car"
+    assert CLASSES[18] == "bicycle"
     assert train_id_lut()[33] == 18
     assert [label.label_id for label in LABELS if label.has_instances] == list(range(24, 34))
     assert tuple(colorize(np.array([[26]], np.uint8))[0, 0]) == (0, 0, 142)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from importance_reference import Scene, expected
 
 from conftest import PHOTOGRAPHS
-from vcmbench.demo.labels import LABELS
+from vcmbench.labels import LABELS
 from vcmbench.demo.scene import render
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import (

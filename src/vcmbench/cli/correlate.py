@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from numpy.typing import NDArray
 from vcmbench import __version__, correlation
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
-from vcmbench.correlation import STATISTICS, Comparison, Correlation, Value
+from vcmbench.correlation import STATISTICS, Comparison, Value
+from vcmbench.correlation_file import ABOUT, document, published
 from vcmbench.errors import RequestError
 from vcmbench.files import write_atomically
 from vcmbench.progress import Progress
 from vcmbench.scores import AGAINST, Blocks, Scores, read_blocks, read_scores
 
-ABOUT, _ALIKE = "vcmbench", "not different"
 _EXAMPLES = """\
 examples:
   vcmbench correlate 64x64_val_metrics.json --blocks 64x64_val_blocks.json --per-codec -o correlation.json
@@ -139,62 +138,6 @@ def _compare_all(
         return whole, {codec: compare(of == codec, index, codec) for index, codec in enumerate(codecs, 1)}
 
 
-def published(comparison: Comparison) -> dict[str, dict[str, list[float]]]:
-    """The published form: r and p of PLCC, SROC and KROCC for each metric, NaN where they are missing."""
-    return {
-        name: {
-            key: [math.nan if x is None else x for x in (value.value, value.p)]
-            for key, value in found.values.items()
-            if key in STATISTICS[:3]
-        }
-        for name, found in comparison.metrics.items()
-    }
-
-
-def document(whole: Comparison, codecs: dict[str, Comparison], about: dict[str, Any]) -> dict[str, Any]:
-    """Our form: the published keys for each metric, null for NaN, and more beside them; `vcmbench` holds the rest."""
-    result: dict[str, Any] = {}
-    for name, found in whole.metrics.items():
-        result[name] = _entry(found)
-        if codecs:
-            result[name]["codecs"] = {codec: _entry(of.metrics[name]) for codec, of in codecs.items()}
-    result[ABOUT] = about | _tests(whole) | ({"codecs": {c: _tests(of) for c, of in codecs.items()}} if codecs else {})
-    return result
-
-
-def _entry(found: Correlation) -> dict[str, Any]:
-    values = found.values
-    return {
-        **{key: [value.value, value.p] for key, value in values.items()},
-        "n": found.n,
-        "intervals": {key: None if value.low is None else [value.low, value.high] for key, value in values.items()},
-        "fit": found.fit and vars(found.fit),
-        "reasons": {key: value.reason for key, value in values.items() if value.reason},
-    }
-
-
-def _tests(comparison: Comparison) -> dict[str, Any]:
-    """The best metric, and the matrices of the tests: row less column, null on the diagonal and where none was made."""
-    names = list(comparison.metrics)
-    matrices: dict[str, Any] = {
-        key: [[None] * len(names) for _ in names] for key in ("difference", "interval", "p", "p_holm")
-    }
-    for test in comparison.differences:
-        i, j = names.index(test.a), names.index(test.b)
-        matrices["difference"][i][j], matrices["difference"][j][i] = test.difference, -test.difference
-        matrices["interval"][i][j], matrices["interval"][j][i] = [test.low, test.high], [-test.high, -test.low]
-        for key in ("p", "p_holm"):
-            matrices[key][i][j] = matrices[key][j][i] = getattr(test, key)
-    alike = [name for name in names if _mark(comparison, name) == _ALIKE]
-    return {
-        "n": comparison.n,
-        "clusters": comparison.clusters,
-        "best": comparison.best,
-        "not_different_from_best": alike,
-        "tests": {"of": "|SROCC|", "correction": "Holm", "metrics": names, **matrices},
-    }
-
-
 def _about(scores: Scores, arguments: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
     inputs = {"metrics": scores.path, "blocks": arguments.blocks}
     return {
@@ -254,15 +197,8 @@ def _table(comparison: Comparison) -> str:
     for name, found in sorted(comparison.metrics.items(), key=lambda item: -item[1].strength):
         strength = f"{found.strength:.4f}" if found.strength >= 0 else "-"
         cells = [_cell(found.values[key]) for key in ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")]
-        rows.append((name, strength, *cells, _mark(comparison, name)))
+        rows.append((name, strength, *cells, comparison.verdict(name)))
     return table.render(header, rows)
-
-
-def _mark(comparison: Comparison, name: str) -> str:
-    if name == comparison.best:
-        return "best"
-    against = comparison.against_best(name)
-    return _ALIKE if against and against.p_holm >= correlation.LEVEL else ""
 
 
 def _cell(value: Value) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from vcmbench import experiment
 from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.cli.compress import add_run_options, run_experiment
+from vcmbench.cli.metrics import add_measure_options, check_packages
+from vcmbench.cli.metrics import run_experiment as measure_experiment
 from vcmbench.dataset import MAPS, find_sources, open_root
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
@@ -21,8 +23,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "demo",
         help="make the embedded data set and run the whole chain on it",
         description="Draw street scenes in the Cityscapes layout, take the real photographs that come with "
-        "scikit-image, and compress both with every codec that this machine can run; then make importance maps of the "
-        "scenes, and spend the same bits where they matter.",
+        "scikit-image, and compress both with every codec that this machine can run; make importance maps of the scenes, "
+        "and spend the same bits where they matter; then measure what all of that did to a segmentation network, which "
+        "quality metrics would have told, and report it.",
         epilog="examples:\n  vcmbench demo\n  vcmbench demo -o /tmp/demo --width 2048 --scenes 1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -30,12 +33,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         help="where data and results go (default: %(default)s)")  # fmt: skip
     parser.add_argument("--width", type=positive_int, default=512, metavar="PX",
                         help="width of a scene, twice its height (default: %(default)s; Cityscapes: 2048)")  # fmt: skip
-    parser.add_argument("--scenes", type=positive_int, default=2, metavar="N",
+    parser.add_argument("--scenes", type=positive_int, default=4, metavar="N",
                         help="scenes in each of the three val cities (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=whole_number, default=0, help="of the scenes (default: %(default)s)")
     parser.add_argument("--data-only", action="store_true", help="make the data and stop")
     add_run_options(parser)
-    parser.set_defaults(run=run, parser=parser)
+    add_measure_options(parser)
+    parser.set_defaults(run=run, parser=parser, no_report=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +55,18 @@ def run(arguments: argparse.Namespace) -> int:
     codes.append(_make_maps(data, arguments))
     print(f"\nvcmbench compress -d {data} -s importance --skip-missing", file=sys.stderr)
     codes.append(run_experiment(experiment.load("importance"), data, arguments, skip_missing=True))
+    codes.append(_measure(data, arguments))
     return max(codes)
+
+
+def _measure(data: Path, arguments: argparse.Namespace) -> int:
+    print(f"\nwhat the machine makes of it: vcmbench metrics -d {data} -s demo", file=sys.stderr)
+    try:
+        check_packages()
+    except RequestError as error:  # what needs no network was worth showing
+        print(f"left out: {error}", file=sys.stderr)
+        return 0
+    return measure_experiment(experiment.load("demo"), data, arguments, ["image", "block"])
 
 
 def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vcmbench.labels import colorize
+
 from .camera import Array
-from .labels import colorize
 from .scene import FRAMES_PER_SECOND, Scene, render
 
 VERSION = 2  # to be raised with every change of what the pictures show

@@ -8,8 +8,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import find_contours, label
 
+from vcmbench.labels import BY_ID
+
 from .camera import Array
-from .labels import BY_ID
 
 _SKY_M = 1e9
 

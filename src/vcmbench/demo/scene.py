@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.labels import BY_NAME
+
 from . import disparity as stereo
 from .camera import Array, Camera
 from .draw import draw_solid, draw_veils, ordered, shadows
 from .ground import draw_ground
-from .labels import BY_NAME
 from .light import linear
 from .polygons import outlines
 from .raster import Canvas

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from vcmbench.labels import BY_NAME
+
 from .camera import Camera
 from .facade import Style
-from .labels import BY_NAME
 from .light import Light, draw_light
 from .shapes import Pose
 from .street import FLAT_NAMES, Street

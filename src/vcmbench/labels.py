@@ -73,14 +73,24 @@ def _table() -> tuple[Label, ...]:
 LABELS: tuple[Label, ...] = _table()
 BY_NAME: dict[str, Label] = {label.name: label for label in LABELS}
 BY_ID: dict[int, Label] = {label.label_id: label for label in LABELS}
-TRAIN_NAMES: tuple[str, ...] = tuple(
-    label.name for label in sorted(LABELS, key=lambda label: label.train_id) if label.evaluated
-)
+VOID = 255
+"""The train id of what is not evaluated."""
+
+_EVALUATED = sorted((label for label in LABELS if label.evaluated), key=lambda label: label.train_id)
+CLASSES: tuple[str, ...] = tuple(label.name for label in _EVALUATED)
+PALETTE: NDArray[np.uint8] = np.array([label.color for label in _EVALUATED], np.uint8)
+"""(19, 3) uint8 RGB: the Cityscapes colour of each train id."""
+
+
+def train_ids(label_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Label ids, uint8 of any shape, as train ids: 0..18, or VOID."""
+    found: NDArray[np.uint8] = train_id_lut()[label_ids]
+    return found
 
 
 def train_id_lut() -> NDArray[np.uint8]:
     """Table (256,) uint8: label id -> train id, 255 for everything that is not evaluated."""
-    lut = np.full(256, 255, np.uint8)
+    lut = np.full(256, VOID, np.uint8)
     for label in LABELS:
         if label.evaluated:
             lut[label.label_id] = label.train_id

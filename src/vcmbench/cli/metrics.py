@@ -1,0 +1,231 @@
+"""`vcmbench metrics`, which is also `run_metrics.py`; and `vcmbench report`, its last step alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vcmbench import compress, experiment
+from vcmbench.cli import INTERRUPTED, runners
+from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.dataset import open_root
+from vcmbench.errors import RequestError
+from vcmbench.experiment import Experiment
+from vcmbench.store import Store
+
+if TYPE_CHECKING:
+    from vcmbench.iqa import Scorer
+    from vcmbench.measure.answers import Answers
+    from vcmbench.measure.run import Outcome, Run
+
+_EXAMPLES = """\
+examples:
+  python run_metrics.py -d data -s quick
+  python run_metrics.py -d data -s quick --level image --gpu none
+  python run_metrics.py -d data -s my.toml --runner docker --json > outcome.json
+
+Looks at everything that `run_compression.py -d DATA -s CONFIG` made: the experiment's [task] on pristine and decoded
+pictures, the quality metrics of [metrics], blocks sampled by accuracy, correlations with the machine, and a report.
+Predictions lie in DATA/P_GT and DATA/P_hat_C, all else in DATA/results/<experiment>/: image_scores and block_scores
+(.csv, .parquet), correlation_*.json, blocks/, figures/, report.html. What is known is not found out again.
+exit codes: 0 all done, 1 some pictures failed (each is named), 2 the request was wrong (nothing was started),
+130 interrupted
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "metrics",
+        help="measure what compression did to the machine and to the pictures, and report it",
+        description="Run the machine task and the quality metrics of an experiment on its decoded pictures, sample "
+        "blocks, correlate, and write tables and a report.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_which(parser)
+    parser.add_argument("--level", choices=["image", "block", "all"], default=None,
+                        help="pictures, sampled blocks, or both (default: metrics.levels)")  # fmt: skip
+    parser.add_argument("--blocks", type=Path, metavar="FILE",
+                        help="a *_val_blocks.json: take its blocks, and sample none")  # fmt: skip
+    parser.add_argument("--no-report", action="store_true", help="tables only, no report and no figures")
+    add_measure_options(parser)
+    defaults = compress.Settings()
+    parser.add_argument("-j", "--jobs", type=positive_int, default=defaults.jobs, metavar="N",
+                        help="pictures at once (default: the cores, %(default)s here)")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="find out again what is known")
+    parser.add_argument("--timeout", type=positive_seconds, default=defaults.timeout_s, metavar="SECONDS",
+                        help="stop a decoder that takes longer per picture (default: %(default)g)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="the outcome as one JSON object on stdout, no tables")
+    runners.add_options(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _add_which(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
+    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
+                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
+
+
+def add_measure_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("measuring")
+    group.add_argument("--gpu", default="auto", metavar="auto|none|N",
+                       help="where networks run: the first GPU, the CPU, or GPU number N (default: auto)")  # fmt: skip
+    group.add_argument("--weights", type=Path, metavar="DIR",
+                       help="a folder with the weights of learned metrics (docs/quality.md says which)")  # fmt: skip
+    group.add_argument("--skip-missing", action="store_true",
+                       help="measure what is compressed, where some of it is not")  # fmt: skip
+
+
+def add_report_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="write an experiment's report again from what was measured",
+        description="Write report.html and the figures of an experiment again, from its records.",
+        epilog="example:\n  vcmbench report -d vcmbench-demo/data -s demo -o report.html",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_which(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE",
+                        help="where the report goes (default: DATA/results/<experiment>/report.html)")  # fmt: skip
+    parser.add_argument("--skip-missing", action="store_true", help="report what is measured, where some is not")
+    runners.add_options(parser)
+    parser.set_defaults(run=run_report, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    wanted = _with_blocks(experiment.load(arguments.config), arguments.blocks)
+    level = arguments.level or ("all" if len(set(wanted.metrics.levels)) == 2 else wanted.metrics.levels[0])
+    return run_experiment(wanted, arguments.data, arguments, ["image", "block"] if level == "all" else [level])
+
+
+def _with_blocks(wanted: Experiment, path: Path | None) -> Experiment:
+    """The experiment with the blocks of a file."""
+    if path is None:
+        return wanted
+    if not path.is_file():
+        raise RequestError(f"--blocks {path}: no such file")
+    blocks = wanted.metrics.blocks.model_copy(update={"file": str(path)})
+    return wanted.model_copy(update={"metrics": wanted.metrics.model_copy(update={"blocks": blocks})})
+
+
+def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespace, levels: list[str]) -> int:
+    """Measure an experiment as `arguments` say. Returns the exit code."""
+    check_packages()
+    from vcmbench.measure.run import Run, Settings
+
+    root = open_root(folder)
+    # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
+    runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
+    settings = Settings(min(arguments.jobs, compress.cores()), arguments.force, arguments.timeout,
+                        skip_missing=arguments.skip_missing)  # fmt: skip
+    this = Run(wanted, folder, runner, settings)
+    with ExitStack() as stack:
+        outcome = this.execute(_answers(this, arguments, stack), _scorer(this, arguments), levels)
+    report = None
+    if not outcome.interrupted and not arguments.no_report:
+        from vcmbench.measure.reporting import write
+
+        report = write(this, outcome, _commands(wanted, arguments))
+    if arguments.json:
+        print(json.dumps(_as_json(outcome, report), allow_nan=False))
+    else:
+        _print_tables(this, outcome)
+    _print_end(this, outcome, report)
+    return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
+
+
+def check_packages() -> None:
+    """Raises RequestError where this Python lacks what measuring needs."""
+    from vcmbench.tasks import missing_packages
+
+    if absent := [name for name in missing_packages() if name == "torch"]:
+        raise RequestError(
+            f"measuring needs {', '.join(absent)}, which this Python does not have; install vcmbench[metrics] "
+            "(in a checkout: make setup)"
+        )
+
+
+def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answers | None:
+    """Whoever answers for the machine: a network, files, or nobody where the experiment has no [task]."""
+    from vcmbench.measure.answers import FileAnswers, NetworkAnswers
+    from vcmbench.tasks import open_task
+
+    task = run.experiment.task
+    if task is None:
+        print("no [task] in the experiment: quality metrics only", file=sys.stderr)
+        return None
+    if task.predictions == "files":
+        return FileAnswers(run.data.root)
+    where = "docker" if arguments.runner == "docker" else "auto"
+    opened = open_task(task, where, arguments.gpu, run.settings.jobs)
+    return NetworkAnswers(stack.enter_context(opened), run.data.root)
+
+
+def _scorer(run: Run, arguments: argparse.Namespace) -> Scorer | None:
+    from vcmbench.iqa import Scorer
+    from vcmbench.tasks import devices
+
+    if not run.names:
+        return None
+    return Scorer(run.names, run.experiment.metrics.profile, devices.local(arguments.gpu), arguments.weights)
+
+
+def _commands(wanted: Experiment, arguments: argparse.Namespace) -> list[str]:
+    """What makes the report's data, without the places of this machine."""
+    config = Path(arguments.config).name
+    return [f"python run_compression.py -d DATA -s {config}", f"python run_metrics.py -d DATA -s {config}"]
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Write a report again."""
+    check_packages()
+    from vcmbench.measure.reporting import write
+    from vcmbench.measure.run import Run, Settings
+
+    wanted = experiment.load(arguments.config)
+    root = open_root(arguments.data)
+    runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
+    this = Run(wanted, arguments.data, runner, Settings(skip_missing=arguments.skip_missing))
+    if next(this.all_scores(), None) is None:
+        raise RequestError(
+            f"experiment {wanted.name}: nothing is measured yet; run first: python run_metrics.py -d {root.root} "
+            f"-s {arguments.config}"
+        )
+    print(f"report: {write(this, this.recall(), _commands(wanted, arguments), arguments.output)}", file=sys.stderr)
+    return 0
+
+
+def _as_json(outcome: Outcome, report: Path | None) -> dict[str, object]:
+    return {
+        "done": outcome.done, "resumed": outcome.resumed, "failed": [[title, str(e)] for title, e in outcome.failed],
+        "missing": outcome.reasons, "interrupted": outcome.interrupted, "report": str(report) if report else None,
+        "correlations": {one.level: one.reason or "correlation_" + one.level.replace(" ", "_") + ".json"
+                         for one in outcome.correlated},
+    }  # fmt: skip
+
+
+def _print_tables(run: Run, outcome: Outcome) -> None:
+    from vcmbench.cli import metrics_tables
+
+    if not outcome.interrupted:
+        for text in metrics_tables.all_of(run, outcome):
+            print(text)
+
+
+def _print_end(run: Run, outcome: Outcome, report: Path | None) -> None:
+    say = [f"{outcome.done} pictures measured, {outcome.resumed} were known, {len(outcome.failed)} failed"]
+    if outcome.interrupted:
+        say[0] += "; interrupted: run the same command again to go on"
+    reasons = Counter(f"{str(error).splitlines()[0]}" for _, error in outcome.failed)
+    say += [f"failed: {count}: {reason}" for reason, count in reasons.most_common(20)]
+    say += [f"missing: {reason}" for reason in outcome.reasons]
+    say += [f"no correlations, {one.level}: {one.reason}" for one in outcome.correlated if one.reason]
+    say.append(f"tables: {run.store.folder}")
+    if report is not None:
+        say.append(f"report: {report}")
+    print("\n".join(say), file=sys.stderr)

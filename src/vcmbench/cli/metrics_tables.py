@@ -1,0 +1,80 @@
+"""What `vcmbench metrics` prints: the machine over rate, and the metrics by how well they follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vcmbench import curves
+from vcmbench.cli import table
+from vcmbench.correlation import Comparison, Value
+from vcmbench.curves import Sampled
+from vcmbench.measure.content import monotone
+from vcmbench.measure.reporting import summarise
+from vcmbench.measure.run import Outcome, Run
+from vcmbench.measure.summary import Summary
+
+_SHOWN = ("PSNR", "SSIM", "MS_SSIM")
+
+
+def all_of(run: Run, outcome: Outcome) -> Iterator[str]:
+    """The tables, each a text that ends with an empty line."""
+    summary = summarise(run)
+    if summary.images:
+        yield rates(summary, run.names) + "\n"
+        if summary.kind() == "segmentation":
+            yield steps(summary) + "\n"
+    for one in outcome.correlated:
+        if one.whole is not None:
+            yield f"{one.level}: {one.whole.n} samples of {one.clusters} pictures\n{correlations(one.whole)}\n"
+
+
+def rates(summary: Summary, names: list[str]) -> str:
+    """One row a coding configuration."""
+    columns: dict[str, Sampled] = {}
+    for against, told in (("pseudo", "pseudo"), ("labels", "labels")):
+        if summary.has(against):
+            found = summary.measures(against)
+            columns |= {f"{shown} ({told})": found[name]
+                        for name, shown in (("accuracy", "accuracy"), ("miou", "mIoU")) if name in found}  # fmt: skip
+    for name in [name for name in names if name in _SHOWN] or names[:2]:
+        if not isinstance(metric := summary.metric(name), str):
+            columns[name] = metric
+    header = ("encoder", "quality", "chroma", "factor", "options", "n", "bpp", *columns)
+    rows = [
+        (
+            point.label, "-" if point.quality is None else str(point.quality), point.color_subsampling,
+            str(point.subsampling_factor), point.options, str(len(summary.images)), f"{summary.rate.values[i]:.4f}",
+            *(_cell(values.estimate(i)) for values in columns.values()),
+        )
+        for i, point in enumerate(summary.points)
+    ]  # fmt: skip
+    return table.render(header, rows)
+
+
+def steps(summary: Summary) -> str:
+    """Whether mIoU falls with the rate, a row a curve."""
+    rows = [(name, found["miou"].statement) for name, found in monotone(summary).items()]
+    return table.render(("curve", "mIoU (pseudo) over rate"), rows)
+
+
+def correlations(found: Comparison) -> str:
+    """Metrics, strongest first."""
+    header = ("metric", "|SROCC|", "SROCC", "PLCC", "KROCC", "PLCC fitted", "against the best")
+    rows = []
+    for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
+        strength = f"{one.strength:.4f}" if one.strength >= 0 else "-"
+        cells = [_value(one.values[key]) for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
+        rows.append((name, strength, *cells, found.verdict(name)))
+    return table.render(header, rows)
+
+
+def _cell(found: curves.Estimate) -> str:
+    if found.value is None:
+        return "-"
+    return f"{found.value:.4f}" + ("" if found.low is None else f" [{found.low:.4f}, {found.high:.4f}]")
+
+
+def _value(found: Value) -> str:
+    if found.value is None:
+        return "-"
+    return f"{found.value:.4f}" + ("" if found.low is None else f" [{found.low:.4f}, {found.high:.4f}]")

@@ -1,0 +1,24 @@
+"""Full-reference image quality: the table of metrics, and `Scorer`, which computes them.
+
+The table needs no torch; `Scorer` is imported with it when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vcmbench.iqa.metric import PROFILES, Convention, Metric, Missing, Smallest
+from vcmbench.iqa.table import METRICS, check
+
+if TYPE_CHECKING:
+    from vcmbench.iqa.scorer import Scorer, Scores
+
+__all__ = ["METRICS", "PROFILES", "Convention", "Metric", "Missing", "Scorer", "Scores", "Smallest", "check"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Scorer", "Scores"):
+        from vcmbench.iqa import scorer
+
+        return getattr(scorer, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,192 @@
+"""Scores of pairs of pictures under a profile: values, and the reason of each one that is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vcmbench.errors import JobError, RequestError
+from vcmbench.iqa.batch import Batch
+from vcmbench.iqa.metric import Convention, Missing
+from vcmbench.iqa.table import METRICS, check
+from vcmbench.iqa.weights import Weights
+
+VERSION = 1
+"""Part of what decides a score's key: raised with every change of a value."""
+
+_ONE_THREAD_PX = 128 * 128
+"""Pictures up to this size are scored by one thread each: to share their work out costs more than it saves."""
+_CUDA_PX, _CUDA_PICTURES = 1 << 22, 64
+_VIDEO_PX, _VIDEO_PICTURES = 1 << 23, 256
+
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """For each metric (N,) float64 values and N reasons. A value is NaN where, and only where, its reason says why."""
+
+    values: dict[str, NDArray[np.float64]]
+    reasons: dict[str, tuple[str | None, ...]]
+
+    def at(self, name: str, index: int) -> tuple[float | None, str | None]:
+        """One value, None where it is missing, and the reason then."""
+        reason = self.reasons[name][index]
+        return (None if reason else float(self.values[name][index])), reason
+
+
+def open_device(name: str) -> torch.device:
+    """A device that is there. Raises RequestError."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise RequestError(f"device {name!r}: is none; use cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RequestError(f"device {name!r}: {torch.cuda.device_count()} CUDA devices were found; use cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise RequestError(f"device {name!r}: only cpu and cuda are used")
+    return device
+
+
+class Scorer:
+    """Scores with the metrics `names`, under one profile. What cannot be computed at all is in `missing`, by name.
+
+    `weights` is a folder with weights of learned metrics; without it they are looked for in the cache and fetched.
+    `jobs` is the number of small pictures that are scored side by side on a CPU (None: as many as torch has threads).
+    Raises RequestError where a name, the profile, the device, or a given file of weights is wrong.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        profile: str = "standard",
+        device: str = "cpu",
+        weights: Path | None = None,
+        jobs: int | None = None,
+    ) -> None:
+        check(names, profile)
+        self.names, self.profile, self.device = tuple(names), profile, open_device(device)
+        self.jobs = jobs or torch.get_num_threads()
+        self.missing: dict[str, str] = {}
+        self._functions: dict[str, Callable[[Batch], torch.Tensor]] = {}
+        self._identities: dict[str, dict[str, Any]] = {}
+        store = Weights(weights)
+        for name in self.names:
+            try:
+                self._open(name, store)
+            except Missing as missing:
+                self.missing[name] = str(missing)
+
+    def _open(self, name: str, store: Weights) -> None:
+        function = self.convention(name).resolve()
+        needs = METRICS[name].needs
+        if needs is None:
+            self._functions[name] = function
+            return
+        opened = function(store, self.device) if needs == "weights" else function()
+        self._functions[name] = opened.score
+        self._identities[name] = dict(opened.identity)
+
+    def convention(self, name: str) -> Convention:
+        return METRICS[name].convention(self.profile)
+
+    def identity(self, name: str) -> dict[str, Any]:
+        """What decides a metric's values beside the pictures, as JSON, for keys.
+
+        torch's version and the device are not in it: they move the last digits only.
+        """
+        libraries = {} if METRICS[name].needs == "ffmpeg" else {lib: version(lib) for lib in ("piq", "piqa")}
+        return {
+            "metric": name,
+            "profile": self.profile,
+            "call": self.convention(name).call,
+            "version": VERSION,
+            **libraries,
+            **self._identities.get(name, {}),
+        }
+
+    def score(self, pristine: U8, decoded: U8, names: Sequence[str] | None = None) -> Scores:
+        """Scores of N pairs, each (N, H, W, 3) uint8 RGB. A pair's score does not depend on the other pairs.
+
+        `names` are some of the scorer's (None: all).
+        """
+        _check_pictures(pristine, decoded)
+        count, height, width = pristine.shape[:3]
+        values = {name: np.full(count, np.nan) for name in (self.names if names is None else names)}
+        reasons: dict[str, list[str | None]] = {}
+        wanted: list[str] = []
+        for name in self.names if names is None else names:
+            reason = self.missing.get(name) or self.convention(name).smallest.reason(width, height)
+            reasons[name] = [reason] * count
+            wanted += [] if reason else [name]
+        own = [name for name in wanted if METRICS[name].needs != "ffmpeg"]
+        jobs = [(own, part) for part in _parts(count, self._at_once(height * width))] if own else []
+        filtered = [name for name in wanted if name not in own]
+        at_once = max(1, min(_VIDEO_PICTURES, _VIDEO_PX // (height * width)))
+        jobs += [(filtered, part) for part in _parts(count, at_once)] if filtered else []
+
+        def work(job: tuple[list[str], slice]) -> None:
+            names, part = job
+            batch = Batch(decoded[part], pristine[part], self.device)
+            for name in names:
+                values[name][part], reasons[name][part] = self._scored(name, batch)
+
+        with _threads(self.device, height * width):
+            if self.device.type == "cpu" and height * width <= _ONE_THREAD_PX and self.jobs > 1:
+                with ThreadPoolExecutor(self.jobs) as pool:
+                    list(pool.map(work, jobs))
+            else:
+                for job in jobs:
+                    work(job)
+        return Scores(values, {name: tuple(found) for name, found in reasons.items()})
+
+    def _at_once(self, area_px: int) -> int:
+        # On a CPU one pair at a time: it stays in the cache, and its value is that of a call for it alone.
+        return max(1, min(_CUDA_PICTURES, _CUDA_PX // area_px)) if self.device.type == "cuda" else 1
+
+    def _scored(self, name: str, batch: Batch) -> tuple[NDArray[np.float64], list[str | None]]:
+        try:
+            with torch.inference_mode():
+                found = self._functions[name](batch).double().cpu().numpy()
+        except JobError as error:
+            return np.full(batch.size, np.nan), [str(error)] * batch.size
+        why = self.convention(name).not_finite or "no number comes out"
+        reasons = [None if math.isfinite(value) else f"{why} ({value})" for value in found]
+        return np.where(np.isfinite(found), found, np.nan), reasons
+
+
+def _check_pictures(pristine: U8, decoded: U8) -> None:
+    for name, pictures in (("pristine", pristine), ("decoded", decoded)):
+        if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8:
+            raise RequestError(f"iqa: {name} pictures are {pictures.dtype} {pictures.shape}, not uint8 (N, H, W, 3)")
+        if 0 in pictures.shape[1:]:
+            raise RequestError(f"iqa: {name} pictures are empty: {pictures.shape}")
+    if pristine.shape != decoded.shape:
+        raise RequestError(f"iqa: pristine pictures are {pristine.shape}, decoded ones {decoded.shape}")
+
+
+def _parts(count: int, at_once: int) -> list[slice]:
+    return [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
+
+
+@contextmanager
+def _threads(device: torch.device, area_px: int) -> Iterator[None]:
+    """torch's settings while pictures of that size are scored, and back."""
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            # the short floats that convolutions would take there have three digits
+            stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+        elif area_px <= _ONE_THREAD_PX:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+        yield

@@ -1,0 +1,175 @@
+"""The metrics: one entry each. Who adds one writes its entry here and its function in a module of this package.
+
+Importing the table imports no torch. Under "standard" each metric looks at what its paper looks at. Under "qomex2023"
+it is what the published experiment of 2023 called (piqa 1.2.2 and piq 0.8.0, `metric(distorted, pristine)`): all
+look at luma, rounded to 8 bits and given three times, and FSIM, SR_SIM, VSI, VIFp and DSS are losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vcmbench.errors import RequestError
+from vcmbench.iqa.metric import PROFILES, Convention, Metric, Needs, Smallest
+
+_ANY = Smallest()
+_GRAY = "luma, 8 bits, three times"
+
+
+def _metric(
+    name: str, source: str, standard: Convention, qomex2023: Convention, needs: Needs | None = None, note: str = ""
+) -> Metric:
+    return Metric(name, source, {"standard": standard, "qomex2023": qomex2023}, needs, note)
+
+
+def _is(
+    compute: str,
+    call: str,
+    colour: str,
+    low: float | None,
+    high: float | None,
+    perfect: float | None,
+    smallest: Smallest = _ANY,
+    not_finite: str = "",
+) -> Convention:
+    """A metric whose higher values are better."""
+    return Convention(compute, call, colour, True, low, high, perfect, smallest, not_finite)
+
+
+def _loss(
+    compute: str,
+    call: str,
+    colour: str,
+    low: float | None = 0.0,
+    high: float | None = 1.0,
+    perfect: float | None = 0.0,
+    smallest: Smallest = _ANY,
+) -> Convention:
+    """A metric whose lower values are better."""
+    return Convention(compute, call, colour, False, low, high, perfect, smallest)
+
+
+_FLAT = "the pristine picture is flat: it holds no information that could be lost"
+_BOTH_FLAT = "both pictures are flat: nothing in them is salient"
+_EQUAL = "both pictures have the same luma: it is infinite"
+_XPSNR = _is("video:open_xpsnr", "FFmpeg's xpsnr, y", "luma, limited range", 0, None, None, Smallest(8), _EQUAL)
+_VMAF = _is("video:open_vmaf", "FFmpeg's libvmaf, vmaf_v0.6.1", "luma, limited range", 0, 100, None, Smallest(32))
+_NO_MOTION = "a picture is a video of one frame: no motion part"
+
+_ENTRIES = (
+    _metric(
+        "PSNR",
+        "ISO/IEC 29170-1 and everywhere; 1e-8 is added to the squared error of pictures in 0..1, so 80 dB is the end",
+        _is("library:psnr_rgb", "piq.psnr(x, y)", "R'G'B' together", 0, 80, 80),
+        _is("library:psnr_gray", "piqa.PSNR()", _GRAY, 0, 80, 80),
+    ),
+    _metric(
+        "SSIM",
+        "Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004",
+        _is("ssim:ssim_luma", "piq.ssim(Y(x), Y(y), 11, 1.5, downsample=False)", "luma", -1, 1, 1, Smallest(11)),
+        _is("ssim:ssim_gray", "piqa.SSIM(window_size=3, sigma=1 / 3)", _GRAY, -1, 1, 1, Smallest(4)),
+    ),
+    _metric(
+        "MS_SSIM",
+        "Wang, Simoncelli, Bovik, Asilomar 2003",
+        _is("ssim:ms_ssim_luma", "piq.multi_scale_ssim(Y(x), Y(y), 11, 1.5)", "luma", 0, 1, 1, Smallest(161)),
+        _is("ssim:ms_ssim_gray", "piqa.MS_SSIM(window_size=3, sigma=1 / 3)", _GRAY, 0, 1, 1, Smallest(64)),
+    ),
+    _metric(
+        "VIFp",
+        "Sheikh, Bovik, IEEE TIP 15(2), 2006, in the pixel domain",
+        _is("library:vifp_luma", "piq.vif_p(x, y)", "luma", 0, None, 1, Smallest(41), _FLAT),
+        _loss("library:vifp_loss_gray", "piq.VIFLoss()", _GRAY, smallest=Smallest(41)),
+        note="above 1 where contrast was raised",
+    ),
+    _metric(
+        "FSIM",
+        "Zhang, Zhang, Mou, Zhang, IEEE TIP 20(8), 2011: FSIMc",
+        _is("phase_congruency:fsim_rgb", "piq.fsim(x, y)", "YIQ", 0, 1, 1, Smallest(2)),
+        _loss("phase_congruency:fsim_loss_gray", "piq.FSIMLoss()", _GRAY, smallest=Smallest(2)),
+    ),
+    _metric(
+        "SR_SIM",
+        "Zhang, Li, ICIP 2012",
+        _is("spectral_residual:sr_sim_luma", "piq.srsim(x, y), one picture", "luma", 0, 1, 1, Smallest(40)),
+        _loss(
+            "spectral_residual:sr_sim_loss_gray", "piq.SRSIMLoss(scale=1), one picture", _GRAY, smallest=Smallest(16)
+        ),
+        note="piq's value of a picture depends on the others of the call; here each is alone",
+    ),
+    _metric(
+        "GMSD",
+        "Xue, Zhang, Mou, Bovik, IEEE TIP 23(2), 2014",
+        _loss("library:gmsd_luma", "piq.gmsd(x, y)", "luma"),
+        _loss("library:gmsd_gray", "piqa.GMSD()", _GRAY, smallest=Smallest(longer_px=3)),
+    ),
+    _metric(
+        "MS_GMSD",
+        "Zhang, Sander, Bermak, ICASSP 2017",
+        _loss("library:ms_gmsd_luma", "piq.multi_scale_gmsd(x, y)", "luma", smallest=Smallest(17)),
+        _loss("library:ms_gmsd_gray", "piqa.MS_GMSD()", _GRAY, smallest=Smallest(longer_px=16)),
+    ),
+    _metric(
+        "VSI",
+        "Zhang, Shen, Li, IEEE TIP 23(10), 2014",
+        _is("saliency:vsi_rgb", "piq.vsi(x, y)", "R'G'B', LMN, CIELAB", 0, 1, 1, _ANY, _BOTH_FLAT),
+        _loss("saliency:vsi_loss_gray", "piq.VSILoss()", _GRAY),
+    ),
+    _metric(
+        "DSS",
+        "Balanov, Schwartz, Moshe, Peleg, ICIP 2015",
+        _is("library:dss_luma", "piq.dss(x, y)", "luma", 0, 1, 1, Smallest(8, area_px=704)),
+        _loss("library:dss_loss_gray", "piq.DSSLoss()", _GRAY, smallest=Smallest(8, area_px=1024)),
+    ),
+    _metric(
+        "HaarPSI",
+        "Reisenhofer, Bosse, Kutyniok, Wiegand, Signal Processing: Image Communication 61, 2018",
+        _is("library:haarpsi_rgb", "piq.haarpsi(x, y)", "YIQ", 0, 1, 1, Smallest(16)),
+        _is("library:haarpsi_gray", "piqa.HaarPSI()", _GRAY, 0, 1, 1),
+    ),
+    _metric(
+        "MDSI",
+        "Ziaei Nafchi, Shahkolaei, Hedjam, Cheriet, IEEE Access 4, 2016",
+        _loss("library:mdsi_rgb", "piq.mdsi(x, y)", "R'G'B', LHM", high=None),
+        _loss("library:mdsi_gray", "piqa.MDSI() of piqa 1.2.2", _GRAY, high=None),
+        note="piqa 1.3.2 gives other numbers, which depend on the other pictures of the call",
+    ),
+    _metric(
+        "LPIPS",
+        "Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018, VGG16",
+        _loss("learned:lpips_rgb", "piq.LPIPS()", "R'G'B'", high=None, smallest=Smallest(16)),
+        _loss("learned:lpips_gray", "piqa.LPIPS(network='vgg')", _GRAY, high=None, smallest=Smallest(16)),
+        needs="weights",
+    ),
+    _metric(
+        "PieAPP",
+        "Prashnani, Cai, Mostofi, Sen, CVPR 2018",
+        _loss("learned:pieapp_rgb", "piq.PieAPP()", "R'G'B'", None, None, None, Smallest(64)),
+        _loss("learned:pieapp_gray", "piq.PieAPP()", _GRAY, None, None, None, Smallest(64)),
+        needs="weights",
+    ),
+    _metric(
+        "DISTS",
+        "Ding, Ma, Wang, Simoncelli, IEEE TPAMI 44(5), 2022",
+        _loss("learned:dists_rgb", "piq.DISTS()", "R'G'B'", high=None),
+        _loss("learned:dists_gray", "piq.DISTS()", _GRAY, high=None),
+        needs="weights",
+    ),
+    _metric("XPSNR", "Helmrich et al., ICASSP 2020", _XPSNR, _XPSNR, needs="ffmpeg", note=_NO_MOTION),
+    _metric("VMAF", "Li et al., 2016", _VMAF, _VMAF, needs="ffmpeg", note=f"{_NO_MOTION}; identical: about 97"),
+)
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ENTRIES}
+
+
+def check(names: Sequence[str], profile: str = "standard") -> None:
+    """Raise RequestError where a metric or the profile is unknown, or a metric is named twice."""
+    if profile not in PROFILES:
+        raise RequestError(f"profile {profile!r}: is unknown; known: {', '.join(PROFILES)}")
+    if not names:
+        raise RequestError(f"iqa: no metric is named; known: {', '.join(METRICS)}")
+    for name in names:
+        if name not in METRICS:
+            raise RequestError(f"iqa: metric {name!r} is unknown; known: {', '.join(METRICS)}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RequestError(f"iqa: {', '.join(twice)} is named twice")

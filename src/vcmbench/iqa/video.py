@@ -1,0 +1,111 @@
+"""XPSNR and VMAF, by FFmpeg.
+
+C. R. Helmrich et al., "XPSNR: a low-complexity extension of the perceptually weighted peak signal-to-noise ratio for
+high-resolution video quality assessment", ICASSP 2020; Z. Li et al., "Toward a practical perceptual video quality
+metric" (VMAF), 2016, model vmaf_v0.6.1.
+
+Both judge video. A picture here is a video of one frame: it has no motion part, and VMAF of identical pictures is near
+97 in place of 100. Luma is ITU-R BT.601, limited range, as the encoders get it (`vcmbench.colour`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vcmbench.colour import CHROMA_FORMATS, rgb_to_planes
+from vcmbench.errors import JobError
+from vcmbench.iqa.batch import Batch
+from vcmbench.iqa.metric import Missing, Opened
+from vcmbench.runner import probe
+from vcmbench.runner.found import FoundTool
+
+_TIMEOUT_S = 600.0
+_FORMAT = CHROMA_FORMATS["444"]
+# With its motion forced to zero a frame of many scores like a frame alone, and one process does them all.
+_VMAF_GRAPH = (
+    "[0][1]libvmaf=log_path=log:log_fmt=json:n_threads=1:model=version=vmaf_v0.6.1\\\\:motion.motion_force_zero=true"
+)
+_XPSNR_GRAPH = "[0][1]xpsnr=stats_file=log"
+
+
+def find(component: str) -> FoundTool:
+    """An FFmpeg with a filter: that of PATH, or that of the imageio-ffmpeg wheel. Raises `Missing`."""
+    places = [shutil.which("ffmpeg")]
+    try:
+        places.append(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        pass  # the wheel came without a binary
+    for path in [Path(place) for place in places if place]:
+        if probe.lists_component(probe.answer(path, ("-hide_banner", "-filters")), component):
+            return FoundTool("ffmpeg", str(path), probe.version("ffmpeg", path), probe.sha256(path))
+    seen = ", ".join(place for place in places if place) or "no ffmpeg"
+    raise Missing(f"no FFmpeg with the filter {component} ({seen}); install the wheel imageio-ffmpeg")
+
+
+def _write(path: Path, pictures: NDArray[np.uint8]) -> None:
+    with path.open("wb") as file:
+        for picture in pictures:
+            for plane in rgb_to_planes(np.ascontiguousarray(picture), _FORMAT):
+                file.write(plane.tobytes())
+
+
+def _compare(tool: FoundTool, graph: str, batch: Batch, chosen: slice) -> str:
+    """The log of a filter that compares pictures of a batch as the frames of two videos."""
+    raw = ("-f", "rawvideo", "-pix_fmt", _FORMAT.pixel_format, "-s", f"{batch.width_px}x{batch.height_px}", "-i")
+    argv = ("ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *raw, "decoded", *raw, "pristine",
+            "-filter_complex_threads", "1", "-lavfi", graph, "-f", "null", "-")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="vcmbench-iqa-") as name:
+        folder = Path(name)
+        _write(folder / "decoded", batch.decoded[chosen])
+        _write(folder / "pristine", batch.pristine[chosen])
+        try:
+            done = subprocess.run(
+                [tool.path, *argv[1:]], cwd=folder, capture_output=True, timeout=_TIMEOUT_S, check=False,
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise JobError(f"{tool.path}: {error}", argv) from None
+        log = folder / "log"
+        if done.returncode or not log.is_file():
+            raise JobError(f"ffmpeg exited with code {done.returncode}", argv, done.stderr.decode(errors="replace"))
+        return log.read_text()
+
+
+def open_xpsnr() -> Opened:
+    """XPSNR of luma in dB. Its frames know of each other, so each picture has a process of its own."""
+    tool = find("xpsnr")
+
+    def one(batch: Batch, index: int) -> float:
+        log = _compare(tool, _XPSNR_GRAPH, batch, slice(index, index + 1))
+        found = re.search(r"XPSNR y:\s*(\S+)", log)
+        if found is None:
+            raise JobError(f"ffmpeg's xpsnr told no luma value: {log.strip()[:80]!r}")
+        return float(found[1])
+
+    return Opened(
+        lambda batch: torch.tensor([one(batch, i) for i in range(batch.size)], dtype=torch.float64),
+        {"ffmpeg": tool.identity()},
+    )
+
+
+def open_vmaf() -> Opened:
+    """VMAF v0.6.1, 0 to 100."""
+    tool = find("libvmaf")
+
+    def score(batch: Batch) -> torch.Tensor:
+        frames = json.loads(_compare(tool, _VMAF_GRAPH, batch, slice(None)))["frames"]
+        if len(frames) != batch.size:
+            raise JobError(f"libvmaf told {len(frames)} frames of {batch.size}")
+        return torch.tensor([frame["metrics"]["vmaf"] for frame in frames], dtype=torch.float64)
+
+    return Opened(score, {"ffmpeg": tool.identity()})

@@ -1,0 +1,188 @@
+"""The pictures of a report: heat maps over a scene, and the frames that lost most. A few frames are decoded again."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import decode
+from vcmbench.dataset import DataRoot, Source, read_picture
+from vcmbench.errors import JobError, RequestError
+from vcmbench.measure import truth
+from vcmbench.measure.content import chosen_points
+from vcmbench.measure.machine import dense
+from vcmbench.measure.records import Score
+from vcmbench.measure.statistics import REDUCED
+from vcmbench.measure.summary import Point, Summary
+from vcmbench.measure.units import Unit
+from vcmbench.report.content import Layer, Overlay, WorstFrame
+from vcmbench.runner.base import Runner
+from vcmbench.tasks.predictions import prediction_path, read_prediction
+
+WORST = 3
+Rgb = NDArray[np.uint8]
+
+
+class Gallery:
+    """Shows frames of an experiment. What cannot be shown is said in `missing`."""
+
+    def __init__(self, data: DataRoot, units: Iterable[Unit], summary: Summary, runner: Runner) -> None:
+        self._data, self._summary, self._runner = data, summary, runner
+        self._units = {(unit.folder, str(source.name)): (unit, index)
+                       for unit in units for index, source in enumerate(unit.sources)}  # fmt: skip
+        self.missing: list[tuple[str, str]] = []
+
+    def _frame(self, score: Score) -> tuple[Source, Rgb, Rgb] | None:
+        """The source of a record, and its pristine and decoded picture; None (and said why) where that fails."""
+        unit, index = self._units[score["configuration"], score["source"]]
+        source = unit.sources[index]
+        try:
+            frames = decode.decode(unit.record, self._data.root, self._runner)
+            decoded = next(picture for number, picture in enumerate(frames) if number == index)
+            return source, read_picture(source.path).rgb, decoded
+        except (JobError, RequestError, StopIteration) as error:
+            self.missing.append((f"picture of {source.name.name}", str(error)))
+            return None
+
+    def _prediction(self, source: PurePosixPath, folder: str | None, classes: int) -> NDArray[np.uint8] | None:
+        try:
+            return read_prediction(prediction_path(self._data.root, source, folder), None, classes)
+        except JobError as error:
+            self.missing.append((f"prediction on {source.name}", str(error)))
+            return None
+
+    # --- the frames that lost most
+
+    def worst(self) -> list[WorstFrame]:
+        """The pictures that lost most, each once, among the points at a rate in the middle: at the lowest rates all of
+        them are lost, which nobody would need to look at."""
+        if not self._summary.has("pseudo"):
+            return []
+        chosen: dict[str, tuple[float, Score]] = {}
+        for number in chosen_points(self._summary)[1]:
+            for source, score in self._summary.points[number].scores.items():
+                value = _accuracy(score)
+                if source not in chosen or value < chosen[source][0]:
+                    chosen[source] = value, score
+        found = []
+        for _, score in sorted(chosen.values(), key=lambda one: (one[0], one[1]["source"]))[:WORST]:
+            if (frame := self._worst(score)) is not None:
+                found.append(frame)
+        return found
+
+    def _worst(self, score: Score) -> WorstFrame | None:
+        frame = self._frame(score)
+        if frame is None:
+            return None
+        source, pristine, decoded = frame
+        machine = score["machine"]
+        if machine["kind"] == "classification":
+            answers: list[Any] = [f"class {machine['pseudo']['class']}", f"class {machine['class']}"]
+        else:
+            folders = (None, score["configuration"])
+            answers = [self._prediction(source.name, folder, machine["classes"]) for folder in folders]
+            if any(answer is None for answer in answers):
+                return None
+        return WorstFrame(f"{source.name.name}, {_title(score)}", pristine, decoded, answers[0], answers[1],
+                          self._facts(score))  # fmt: skip
+
+    def _facts(self, score: Score) -> list[tuple[str, str]]:
+        facts = [("Rate", f"{score['rate_bpp']:.3f} bpp")]
+        machine = score["machine"]
+        if machine["kind"] == "segmentation":
+            for name, shown in (("accuracy", "Accuracy"), ("miou", "mIoU")):
+                value = REDUCED[name](dense(machine["pseudo"]["confusion"], machine["classes"]))
+                facts.append((shown, "-" if value is None else f"{value:.3f}"))
+        else:
+            facts.append(("Probability of the class", f"{machine['pseudo']['probability']:.3f}"))
+        if score["psnr_y_db"] is not None:
+            facts.append(("PSNR-Y", f"{score['psnr_y_db']:.2f} dB"))
+        return facts
+
+    # --- heat maps
+
+    def overlays(self) -> list[Overlay]:
+        """Heat maps over the first picture: with an importance map where the experiment has one, and without."""
+        if not self._summary.images:
+            return []
+        image = self._summary.images[0]
+        return [overlay for point in self._shown() if (overlay := self._overlay(point.scores[image])) is not None]
+
+    def _shown(self) -> list[Point]:
+        matched = self._summary.matched()
+        if matched:
+            mapped, plain = matched[len(matched) // 2]
+            return [self._summary.points[plain], self._summary.points[mapped]]
+        points = [point for point in self._summary.points if not point.is_reference]
+        order = sorted(points, key=lambda point: next(iter(point.scores.values()))["rate_bpp"])
+        return order[len(order) // 3 : len(order) // 3 + 1]
+
+    def _overlay(self, score: Score) -> Overlay | None:
+        frame = self._frame(score)
+        if frame is None:
+            return None
+        source, pristine, decoded = frame
+        missing = {"Bits": "encoders do not say how many bits a block took"}
+        error = np.abs(pristine.astype(np.int16) - decoded).max(axis=2).astype(np.float32)
+        layers = [Layer("Error", error, "levels of 255", low=0.0, note="largest of R, G, B")]
+        lost = self._lost(score, source)
+        if lost is None:
+            missing["Lost pixels"] = "no prediction of a segmentation"
+        else:
+            note = "predicted otherwise than on the pristine picture"
+            layers.append(Layer("Lost pixels", lost, kind="mask", note=note))
+        layers += self._importance(source, missing)
+        layers += self._qp(score, missing)
+        return Overlay(f"{source.name.name}, {_title(score)}", decoded, layers, missing=missing)
+
+    def _lost(self, score: Score, source: Source) -> NDArray[np.float32] | None:
+        machine = score["machine"]
+        if machine is None or machine["kind"] != "segmentation":
+            return None
+        pristine = self._prediction(source.name, None, machine["classes"])
+        decoded = self._prediction(source.name, score["configuration"], machine["classes"])
+        if pristine is None or decoded is None:
+            return None
+        lost: NDArray[np.float32] = (pristine != decoded).astype(np.float32)
+        return lost
+
+    def _importance(self, source: Source, missing: dict[str, str]) -> list[Layer]:
+        try:
+            known = truth.read(self._data, source)
+        except JobError as error:
+            missing["Importance"] = str(error)
+            return []
+        if known.importance is None:
+            missing["Importance"] = known.notes.get("importance", "not known")
+            return []
+        return [Layer("Importance", known.importance, low=0.0, high=1.0)]
+
+    def _qp(self, score: Score, missing: dict[str, str]) -> list[Layer]:
+        """The QP map that lies beside a mapped bitstream."""
+        bitstream = PurePosixPath(score["bitstream"])
+        path = self._data.root / bitstream.with_name(f"{bitstream.stem}_qp_map.csv")
+        if score["qp_map"] is None or not path.is_file():
+            missing["QP"] = "one for the whole picture" if score["qp_map"] is None else f"no {path.name}"
+            return []
+        with path.open(encoding="ascii", newline="") as file:
+            values = np.array([[float(cell) for cell in row] for row in csv.reader(file)])
+        block_px = score["qp_map"].get("block_size", 16) / score["subsampling_factor"]
+        return [Layer("QP", values, block_px=round(block_px), note="as given to the encoder")]
+
+
+def _accuracy(score: Score) -> float:
+    machine = score["machine"]
+    if machine["kind"] == "classification":
+        return float(machine["pseudo"]["probability"])
+    value = REDUCED["accuracy"](dense(machine["pseudo"]["confusion"], machine["classes"]))
+    return 1.0 if value is None else value
+
+
+def _title(score: Score) -> str:
+    quality = "" if score["quality"] is None else f" {score['quality']}"
+    return f"{score['label']}{quality} {score['options']}".strip()

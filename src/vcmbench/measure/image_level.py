@@ -1,0 +1,181 @@
+"""The image level: every decoded picture is looked at once, by the machine and by the metrics together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.dataset import DataRoot, Picture, Source, read_picture
+from vcmbench.errors import JobError
+from vcmbench.iqa import Scorer
+from vcmbench.measure import machine, truth
+from vcmbench.measure.answers import Answer, Answers
+from vcmbench.measure.records import PRISTINE, Score, Scores, begin
+from vcmbench.measure.truth import Truth
+from vcmbench.measure.units import Unit
+from vcmbench.store import job_key
+
+_KEPT_PRISTINE = 4
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A frame of a unit, its record so far, and what is still to be found out of it."""
+
+    unit: Unit
+    index: int
+    score: Score
+    machine_key: str | None
+    """None where the machine's part is done, or no machine was asked for."""
+    iqa_keys: dict[str, str]
+
+    @property
+    def source(self) -> Source:
+        return self.unit.sources[self.index]
+
+    @property
+    def is_done(self) -> bool:
+        return self.machine_key is None and not self.iqa_keys
+
+
+class Pristine:
+    """A pristine picture and what is known of it, read when it is needed and then kept."""
+
+    def __init__(self, data: DataRoot, unit: Unit, index: int, answers: Answers | None) -> None:
+        self._data, self._unit, self._index, self._answers = data, unit, index, answers
+
+    @cached_property
+    def picture(self) -> Picture:
+        source = self._unit.sources[self._index]
+        picture = read_picture(source.path)
+        if picture.sha256 != self._unit.record["sources"][self._index]["sha256"]:
+            raise JobError(f"{source.path}: is another picture than the one that was compressed; compress it again")
+        return picture
+
+    @cached_property
+    def truth(self) -> Truth:
+        return truth.read(self._data, self._unit.sources[self._index])
+
+    @cached_property
+    def answer(self) -> Answer:
+        if self._answers is None:
+            raise JobError("internal error: no machine was asked for")
+        rgb = self.picture.rgb if self._answers.needs_pictures else None
+        return self._answers.pristine(self._unit, self._index, rgb)
+
+
+class ImageLevel:
+    """What is asked of every picture, and the finding out. `answers` and `scorer` are None where not asked for."""
+
+    def __init__(
+        self, data: DataRoot, scores: Scores, answers: Answers | None, scorer: Scorer | None, names: Sequence[str]
+    ) -> None:
+        self._data, self._scores, self._answers, self._scorer = data, scores, answers, scorer
+        self._names = [name for name in names if scorer is not None and name not in scorer.missing]
+        self._identities = {name: scorer.identity(name) for name in self._names} if scorer else {}
+        self._missing = dict(scorer.missing) if scorer else {}
+        self._pristine: OrderedDict[Source, Pristine] = OrderedDict()
+        self._digests: dict[Source, str] = {}
+
+    def todo(self, unit: Unit, *, force: bool) -> Iterator[Todo]:
+        """What there is to do for each frame of a unit. Raises JobError where files of it cannot be read."""
+        for index, source in enumerate(unit.sources):
+            before = None if force else self._scores.read(unit.folder, source)
+            fresh = begin(unit, index)
+            if before is not None and before.get("compression_key") == fresh["compression_key"]:
+                fresh |= {name: before[name] for name in ("machine", "iqa")}
+            keys = {name: self._iqa_key(unit, index, name) for name in self._names}
+            lacking = {name: key for name, key in keys.items() if fresh["iqa"].get(name, {}).get("key") != key}
+            yield Todo(unit, index, fresh, self._machine_todo(unit, index, fresh), lacking)
+
+    def _iqa_key(self, unit: Unit, index: int, name: str) -> str:
+        record = unit.record
+        return job_key({
+            "record": record["key"], "bitstream": record["bitstream_sha256"], "frame": index,
+            "pristine": record["sources"][index]["sha256"], "metric": self._identities[name],
+        })  # fmt: skip
+
+    def _machine_todo(self, unit: Unit, index: int, score: Score) -> str | None:
+        if self._answers is None:
+            return None
+        source = unit.sources[index]
+        if source not in self._digests:
+            self._digests[source] = truth.digest(self._data, source)
+        key = job_key({"answer": self._answers.key(unit, index), "truth": self._digests[source]})
+        has = score["machine"] is not None and score["machine"].get("key") == key
+        return None if has and self._answers.is_kept(unit, index) else key
+
+    def needs_picture(self, todo: Todo) -> bool:
+        wants_answer = todo.machine_key is not None and self._answers is not None and self._answers.needs_pictures
+        return wants_answer or bool(todo.iqa_keys)
+
+    def pristine(self, todo: Todo) -> Pristine:
+        """The pristine picture of a frame, from the last few that were looked at."""
+        if todo.source not in self._pristine:
+            self._pristine[todo.source] = Pristine(self._data, todo.unit, todo.index, self._answers)
+            while len(self._pristine) > _KEPT_PRISTINE:
+                self._pristine.popitem(last=False)
+        return self._pristine[todo.source]
+
+    def measure(self, chunk: Sequence[tuple[Todo, NDArray[np.uint8] | None]]) -> None:
+        """Find out what is to be found out of some frames, and write their records. Raises JobError."""
+        self._ask(chunk)
+        groups: defaultdict[tuple[Any, ...], list[tuple[Todo, NDArray[np.uint8]]]] = defaultdict(list)
+        for todo, picture in chunk:
+            if todo.iqa_keys and picture is not None:
+                groups[(picture.shape, *todo.iqa_keys)].append((todo, picture))
+        for group in groups.values():
+            self._score(group)
+        for todo, _ in chunk:
+            for name, why in self._missing.items():
+                todo.score["iqa"][name] = {"value": None, "reason": why, "key": ""}
+            self._scores.write(todo.unit.folder, todo.source, todo.score)
+
+    def _ask(self, chunk: Sequence[tuple[Todo, NDArray[np.uint8] | None]]) -> None:
+        asked = [(todo, picture) for todo, picture in chunk if todo.machine_key is not None]
+        if not asked or self._answers is None:
+            return
+        found = self._answers.decoded([(todo.unit, todo.index, picture) for todo, picture in asked])
+        for (todo, _), answer in zip(asked, found, strict=True):
+            pristine = self.pristine(todo)
+            self._refer(todo, pristine)
+            todo.score["machine"] = self._counts(todo.source, answer, pristine, pristine.answer) | {
+                "key": todo.machine_key, "identity": self._answers.identity(),
+            }  # fmt: skip
+
+    def _counts(self, source: Source, answer: Answer, pristine: Pristine, against: Answer | None) -> dict[str, Any]:
+        answers = self._answers
+        if answers is None:
+            raise JobError("internal error: no machine was asked for")
+        if answers.kind == "segmentation":
+            return machine.segmentation(answer, against, pristine.truth, answers.classes)
+        return machine.classification(answer, against, machine.label_of(self._data, source, answers.classes))
+
+    def _refer(self, todo: Todo, pristine: Pristine) -> None:
+        """Keep what the machine makes of the pristine picture, once for each picture and network."""
+        if self._answers is None:
+            return
+        key = job_key({"identity": self._answers.identity(), "truth": self._digests[todo.source],
+                       "picture": todo.unit.record["sources"][todo.index]["sha256"]})  # fmt: skip
+        before = self._scores.read(PRISTINE, todo.source)
+        if before is None or (before["machine"] or {}).get("key") != key:
+            counts = self._counts(todo.source, pristine.answer, pristine, None) | {"key": key}
+            fresh = {"schema_version": 1, "source": str(todo.source.name), "group": str(todo.source.group), "iqa": {}}
+            self._scores.write(PRISTINE, todo.source, fresh | {"machine": counts})
+
+    def _score(self, group: list[tuple[Todo, NDArray[np.uint8]]]) -> None:
+        if self._scorer is None:
+            return
+        names = list(group[0][0].iqa_keys)
+        pristine = np.stack([self.pristine(todo).picture.rgb for todo, _ in group])
+        found = self._scorer.score(pristine, np.stack([picture for _, picture in group]), names)
+        for row, (todo, _) in enumerate(group):
+            for name in names:
+                value, why = found.at(name, row)
+                todo.score["iqa"][name] = {"value": value, "reason": why, "key": todo.iqa_keys[name]}

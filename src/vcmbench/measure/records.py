@@ -1,0 +1,83 @@
+"""Score records: one JSON for each picture and configuration, written when all that was asked of it is known.
+
+`DATA/results/<experiment>/scores/<configuration>/<picture>.json` holds the machine's counts and each metric's score,
+each with the key of what decided it. So a new metric computes itself alone, and another network only its own part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vcmbench import encoder
+from vcmbench.dataset import Source
+from vcmbench.measure.units import Unit
+from vcmbench.store import Store
+
+SCHEMA_VERSION = 1
+SCORES = "scores"
+PRISTINE = "pristine"
+
+Score = dict[str, Any]
+
+_COPIED = (
+    "encoder", "quality", "color_subsampling", "subsampling_factor", "qp_map", "match_rate", "target_bpp", "width_px",
+    "height_px", "bitstream", "size_bytes", "rate_bpp", "psnr_y_db", "coded_qp", "frames", "bitstream_sha256",
+)  # fmt: skip
+
+
+class Scores:
+    """The score records of one experiment."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.folder = store.folder / SCORES
+
+    def name(self, folder: str, source: Source) -> str:
+        return f"{SCORES}/{folder}/{source.name}.json"
+
+    def read(self, folder: str, source: Source) -> Score | None:
+        """A record; None where there is none that can be read."""
+        return read(self._store.folder / self.name(folder, source))
+
+    def write(self, folder: str, source: Source, score: Score) -> None:
+        content = json.dumps(score, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
+        self._store.write_table(self.name(folder, source), content)
+
+    def all(self, units: list[Unit]) -> Iterator[Score]:
+        """The records of these units, in their order; what is not there is left out."""
+        for unit in units:
+            for source in unit.sources:
+                if (score := self.read(unit.folder, source)) is not None:
+                    yield score
+
+
+def read(path: Path) -> Score | None:
+    try:
+        score = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    known = isinstance(score, dict) and score.get("schema_version") == SCHEMA_VERSION
+    return score if known and isinstance(score.get("iqa"), dict) else None
+
+
+def begin(unit: Unit, index: int) -> Score:
+    """The record of a picture before anything is known: whose it is, and what it cost."""
+    record, source = unit.record, unit.sources[index]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "configuration": unit.folder,
+        "label": encoder.get(unit.coding.encoder).label,
+        "options": " ".join(unit.coding.extras),
+        "source": str(source.name),
+        "group": str(source.group),
+        "frame": index,
+        "compression_key": record["key"],
+        **{name: record[name] for name in _COPIED},
+        "map_method": (record.get("map") or {}).get("method"),
+        "size_error": (record.get("rate_search") or {}).get("size_error"),
+        "machine": None,
+        "iqa": {},
+    }

@@ -1,0 +1,164 @@
+"""The last step: everything that was measured, as a report, figures and a file of BD figures."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vcmbench import __version__
+from vcmbench.measure import content
+from vcmbench.measure.gallery import Gallery
+from vcmbench.measure.records import PRISTINE, Score
+from vcmbench.measure.run import Correlated, Outcome, Run
+from vcmbench.measure.summary import Summary
+from vcmbench.report.adapt import correlation_table
+from vcmbench.report.content import BdRow, Cloud, CorrelationTable, Facts, ReportContent, Scatter, Series
+from vcmbench.report.figures import write_figures
+from vcmbench.report.page import write_report
+
+REPORT, FIGURES = "report.html", "figures"
+_PACKAGES = ("torch", "mmsegmentation", "mmengine", "piq", "piqa", "timm", "numpy", "scipy", "bjontegaard", "pillow")
+
+
+def summarise(run: Run) -> Summary:
+    """All score records of a run's experiment."""
+    pristine: dict[str, Score] = {}
+    for source in run.sources:
+        if (score := run.scores.read(PRISTINE, source)) is not None:
+            pristine[str(source.name)] = score
+    return Summary(run.all_scores(), pristine, run.experiment.metrics.bootstrap, run.experiment.seed)
+
+
+def write(run: Run, outcome: Outcome, commands: list[str], path: Path | None = None) -> Path:
+    """Write the report (to `path`, or into the experiment's folder), its figures and `bd.json`. Returns its path."""
+    summary = summarise(run)
+    shown = report_content(run, outcome, summary, commands)
+    target = path or run.store.folder / REPORT
+    write_report(shown, target)
+    write_figures(shown, target.parent / FIGURES if path is None else target.with_suffix("") / FIGURES)
+    run.store.write_table("bd.json", _bd_json(shown.bd))
+    return target
+
+
+def _bd_json(rows: Any) -> bytes:
+    return json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False).encode()
+
+
+def report_content(run: Run, outcome: Outcome, summary: Summary, commands: list[str]) -> ReportContent:
+    """What the report of a run shows."""
+    gallery = Gallery(run.data, run.units, summary, run.runner)
+    overlays, worst = gallery.overlays(), gallery.worst()
+    bd: list[BdRow] = content.bd_rows(summary)
+    experiment = run.experiment
+    points = sum(not point.is_reference for point in summary.points)
+    return ReportContent(
+        title=f"{experiment.name}: what compression did to the machine",
+        experiment=experiment.name,
+        created=datetime.now(UTC).date().isoformat(),
+        summary=f"{len(summary.images)} pictures under {points} coding configurations of "
+        f"{len({point.label for point in summary.points if not point.is_reference})} codecs.",
+        pictures=len(summary.images),
+        facts=_facts(run, summary),
+        findings=_monotone(summary),
+        curves=content.curve_list(summary),
+        correlations=[table for one in outcome.correlated for table in _tables(one, run)],
+        scatters=_scatters(run, outcome, summary),
+        class_damage=content.class_damage(summary),
+        band_damage=content.band_damage(summary),
+        comparisons=content.comparisons(summary),
+        bd=bd,
+        overlays=overlays,
+        worst=worst,
+        commands=commands,
+        provenance=_provenance(run, summary),
+        missing=[*_missing(outcome, summary), *gallery.missing],
+    )
+
+
+def _facts(run: Run, summary: Summary) -> list[tuple[str, str]]:
+    metrics = run.experiment.metrics
+    facts = [("Pictures", str(len(summary.images))), ("Configurations", str(len(summary.points)))]
+    if run.experiment.task is not None:
+        facts.append(("Task", f"{run.experiment.task.name}, {Path(run.experiment.task.model).name}"))
+    return [*facts, ("Metrics", f"{len(run.names)}, profile {metrics.profile}")]
+
+
+def _monotone(summary: Summary) -> list[str]:
+    """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
+    told = content.monotone(summary)
+    holding = [name for name, found in told.items() if all(one.holds for one in found.values())]
+    findings = []
+    if holding:
+        findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
+    for name, found in told.items():
+        for measure, one in found.items():
+            if one.holds is False:
+                findings.append(f"{name}: {measure} {one.statement}.")
+    return findings
+
+
+def _tables(one: Correlated, run: Run) -> list[CorrelationTable]:
+    if one.whole is None:
+        return []
+    level, resamples = one.level.split()[0], run.experiment.metrics.bootstrap
+    tables = [correlation_table(one.whole, level, "all", resamples, one.note)]
+    return tables + [correlation_table(found, level, codec, resamples) for codec, found in one.codecs.items()]
+
+
+def _scatters(run: Run, outcome: Outcome, summary: Summary) -> list[Scatter]:
+    from vcmbench.iqa import METRICS
+
+    found = []
+    for sampled in outcome.sampled[:1]:
+        labels = {point.folder: point for point in summary.points}
+        of = np.array([labels[block.configuration].label if block.configuration in labels else "" for block in
+                       sampled.blocks])  # fmt: skip
+        encoders = {point.label: point.encoder for point in summary.points}
+        accuracy = np.array([block.accuracy for block in sampled.blocks])
+        for name, column in sampled.values.items():
+            values = np.array([np.nan if value is None else value for value in column])
+            if not np.isfinite(values).any():
+                continue
+            clouds = [Cloud(Series(label, encoders[label]), values[of == label], accuracy[of == label])
+                      for label in dict.fromkeys(of.tolist()) if label]  # fmt: skip
+            better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
+            found.append(Scatter("block", name, clouds, higher_is_better=better))
+    return found
+
+
+def _missing(outcome: Outcome, summary: Summary) -> list[tuple[str, str]]:
+    missing = [(reason.split(":")[0], reason.partition(": ")[2] or reason) for reason in outcome.reasons]
+    missing += [(f"correlations, {one.level}", one.reason) for one in outcome.correlated if one.reason]
+    missing += [(title, str(error)) for title, error in outcome.failed[:20]]
+    if len(outcome.failed) > 20:
+        missing.append(("more failures", str(len(outcome.failed) - 20)))
+    if summary.left_out:
+        missing.append(("pictures", f"{summary.left_out} are not in every configuration and were left out"))
+    return missing
+
+
+def _provenance(run: Run, summary: Summary) -> list[Facts]:
+    versions = [("vcmbench", __version__), ("Python", platform.python_version())]
+    for name in _PACKAGES:
+        try:
+            versions.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            continue
+    tools: dict[str, str] = {}
+    for unit in run.units:
+        encode = unit.record["tool"]["encode"]
+        tools.setdefault(unit.record["encoder"], ", ".join(str(value) for value in encode.values() if value))
+    identity = next((score["machine"].get("identity") for point in summary.points for score in point.scores.values()
+                     if score["machine"]), None)  # fmt: skip
+    blocks = [Facts("Versions", versions), Facts("Encoders", sorted(tools.items()))]
+    if identity:
+        blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
+    seeds = [("seed", str(run.experiment.seed)), ("resamples", str(run.experiment.metrics.bootstrap))]
+    return [*blocks, Facts("Random draws", seeds)]

@@ -1,0 +1,201 @@
+"""All score records of an experiment as arrays: coding points by images, ready for curves, tables and comparisons.
+
+Points are compared on the same images: those that every point has. What that leaves out is said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import perception
+from vcmbench.curves import ImageDraws, Sampled
+from vcmbench.measure.machine import dense
+from vcmbench.measure.records import Score
+
+AGAINST = ("pseudo", "labels")
+REFERENCES = ("lossless", "none")
+"""Encoders that lose nothing: no curve is drawn through them."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One coding configuration. `series` names all of it but the quality."""
+
+    folder: str
+    encoder: str
+    label: str
+    quality: int | None
+    color_subsampling: str
+    subsampling_factor: float
+    options: str
+    is_mapped: bool
+    matches_rate: bool
+    scores: dict[str, Score] = field(repr=False)
+
+    @property
+    def series(self) -> str:
+        words = [self.label]
+        if self.color_subsampling != "420":
+            words.append(self.color_subsampling)
+        if self.subsampling_factor != 1:
+            words.append(f"x{self.subsampling_factor:g}")
+        return " ".join(words + ([self.options] if self.options else []))
+
+    @property
+    def is_reference(self) -> bool:
+        return self.encoder in REFERENCES
+
+    @property
+    def name(self) -> str:
+        return self.series if self.quality is None else f"{self.series} {self.quality}"
+
+
+def _points(scores: Iterable[Score]) -> list[Point]:
+    found: dict[str, Point] = {}
+    for score in scores:
+        folder = score["configuration"]
+        if folder not in found:
+            found[folder] = Point(
+                folder, score["encoder"], score["label"], score["quality"], score["color_subsampling"],
+                float(score["subsampling_factor"]), score["options"], score["qp_map"] is not None,
+                bool(score["match_rate"]), {},
+            )  # fmt: skip
+        found[folder].scores[score["source"]] = score
+    return list(found.values())
+
+
+class Summary:
+    """What the score records say together. `pristine` are the records of the pristine pictures, by source."""
+
+    def __init__(self, scores: Iterable[Score], pristine: dict[str, Score], resamples: int, seed: int) -> None:
+        self.points = _points(scores)
+        sources = [set(point.scores) for point in self.points]
+        self.images = sorted(set.intersection(*sources)) if sources else []
+        self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
+        self.pristine = pristine
+        self._resamples, self._seed = resamples, seed
+
+    @cached_property
+    def draws(self) -> ImageDraws:
+        return ImageDraws(len(self.images), self._resamples, self._seed)
+
+    def _scores(self, point: Point) -> list[Score]:
+        return [point.scores[image] for image in self.images]
+
+    @cached_property
+    def rate(self) -> Sampled:
+        """Bits per pixel of every point."""
+        pixels = np.array([[s["width_px"] * s["height_px"] for s in self._scores(p)] for p in self.points], float)
+        rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
+        return self.draws.rate_bpp(rates * pixels, pixels)
+
+    def kind(self) -> str | None:
+        """ "segmentation", "classification", or None where no machine looked at all of it."""
+        parts = [score["machine"] for point in self.points for score in self._scores(point)]
+        if not parts or any(part is None for part in parts):
+            return None
+        kinds = {part["kind"] for part in parts}
+        return str(kinds.pop()) if len(kinds) == 1 else None
+
+    def why_no_machine(self) -> str:
+        return "no machine task looked at all of these pictures"
+
+    def has(self, against: str) -> bool:
+        """Whether every picture was held against that truth."""
+        if self.kind() is None:
+            return False
+        return all(score["machine"][against] is not None for point in self.points for score in self._scores(point))
+
+    def _parts(self, against: str) -> list[list[dict[str, Any]]]:
+        return [[score["machine"][against] for score in self._scores(point)] for point in self.points]
+
+    @property
+    def classes(self) -> int:
+        return int(self.points[0].scores[self.images[0]]["machine"]["classes"])
+
+    def measures(self, against: str) -> dict[str, Sampled]:
+        """By measure: accuracy, mean_iou, micro_iou of a segmentation, accuracy (top-1) of a classification."""
+        if self.kind() == "classification":
+            right = np.array([[part["right"] for part in row] for row in self._parts(against)], float)
+            return {"accuracy": self.draws.ratio(right[..., 0], right[..., 1])}
+        return self.draws.segmentation(self.confusions(against))
+
+    def confusions(self, against: str) -> NDArray[np.int32]:
+        """(points, images, K, K + 1)."""
+        classes = self.classes
+        found = np.zeros((len(self.points), len(self.images), classes, classes + 1), np.int32)
+        for i, row in enumerate(self._parts(against)):
+            for j, part in enumerate(row):
+                found[i, j] = dense(part["confusion"], classes)
+        return found
+
+    def weighted(self, against: str) -> Sampled | str:
+        """Accuracy weighted by importance, or why there is none."""
+        parts = self._parts(against)
+        if any(part["importance"] is None for row in parts for part in row):
+            return "not every picture has an importance map"
+        sums = np.array([[part["importance"] for part in row] for row in parts])
+        return self.draws.ratio(sums[..., 0], sums[..., 1])
+
+    def by_band(self, against: str) -> list[Sampled] | str:
+        """Accuracy by distance, for each of `perception.BANDS_M`, or why there is none."""
+        parts = self._parts(against)
+        if any(part["bands"] is None for row in parts for part in row):
+            return "not every picture has distances"
+        sums = np.array([[[_correct_and_all(band, self.classes) for band in part["bands"]] for part in row]
+                         for row in parts], float)  # fmt: skip
+        return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(perception.BANDS_M))]
+
+    def metric(self, name: str) -> Sampled | str:
+        """The mean of a quality metric over images, or why there is none."""
+        values = np.array([[s["iqa"].get(name, {}).get("value") for s in self._scores(p)] for p in self.points], object)
+        known = values != None  # noqa: E711  # element by element
+        if not known.all():
+            reasons = [s["iqa"].get(name, {}).get("reason") for p in self.points for s in self._scores(p)]
+            return next((reason for reason in reasons if reason), f"{name} was not computed")
+        return self.draws.ratio(values.astype(float), np.ones(values.shape))
+
+    def pristine_measures(self) -> dict[str, Sampled] | None:
+        """What the machine scores against the labels on the pristine pictures; None where it is not known."""
+        parts = [(self.pristine.get(image) or {}).get("machine") for image in self.images]
+        if self.kind() != "segmentation" or any(part is None or part["labels"] is None for part in parts):
+            return None
+        counts = np.stack([dense(part["labels"]["confusion"], self.classes) for part in parts if part])
+        return self.draws.segmentation(counts[None])
+
+    def series(self) -> dict[str, list[int]]:
+        """The numbers of the points of each curve, by its name; references are no curve."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for number, point in enumerate(self.points):
+            if not point.is_reference:
+                found[point.series].append(number)
+        return dict(found)
+
+    def matched(self) -> list[tuple[int, int]]:
+        """Pairs of numbers: a point with an importance map at the rate of the uniform point beside it, and that one."""
+        plain = {
+            (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p)): number
+            for number, p in enumerate(self.points) if not p.is_mapped
+        }  # fmt: skip
+        pairs = []
+        for number, p in enumerate(self.points):
+            key = (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p))
+            if p.is_mapped and p.matches_rate and key in plain:
+                pairs.append((number, plain[key]))
+        return pairs
+
+
+def _without_map(point: Point) -> str:
+    return " ".join(word for word in point.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
+
+
+def _correct_and_all(triplets: list[list[int]], classes: int) -> tuple[int, int]:
+    counts = dense(triplets, classes)
+    return int(np.trace(counts)), int(counts.sum())

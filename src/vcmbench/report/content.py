@@ -1,0 +1,292 @@
+"""What a report shows, as plain data: whoever measured fills it, `page` and `figures` show it.
+
+Every list may be empty; its section then says so, or is left out. A figure that is not known is an `Estimate` without a
+value and with a reason. All texts may hold anything: they are names of files and of people's configurations, and are
+escaped where they are written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.labels import CLASSES, PALETTE
+
+AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels"}
+"""What a prediction is held against: the network's own prediction on the pristine picture, or people's labels."""
+MEASURES = {"accuracy": "Pixel accuracy", "miou": "mIoU", "iou": "IoU", "top1": "Top-1 accuracy"}
+STATISTICS = ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")
+"""Columns of a correlation table; the names of `vcmbench.correlation.STATISTICS`."""
+VERDICTS = ("best", "not different", "worse", "")
+LAYERS = ("scale", "diverging", "mask")
+
+
+def measure_words(measure: str) -> str:
+    """A measure within a sentence: "pixel accuracy", "mIoU"."""
+    words = MEASURES.get(measure, measure)
+    return words if words.endswith("IoU") else words[:1].lower() + words[1:]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, its 95 % interval, how many samples it stands on, and p where there was a test.
+
+    `reason` says why the value is missing, or, where it is there, why its interval is. Raises ValueError for a value or
+    limit that is not finite, half an interval, and a missing value without a reason.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    p: float | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        numbers = (self.value, self.low, self.high, self.p)
+        if any(number is not None and not math.isfinite(number) for number in numbers):
+            raise ValueError(f"{self}: not finite; what is not known is None, with a reason")
+        if self.value is None and not self.reason:
+            raise ValueError("an estimate without a value needs a reason")
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"{self}: an interval has both its ends, or none")
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both limits, or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart: `label` is shown, `encoder` decides the colour, so that a codec has one in all charts.
+
+    Two series of one encoder (another chroma format, another factor) get other dashes and hollow markers.
+    """
+
+    label: str
+    encoder: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """One configuration on a curve. `rate_bpp` > 0: bits over pixels, of all pictures. `quality`: the encoder's own."""
+
+    quality: float | None
+    rate_bpp: float
+    value: Estimate
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure over rate. `against` of AGAINST, `measure` of MEASURES; `pristine` is what the pristine pictures reach
+    (against labels; None where it is 1 by definition). Points in any order."""
+
+    series: Series
+    against: str
+    measure: str
+    points: Sequence[Point]
+    pristine: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class CorrelationRow:
+    """One metric. `values` has an Estimate for each of STATISTICS; `verdict` of VERDICTS; p of the test after Holm."""
+
+    metric: str
+    values: Mapping[str, Estimate]
+    verdict: str = ""
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class CorrelationTable:
+    """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one.
+
+    n samples of `clusters` source images, `resamples` of the bootstrap; `machine` names the machine's score.
+    """
+
+    level: str
+    n: int
+    clusters: int
+    rows: Sequence[CorrelationRow]
+    group: str = "all"
+    resamples: int = 0
+    machine: str = "accuracy against the pseudo ground truth"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Samples of one series: metric and machine score, both (n,) float. Pairs that are not finite are not shown."""
+
+    series: Series
+    metric: NDArray[np.float64]
+    machine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """One metric against the machine's score. `fit` is a curve to draw, (m, 2) float of metric and machine score."""
+
+    level: str
+    metric: str
+    clouds: Sequence[Cloud]
+    machine: str = "Accuracy"
+    unit: str = ""
+    higher_is_better: bool = True
+    srocc: Estimate | None = None
+    fit: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What was lost, by class or by distance: `losses[row][column]` is pristine minus decoded (1 minus the value where
+    against the pseudo ground truth), in units of `measure`, so that more is worse.
+
+    `condition` says which configurations this is about ("at the rate nearest to 0.3 bpp"), in a few words.
+    `pixels` counts each row's pixels in the truth (None: not known).
+    """
+
+    against: str
+    measure: str
+    condition: str
+    rows: Sequence[str]
+    columns: Sequence[Series]
+    losses: Sequence[Sequence[Estimate]]
+    pixels: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.losses) != len(self.rows) or any(len(row) != len(self.columns) for row in self.losses):
+            raise ValueError(f"losses must be {len(self.rows)} rows of {len(self.columns)} estimates")
+
+
+@dataclass(frozen=True)
+class MapEffect:
+    """One measure of a comparison, e.g. "Within 0-15 m". `difference` is mapped minus uniform, paired by picture."""
+
+    measure: str
+    uniform: Estimate
+    mapped: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class MapComparison:
+    """A configuration with an importance map and without, at equal rate. `size_difference` is relative (0.01 = 1 %)."""
+
+    series: Series
+    quality: float | None
+    method: str
+    rate_bpp: float | None
+    size_difference: Estimate
+    effects: Sequence[MapEffect]
+    options: str = ""
+
+
+@dataclass(frozen=True)
+class BdRow:
+    """Bjontegaard: `test` against `anchor`, rate in percent (less is better), value in the measure's unit.
+
+    `overlap` is the range that both curves share, in the measure and in bpp, where known.
+    """
+
+    anchor: Series
+    test: Series
+    against: str
+    measure: str
+    method: str
+    bd_rate_percent: Estimate
+    bd_value: Estimate
+    overlap: str = ""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A heat map: `values` float, the picture's (H, W), or (rows, columns) a block of `block_px` each.
+
+    NaN where nothing is known. Shown from `low` to `high` (None: what occurs). `kind` of LAYERS: "diverging" is shown
+    around 0, "mask" where it is over 0.5.
+    """
+
+    name: str
+    values: NDArray[Any]
+    unit: str = ""
+    block_px: int | None = None
+    low: float | None = None
+    high: float | None = None
+    kind: str = "scale"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A picture (H, W, 3) uint8 RGB with heat maps to lay over it. `missing` says of others why they are not there."""
+
+    title: str
+    picture: NDArray[np.uint8]
+    layers: Sequence[Layer]
+    note: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorstFrame:
+    """A picture that lost much: pristine and decoded, (H, W, 3) uint8 RGB, and the predictions on both.
+
+    Predictions are (H, W) uint8 train ids (255 is void), or a class's name as str. `facts` are shown below, such as
+    ("Accuracy", "0.41").
+    """
+
+    title: str
+    pristine: NDArray[np.uint8]
+    decoded: NDArray[np.uint8]
+    prediction_pristine: NDArray[np.uint8] | str
+    prediction_decoded: NDArray[np.uint8] | str
+    facts: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A block of provenance: names and values."""
+
+    title: str
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """A whole report.
+
+    `created` is an ISO date, given by the caller. `summary` says in a sentence or two what was done. `facts` are few
+    and short (pictures, configurations, network). `pictures` is how many source pictures all of it stands on.
+    `findings` are said before those that the report draws from its data. `missing` lists (what, why). `commands` made
+    the data, in order. `classes` are named by train id, and have the colours of `palette`, (K, 3) uint8 RGB.
+    """
+
+    title: str
+    experiment: str
+    created: str
+    summary: str = ""
+    pictures: int | None = None
+    facts: Sequence[tuple[str, str]] = ()
+    findings: Sequence[str] = ()
+    curves: Sequence[Curve] = ()
+    correlations: Sequence[CorrelationTable] = ()
+    scatters: Sequence[Scatter] = ()
+    class_damage: Sequence[Damage] = ()
+    band_damage: Sequence[Damage] = ()
+    comparisons: Sequence[MapComparison] = ()
+    bd: Sequence[BdRow] = ()
+    overlays: Sequence[Overlay] = ()
+    worst: Sequence[WorstFrame] = ()
+    commands: Sequence[str] = ()
+    provenance: Sequence[Facts] = ()
+    missing: Sequence[tuple[str, str]] = ()
+    classes: Sequence[str] = CLASSES
+    palette: NDArray[np.uint8] = field(default_factory=lambda: PALETTE)

@@ -1,0 +1,70 @@
+"""What the report explains, in one place, so that its words can be read and changed together."""
+
+from __future__ import annotations
+
+AGAINST = {
+    "pseudo": (
+        "Pseudo ground truth is what the same network sees in the pristine picture: what is missing is lost to coding."
+    ),
+    "labels": (
+        "Labels were made by people, or are known because the scene was drawn: what is missing is lost to coding "
+        "and to the network itself."
+    ),
+}
+
+BANDS = (
+    "Each point is one quality setting of a codec, over all pictures. Bands are 95 % intervals from a bootstrap "
+    "over source pictures: how far other pictures of the same kind could move the line."
+)
+
+BD = (
+    "BD-rate is the mean difference in rate at equal accuracy: \u221230 % means that three tenths of the bits are "
+    "saved. BD-accuracy is the mean difference in accuracy at equal rate. Both are taken over the range that both "
+    "curves share, and only where both rise with rate."
+)
+
+CORRELATION = (
+    "How well does a metric, which has never seen the network, tell how much the network loses? SROCC, "
+    "Spearman\u2019s correlation of ranks, is 1 or \u22121 where the order is the same; metrics for which less is "
+    "better have negative ones. PLCC and RMSE \u201cfitted\u201d are taken after the monotone logistic fit of "
+    "VQEG."
+)
+
+NOT_DIFFERENT = (
+    "\u201cNot different\u201d: a paired test against the best metric has p \u2265 0.05 after Holm\u2019s "
+    "correction over all pairs, so the order of these metrics may be chance."
+)
+
+SCATTER = (
+    "Each dot is a block or a picture. At most {most} dots a chart are drawn, taken at random from each codec by "
+    "its share; the curve is the logistic fit to all samples, and SROCC is that of all. The tables of scores have "
+    "them all."
+)
+
+DAMAGE = (
+    "Loss is the value on pristine pictures minus that on decoded ones; more is worse. Against the pseudo ground "
+    "truth the pristine value is 1 by definition. Cells of stronger colour lose more."
+)
+
+MAPS = (
+    "The same pictures, coded once uniformly and once with their importance maps, in as many bytes. A point to the "
+    "right of the line is a gain by the map; an interval that holds 0 proves neither gain nor loss. Differences "
+    "are paired, picture by picture."
+)
+
+OVERLAYS = (
+    "Heat maps over the gray picture; where a map knows nothing, the gray shows. The colours of each key are those "
+    "over a middle gray."
+)
+
+WORST = (
+    "The pictures that lost most. The frame marks the detail below, where the predictions differ most: its pixels "
+    "are shown as they are, without loss. The large pictures are sized to fit and stored as JPEG of quality 90, so "
+    "judge damage by the details."
+)
+
+INTERVALS = (
+    "Figures in square brackets are 95 % intervals from a bootstrap over source pictures, because pixels and "
+    "blocks of one picture are no independent samples. A dash is a figure that could not be computed; the letter "
+    "beside it says why."
+)

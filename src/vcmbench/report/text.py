@@ -1,0 +1,94 @@
+"""Texts of the report: numbers as people read them, and names that nobody chose for us."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from vcmbench.report.content import Estimate
+
+MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
+MISSING = "\u2014"
+
+
+def visible(text: object) -> str:
+    """A name as it can be shown: what controls, turns or breaks text is written out as its escape.
+
+    Control characters are no HTML and no XML, lone surrogates (names of files that are no UTF-8) no UTF-8, and
+    characters that change the direction of writing would make a name look like another.
+    """
+    return "".join(_spelled(letter) if _is_odd(letter) else letter for letter in str(text))
+
+
+def _is_odd(letter: str) -> bool:
+    if letter in "\n\t":
+        return False
+    category = unicodedata.category(letter)
+    return category in ("Cc", "Cs", "Cn") or (category == "Cf" and letter not in "\u00ad\u200c\u200d")
+
+
+def _spelled(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def number(value: float, digits: int = 3, signed: bool = False) -> str:
+    """Fixed decimals with a real minus sign; -0.000 is 0.000."""
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def rate(value: float) -> str:
+    """Bits per pixel (positive) with three significant digits, zeros at the end kept: 0.0450, 0.330, 1.20, 24.0."""
+    exponent = math.floor(math.log10(value))
+    return f"{value:.{max(2 - exponent, 0)}f}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with at most so many significant digits, whole numbers in full."""
+    if value == round(value) and abs(value) < 1e9:
+        return f"{value:.0f}".replace("-", MINUS)
+    text = f"{value:.{digits}g}"
+    if "e+" in text and abs(value) < 1e9:
+        text = f"{float(text):.0f}"
+    return text.replace("-", MINUS)
+
+
+def interval(estimate: Estimate, digits: int = 3, signed: bool = False) -> str:
+    """ "[low, high]", or nothing."""
+    if estimate.interval is None:
+        return ""
+    low, high = (number(limit, digits, signed) for limit in estimate.interval)
+    return f"[{low}, {high}]"
+
+
+def count(value: int) -> str:
+    """A whole number in groups of three: 4096 is short enough as it is, 73728 is 73 728."""
+    return str(value) if abs(value) < 10_000 else f"{value:,}".replace(",", THIN)
+
+
+def many(value: int, one: str, more: str | None = None) -> str:
+    """ "1 picture", "2 pictures"."""
+    return f"{count(value)} {one if value == 1 else more or one + 's'}"
+
+
+def p_value(p: float) -> str:
+    """p as papers give it: "< 0.001", or "= " and three decimals."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def listed(names: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def capital(words: str) -> str:
+    """The first letter large, the others as they are."""
+    return words[:1].upper() + words[1:]
+
+
+def together(words: str) -> str:
+    """Words that no line break comes between, such as a number and its unit."""
+    return words.replace(" ", "\u00a0")

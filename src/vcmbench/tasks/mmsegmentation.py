@@ -1,0 +1,101 @@
+"""mmsegmentation without compiled mmcv: how it is made importable, and how a network is built from its config.
+
+mmsegmentation 1.2 imports `mmcv.ops`, whose code is in a compiled extension that `mmcv-lite` does not have. Hardly any
+segmentation network calls it, so a stand-in for the extension lets the import go through, and says what is missing
+where a network does call it. A compiled mmcv, where it is installed, is used as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from vcmbench.errors import JobError, RequestError
+
+if TYPE_CHECKING:
+    import torch
+
+_EXTENSION = "mmcv._ext"
+_FETCHED = ("pretrained", "init_cfg", "pretrained_cfg")
+
+
+class _StandIn(ModuleType):
+    """Has every function that it is asked for, and each of them refuses to run."""
+
+    def __init__(self) -> None:
+        super().__init__(_EXTENSION, "stands in for the compiled part of mmcv")
+        self.__spec__ = ModuleSpec(_EXTENSION, None)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # inspect and importlib ask every module for such names, and take what they get seriously
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def refuse(*_: object, **__: object) -> None:
+            raise JobError(f"this network needs compiled mmcv ({name}); mmcv-lite is installed: install mmcv 2.1.0")
+
+        return refuse
+
+
+@cache
+def prepare() -> None:
+    """Make mmseg importable, quiet, and its networks known to its registries. Once is enough.
+
+    Raises RequestError where mmsegmentation or what it stands on is not installed.
+    """
+    absent = [name for name in ("torch", "mmengine", "mmcv", "mmseg") if importlib.util.find_spec(name) is None]
+    if absent:
+        raise RequestError(
+            f"segmentation needs {', '.join(absent)}, which this Python does not have; install vcmbench[metrics] "
+            "(in a checkout: make setup), or use --runner docker"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if _EXTENSION not in sys.modules and importlib.util.find_spec(_EXTENSION) is None:
+            sys.modules[_EXTENSION] = _StandIn()
+        from mmseg.utils import register_all_modules
+
+        register_all_modules(init_default_scope=True)
+    logging.getLogger("mmengine").setLevel(logging.ERROR)
+
+
+def build(model: dict[str, Any]) -> torch.nn.Module:
+    """The network that the `model` of an mmseg config describes, with random weights, on the CPU, in training mode.
+
+    Nothing is fetched: what names weights of a backbone is dropped. Synchronised batch norm becomes plain batch norm,
+    which has the same weights and needs no group of processes. Raises RequestError where it cannot be built.
+    """
+    prepare()
+    from mmengine import ConfigDict
+    from mmseg.registry import MODELS
+
+    wanted = ConfigDict(_cleaned(copy.deepcopy(model)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            built: torch.nn.Module = MODELS.build(wanted)
+    except (JobError, RequestError):
+        raise
+    except Exception as error:  # a network's code may raise anything over a config that it does not like
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RequestError(f"mmseg cannot build this config's model: {reason}") from error
+    return built
+
+
+def _cleaned(node: Any) -> Any:
+    if isinstance(node, dict):
+        kept = {key: _cleaned(value) for key, value in node.items() if key not in _FETCHED}
+        if kept.get("type") in ("SyncBN", "MMSyncBN"):
+            kept["type"] = "BN"
+        return kept
+    if isinstance(node, list | tuple):
+        return type(node)(map(_cleaned, node))
+    return node

@@ -1,0 +1,90 @@
+"""The published weights of a classifier: from where timm and torchvision say, with the checksum given there."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any
+
+from vcmbench.errors import RequestError
+from vcmbench.tasks import fetch
+
+_HUB = "https://huggingface.co"
+_TIMEOUT_S = 30.0
+_FILE = "model.safetensors"
+
+
+def of_torchvision(name: str) -> Path:
+    """The default weights of a torchvision model. Raises RequestError where they cannot be had."""
+    from torchvision import models
+
+    return _from_address(f"torchvision/{name}", str(models.get_model_weights(name).DEFAULT.url))
+
+
+def of_timm(name: str) -> Path:
+    """The weights that timm has for a model. Raises RequestError where they cannot be had."""
+    import timm
+
+    try:
+        about: Any = timm.get_pretrained_cfg(name)
+    except Exception as error:  # what it raises over an unknown tag differs between its versions
+        raise RequestError(f"model {name!r}: {error}") from None
+    if about is not None and about.url and fetch.checksum_in_name(about.url):
+        return _from_address(name, about.url)
+    if about is not None and about.hf_hub_id:
+        return _from_hub(name, about.hf_hub_id)
+    raise RequestError(f"model {name!r}: has no published weights; give a checkpoint")
+
+
+def _from_address(model: str, url: str) -> Path:
+    checksum = fetch.checksum_in_name(url)
+    if checksum is None:
+        raise RequestError(f"model {model!r}: its address {url} tells no checksum; fetch it and give it as checkpoint")
+    return fetch.weights(url, checksum)
+
+
+def _from_hub(model: str, repository: str) -> Path:
+    """From the model hub, which tells the SHA-256 of a large file beside its address; kept under that name."""
+    stem = repository.replace("/", "--")
+    kept = sorted(fetch.cache_folder().glob(f"{stem}-{'[0-9a-f]' * 64}.safetensors"))
+    url = f"{os.environ.get('HF_ENDPOINT') or _HUB}/{repository}/resolve/main/{_FILE}"
+    if kept:
+        return fetch.weights(url, kept[0].stem[-64:], kept[0].name)
+    checksum = _told_checksum(model, url)
+    return fetch.weights(url, checksum, f"{stem}-{checksum}.safetensors")
+
+
+def _told_checksum(model: str, url: str) -> str:
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310  # only the web's addresses are made above
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_S) as answer:
+            headers: Message = answer.headers
+    except urllib.error.HTTPError as error:  # an answer that sends us elsewhere is one of these, too
+        headers = error.headers
+        if error.code >= 400:
+            raise _cannot(model, url, str(error)) from None
+    except (OSError, ValueError) as error:
+        raise _cannot(model, url, str(getattr(error, "reason", error))) from None
+    checksum = str(headers.get("X-Linked-Etag", "")).strip('"')
+    if len(checksum) != 64:
+        raise _cannot(model, url, "it tells no checksum")
+    return checksum
+
+
+def _cannot(model: str, url: str, reason: str) -> RequestError:
+    return RequestError(
+        f"model {model!r}: its weights cannot be fetched from {url} ({reason}); give them as checkpoint "
+        "(a network without weights is never used)"
+    )
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The checksum is told by the hub itself, not by where it sends us for the file."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
+        return None

@@ -1,0 +1,368 @@
+"""The report's file, its numbers and its words, without a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample import CODECS, METRICS, sample, scores, series
+
+from vcmbench import correlation
+from vcmbench.report import content as c
+from vcmbench.report import gallery, page, pictures
+from vcmbench.report.adapt import correlation_table
+from vcmbench.report.axes import Axis, linear_ticks
+from vcmbench.report.charts import MOST_DOTS, rate_chart, sampled
+from vcmbench.report.findings import cautions, findings, rate_at, strength
+from vcmbench.report.markup import Markup, element, escape
+from vcmbench.report.page import render, write_report
+from vcmbench.report.styles import COLOURS, MARKERS, Styles
+from vcmbench.report.text import count, interval, number, p_value, rate, significant, visible
+
+
+@pytest.fixture(scope="module")
+def content() -> c.ReportContent:
+    return sample()
+
+
+@pytest.fixture(scope="module")
+def html(content: c.ReportContent) -> str:
+    return render(content)
+
+
+class Reader(HTMLParser):
+    """Tables by their captions: rows of (text, key)."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[tuple[str, str | None]]]] = {}
+        self._rows: list[list[tuple[str, str | None]]] = []
+        self._in: str | None = None
+        self._caption = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append(("", dict(attrs).get("data-key")))
+        if tag in ("td", "th", "caption"):
+            self._in = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._in == "caption":
+            self._caption += data
+        elif self._in:
+            text, key = self._rows[-1][-1]
+            self._rows[-1][-1] = (text + data, key)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "caption"):
+            self._in = None
+        elif tag == "table":
+            self.tables[self._caption] = self._rows
+
+
+def test_the_file_needs_nothing_else(html: str) -> None:
+    assert not re.search(r"https?://|@import|url\(|<link|<iframe|<base|<form|<object|<embed", html)
+    sources = re.findall(r'\ssrc="([^"]*)"', html)
+    assert sources and all(source.startswith("data:image/") for source in sources)
+    assert all(link.startswith("#") for link in re.findall(r'\shref="([^"]*)"', html))
+    assert html.count("<script") == 1 and html.count("<style") == 1 and " style=" not in html
+
+
+def test_the_policy_knows_style_and_script_by_their_hashes(html: str) -> None:
+    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    assert found
+    policy = dict(part.strip().split(" ", 1) for part in found[1].replace("&#39;", "'").split(";"))
+    assert policy["default-src"] == "'none'" and policy["img-src"] == "data:"
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        inside = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        assert inside
+        digest = base64.b64encode(hashlib.sha256(inside[1].encode()).digest()).decode()
+        assert policy[rule] == f"'sha256-{digest}'"
+
+
+def test_the_same_content_makes_the_same_bytes(content: c.ReportContent, html: str) -> None:
+    assert render(content) == html
+
+
+def test_the_file_is_whole_or_the_old_one(
+    content: c.ReportContent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "report.html"
+    assert write_report(c.ReportContent("a", "b", "2026-11-20"), path) == path
+    before = path.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_report(content, path)
+    assert path.read_bytes() == before
+    assert [one.name for one in path.parent.iterdir()] == ["report.html"]
+
+
+def test_tables_hold_the_content(content: c.ReportContent, html: str) -> None:
+    tables = Reader(html).tables
+    curve_rows = tables["Pixel accuracy against the pseudo ground truth, over rate"]
+    curves = [curve for curve in content.curves if (curve.against, curve.measure) == ("pseudo", "accuracy")]
+    assert len(curve_rows) == 1 + sum(len(curve.points) for curve in curves)
+    lowest = min(curves[0].points, key=lambda point: point.rate_bpp)
+    row = curve_rows[1]
+    assert row[0][0] == curves[0].series.label
+    assert float(row[2][1] or "nan") == pytest.approx(lowest.rate_bpp, rel=1e-8)
+    assert float(row[3][1] or "nan") == pytest.approx(lowest.value.value or 0, rel=1e-8)
+    assert interval(lowest.value) in row[3][0]
+    correlations = next(rows for caption, rows in tables.items() if caption.startswith("Blocks: correlation"))
+    assert [row[0][0] for row in correlations[1:]] == [row.metric for row in content.correlations[0].rows]
+    for shown, row in zip(correlations[1:], content.correlations[0].rows, strict=True):
+        value = row.values["SROC"].value
+        assert shown[1][1] is None if value is None else float(shown[1][1] or "nan") == pytest.approx(value, rel=1e-8)
+    damage = next(rows for caption, rows in tables.items() if caption.startswith("Loss of IoU"))
+    assert len(damage) == 20 and len(damage[0]) == 1 + len(CODECS) + 1
+
+
+def test_reasons_stand_below_their_table(html: str) -> None:
+    assert "3 of 20 bitstreams are missing" in html
+    assert "600 of 600 scores are NaN" in html
+    assert "not monotone between 0.21 and 0.34 bpp" in html
+    assert html.count("no pixel lies that far in 20 pictures") == 1, "written once, referred to by a letter"
+
+
+def test_an_estimate_is_finite_or_has_a_reason() -> None:
+    for wrong in ({"value": float("nan")}, {}, {"value": 1.0, "low": 0.5}, {"value": 1.0, "low": 0.0, "high": np.inf}):
+        with pytest.raises(ValueError, match=r"not finite|reason|both its ends"):
+            c.Estimate(**wrong)
+    assert c.Estimate(0.5, 0.4, 0.6).interval == (0.4, 0.6)
+    assert c.Estimate(reason="no pixels").interval is None
+
+
+def test_losses_fit_their_rows_and_columns() -> None:
+    with pytest.raises(ValueError, match="2 rows of 1"):
+        c.Damage("pseudo", "iou", "at 0.2 bpp", ["road", "car"], [series("x265")], [[c.Estimate(0.1)]])
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert number(-0.0004, 3) == "0.000" and number(-0.5, 1) == "\u22120.5" and number(0.25, 2, signed=True) == "+0.25"
+    assert [rate(value) for value in (0.0333, 0.33, 1.2, 24.0, 0.00123)] == [
+        "0.0333",
+        "0.330",
+        "1.20",
+        "24.0",
+        "0.00123",
+    ]
+    assert [significant(value) for value in (0, 29.0, 0.12345, 1234.5, -2.5)] == [
+        "0",
+        "29",
+        "0.123",
+        "1230",
+        "\u22122.5",
+    ]
+    assert count(4096) == "4096" and count(73728) == "73\u202f728"
+    assert p_value(0.0004) == "< 0.001" and p_value(0.05) == "= 0.050"
+    assert interval(c.Estimate(0.5, 0.25, 0.75), 2) == "[0.25, 0.75]" and interval(c.Estimate(0.5)) == ""
+
+
+def test_names_that_turn_or_break_text_are_spelled_out() -> None:
+    assert visible("a\u202eb\x00c\udc80\x1b[0m\u2066") == "a\\u202eb\\x00c\\udc80\\x1b[0m\\u2066"
+    assert (
+        visible("Zürich, 東京 \u0938\u094d\u0924\u0947 👩\u200d🔧\n")
+        == "Zürich, 東京 \u0938\u094d\u0924\u0947 👩\u200d🔧\n"
+    )
+    visible("\udc80\x00").encode("utf-8")
+
+
+def test_markup_escapes_whatever_is_no_markup() -> None:
+    assert escape('<a href="x">\'&') == "&lt;a href=&quot;x&quot;&gt;&#39;&amp;"
+    made = element("p", "<b>", element("i", "&"), None, ["]]>", 3], title='"><script>', hidden=True, class_=None)
+    assert made == '<p title="&quot;&gt;&lt;script&gt;" hidden>&lt;b&gt;<i>&amp;</i>]]&gt;3</p>'
+    assert isinstance(made, Markup) and not isinstance(made + "<b>", Markup), "adding text makes it text again"
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert linear_ticks(0.0, 1.0, 5) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert linear_ticks(-0.013, 0.04, 4) == [0.0, 0.02, 0.04]
+    axis = Axis(0.018, 2.4, 0.0, 100.0, log=True)
+    assert axis.ticks(8) == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
+    assert axis.labels(axis.ticks(8)) == ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2"]
+    assert axis(0.018) == 0 and axis(2.4) == pytest.approx(100) and axis((0.018 * 2.4) ** 0.5) == pytest.approx(50)
+    narrow = Axis(0.31, 0.38, 0.0, 100.0, log=True)
+    assert len(narrow.ticks(6)) >= 2
+    for low, high in ((0.0001, 20_000.0), (1e-9, 2e-9), (0.5, 0.50001)):
+        found = Axis(low, high, 0.0, 100.0, log=True).ticks(7)
+        assert 1 < len(found) <= 9 and all(low <= tick <= high for tick in found)
+
+
+def test_a_codec_keeps_its_colour_and_none_differ_by_colour_alone() -> None:
+    names = [*CODECS, "jm", "hm", "kvazaar", "none"]
+    styles = Styles([series(name) for name in names])
+    assert len({styles[series(name)].colour for name in names}) == len(names) == len(COLOURS)
+    assert len({styles[series(name)].marker for name in names}) == len(names) == len(MARKERS)
+    assert len({styles[series(name)].dash for name in names}) == len(names)
+    half = c.Series("x265, half size", "x265")
+    both = Styles([series("x265"), half, c.Series("mine", "own")])
+    assert both[half].colour == both[series("x265")].colour == styles[series("x265")].colour
+    assert both[half].hollow and not both[series("x265")].hollow and both[half].dash != both[series("x265")].dash
+    assert both[c.Series("mine", "own")].colour != both[half].colour
+
+
+def test_the_style_sheet_has_the_same_colours() -> None:
+    css = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
+    assert re.findall(r"--c\d: (#\w{6})", css)[: len(COLOURS)] == list(COLOURS)
+    assert css.count(".pick-") == gallery.MOST_LAYERS + 1
+
+
+def curve(values: list[tuple[float, float, float, float]], **other: Any) -> c.Curve:
+    points = [c.Point(None, bpp, c.Estimate(value, low, high, 20)) for bpp, value, low, high in values]
+    return c.Curve(**({"series": series("x265"), "against": "pseudo", "measure": "accuracy", "points": points} | other))
+
+
+def test_the_rate_that_keeps_an_accuracy() -> None:
+    found = rate_at(curve([(0.1, 0.7, 0.6, 0.8), (0.4, 0.95, 0.9, 1.0), (1.6, 0.99, 0.98, 1.0)]), 0.9)
+    assert found.rate_bpp == pytest.approx(0.1 * 4**0.8)  # four fifths of the way from 0.70 to 0.95, in log rate
+    assert found.low == pytest.approx(0.1 * 4**0.5)  # upper limits: 0.8 to 1.0
+    assert found.high == pytest.approx(0.4)
+    assert rate_at(curve([(0.1, 0.95, 0.9, 1.0), (0.4, 0.97, 0.95, 1.0)]), 0.9).rate_bpp is None, "kept at every rate"
+    assert rate_at(curve([(0.1, 0.5, 0.4, 0.6), (0.4, 0.7, 0.6, 0.8)]), 0.9).rate_bpp is None, "never reached"
+
+
+def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) -> None:
+    found = findings(replace(content, findings=["Said by the caller."]))
+    assert found[0] == "Said by the caller."
+    text = " ".join(found)
+    assert re.search(r"accuracy of 0\.90 is kept by vvenc at 0\.\d+ bpp \[0\.\d+, 0\.\d+\], ", text)
+    best = content.correlations[0].rows[0]
+    assert f"{best.metric} follows the machine best on 600 blocks of 24 source pictures" in text
+    assert re.search(r"PSNR reaches 0\.\d\d \[0\.\d\d, 0\.\d\d\]", text)
+    assert "classes that lose most IoU" in text
+    assert re.search(r"0\u201315\u00a0m \+0\.\d{3} \(10 gain, 0 lose\)", text)
+    assert any("20 source pictures" in one for one in cautions(content))
+    assert cautions(replace(content, pictures=500)) == []
+    assert findings(c.ReportContent("a", "b", "2026-11-20")) == []
+
+
+def test_a_curve_that_falls_with_rate_is_pointed_out() -> None:
+    falling = curve([(0.1, 0.9, 0.88, 0.92), (0.4, 0.8, 0.78, 0.82)])
+    assert "lower at a higher rate" in cautions(c.ReportContent("a", "b", "2026-11-20", curves=[falling]))[0]
+    unsure = curve([(0.1, 0.9, 0.7, 0.95), (0.4, 0.8, 0.6, 0.9)])
+    assert cautions(c.ReportContent("a", "b", "2026-11-20", curves=[unsure])) == []
+
+
+def test_strength_of_negative_correlations() -> None:
+    assert strength(c.Estimate(-0.7, -0.8, -0.6)).interval == (0.6, 0.8)
+    assert strength(c.Estimate(-0.1, -0.3, 0.2)).interval == (0.0, 0.3)
+    assert strength(c.Estimate(reason="constant")).value is None
+
+
+def test_correlations_are_taken_over_with_their_order_and_verdicts() -> None:
+    machine, metrics, images, _ = scores(np.random.default_rng(3), 300)
+    metrics["constant"] = np.ones(300)
+    found = correlation.compare(metrics, machine, images, 100)
+    table = correlation_table(found, "block", resamples=100)
+    assert (table.n, table.clusters, len(table.rows)) == (300, 24, len(METRICS) + 1)
+    strengths = [abs(row.values["SROC"].value or 0.0) for row in table.rows]
+    assert strengths == sorted(strengths, reverse=True)
+    assert [row.verdict for row in table.rows].count("best") == 1 and table.rows[0].verdict == "best"
+    assert table.rows[-1].metric == "constant" and table.rows[-1].values["PLCC"].reason == "all scores are 1"
+    for row in table.rows[1:-1]:
+        test = found.against_best(row.metric)
+        assert test and row.verdict == ("worse" if test.p_holm < 0.05 else "not different")
+
+
+def test_scatter_plots_are_bounded_and_leave_out_what_is_not_finite() -> None:
+    x = np.arange(5000.0)
+    x[::10] = np.nan
+    clouds = [c.Cloud(series("x265"), x, x), c.Cloud(series("jpeg"), np.array([]), np.array([]))]
+    found, total = sampled(c.Scatter("block", "PSNR", clouds))
+    assert total == 4500 and len(found[0]) == MOST_DOTS and len(found[1]) == 0
+    assert len(np.unique(found[0], axis=0)) == MOST_DOTS
+    assert np.array_equal(found[0], sampled(c.Scatter("block", "PSNR", clouds))[0][0])
+
+
+def test_bands_stay_within_the_chart_and_stop_where_an_interval_is_missing() -> None:
+    broken = curve([(0.1, 0.01, -0.3, 0.2), (0.2, 0.5, 0.4, 0.6), (0.8, 0.9, 0.85, 1.2)])
+    points = [*broken.points, c.Point(None, 0.4, c.Estimate(0.7, reason="no interval"))]
+    drawn = rate_chart([replace(broken, points=points)], Styles([broken.series]), "Accuracy", "name")
+    assert drawn.count('class="band') == 1 and drawn.count('class="error') == 1, "two points, and one alone"
+    band = re.search(r'<path d="M([^"]*)Z" class="band', drawn)
+    assert band and all(26 <= float(pair.split()[1]) <= 248 for pair in band[1].split("L"))
+
+
+def test_layers_are_spread_over_the_picture() -> None:
+    layer = c.Layer("QP", np.arange(6.0).reshape(2, 3), block_px=16)
+    spread = pictures.spread(layer, 20, 40)
+    assert spread.shape == (20, 40)
+    assert spread[0, 0] == 0 and spread[15, 39] == 2 and spread[16, 0] == 3 and spread[19, 31] == 4
+    with pytest.raises(ValueError, match="do not cover"):
+        pictures.spread(layer, 40, 40)
+    with pytest.raises(ValueError, match="no block size"):
+        pictures.spread(replace(layer, block_px=None), 20, 40)
+    assert pictures.limits(c.Layer("d", np.array([[-1.0, 3.0]]), low=-1, high=3, kind="diverging")) == (-3.0, 3.0)
+    assert pictures.limits(c.Layer("flat", np.full((2, 2), 7.0))) == (6.5, 7.5)
+    assert pictures.limits(c.Layer("nothing", np.full((2, 2), np.nan))) == (0.0, 1.0)
+
+
+def test_the_detail_is_where_most_is_lost() -> None:
+    random = np.random.default_rng(1)
+    lost = random.random((260, 300)) < 0.1
+    lost[150:180, 200:240] = True
+    x, y, width, height = pictures.detail_box(lost)
+    assert (width, height) == pictures.DETAIL_PX
+    sums = {
+        (i, j): lost[j : j + height, i : i + width].sum()
+        for j in range(0, 260 - height + 1, 7)
+        for i in range(0, 300 - width + 1, 7)
+    }
+    assert lost[y : y + height, x : x + width].sum() >= max(sums.values())
+    assert pictures.detail_box(np.ones((40, 50), bool)) == (0, 0, 50, 40), "a picture smaller than a detail"
+
+
+def test_details_and_predictions_are_stored_without_loss() -> None:
+    import io
+
+    from PIL import Image
+
+    def read(address: str) -> np.ndarray[Any, Any]:
+        with Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))) as image:
+            return np.asarray(image.convert("RGB"))
+
+    random = np.random.default_rng(2)
+    picture = random.integers(0, 256, (37, 53, 3), np.uint8)
+    assert np.array_equal(read(pictures.lossless(picture)), picture)
+    ids = random.choice(np.array([*range(19), 255], np.uint8), (64, 48))
+    expected = pictures.coloured(ids, c.PALETTE)
+    assert np.array_equal(read(pictures.prediction(ids, c.PALETTE, 640)), expected)
+    assert (expected[ids == 255] == 0).all()
+
+
+def test_reports_stay_small_and_say_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (360, 480, 3), np.uint8)  # nothing is larger when compressed
+    ids = (noise[:, :, 0] % 19).astype(np.uint8)
+    frames = [c.WorstFrame(f"frame {index}", noise, noise[::-1], ids, ids[::-1]) for index in range(5)]
+    full = render(c.ReportContent("a", "b", "2026-11-20", worst=frames[:2]))
+    assert "left out" not in full
+    monkeypatch.setattr(gallery, "MOST_BYTES", 1_500_000)
+    whole = render(c.ReportContent("a", "b", "2026-11-20", worst=frames))
+    assert len(whole) < 1_600_000
+    left = re.search(r"(\d+) pictures? left out, to keep this file small", whole)
+    assert left and whole.count('class="worst"') == 5 - int(left[1]) > 0
+    smaller = render(c.ReportContent("a", "b", "2026-11-20", worst=frames[:2]))
+    assert len(smaller) < min(len(full), 1_600_000) and smaller.count('class="worst"') == 2
+
+
+def test_a_page_without_data_is_small_and_says_why() -> None:
+    text = render(c.ReportContent("a", "b", "2026-11-20", missing=[("LPIPS", "its weights are not here")]))
+    assert "its weights are not here" in text and "no configuration has been measured" in text
+    assert len(text) < 40_000

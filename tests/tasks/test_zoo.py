@@ -1,0 +1,215 @@
+"""Published networks by one word: found in mmsegmentation's list, fetched once, checked, and taken from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_networks
+from pydantic import ValidationError
+
+from conftest import tree
+from vcmbench import tasks
+from vcmbench.errors import RequestError
+from vcmbench.tasks import TaskSettings, fetch, published, zoo
+
+FAST_SCNN = "fast_scnn_8xb4-160k_cityscapes-512x1024"
+NOWHERE = "http://127.0.0.1:9"  # the port "discard": nobody listens
+
+
+@dataclass
+class Web:
+    """A web server on this machine: what it has, what it was asked, and what it keeps back of an answer (bytes)."""
+
+    address: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    kept_back: int = 0
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    shared = Web()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            shared.asked.append(f"HEAD {self.path}")
+            if self.path not in shared.files:
+                self.send_error(404)
+                return
+            self.send_response(302)  # as the model hub does: the checksum here, the file elsewhere
+            self.send_header("Location", f"{shared.address}/elsewhere")
+            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(shared.files[self.path]).hexdigest()}"')
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            shared.asked.append(f"GET {self.path}")
+            if self.path not in shared.files:
+                self.send_error(404)
+                return
+            data = shared.files[self.path]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) - shared.kept_back])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    shared.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield shared
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    return tmp_path / "cache/vcmbench/networks"
+
+
+def _name(data: bytes) -> str:
+    return f"net_20210101_000000-{hashlib.sha256(data).hexdigest()[:8]}.pth"
+
+
+def test_the_zoo_is_known_without_a_network() -> None:
+    known = zoo.networks()
+    assert len(known) > 500
+    assert known[FAST_SCNN].data == "Cityscapes"
+    assert known[FAST_SCNN].config.is_file()
+    assert {len(str(fetch.checksum_in_name(network.url))) for network in known.values()} == {8}
+
+
+def test_a_word_without_a_network(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """It says which file to put where. Put there, it is taken."""
+    entry = zoo.networks()[FAST_SCNN]
+    moved = zoo.ZooNetwork(entry.name, entry.config, f"{NOWHERE}/{Path(entry.url).name}", entry.data)
+    monkeypatch.setattr(zoo, "networks", lambda: {FAST_SCNN: moved})
+    place = cache / "fast_scnn_lr0.12_8x4_160k_cityscapes_20210630_164853-0cec9937.pth"
+    with pytest.raises(RequestError, match=r"cannot be fetched \(.*refused.*\); where there is a network") as error:
+        tasks.open_task(TaskSettings(model=FAST_SCNN), "local", "none")
+    assert str(error.value).endswith(f"fetch it and lay it at {place}")
+    place.write_bytes(b"something else")
+    with pytest.raises(RequestError, match=r"does not begin with 0cec9937; remove it, it is damaged"):
+        tasks.open_task(TaskSettings(model=FAST_SCNN), "local", "none")
+
+
+def test_a_word_with_a_network(web: Web, cache: Path, monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray) -> None:
+    """The zoo's own Fast-SCNN by its own config, with weights that only this test has."""
+    import torch
+
+    from vcmbench.tasks import configs
+
+    entry = zoo.networks()[FAST_SCNN]
+    network = small_networks.seeded({"model": configs.read(entry.config).model})
+    cache.parent.mkdir(parents=True)
+    torch.save({"meta": {}, "state_dict": network.state_dict()}, cache.parent / "made.pth")
+    data = (cache.parent / "made.pth").read_bytes()
+    web.files[f"/{_name(data)}"] = data
+    served = zoo.ZooNetwork(entry.name, entry.config, f"{web.address}/{_name(data)}", entry.data)
+    monkeypatch.setattr(zoo, "networks", lambda: {FAST_SCNN: served})
+    masks = []
+    for _ in range(2):
+        with tasks.open_task(TaskSettings(model=FAST_SCNN), "local", "none") as task:
+            masks.append(task.predict([astronaut])[0])
+            assert task.identity()["network"] == FAST_SCNN
+            assert task.identity()["weights_sha256"] == hashlib.sha256(data).hexdigest()
+    assert web.asked == [f"GET /{_name(data)}"], "fetched once"
+    assert np.array_equal(*masks)
+    assert list(tree(cache)) == [_name(data)]
+
+
+def test_what_comes_must_have_its_checksum(web: Web, cache: Path) -> None:
+    name = _name(b"good")
+    web.files[f"/{name}"] = b"bad"
+    with pytest.raises(
+        RequestError, match=r"what came has SHA-256 [0-9a-f]{8}\.\.\., not [0-9a-f]{8}\.\.\.; nothing was"
+    ):
+        fetch.weights(f"{web.address}/{name}", str(fetch.checksum_in_name(name)))
+    assert tree(cache) == {}
+
+
+def test_an_answer_that_breaks_off_leaves_nothing(web: Web, cache: Path) -> None:
+    data = b"x" * 3_000_000
+    web.files[f"/{_name(data)}"], web.kept_back = data, 1000
+    with pytest.raises(RequestError, match=r"cannot be fetched|nothing was kept"):
+        fetch.weights(f"{web.address}/{_name(data)}", str(fetch.checksum_in_name(_name(data))))
+    assert tree(cache) == {}
+
+
+def test_a_file_that_is_not_there_and_other_addresses(web: Web, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"cannot be fetched \(.*(404|Not Found)"):
+        fetch.weights(f"{web.address}/none-01234567.pth", "01234567")
+    (tmp_path / "x.pth").write_bytes(b"x")
+    with pytest.raises(RequestError, match="not an address of the web"):
+        fetch.weights(f"file://{tmp_path}/x.pth", "0" * 8)
+
+
+def test_a_word_that_means_nothing() -> None:
+    with pytest.raises(RequestError, match=rf"no network of mmsegmentation's zoo; near it: {FAST_SCNN}"):
+        tasks.open_task(TaskSettings(model="fast_scnn"), "local", "none")
+    with pytest.raises(ValidationError):
+        TaskSettings.model_validate({"model": 3})
+
+
+def test_words_are_not_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of that name beside us is a config, and must end like one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / FAST_SCNN).write_text("")
+    with pytest.raises(RequestError, match="a config has no weights"):
+        tasks.open_task(TaskSettings(model=FAST_SCNN), "local", "none")
+
+
+def test_a_classifier_from_the_hub(web: Web, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = small_networks.classification(tmp_path, 1000)
+    data = Path(str(settings.checkpoint)).read_bytes()
+    path = "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
+    monkeypatch.setenv("HF_ENDPOINT", web.address)
+    by_name = TaskSettings(name="classification", model="test_resnet.r160_in1k")
+    with pytest.raises(RequestError, match=r"cannot be fetched from .*404.*a network without weights is never used"):
+        tasks.open_task(by_name, "local", "none")
+    web.files[path] = data
+    web.asked.clear()
+    for _ in range(2):
+        with tasks.open_task(by_name, "local", "none") as task:
+            assert task.identity()["weights_sha256"] == hashlib.sha256(data).hexdigest()
+            assert task.classes[0] == "n01440764"
+    assert web.asked == [f"HEAD {path}", f"GET {path}"]
+    assert list(tree(cache)) == [f"timm--test_resnet.r160_in1k-{hashlib.sha256(data).hexdigest()}.safetensors"]
+
+
+@pytest.mark.parametrize("model", ["test_resnet.r160_in1k", "torchvision/resnet18"])
+def test_a_classifier_without_a_network(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never random weights."""
+
+    def no_network(*_: object, **__: object) -> Any:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("socket.create_connection", no_network)
+    with pytest.raises(RequestError, match=r"cannot be fetched.*Network is unreachable"):
+        tasks.open_task(TaskSettings(name="classification", model=model), "local", "none")
+
+
+def test_timm_addresses_with_a_checksum(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    about = timm.get_pretrained_cfg("resnet18")
+    assert fetch.checksum_in_name(str(about.url)) == "d63eafa0"  # type: ignore[union-attr]
+    data = json.dumps({"weights": 1}).encode()
+    monkeypatch.setattr(about, "url", f"{web.address}/{_name(data)}")
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: about)
+    web.files[f"/{_name(data)}"] = data
+    assert published.of_timm("resnet18").read_bytes() == data

@@ -1,0 +1,390 @@
+"""Bjontegaard deltas: our own integration as the reference, what must hold for any, refusals, intervals, command."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
+
+from vcmbench import bdrate
+from vcmbench.bdrate import METHODS, Curve, bd_accuracy, bd_rate
+from vcmbench.cli import bdrate as command
+from vcmbench.errors import RequestError
+from vcmbench.store import CSV_FIELDS
+
+Array = NDArray[np.float64]
+RATES = np.array([0.11, 0.19, 0.42, 0.83, 1.31])
+MIOU = np.array([0.41, 0.55, 0.63, 0.67, 0.69])
+OTHER_RATES, OTHER_MIOU = np.array([0.09, 0.21, 0.37, 0.71]), np.array([0.44, 0.58, 0.66, 0.7])
+
+
+def some(seed: int, n: int = 6) -> Curve:
+    """A curve that rises, points in no order."""
+    rng = np.random.default_rng(seed)
+    rates, qualities = np.cumsum(rng.uniform(0.05, 0.5, n)), 0.3 + np.cumsum(rng.uniform(0.01, 0.09, n))
+    order = rng.permutation(n)
+    return Curve(rates[order], qualities[order])
+
+
+def mean_gap(kind: str, anchor: Curve, test: Curve, method: str) -> float:
+    """The reference: piecewise cubics, integrated piece by piece at Gauss-Legendre points, which is exact for them."""
+    interpolator = {"pchip": PchipInterpolator, "akima": Akima1DInterpolator}[method]
+    lines, knots = [], []
+    for curve in (anchor, test):
+        order = np.argsort(curve.rates)
+        x, y = curve.qualities[order], np.log10(curve.rates[order])
+        x, y = (x, y) if kind == "rate" else (y, x)
+        lines.append(interpolator(x, y))
+        knots.append(x)
+    low, high = max(x[0] for x in knots), min(x[-1] for x in knots)
+    cuts = np.unique(np.concatenate([[low, high], *(x[(x > low) & (x < high)] for x in knots)]))
+    points, weights = np.polynomial.legendre.leggauss(2)
+    total = 0.0
+    for a, b in pairwise(cuts):
+        x = (a + b) / 2 + points * (b - a) / 2
+        total += float(weights @ (lines[1](x) - lines[0](x))) * (b - a) / 2
+    return total / (high - low)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(5))
+def test_values_are_those_of_an_integration_of_our_own(method: str, seed: int) -> None:
+    anchor, test = some(seed, 5), some(seed + 100, 8)
+    rate, accuracy = bd_rate(anchor, test, method), bd_accuracy(anchor, test, method)
+    assert rate.value == pytest.approx((10 ** mean_gap("rate", anchor, test, method) - 1) * 100, rel=1e-9, abs=1e-9)
+    assert accuracy.value == pytest.approx(mean_gap("accuracy", anchor, test, method), rel=1e-9, abs=1e-12)
+    assert (rate.points, rate.method, accuracy.kind) == ((5, 8), method, "accuracy")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_straight_lines_the_answer_is_known(method: str) -> None:
+    """log10(rate) = 0.1 q - 4 against 0.12 q - 4.9, from 30 to 40 dB: the mean gap is at 35 dB."""
+    psnr = np.array([30.0, 33, 36, 38, 40])
+    anchor, test = Curve(10 ** (0.1 * psnr - 4), psnr), Curve(10 ** (0.12 * psnr - 4.9), psnr)
+    assert bd_rate(anchor, test, method).value == pytest.approx((10 ** (0.02 * 35 - 0.9) - 1) * 100, rel=1e-12)
+    # q = (y + 4) / 0.1 against (y + 4.9) / 0.12, over the log rates -1 .. -0.1 that both have
+    gap = (-0.55 + 4.9) / 0.12 - (-0.55 + 4) / 0.1
+    assert bd_accuracy(anchor, test, method).value == pytest.approx(gap, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(5))
+def test_what_holds_for_any_curve(method: str, seed: int) -> None:
+    curve, other = some(seed), some(seed + 50)
+    assert bd_rate(curve, curve, method).value == pytest.approx(0, abs=1e-12)
+    assert bd_accuracy(curve, curve, method).value == pytest.approx(0, abs=1e-15)
+    dearer = Curve(curve.rates * 1.1, curve.qualities)
+    assert bd_rate(curve, dearer, method).value == pytest.approx(10, abs=1e-11)
+    better = Curve(curve.rates, curve.qualities + 0.02)
+    assert bd_accuracy(curve, better, method).value == pytest.approx(0.02, abs=1e-14)
+    there, back = bd_rate(curve, other, method).value, bd_rate(other, curve, method).value
+    assert there is not None and back is not None
+    assert (1 + there / 100) * (1 + back / 100) == pytest.approx(1, abs=1e-12)
+    gain, loss = bd_accuracy(curve, other, method).value, bd_accuracy(other, curve, method).value
+    assert gain == pytest.approx(-loss if loss is not None else None, abs=1e-14)
+    # neither the unit of the rate nor the order of points matters
+    kilo = [Curve(c.rates[::-1] * 1000, c.qualities[::-1]) for c in (curve, other)]
+    assert bd_rate(*kilo, method).value == pytest.approx(there, rel=1e-9, abs=1e-9)
+    assert bd_accuracy(*kilo, method).value == pytest.approx(gain, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_are_turned_round(method: str) -> None:
+    anchor, test = some(1), some(2)
+    lost = [Curve(c.rates, 1 - c.qualities) for c in (anchor, test)]
+    assert bd_rate(*lost, method, False).value == pytest.approx(bd_rate(anchor, test, method).value, rel=1e-9)
+    gain = bd_accuracy(anchor, test, method).value
+    assert gain is not None
+    assert bd_accuracy(*lost, method, False).value == pytest.approx(-gain, rel=1e-9)
+    reason = bd_rate(*lost, method).reason
+    assert reason is not None and "more rate with less quality" in reason
+
+
+@pytest.mark.parametrize(
+    ("rates", "qualities", "why"),
+    [
+        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], "3 points; 4 are needed"),
+        ([0.1], [0.1], "1 point; 4 are needed"),
+        ([0.1, 0.2, 0.3, np.nan], [0.1, 0.2, 0.3, 0.4], "no finite rate: d;"),
+        ([0.1, 0.2, 0.3, 0.4], [0.1, np.inf, 0.3, np.nan], "no finite quality: b, d;"),
+        ([0.0, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], "a rate is not above 0: a"),
+        ([0.1, -0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], "a rate is not above 0: b"),
+        ([0.1, 0.4, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], "equal rates: b (0.4, 0.2) and d (0.4, 0.4);"),
+        ([0.4, 0.1, 0.2, 0.3], [0.25, 0.1, 0.2, 0.3], "more rate with less quality: d (0.3, 0.3) and a (0.4, 0.25);"),
+        ([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.3], "the same quality: c (0.3, 0.3) and d (0.4, 0.3); where quality"),
+    ],
+)
+@pytest.mark.parametrize("delta", [bd_rate, bd_accuracy])
+def test_what_cannot_be_computed_is_missing_with_the_points_at_fault(
+    delta: Callable[..., bdrate.Delta], rates: list[float], qualities: list[float], why: str
+) -> None:
+    good = Curve(RATES, MIOU)
+    bad = Curve(np.array(rates), np.array(qualities), tuple("abcd"[: len(rates)]))
+    for found, side in ((delta(good, bad), "test"), (delta(bad, good), "anchor")):
+        assert found.value is None and found.low is None
+        assert found.reason is not None and found.reason.startswith(f"not computable: {side}: ")
+        assert why in found.reason
+
+
+def test_saturated_points_left_out_it_is_computable() -> None:
+    saturated = Curve(np.array([0.1, 0.2, 0.3, 0.4, 0.9]), np.array([0.4, 0.5, 0.6, 0.65, 0.65]))
+    advice = bdrate.unusable(saturated)
+    assert advice is not None and "but the one of the lowest rate" in advice
+    assert bd_rate(Curve(RATES, MIOU), saturated.only(np.arange(4))).value is not None
+
+
+def test_overlap_is_a_share_of_the_union() -> None:
+    # qualities 0.41 .. 0.69 and 0.44 .. 0.7: 0.25 of 0.29
+    found = bd_rate(Curve(RATES, MIOU), Curve(OTHER_RATES, OTHER_MIOU))
+    assert found.overlap == pytest.approx(0.25 / 0.29)
+    assert found.note is None
+    by_rate = bd_accuracy(Curve(RATES, MIOU), Curve(OTHER_RATES, OTHER_MIOU))
+    assert by_rate.overlap == pytest.approx(np.log(0.71 / 0.11) / np.log(1.31 / 0.09))
+    little = bd_rate(Curve(RATES, MIOU, label="x265"), Curve(RATES, MIOU + 0.2, label="vvenc"))
+    assert little.value is not None and little.overlap == pytest.approx(0.08 / 0.48)
+    assert little.note == "only 17% of their quality in common: x265 has 0.41 to 0.69, vvenc has 0.61 to 0.89"
+    for lift in (0.28, 0.5):  # they touch; they do not
+        apart = bd_rate(Curve(RATES, MIOU), Curve(RATES, MIOU + lift))
+        assert (apart.value, apart.overlap) == (None, pytest.approx(0, abs=1e-9))
+        assert apart.reason is not None and "have no quality in common: anchor has 0.41 to 0.69" in apart.reason
+        assert bd_accuracy(Curve(RATES, MIOU), Curve(RATES, MIOU + lift)).value == pytest.approx(lift)
+
+
+def test_what_is_asked_wrongly_is_refused() -> None:
+    good = Curve(RATES, MIOU)
+    with pytest.raises(RequestError, match="one of pchip, akima"):
+        bd_rate(good, good, "cubic")
+    with pytest.raises(RequestError, match="one each is needed"):
+        Curve(RATES, MIOU[:4])
+    with pytest.raises(RequestError, match=r"\(resamples, 5\) is needed"):
+        Curve(RATES, MIOU, quality_samples=np.zeros((10, 4)))
+    few, many = (Curve(RATES, MIOU, (), np.tile(RATES, (n, 1)), np.tile(MIOU, (n, 1))) for n in (10, 20))
+    with pytest.raises(RequestError, match=r"\[10, 20\] resamples"):
+        bd_rate(few, many)
+
+
+def drawn(curve: Curve, noise: float, seed: int, resamples: int = 200) -> Curve:
+    rng = np.random.default_rng(seed)
+    qualities = curve.qualities + noise * rng.normal(size=(resamples, len(curve.rates)))
+    return Curve(curve.rates, curve.qualities, (), np.tile(curve.rates, (resamples, 1)), qualities)
+
+
+def test_intervals_are_percentiles_over_the_resamples() -> None:
+    anchor, test = drawn(some(1), 1e-3, 1), drawn(some(2), 1e-3, 2)
+    assert anchor.quality_samples is not None and test.quality_samples is not None
+    for delta in (bd_rate, bd_accuracy):
+        found = delta(anchor, test)
+        values = [
+            delta(Curve(anchor.rates, one), Curve(test.rates, other)).value
+            for one, other in zip(anchor.quality_samples, test.quality_samples, strict=True)
+        ]
+        low, high = np.percentile(np.array(values, float), [2.5, 97.5])
+        assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
+        assert found.low is not None and found.value is not None and found.high is not None
+        assert found.low < found.value < found.high
+        assert (found.undefined, found.reason) == (0, None)
+
+
+def test_too_many_resamples_without_a_figure_give_no_interval() -> None:
+    anchor, test = drawn(some(1), 0.03, 1), drawn(some(2), 0.03, 2)
+    found = bd_rate(anchor, test)
+    assert found.value is not None and found.low is None
+    assert found.undefined is not None and found.undefined > 0.05
+    assert found.reason is not None and f"not computable in {found.undefined:.0%} of the resamples" in found.reason
+    # at equal rate the gap is defined, whether or not quality falls somewhere
+    by_rate = bd_accuracy(anchor, test)
+    assert by_rate.undefined == 0 and by_rate.low is not None
+    # a few of them are left out of the percentiles, and told
+    quiet = drawn(some(1), 0, 1)
+    assert quiet.quality_samples is not None
+    quiet.quality_samples[:6] = np.nan
+    told = bd_rate(quiet, quiet)
+    assert (told.undefined, told.low) == (pytest.approx(0.03), pytest.approx(0))
+
+
+def test_without_resamples_the_reason_is_told() -> None:
+    poor = Curve(RATES, MIOU, lacking="3 images; an interval needs 5")
+    found = bd_rate(poor, Curve(RATES, MIOU))
+    assert found.value == pytest.approx(0)
+    assert found.reason == "no interval: 3 images; an interval needs 5"
+
+
+# The command
+
+
+def typed(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """What `vcmbench bdrate WORDS` prints."""
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    arguments = parser.parse_args(["bdrate", *map(str, words)])
+    assert arguments.run(arguments) == 0
+    return capsys.readouterr().out
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Path:
+    """A row a point of three codecs; the third has points at fault."""
+    path = tmp_path / "points.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("codec", "kbps", "miou"))
+        for name, rates, scores in (
+            ("old", RATES, MIOU), ("new", OTHER_RATES, OTHER_MIOU), ("odd", RATES[:4], MIOU[[0, 2, 1, 3]]),
+        ):  # fmt: skip
+            writer.writerows((name, rate, score) for rate, score in zip(rates, scores, strict=True))
+    return path
+
+
+def test_a_table_of_points(points: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (points, "--group", "codec", "--rate", "kbps", "--quality", "miou")
+    found = json.loads(typed(capsys, *words, "--json"))
+    assert [(pair["anchor"], pair["test"]) for pair in found["pairs"]] == [
+        ("old", "new"),
+        ("old", "odd"),
+        ("new", "odd"),
+    ]
+    first, second, _ = found["pairs"]
+    assert first["rate"]["value"] == pytest.approx(bd_rate(Curve(RATES, MIOU), Curve(OTHER_RATES, OTHER_MIOU)).value)
+    assert first["rate"]["reason"] == "no interval: the table has no pictures"
+    assert second["accuracy"]["value"] is None
+    assert "odd: more rate with less quality: row 11 (0.19, 0.63) and row 12" in second["accuracy"]["reason"]
+    akima = json.loads(typed(capsys, *words, "--anchor", "new", "--test", "old", "--method", "akima", "--json"))
+    assert [pair["rate"]["method"] for pair in akima["pairs"]] == ["akima"]
+    text = typed(capsys, *words, "--anchor", "old")
+    assert [line.split()[:2] for line in text.splitlines()[2:4]] == [["old", "new"], ["old", "odd"]]
+    assert f"{first['rate']['value']:+.2f}" in text
+    assert "not computable: odd: more rate with less quality" in text
+
+
+def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, images: int = 8) -> Path:
+    """A table as the compress step writes it: two encoders, one of them with two factors, and PSNR of pictures."""
+    rng = np.random.default_rng(5)
+    share = rng.uniform(0.5, 2, images)
+    path = folder / "compression.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, CSV_FIELDS)
+        writer.writeheader()
+        for encoder, factor, saved in (("x265", 1.0, 1.0), ("x265", 0.5, 0.8), ("vvenc", 1.0, 0.9)):
+            for step, quality in enumerate((22, 27, 32, 37, 42)):
+                for image in range(images):
+                    if (encoder, quality, f"img{image}") == lacking:
+                        continue
+                    size = round(60_000 * 0.6**step * saved * share[image])
+                    row: dict[str, Any] = {"encoder": encoder, "quality": quality, "subsampling_factor": factor}
+                    row |= {"source": f"img{image}", "frames": 1, "width_px": 512, "height_px": 256 + 256 * (image % 2)}
+                    row |= {"size_bytes": size, "rate_bpp": size / 1000}
+                    row |= {"psnr_y_db": 45 - 2.5 * step - share[image] + 0.1 * rng.normal(), "experiment": "trial"}
+                    writer.writerow(row)
+        lossless = {"encoder": "lossless", "source": "img0", "frames": 1, "width_px": 512, "height_px": 256}
+        writer.writerow(lossless | {"size_bytes": 200_000, "rate_bpp": 12.2, "subsampling_factor": 1.0})
+    return path
+
+
+def test_a_table_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = compression_csv(tmp_path)
+    words = (path, "--quality", "psnr_y_db", "--anchor", "x265 subsampling_factor=1.0", "--test", "vvenc")
+    (pair,) = json.loads(typed(capsys, *words, "--json"))["pairs"]
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    curves = []
+    for encoder in ("x265", "vvenc"):
+        own = [row for row in rows if (row["encoder"], row["subsampling_factor"]) == (encoder, "1.0")]
+        by_qp = [[row for row in own if row["quality"] == str(qp)] for qp in (22, 27, 32, 37, 42)]
+        rates = [
+            sum(8 * int(row["size_bytes"]) for row in point)
+            / sum(int(row["width_px"]) * int(row["height_px"]) for row in point)
+            for point in by_qp
+        ]
+        psnr = [float(np.mean([float(row["psnr_y_db"]) for row in point])) for point in by_qp]
+        curves.append(Curve(np.array(rates), np.array(psnr)))
+    for name, delta in (("rate", bd_rate), ("accuracy", bd_accuracy)):
+        assert pair[name]["value"] == pytest.approx(delta(*curves).value, rel=1e-9)
+        assert pair[name]["low"] < pair[name]["value"] < pair[name]["high"]
+    assert json.loads(typed(capsys, *words, "--json"))["pairs"] == [pair]  # seeded
+    text = typed(capsys, path, "--quality", "psnr_y_db")
+    assert "rows are pictures: rates are all bits over all pixels, psnr_y_db is the mean" in text
+    assert "lossless: left out, because psnr_y_db or rate is missing there" in text
+    assert len([line for line in text.splitlines() if line.startswith("x265 subsampling_factor=1.0  ")]) == 3
+    one = typed(capsys, path, "--quality", "psnr_y_db", "--where", "subsampling_factor=1.0", "encoder=x265,vvenc")
+    assert one.splitlines()[2].split()[:2] == ["x265", "vvenc"]
+
+
+def test_pictures_that_not_all_points_have_do_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = compression_csv(tmp_path, lacking=("vvenc", 32, "img3"))
+    words = ("--quality", "psnr_y_db", "--anchor", "x265 subsampling_factor=1.0", "--test", "vvenc", "--json")
+    (pair,) = json.loads(typed(capsys, path, *words))["pairs"]
+    assert pair["notes"] == [
+        "x265 subsampling_factor=1.0 and vvenc: 7 of 8 pictures are in all of their points and count"
+    ]
+    rows = [line for line in path.read_text().splitlines() if "img3" not in line]
+    path.write_text("\n".join(rows) + "\n")
+    (same,) = json.loads(typed(capsys, path, *words))["pairs"]
+    assert same["rate"] == pair["rate"] and same["notes"] == []
+
+
+def test_few_pictures_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (
+        "--quality",
+        "psnr_y_db",
+        "--where",
+        "subsampling_factor=1.0",
+        "--anchor",
+        "x265",
+        "--test",
+        "vvenc",
+        "--json",
+    )
+    (pair,) = json.loads(typed(capsys, compression_csv(tmp_path, images=4), *words))["pairs"]
+    assert (pair["rate"]["reason"], pair["rate"]["low"]) == ("no interval: 4 images; an interval needs 5", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "complaint"),
+    [
+        ("", "--quality miou", "holds no rows"),
+        ("encoder,rate_bpp,miou\n", "--quality miou", "holds no rows"),
+        (
+            "encoder,rate_bpp,miou\na,1,2\n",
+            "--quality acc",
+            "no column 'acc' \\(--quality\\); there are: encoder, rate_bpp",
+        ),
+        ("encoder,rate_bpp,miou\na,1,2\n", "--quality miou --where b=2", "no column 'b' \\(--where\\)"),
+        ("encoder,rate_bpp,miou\na,1,2\n", "--quality miou --where encoder=b", "no row has encoder=b"),
+        ("encoder,rate_bpp,miou\na,1,x\n", "--quality miou", "row 1, miou: 'x' is no number"),
+        ("encoder,rate_bpp,miou\na,1\n", "--quality miou", "row 1 has not as many cells"),
+        ("encoder,rate_bpp,miou\na,1,2,3\n", "--quality miou", "row 1 has not as many cells"),
+        ("encoder,rate_bpp,miou,miou\na,1,2,3\n", "--quality miou", "two columns have the same name"),
+        ("encoder,rate_bpp,miou\na,1,2\n", "--quality miou", "one curve, 'a'; a delta needs two"),
+        ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --anchor c", "no curve 'c'; there are: 'a', 'b'"),
+        ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --anchor a --test c", "no curve 'c'"),
+        ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --test b", "name it with --anchor"),
+        ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --bootstrap 3", "3 resamples"),
+        ("encoder,rate_bpp,miou,source\na,1,2,x\n", "--quality miou", "needs columns size_bytes, width_px"),
+        ("\xff\xfe", "--quality miou", "no table of comma-separated values"),
+    ],
+)
+def test_bad_requests(
+    content: str, words: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(RequestError, match=complaint):
+        typed(capsys, path, *shlex.split(words))
+
+
+def test_a_picture_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = compression_csv(tmp_path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[1]]) + "\n")
+    with pytest.raises(RequestError, match="rows 1 and 122 are of one picture and configuration"):
+        typed(capsys, path, "--quality", "psnr_y_db")

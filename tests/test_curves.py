@@ -1,0 +1,226 @@
+"""Rate-accuracy curves: brute-force resampling as the reference, sums, paired differences, steps, missing figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vcmbench import perception
+from vcmbench.bdrate import bd_accuracy, bd_rate
+from vcmbench.curves import QUALITIES, Estimate, ImageDraws, Sampled, curve, monotonicity
+from vcmbench.errors import RequestError
+
+Array = NDArray[np.float64]
+MEASURES: dict[str, Callable[[NDArray[np.int64]], float | None]] = {
+    "accuracy": perception.accuracy,
+    "miou": perception.mean_iou,
+    "micro_iou": perception.micro_iou,
+}
+
+
+def confusions(points: int, images: int, seed: int = 0) -> NDArray[np.int64]:
+    """Counts as of pictures of different sizes, each with some of the classes, and worse from point to point."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 4, (points, images, 19, 20))
+    pixels = rng.integers(0, 400, (images, 19)) * (rng.random((images, 19)) < 0.3)
+    for point in range(points):
+        counts[point, :, range(19), range(19)] += (pixels.T * (1 - 0.1 * point)).astype(np.int64)
+    counts *= pixels[None, :, :, None] > 0  # no truth, no row
+    counts[:, :, 17] = counts[:, :, :, 17] = 0  # a class that occurs nowhere
+    return counts
+
+
+def drawn_images(images: int, resamples: int, seed: int) -> list[NDArray[np.intp]]:
+    """Which images each resample holds, by index."""
+    counts = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples)
+    return [np.repeat(np.arange(images), of) for of in counts]
+
+
+def test_segmentation_is_that_of_the_resampled_images() -> None:
+    counts = confusions(3, 12)
+    found = ImageDraws(12, 100, 7).segmentation(counts)
+    assert set(found) == set(QUALITIES) == set(MEASURES)
+    for name, measure in MEASURES.items():
+        samples = found[name].samples
+        assert samples is not None and samples.shape == (100, 3)
+        for point in range(3):
+            assert found[name].values[point] == pytest.approx(measure(counts[point].sum(axis=0)), rel=1e-14)
+            for index, images in enumerate(drawn_images(12, 100, 7)):
+                summed = counts[point, images].sum(axis=0)
+                assert samples[index, point] == pytest.approx(measure(summed), rel=1e-14), (name, index)
+            low, high = np.percentile(samples[:, point], [2.5, 97.5])
+            expected = Estimate(float(found[name].values[point]), float(low), float(high))
+            assert found[name].estimate(point) == expected
+
+
+def test_rates_are_sums_not_means() -> None:
+    bits, pixels = np.array([[100, 10_000], [50, 5_000]]), np.array([1_000, 10_000])
+    found = ImageDraws(2).rate_bpp(bits, pixels)
+    assert found.values == pytest.approx([10_100 / 11_000, 5_050 / 11_000])
+    by_point = ImageDraws(2).rate_bpp(bits, np.stack([pixels, 2 * pixels]))
+    assert by_point.values == pytest.approx([10_100 / 11_000, 5_050 / 22_000])
+
+
+def test_ratios_are_those_of_the_resampled_images() -> None:
+    rng = np.random.default_rng(3)
+    part, whole = rng.uniform(size=(4, 9)), rng.uniform(1, 5, 9)
+    samples = ImageDraws(9, 100, (1, 2)).ratio(part, whole).samples
+    assert samples is not None
+    counts = np.random.default_rng((1, 2)).multinomial(9, np.full(9, 1 / 9), 100)
+    for index, of in enumerate(counts):
+        images = np.repeat(np.arange(9), of)
+        assert samples[index] == pytest.approx(part[:, images].sum(axis=1) / whole[images].sum())
+
+
+def test_large_counts_stay_exact() -> None:
+    counts = np.zeros((1, 500, 19, 20), np.int64)
+    counts[0, :, 0, 0] = 2**21 - 1
+    counts[0, 0, 0, 1] = 1
+    found = ImageDraws(500, 100).segmentation(counts)["accuracy"]
+    assert found.values[0] == (500 * (2**21 - 1)) / (500 * (2**21 - 1) + 1)
+    assert found.values[0] < 1
+
+
+def test_differences_are_paired() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.uniform(0.3, 0.9, 60)
+    both = np.stack([score, score + 0.01 + 0.001 * rng.normal(size=60)])
+    found = ImageDraws(60).ratio(both, np.ones(60))
+    change = found.difference(1, 0)
+    assert change.value == pytest.approx(np.mean(both[1] - both[0]), rel=1e-9)
+    alone = found.estimate(0)
+    assert None not in (alone.low, alone.high, change.low, change.high)
+    assert change.high - change.low < (alone.high - alone.low) / 50  # type: ignore[operator]
+    assert 0 < change.low < 0.01 < change.high  # type: ignore[operator]
+    back = found.difference(0, 1)
+    assert (back.low, back.high) == pytest.approx((-change.high, -change.low))  # type: ignore[operator]
+    relative = ImageDraws(60).ratio(np.stack([score, 1.02 * score]), np.ones(60)).relative(1, 0)
+    assert (relative.value, relative.low, relative.high) == pytest.approx((0.02, 0.02, 0.02), abs=1e-12)
+
+
+def test_the_same_seed_gives_the_same_draws_and_codecs_share_them() -> None:
+    bits = np.random.default_rng(1).integers(1, 9, (2, 30))
+    first, second = (ImageDraws(30, 200, 5).ratio(bits[i], np.ones(30)) for i in (0, 1))
+    together = ImageDraws(30, 200, 5).ratio(bits, np.ones(30))
+    assert together.samples is not None and first.samples is not None and second.samples is not None
+    assert np.array_equal(together.samples, np.hstack([first.samples, second.samples]))
+    other = ImageDraws(30, 200, 6).ratio(bits[0], np.ones(30)).samples
+    assert other is not None and not np.array_equal(other, first.samples)
+
+
+def test_intervals_cover_the_truth() -> None:
+    """Of 300 samples of 40 images, 95 % of the intervals should hold the mean of all images there are."""
+    rng = np.random.default_rng(11)
+    hits = 0
+    for trial in range(300):
+        pixels = rng.integers(50, 200, 40)
+        correct = rng.binomial(pixels, rng.beta(8, 2, 40))
+        found = ImageDraws(40, 300, trial).ratio(correct, pixels).estimate(0)
+        assert found.low is not None and found.high is not None
+        hits += found.low <= 0.8 <= found.high
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def quality(rows: list[list[float]], noise: float = 0.0, images: int = 40) -> Sampled:
+    """A quality of each point, alike in all images but for some noise."""
+    rng = np.random.default_rng(2)
+    return ImageDraws(images).ratio(np.array(rows) + noise * rng.normal(size=(len(rows), images)), np.ones(images))
+
+
+def rates(points: int, images: int = 40) -> Sampled:
+    return ImageDraws(images).rate_bpp(np.repeat(2 ** np.arange(points)[::-1, None], images, 1), np.ones(images))
+
+
+def test_quality_that_falls_with_the_rate() -> None:
+    found = monotonicity(rates(4), quality([[0.9], [0.8], [0.7], [0.5]], 0.01), range(4))
+    assert found.holds is True and found.statement == "falls with the rate or stays: none of 3 steps rises"
+    assert [(step.dearer, step.cheaper, step.rises) for step in found.steps] == [
+        (0, 1, False),
+        (1, 2, False),
+        (2, 3, False),
+    ]
+    assert found.steps[2].change.value == pytest.approx(-0.2, abs=0.01)
+    shuffled = monotonicity(rates(4), quality([[0.9], [0.8], [0.7], [0.5]], 0.01), [2, 0, 3, 1])
+    assert shuffled == found
+
+
+def test_a_rise_beyond_chance_breaks_it_one_within_does_not() -> None:
+    names = ("QP 22", "QP 27", "QP 32", "QP 37")
+    broken = monotonicity(rates(4), quality([[0.9], [0.7], [0.75], [0.5]], 0.01), range(4), names)
+    assert broken.holds is False
+    assert [step.rises for step in broken.steps] == [False, True, False]
+    assert broken.statement.startswith("rises as the rate falls: QP 27 to QP 32: +0.0")
+    within = monotonicity(rates(4), quality([[0.9], [0.7], [0.71], [0.5]], 0.05), range(4), names)
+    step = within.steps[1]
+    assert step.change.low is not None and step.change.high is not None and step.change.value is not None
+    assert step.change.low < 0 < step.change.value < step.change.high, "the test's data must rise a little"
+    assert within.holds is True
+    assert within.statement == "falls with the rate within its interval: 1 of 3 steps rise, none beyond its interval"
+
+
+def test_few_images_cannot_tell_whether_a_rise_is_one() -> None:
+    few = quality([[0.9], [0.91], [0.5]], images=3)
+    found = monotonicity(rates(3, 3), few, range(3))
+    assert found.holds is None
+    assert found.statement == "cannot be told: point 0 to point 1: +0.0100: no interval: 3 images; an interval needs 5"
+    falls = monotonicity(rates(3, 3), quality([[0.9], [0.8], [0.5]], images=3), range(3))
+    assert falls.holds is True
+    assert monotonicity(rates(3, 3), few, [1]).holds is None
+    undefined = monotonicity(rates(3), quality([[0.9], [np.nan], [0.5]]), range(3))
+    assert undefined.holds is None and "missing: not defined" in undefined.statement
+
+
+def test_what_is_missing_says_why() -> None:
+    few = ImageDraws(4).ratio(np.ones((1, 4)), np.full(4, 2))
+    assert few.estimate(0) == Estimate(0.5, reason="no interval: 4 images; an interval needs 5")
+    assert few.samples is None and ImageDraws(1).lacking == "1 image; an interval needs 5"
+    none = ImageDraws(50, 0).ratio(np.ones((1, 50)), np.full(50, 2)).estimate(0)
+    assert none == Estimate(0.5, reason="no interval: no bootstrap was asked for")
+    nothing = ImageDraws(9).segmentation(np.zeros((1, 9, 19, 20), np.int64))
+    for name in QUALITIES:
+        estimate = nothing[name].estimate(0)
+        assert estimate.value is None and estimate.reason is not None
+    assert ImageDraws(9).ratio(np.array([[1.0] * 8 + [np.nan]]), np.ones(9)).estimate(0).value is None
+    # where one image alone has pixels to count, a third of the resamples have nothing
+    rare = ImageDraws(9).ratio(np.eye(9)[:1], np.eye(9)[0]).estimate(0)
+    assert (rare.value, rare.low) == (1.0, None)
+    assert rare.reason is not None and "not defined in 3" in rare.reason
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(RequestError, match="at least one"):
+        ImageDraws(0)
+    with pytest.raises(RequestError, match="3 resamples"):
+        ImageDraws(10, 3)
+    draws = ImageDraws(10)
+    with pytest.raises(RequestError, match=r"\(points, 10\) is needed"):
+        draws.ratio(np.ones((3, 9)), np.ones(9))
+    for shape in ((2, 9, 19, 20), (2, 10, 19, 19), (10, 19, 20)):
+        with pytest.raises(RequestError, match="classes \\+ 1"):
+            draws.segmentation(np.zeros(shape, np.int64))
+
+
+def test_curves_with_their_resamples_for_bd_rates() -> None:
+    images, rng = 30, np.random.default_rng(4)
+    share, hard = rng.uniform(0.5, 2, images), rng.normal(0, 0.1, images)
+    steps = np.arange(5)[:, None]
+    old = np.round(20_000 * 0.6**steps * share)
+    bits = np.vstack([old, 0.8 * old])  # the second codec needs a fifth less for the same
+    scores = np.tile(0.8 - 0.08 * steps + hard, (2, 1))
+    draws = ImageDraws(images)
+    rate, score = draws.rate_bpp(bits, np.full(images, 10_000)), draws.ratio(scores, np.ones(images))
+    names = [f"{codec} {step}" for codec in ("old", "new") for step in range(5)]
+    anchor, test = curve(rate, score, range(5), names), curve(rate, score, range(5, 10), names)
+    assert (anchor.names[0], test.names[4]) == ("old 0", "new 4")
+    found = bd_rate(anchor, test)
+    # paired: what images differ in leaves no doubt about the 20 %
+    assert (found.value, found.low, found.high) == pytest.approx((-20, -20, -20), abs=1e-9)
+    gain = bd_accuracy(anchor, test)
+    assert gain.low is not None and gain.high is not None and gain.value is not None
+    assert 0 < gain.low <= gain.value <= gain.high
+    few = ImageDraws(3)
+    poor = curve(few.rate_bpp(bits[:, :3], np.full(3, 10_000)), few.ratio(scores[:, :3], np.ones(3)), range(5))
+    assert bd_rate(poor, poor).reason == "no interval: 3 images; an interval needs 5"
