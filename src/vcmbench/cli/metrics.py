@@ -124,6 +124,8 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     settings = Settings(min(arguments.jobs, compress.cores()), arguments.force, arguments.timeout,
                         skip_missing=arguments.skip_missing)  # fmt: skip
     this = Run(wanted, folder, runner, settings)
+    for line in this.warnings:
+        print(f"warning: {line}", file=sys.stderr)
     with ExitStack() as stack:
         outcome = this.execute(_answers(this, arguments, stack), _scorer(this, arguments), levels)
     report = None

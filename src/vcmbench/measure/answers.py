@@ -6,6 +6,7 @@ An answer of a segmentation is (H, W) uint8 class ids; it is kept as a palette P
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from vcmbench import labels
-from vcmbench.dataset import Source
 from vcmbench.errors import JobError
+from vcmbench.files import is_alive
 from vcmbench.measure.units import Unit
 from vcmbench.store import job_key
 from vcmbench.tasks.base import Task
@@ -25,8 +27,32 @@ from vcmbench.tasks.predictions import prediction_key, prediction_path, read_pre
 
 Answer = NDArray[Any]
 Rgb = NDArray[np.uint8]
+Identity = dict[str, Any]
 Frame = tuple[Unit, int, Rgb | None]
 """Frame `index` of a unit, and its decoded picture (H, W, 3) uint8 RGB where it was decoded."""
+
+
+OF_FILES: Identity = {"predictions": "files of P_GT and P_hat_C"}
+
+
+def pristine_key(identity: Identity, unit: Unit, index: int) -> str:
+    """What decides a network's prediction on a pristine picture: the same for all configurations and experiments."""
+    return job_key({"picture": unit.pristine_sha256(index), "task": identity})
+
+
+def decoded_key(identity: Identity, unit: Unit, index: int) -> str:
+    """What decides a network's predictions on a decoded picture and on its pristine one."""
+    record = unit.record
+    return job_key({
+        "task": identity, "record": record["key"], "bitstream": record["bitstream_sha256"], "frame": index,
+        "pristine": unit.pristine_sha256(index),
+    })  # fmt: skip
+
+
+def is_of(root: Path, unit: Unit, index: int, identity: Identity) -> bool:
+    """Whether the predictions that lie there are of that network: other experiments may have put theirs there."""
+    keys = pristine_key(identity, unit, index), decoded_key(identity, unit, index)
+    return tuple(map(prediction_key, _paths(root, unit, index))) == keys
 
 
 class Answers(ABC):
@@ -53,7 +79,7 @@ class Answers(ABC):
         """The answers on decoded pictures, of which none is None where they are needed. Raises JobError."""
 
     @abstractmethod
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """What is said of them in a report."""
 
 
@@ -66,47 +92,42 @@ class NetworkAnswers(Answers):
         self._task, self._root = task, root
         self.kind, self.classes = task.kind, task.classes
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         return self._task.identity()
 
-    def _pristine_key(self, sha256: str) -> str:
-        return job_key({"picture": sha256, "task": self.identity()})
-
     def key(self, unit: Unit, index: int) -> str:
-        record = unit.record
-        return job_key({
-            "task": self.identity(), "record": record["key"], "bitstream": record["bitstream_sha256"], "frame": index,
-            "pristine": record["sources"][index]["sha256"],
-        })  # fmt: skip
+        return decoded_key(self.identity(), unit, index)
 
     def is_kept(self, unit: Unit, index: int) -> bool:
         if self.kind != "segmentation":
             return True
-        source = unit.sources[index]
-        pristine = self._pristine_key(unit.record["sources"][index]["sha256"])
-        return (
-            prediction_key(prediction_path(self._root, source.name)) == pristine
-            and prediction_key(prediction_path(self._root, source.name, unit.folder)) == self.key(unit, index)
-        )
+        return is_of(self._root, unit, index, self.identity()) and all(map(_is_whole, _paths(self._root, unit, index)))
 
     def pristine(self, unit: Unit, index: int, rgb: Rgb | None) -> Answer:
-        path = prediction_path(self._root, unit.sources[index].name)
-        key = self._pristine_key(unit.record["sources"][index]["sha256"])
-        if self.kind == "segmentation" and prediction_key(path) == key:
+        path = _paths(self._root, unit, index)[0]
+        key = pristine_key(self.identity(), unit, index)
+        if self.kind == "segmentation" and prediction_key(path) == key and _is_whole(path):
             return read_prediction(path, _shape(unit), len(self.classes))
         if rgb is None:
             raise JobError("internal error: a network was asked without a picture")
         answer = self._task.predict([rgb])[0]
         if self.kind == "segmentation":
-            write_prediction(path, answer, key)
+            _keep(path, answer, key)
         return answer
+
+    def foreign(self, units: Sequence[Unit]) -> list[Path]:
+        """Files in the places of predictions that no network of vcmbench wrote: they must not be lost."""
+        if self.kind != "segmentation":
+            return []
+        places = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
+                               for path in _paths(self._root, unit, i))  # fmt: skip
+        return [path for path in places if path.is_file() and prediction_key(path) is None]
 
     def decoded(self, frames: Sequence[Frame]) -> list[Answer]:
         answers = self._task.predict([rgb for _, _, rgb in frames if rgb is not None])
         if self.kind == "segmentation":
             for (unit, index, _), answer in zip(frames, answers, strict=True):
-                path = prediction_path(self._root, unit.sources[index].name, unit.folder)
-                write_prediction(path, answer, self.key(unit, index))
+                _keep(_paths(self._root, unit, index)[1], answer, self.key(unit, index))
         return answers
 
 
@@ -120,20 +141,18 @@ class FileAnswers(Answers):
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def identity(self) -> dict[str, Any]:
-        return {"predictions": "files of P_GT and P_hat_C"}
+    def identity(self) -> Identity:
+        return dict(OF_FILES)
 
     def missing(self, units: Sequence[Unit]) -> list[Path]:
         """The files that are not there."""
-        wanted = dict.fromkeys(path for unit in units for source in unit.sources for path in self._paths(unit, source))
+        wanted = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
+                               for path in _paths(self._root, unit, i))  # fmt: skip
         return [path for path in wanted if not path.is_file()]
-
-    def _paths(self, unit: Unit, source: Source) -> tuple[Path, Path]:
-        return prediction_path(self._root, source.name), prediction_path(self._root, source.name, unit.folder)
 
     def key(self, unit: Unit, index: int) -> str:
         try:
-            digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self._paths(unit, unit.sources[index])]
+            digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in _paths(self._root, unit, index)]
         except OSError as error:
             raise JobError(f"{error.filename}: no such prediction; lay it there, or take the network's") from None
         return job_key({"files": digests})
@@ -142,10 +161,35 @@ class FileAnswers(Answers):
         return True
 
     def pristine(self, unit: Unit, index: int, rgb: Rgb | None) -> Answer:
-        return read_prediction(self._paths(unit, unit.sources[index])[0], _shape(unit))
+        return read_prediction(_paths(self._root, unit, index)[0], _shape(unit))
 
     def decoded(self, frames: Sequence[Frame]) -> list[Answer]:
-        return [read_prediction(self._paths(unit, unit.sources[i])[1], _shape(unit)) for unit, i, _ in frames]
+        return [read_prediction(_paths(self._root, unit, i)[1], _shape(unit)) for unit, i, _ in frames]
+
+
+def _paths(root: Path, unit: Unit, index: int) -> tuple[Path, Path]:
+    """Where the predictions on the pristine and on the decoded picture lie."""
+    name = unit.sources[index].name
+    return prediction_path(root, name), prediction_path(root, name, unit.folder)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a PNG's checksums hold, which is found out without decoding it."""
+    try:
+        with Image.open(path) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def _keep(path: Path, answer: Answer, key: str) -> None:
+    """Write a prediction, and remove what a run that was killed left of it."""
+    write_prediction(path, answer, key)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        pid = left.name.rpartition(".")[2].split("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            left.unlink(missing_ok=True)
 
 
 def _shape(unit: Unit) -> tuple[int, int]:

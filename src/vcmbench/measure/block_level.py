@@ -21,6 +21,7 @@ from vcmbench.experiment import Blocks
 from vcmbench.iqa import Scorer
 from vcmbench.measure import truth
 from vcmbench.measure.decoding import decoded
+from vcmbench.measure.statistics import REFERENCES
 from vcmbench.measure.units import Unit
 from vcmbench.runner.base import Runner
 from vcmbench.store import Store, job_key
@@ -50,7 +51,7 @@ class BlockLevel:
     def __init__(self, data: DataRoot, store: Store, units: Sequence[Unit], classes: int, key: str) -> None:
         """`key` is of all predictions: blocks that were sampled from others are sampled again."""
         self._data, self._store, self._classes, self._key = data, store, classes, key
-        self._units = [unit for unit in units if unit.coding.encoder not in ("none", "lossless")]
+        self._units = [unit for unit in units if unit.coding.encoder not in REFERENCES]
         self._sources = {str(source.name): source for unit in units for source in unit.sources}
         self._codings = {unit.folder: published.coding_of(unit.coding) for unit in self._units}
         self._by_name = {(str(source.name), unit.folder): unit for unit in self._units for source in unit.sources}

@@ -21,6 +21,10 @@ SCORES = "scores"
 PRISTINE = "pristine"
 
 Score = dict[str, Any]
+FOUND_OUT = ("machine", "iqa")
+"""The parts of a record that measuring adds; all else comes from compression."""
+
+_ABSENT = object()
 
 _COPIED = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "qp_map", "match_rate", "target_bpp", "width_px",
@@ -46,6 +50,10 @@ class Scores:
         content = json.dumps(score, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
         self._store.write_table(self.name(folder, source), content)
 
+    def drop(self, folder: str, source: Source) -> None:
+        """Remove a record: what it says holds no longer, and nothing took its place."""
+        (self._store.folder / self.name(folder, source)).unlink(missing_ok=True)
+
     def all(self, units: list[Unit]) -> Iterator[Score]:
         """The records of these units, in their order; what is not there is left out."""
         for unit in units:
@@ -55,17 +63,32 @@ class Scores:
 
 
 def read(path: Path) -> Score | None:
+    """A record as it was written; None where it is missing, damaged or of another schema."""
     try:
         score = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    known = isinstance(score, dict) and score.get("schema_version") == SCHEMA_VERSION
-    return score if known and isinstance(score.get("iqa"), dict) else None
+    return score if _is_score(score) else None
+
+
+def _is_score(score: Any) -> bool:
+    """Whether a JSON value has the parts that are relied upon: a record may have been edited or damaged."""
+    if not isinstance(score, dict) or score.get("schema_version") != SCHEMA_VERSION:
+        return False
+    iqa, machine = score.get("iqa"), score.get("machine", _ABSENT)
+    return (
+        isinstance(iqa, dict)
+        and all(isinstance(entry, dict) and entry.keys() == {"value", "reason", "key"} for entry in iqa.values())
+        and (machine is None or (isinstance(machine, dict) and {"kind", "classes", "pseudo", "labels"} <= machine.keys()))
+    )
 
 
 def begin(unit: Unit, index: int) -> Score:
     """The record of a picture before anything is known: whose it is, and what it cost."""
     record, source = unit.record, unit.sources[index]
+    copied = {name: record[name] for name in _COPIED}
+    if "frame_psnr_y_db" in record:  # what a stack's record calls psnr_y_db is the mean of its pictures
+        copied["psnr_y_db"] = record["frame_psnr_y_db"][index]
     return {
         "schema_version": SCHEMA_VERSION,
         "configuration": unit.folder,
@@ -75,7 +98,7 @@ def begin(unit: Unit, index: int) -> Score:
         "group": str(source.group),
         "frame": index,
         "compression_key": record["key"],
-        **{name: record[name] for name in _COPIED},
+        **copied,
         "map_method": (record.get("map") or {}).get("method"),
         "size_error": (record.get("rate_search") or {}).get("size_error"),
         "machine": None,

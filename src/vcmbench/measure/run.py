@@ -86,6 +86,7 @@ class Run:
         self.units = find(experiment, self.data, self.sources, self.store, partial=settings.skip_missing)
         self.scores = Scores(self.store)
         self.names = list(dict.fromkeys(experiment.metrics.iqa))
+        self.warnings = _warnings(experiment, self.data)
 
     def execute(self, answers: Answers | None, scorer: Scorer | None, levels: Sequence[str]) -> Outcome:
         """Measure, then tell. Raises RequestError where predictions of files are not there, before anything starts."""
@@ -208,6 +209,8 @@ class Run:
             if stop.is_set():
                 return
             outcome.sampled.append(sampled)
+            outcome.reasons += [f"{name} of blocks of {size_px} px: {why}" for name, why in sampled.reasons.items()
+                                if name not in scorer.missing]  # fmt: skip
 
     def recall(self) -> Outcome:
         """What earlier runs found out, told again. Nothing is measured."""
@@ -281,6 +284,13 @@ class Run:
                 _once(lambda name: progress.advance(f"correlating {name}, {level}"), len(columns)), labels,
             )  # fmt: skip
         return Correlated(level, whole, codecs, clusters)
+
+
+def _warnings(experiment: Experiment, data: DataRoot) -> list[str]:
+    task = experiment.task
+    if task is None or task.predictions == "files" or task.model != "demo" or (data.pristine / "demo.json").is_file():
+        return []
+    return ["the embedded network has seen drawn scenes only; on other pictures it says little (docs/tasks.md)"]
 
 
 def _once(tell: Callable[[str], None], count: int) -> Callable[[str], None]:

@@ -22,6 +22,8 @@ REDUCED = {
     "micro_iou": perception.micro_iou,
 }
 _FEWEST = 3
+REFERENCES = ("lossless", "none")
+"""Encoders that lose nothing: no curve is drawn through them, and nothing is correlated with them."""
 
 
 def machine_score(score: Score, measure: str, against: str) -> float | None:
@@ -40,9 +42,9 @@ def metric_score(score: Score, name: str) -> float:
 
 
 def image_table(scores: Iterable[Score], names: Sequence[str], wanted: Metrics) -> tuple[list[Score], list[float]]:
-    """The pictures whose machine score is known, with that score."""
-    known = [(score, value) for score in scores
-             if (value := machine_score(score, wanted.machine, wanted.against)) is not None]  # fmt: skip
+    """The pictures whose machine score is known, with that score; what lost nothing is no sample of a loss."""
+    known = [(score, value) for score in scores if score["encoder"] not in REFERENCES
+             and (value := machine_score(score, wanted.machine, wanted.against)) is not None]  # fmt: skip
     return [score for score, _ in known], [value for _, value in known]
 
 

@@ -18,10 +18,9 @@ from vcmbench import perception
 from vcmbench.curves import ImageDraws, Sampled
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
+from vcmbench.measure.statistics import REFERENCES
 
 AGAINST = ("pseudo", "labels")
-REFERENCES = ("lossless", "none")
-"""Encoders that lose nothing: no curve is drawn through them."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 from vcmbench import encoder, plan
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import DataRoot, Source
-from vcmbench.errors import RequestError
+from vcmbench.dataset import DataRoot, Picture, Source, read_picture
+from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.store import Record, Store
 
@@ -30,6 +30,19 @@ class Unit:
     def title(self) -> str:
         return f"{self.folder} {self.sources[0].name.name if len(self.sources) == 1 else self.sources[0].group.name}"
 
+    def pristine_sha256(self, index: int) -> str:
+        """SHA-256 (hex) of the file that was compressed."""
+        return str(self.record["sources"][index]["sha256"])
+
+    def pristine(self, index: int) -> Picture:
+        """The picture that was compressed. Raises JobError where it cannot be read, or is another one by now: what was
+        decoded must not be held against what it never was."""
+        source = self.sources[index]
+        picture = read_picture(source.path)
+        if picture.sha256 != self.pristine_sha256(index):
+            raise JobError(f"{source.path}: is another picture than the one that was compressed; compress it again")
+        return picture
+
 
 def _places(
     experiment: Experiment, data: DataRoot, sources: list[Source]
@@ -48,15 +61,26 @@ def _places(
                         yield place, coding, data.configuration_folder(tool.folder_name(coding)).name, chosen
 
 
-def find(experiment: Experiment, data: DataRoot, sources: list[Source], store: Store, *, partial: bool) -> list[Unit]:
-    """The units of an experiment that are compressed.
+def find(
+    experiment: Experiment, data: DataRoot, sources: list[Source], store: Store, *, partial: bool, config: str = ""
+) -> list[Unit]:
+    """The units of an experiment that are compressed. `config` is what `-s` named, for the command that is told.
 
-    Raises RequestError, which names the command to run, where some are not and `partial` is False, or where none is.
+    Raises RequestError, which names the command to run, where some are not and `partial` is False, or where none is;
+    and where two bitstreams would have their scores in one place.
     """
-    found, missing = [], []
+    found: list[Unit] = []
+    missing: list[str] = []
+    taken: dict[tuple[str, PurePosixPath], PurePosixPath] = {}
     for place, coding, folder, chosen in _places(experiment, data, sources):
+        for source in chosen:
+            if (other := taken.setdefault((folder, source.name), place)) != place:
+                raise RequestError(
+                    f"experiment {experiment.name}: {other} and {place} are the same configuration by name, stacked and "
+                    "not; their scores would have one place, so make them two experiments"
+                )
         record = store.read(place)
-        if record is None or not (data.root / place).is_file():
+        if record is None or not (data.root / place).is_file() or not _is_of(record, chosen):
             missing.append(str(place))
         else:
             found.append(Unit(record, coding, folder, chosen))
@@ -65,6 +89,11 @@ def find(experiment: Experiment, data: DataRoot, sources: list[Source], store: S
         hint = "" if partial or not found else "; or measure what is there, with --skip-missing"
         raise RequestError(
             f"experiment {experiment.name}: {len(missing)} of {len(missing) + len(found)} bitstreams are not there; "
-            f"run first: python run_compression.py -d {data.root} -s {experiment.name}{hint}{some}"
+            f"run first: python run_compression.py -d {data.root} -s {config or experiment.name}{hint}{some}"
         )
     return found
+
+
+def _is_of(record: Record, sources: tuple[Source, ...]) -> bool:
+    """Whether a bitstream holds just these pictures: a stack is coded anew when a picture joins its folder."""
+    return [one["name"] for one in record["sources"]] == [str(source.name) for source in sources]
