@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from importance_reference import Scene, expected
 
 from conftest import PHOTOGRAPHS
-from vcmbench.labels import LABELS
 from vcmbench.demo.scene import render
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import (
@@ -25,6 +24,7 @@ from vcmbench.importance import (
     safe_distance_m,
 )
 from vcmbench.importance.classes import load
+from vcmbench.labels import LABELS
 
 AGGREGATES = ("instance", "class", "pixel")
 TERMS = list(itertools.product((True, False), repeat=3))

@@ -212,6 +212,9 @@ def test_print_has_everything(page: browser.Page, content: c.ReportContent, tmp_
     assert hidden == []
     layers = sum(len(overlay.layers) + 1 for overlay in content.overlays)
     assert page.evaluate("document.querySelectorAll('.layer').length") == layers
+    page.resize(688, 1000)  # A4 less its margins
+    cut = "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth + 1)"
+    assert page.evaluate(f"{cut}.map((e) => e.innerText)") == [], "nothing scrolls on paper"
     page.media()
     assert page.evaluate("[...document.querySelectorAll('.layer')].filter((e) => e.checkVisibility()).length") == 2
     page.pdf(tmp_path / "report.pdf")

@@ -134,6 +134,16 @@ def test_tables_hold_the_content(content: c.ReportContent, html: str) -> None:
     assert len(damage) == 20 and len(damage[0]) == 1 + len(CODECS) + 1
 
 
+def test_bjontegaard_differences_have_a_table_a_measure(content: c.ReportContent, html: str) -> None:
+    tables = Reader(html).tables
+    rows = tables["Pixel accuracy against the pseudo ground truth: differences, with 95 % intervals"]
+    assert [text for text, _ in rows[0]][1:3] == ["BD-rate in %, PCHIP", "BD-rate in %, Akima"]
+    assert [row[0][0] for row in rows[1:]] == [f"{codec} against jpeg" for codec in list(CODECS)[1:]]
+    found = {(row.test.label, row.method): row.bd_rate_percent.value for row in content.bd if row.against == "pseudo"}
+    assert [float(row[2][1] or "nan") for row in rows[1:]] == [found[name, "Akima"] for name in list(CODECS)[1:]]
+    assert tables["mIoU against the labels: differences, with 95 % intervals"][1][1][1] is None
+
+
 def test_reasons_stand_below_their_table(html: str) -> None:
     assert "3 of 20 bitstreams are missing" in html
     assert "600 of 600 scores are NaN" in html
@@ -147,6 +157,11 @@ def test_an_estimate_is_finite_or_has_a_reason() -> None:
             c.Estimate(**wrong)
     assert c.Estimate(0.5, 0.4, 0.6).interval == (0.4, 0.6)
     assert c.Estimate(reason="no pixels").interval is None
+
+
+def test_a_curve_says_what_it_measures() -> None:
+    with pytest.raises(ValueError, match="'iuo' against 'pseudo'"):
+        c.Curve(series("x265"), "pseudo", "iuo", [])
 
 
 def test_losses_fit_their_rows_and_columns() -> None:
@@ -207,15 +222,25 @@ def test_ticks_are_round_and_inside() -> None:
 
 def test_a_codec_keeps_its_colour_and_none_differ_by_colour_alone() -> None:
     names = [*CODECS, "jm", "hm", "kvazaar", "none"]
-    styles = Styles([series(name) for name in names])
+    styles = Styles([[series(name) for name in names]])
     assert len({styles[series(name)].colour for name in names}) == len(names) == len(COLOURS)
     assert len({styles[series(name)].marker for name in names}) == len(names) == len(MARKERS)
     assert len({styles[series(name)].dash for name in names}) == len(names)
     half = c.Series("x265, half size", "x265")
-    both = Styles([series("x265"), half, c.Series("mine", "own")])
+    both = Styles([[series("x265"), half, c.Series("mine", "own")]])
     assert both[half].colour == both[series("x265")].colour == styles[series("x265")].colour
     assert both[half].hollow and not both[series("x265")].hollow and both[half].dash != both[series("x265")].dash
     assert both[c.Series("mine", "own")].colour != both[half].colour
+
+
+def test_a_series_looks_the_same_in_all_charts_and_like_its_codec() -> None:
+    half, at_32, at_42 = c.Series("x265 x0.5", "x265"), c.Series("x265 32", "x265"), c.Series("x265 x0.5 42", "x265")
+    first = [series("x265"), half, series("jpeg")]
+    styles = Styles([first, [series("jpeg"), half], [at_32, at_42], [c.Series("new", "mine")]])
+    assert styles[at_32].variant == 0 and styles[at_42].variant == 1, "told apart within their chart"
+    assert styles[half].variant == 1 and styles[at_32].slot == styles[half].slot
+    assert styles[c.Series("new", "mine")].slot not in (styles[half].slot, styles[series("jpeg")].slot)
+    assert len({styles[one].index for one in (*first, at_32, at_42)}) == 5
 
 
 def test_the_style_sheet_has_the_same_colours() -> None:
@@ -234,19 +259,35 @@ def test_the_rate_that_keeps_an_accuracy() -> None:
     assert found.rate_bpp == pytest.approx(0.1 * 4**0.8)  # four fifths of the way from 0.70 to 0.95, in log rate
     assert found.low == pytest.approx(0.1 * 4**0.5)  # upper limits: 0.8 to 1.0
     assert found.high == pytest.approx(0.4)
+    half = curve([(0.1, 0.8, 0.7, 0.95), (0.4, 0.95, 0.8, 0.97)])
+    assert (rate_at(half, 0.9).low, rate_at(half, 0.9).high) == (None, None), "beyond what was measured"
+    told = findings(c.ReportContent("a", "b", "2026-11-20", curves=[half]))[0].replace("\u00a0", " ")
+    assert told.endswith("(n = 20), an accuracy of 0.90 is kept by x265 at 0.252 bpp [< 0.100, > 0.400].")
     assert rate_at(curve([(0.1, 0.95, 0.9, 1.0), (0.4, 0.97, 0.95, 1.0)]), 0.9).rate_bpp is None, "kept at every rate"
     assert rate_at(curve([(0.1, 0.5, 0.4, 0.6), (0.4, 0.7, 0.6, 0.8)]), 0.9).rate_bpp is None, "never reached"
+
+
+def test_codecs_that_keep_it_always_or_never_are_named() -> None:
+    reaching = curve([(0.1, 0.8, 0.8, 0.8), (0.4, 0.95, 0.95, 0.95)], series=series("jpeg"))
+    always = curve([(0.1, 0.97, 0.9, 1.0), (0.4, 0.98, 0.9, 1.0)], series=series("vvenc"))
+    never = [curve([(0.1, 0.2, 0.1, 0.3), (0.4, 0.3, 0.2, 0.4)], series=series(name)) for name in ("x264", "x265")]
+    second = curve([(0.1, 0.8, 0.8, 0.8), (0.4, 0.95, 0.95, 0.95)], series=c.Series("jpeg, half size", "jpeg"))
+    told = findings(c.ReportContent("a", "b", "2026-11-20", curves=[reaching, always, *never, second]))[0]
+    assert "vvenc (from 0.100 bpp on) keeps it at every rate measured. x264 and x265 do not" in told
+    assert "half size" not in told, "of each encoder the first only; the chart has all"
 
 
 def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) -> None:
     found = findings(replace(content, findings=["Said by the caller."]))
     assert found[0] == "Said by the caller."
     text = " ".join(found)
-    assert re.search(r"accuracy of 0\.90 is kept by vvenc at 0\.\d+ bpp \[0\.\d+, 0\.\d+\], ", text)
+    assert re.search(r"accuracy of 0\.90 is kept by vvenc at 0\.\d+\sbpp\s\[0\.\d+,\s0\.\d+\], ", text)
+    assert "x264 \u221230.0 [\u221235.0, \u221225.0]; x265 \u221242.0" in text
     best = content.correlations[0].rows[0]
     assert f"{best.metric} follows the machine best on 600 blocks of 24 source pictures" in text
     assert re.search(r"PSNR reaches 0\.\d\d \[0\.\d\d, 0\.\d\d\]", text)
     assert "classes that lose most IoU" in text
+    assert re.search(r"pixel accuracy that is lost by distance, .* \(n = 20\): 0\.\d\d \(0\u201315\u00a0m\), ", text)
     assert re.search(r"0\u201315\u00a0m \+0\.\d{3} \(10 gain, 0 lose\)", text)
     assert any("20 source pictures" in one for one in cautions(content))
     assert cautions(replace(content, pictures=500)) == []
@@ -294,10 +335,12 @@ def test_scatter_plots_are_bounded_and_leave_out_what_is_not_finite() -> None:
 def test_bands_stay_within_the_chart_and_stop_where_an_interval_is_missing() -> None:
     broken = curve([(0.1, 0.01, -0.3, 0.2), (0.2, 0.5, 0.4, 0.6), (0.8, 0.9, 0.85, 1.2)])
     points = [*broken.points, c.Point(None, 0.4, c.Estimate(0.7, reason="no interval"))]
-    drawn = rate_chart([replace(broken, points=points)], Styles([broken.series]), "Accuracy", "name")
+    drawn = rate_chart([replace(broken, points=points)], Styles([[broken.series]]), "Accuracy", "name")
     assert drawn.count('class="band') == 1 and drawn.count('class="error') == 1, "two points, and one alone"
     band = re.search(r'<path d="M([^"]*)Z" class="band', drawn)
     assert band and all(26 <= float(pair.split()[1]) <= 248 for pair in band[1].split("L"))
+    bar = re.search(r'y1="([^"]*)" x2="[^"]*" y2="([^"]*)" class="error', drawn)
+    assert bar and all(26 <= float(end) <= 248 for end in bar.groups())
 
 
 def test_layers_are_spread_over_the_picture() -> None:
@@ -307,11 +350,22 @@ def test_layers_are_spread_over_the_picture() -> None:
     assert spread[0, 0] == 0 and spread[15, 39] == 2 and spread[16, 0] == 3 and spread[19, 31] == 4
     with pytest.raises(ValueError, match="do not cover"):
         pictures.spread(layer, 40, 40)
+    fractional = pictures.spread(replace(layer, block_px=16 / 0.75), 40, 64)
+    assert fractional[0, 21] == 1 and fractional[0, 20] == 0 and fractional[21, 63] == 5
+    assert pictures.spread(replace(layer, block_px=21.25), 40, 64)[39, 63] == 5, "less than a pixel short"
     with pytest.raises(ValueError, match="no block size"):
         pictures.spread(replace(layer, block_px=None), 20, 40)
     assert pictures.limits(c.Layer("d", np.array([[-1.0, 3.0]]), low=-1, high=3, kind="diverging")) == (-3.0, 3.0)
     assert pictures.limits(c.Layer("flat", np.full((2, 2), 7.0))) == (6.5, 7.5)
     assert pictures.limits(c.Layer("nothing", np.full((2, 2), np.nan))) == (0.0, 1.0)
+
+
+def test_a_map_that_does_not_fit_is_missing_with_the_reason() -> None:
+    picture = np.zeros((40, 64, 3), np.uint8)
+    layers = [c.Layer("QP", np.ones((1, 1)), block_px=8), c.Layer("Error", np.ones((40, 64)))]
+    text = render(c.ReportContent("a", "b", "2026-11-20", overlays=[c.Overlay("scene", picture, layers)]))
+    assert "(1, 1) blocks of 8 px do not cover a picture of 64x40" in text
+    assert text.count('class="layer layer-') == 2, "the picture, and the map that fits"
 
 
 def test_the_detail_is_where_most_is_lost() -> None:

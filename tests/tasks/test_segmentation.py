@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
 from vcmbench.labels import CLASSES
-from vcmbench.tasks import TaskSettings, configs, mmsegmentation
+from vcmbench.tasks import Place, TaskSettings, configs, mmsegmentation, segmentation, zoo
 
 Picture = NDArray[np.uint8]
 
@@ -51,7 +51,7 @@ def _changed(**parts: dict[str, Any]) -> dict[str, Any]:
 
 CONFIGS = {
     "plain": _changed(),
-    "slide": _changed(test_cfg={"mode": "slide", "crop_size": [96, 96], "stride": [64, 64]}),
+    "slide": _changed(test_cfg={"mode": "slide", "crop_size": [64, 64], "stride": [48, 48]}),
     "bgr": _changed(data_preprocessor={"bgr_to_rgb": False}),
     "other mean": _changed(data_preprocessor={"mean": [0.0, 0.0, 0.0], "std": [255.0, 200.0, 100.0]}),
     "padded": _changed(data_preprocessor={"test_cfg": {"size_divisor": 64}}),
@@ -61,7 +61,7 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_same_as_mmsegmentation_itself(tmp_path: Path, astronaut: Picture, name: str) -> None:
     """But for pixels where two classes are equal to the last bits: the layout of tensors differs."""
-    picture = np.ascontiguousarray(astronaut[:190, :250])
+    picture = np.ascontiguousarray(astronaut[:94, :125])
     with _opened(tmp_path, CONFIGS[name]) as task:
         (ours,) = task.predict([picture])
     theirs = _by_mmseg(CONFIGS[name], picture)
@@ -76,7 +76,7 @@ def test_each_part_of_a_config_matters(tmp_path: Path, astronaut: Picture) -> No
         folder = tmp_path / name
         folder.mkdir()
         with _opened(folder, config) as task:
-            masks.append(task.predict([np.ascontiguousarray(astronaut[:190, :250])])[0].tobytes())
+            masks.append(task.predict([np.ascontiguousarray(astronaut[:94, :125])])[0].tobytes())
             hashes.add(task.identity()["config_sha256"])
     assert len(set(masks)) == len(hashes) == len(CONFIGS)
 
@@ -86,6 +86,29 @@ def test_odd_and_tiny_pictures(tmp_path: Path, astronaut: Picture, shape: tuple[
     with _opened(tmp_path, CONFIGS["plain"]) as task:
         (labels,) = task.predict([np.ascontiguousarray(astronaut[: shape[0], : shape[1]])])
         assert labels.shape == shape
+
+
+def test_batches_of_a_gpu(tmp_path: Path, astronaut: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here on the CPU: pictures of one size together, every batch full, and each prediction at its picture's place."""
+    sizes = []
+
+    def noted(network: Any, batch: Any) -> Any:
+        sizes.append(tuple(batch.shape))
+        return segment(network, batch)
+
+    segment = segmentation._segment
+    pictures = small_networks.scenes(astronaut)
+    with _opened(tmp_path, CONFIGS["plain"], batch_size=4) as task:
+        alone = task.predict(pictures)
+        lanes = task._lanes  # type: ignore[attr-defined]
+        monkeypatch.setattr(lanes, "_pool", None)
+        monkeypatch.setattr(lanes, "_place", Place("cpu", 1, 4))
+        monkeypatch.setattr(lanes, "_forward", noted)
+        together = task.predict(pictures)
+    assert sizes == [(4, 3, 128, 192), (4, 3, 97, 201), (4, 3, 64, 64)]
+    for a, b in zip(alone, together, strict=True):
+        assert a.shape == b.shape
+        assert (a != b).mean() < 1e-3
 
 
 def test_a_size_that_a_network_cannot_take(tmp_path: Path, astronaut: Picture) -> None:
@@ -238,6 +261,33 @@ def test_models_that_cannot_be_built(change: dict[str, Any], why: str) -> None:
         mmsegmentation.build({**small_networks.fast_scnn()["model"], **change})
 
 
+def test_a_network_of_a_sister_project_says_so() -> None:
+    config = configs.read(zoo.networks()["mask2former_r50_8xb2-90k_cityscapes-512x1024"].config)
+    with pytest.raises(RequestError, match=r"cannot build .* \(it has parts of mmdet, which is not installed\)"):
+        mmsegmentation.build(config.model)
+
+
+def test_a_network_that_does_not_bear_the_fast_layout(tmp_path: Path, astronaut: Picture) -> None:
+    """It cuts up its tensors as if channels came first in memory; it is found out, and answers as it always did."""
+    mmsegmentation.prepare()
+    import torch
+    from mmseg.models.backbones.fast_scnn import FastSCNN
+    from mmseg.registry import MODELS
+
+    class Rigid(FastSCNN):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return [y.view(-1).view(y.shape) for y in super().forward(x)]
+
+    MODELS.register_module(module=Rigid, force=True)
+    config = _changed(backbone={"type": "Rigid"})
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        network = small_networks.seeded(config).eval().to(memory_format=torch.channels_last)
+        network.extract_feat(torch.rand(1, 3, 64, 64))
+    with _opened(tmp_path, config) as task:
+        (labels,) = task.predict([astronaut])
+    assert (labels != _by_mmseg(config, astronaut)).mean() < 1e-3
+
+
 def test_what_needs_compiled_mmcv_says_so() -> None:
     """Only where mmcv-lite is installed; its stand-in lets everything be imported and nothing be computed."""
     mmsegmentation.prepare()
@@ -260,3 +310,13 @@ def test_settings_that_do_not_go_together(tmp_path: Path) -> None:
     ):
         with pytest.raises(RequestError, match=why):
             tasks.open_task(settings.model_copy(update=change), "local", "none")
+
+
+def test_the_embedded_network(astronaut: Picture) -> None:
+    """It needs nothing but this installation, and knows a street from a face."""
+    with tasks.open_task(TaskSettings(), "local", "none") as task:
+        assert task.classes == CLASSES
+        assert task.identity()["network"] == "demo"
+        (labels,) = task.predict([np.ascontiguousarray(astronaut[:224, :320])])
+    assert labels.shape == (224, 320)
+    assert len(np.unique(labels)) > 2

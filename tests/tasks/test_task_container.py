@@ -78,13 +78,12 @@ def test_it_is_contained(far: Task, built: Any) -> None:
     assert container.attrs["Config"]["User"].split(":")[0] not in ("", "0", "root")
 
 
-def test_a_refused_checkpoint_is_named_as_the_user_knows_it(tmp_path: Path, built: Any) -> None:
+def test_a_refused_checkpoint_is_named_as_the_user_knows_it(tmp_path: Path) -> None:
     settings = small_networks.segmentation(tmp_path)
     (tmp_path / "torn.safetensors").write_bytes(b"\0" * 100)
     torn = settings.model_copy(update={"checkpoint": str(tmp_path / "torn.safetensors")})
     with pytest.raises(RequestError, match=rf"checkpoint {tmp_path}/torn\.safetensors: damaged or truncated"):
         tasks.open_task(torn, "docker", "none")
-    assert not _containers(built, os.getpid()) or True
 
 
 def test_a_container_that_is_killed(tmp_path: Path, astronaut: np.ndarray, built: Any) -> None:

@@ -21,7 +21,8 @@ from vcmbench.store import Store
 if TYPE_CHECKING:
     from vcmbench.iqa import Scorer
     from vcmbench.measure.answers import Answers
-    from vcmbench.measure.run import Outcome, Run
+    from vcmbench.measure.outcome import Outcome
+    from vcmbench.measure.run import Run
 
 _EXAMPLES = """\
 examples:
@@ -116,23 +117,25 @@ def _with_blocks(wanted: Experiment, path: Path | None) -> Experiment:
 def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespace, levels: list[str]) -> int:
     """Measure an experiment as `arguments` say. Returns the exit code."""
     check_packages()
-    from vcmbench.measure.run import Run, Settings
+    from vcmbench.measure.outcome import Settings
+    from vcmbench.measure.run import Run
 
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
     settings = Settings(min(arguments.jobs, compress.cores()), arguments.force, arguments.timeout,
                         skip_missing=arguments.skip_missing)  # fmt: skip
-    this = Run(wanted, folder, runner, settings)
+    this = Run(wanted, folder, runner, settings, _config(wanted, arguments))
     for line in this.warnings:
         print(f"warning: {line}", file=sys.stderr)
     with ExitStack() as stack:
-        outcome = this.execute(_answers(this, arguments, stack), _scorer(this, arguments), levels)
+        answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
+        outcome = this.execute(answers, scorer, levels, _commands(wanted, arguments, levels))
     report = None
     if not outcome.interrupted and not arguments.no_report:
         from vcmbench.measure.reporting import write
 
-        report = write(this, outcome, _commands(wanted, arguments))
+        report = write(this, outcome)
     if arguments.json:
         print(json.dumps(_as_json(outcome, report), allow_nan=False))
     else:
@@ -177,28 +180,39 @@ def _scorer(run: Run, arguments: argparse.Namespace) -> Scorer | None:
     return Scorer(run.names, run.experiment.metrics.profile, devices.local(arguments.gpu), arguments.weights)
 
 
-def _commands(wanted: Experiment, arguments: argparse.Namespace) -> list[str]:
+def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[str]) -> list[str]:
     """What makes the report's data, without the places of this machine."""
-    config = Path(arguments.config).name
-    return [f"python run_compression.py -d DATA -s {config}", f"python run_metrics.py -d DATA -s {config}"]
+    config = Path(_config(wanted, arguments)).name
+    words = [
+        "" if set(levels) == set(wanted.metrics.levels) else f" --level {'all' if len(levels) == 2 else levels[0]}"
+    ]
+    if (blocks := getattr(arguments, "blocks", None)) is not None:
+        words.append(f" --blocks {blocks.name}")
+    if arguments.skip_missing:
+        words.append(" --skip-missing")
+    return [
+        f"python run_compression.py -d DATA -s {config}",
+        f"python run_metrics.py -d DATA -s {config}{''.join(words)}",
+    ]
+
+
+def _config(wanted: Experiment, arguments: argparse.Namespace) -> str:
+    """What `-s` named; `vcmbench demo` has no such option."""
+    return str(getattr(arguments, "config", wanted.name))
 
 
 def run_report(arguments: argparse.Namespace) -> int:
     """Write a report again."""
     check_packages()
+    from vcmbench.measure.outcome import Settings
     from vcmbench.measure.reporting import write
-    from vcmbench.measure.run import Run, Settings
+    from vcmbench.measure.run import Run
 
     wanted = experiment.load(arguments.config)
     root = open_root(arguments.data)
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
-    this = Run(wanted, arguments.data, runner, Settings(skip_missing=arguments.skip_missing))
-    if next(this.all_scores(), None) is None:
-        raise RequestError(
-            f"experiment {wanted.name}: nothing is measured yet; run first: python run_metrics.py -d {root.root} "
-            f"-s {arguments.config}"
-        )
-    print(f"report: {write(this, this.recall(), _commands(wanted, arguments), arguments.output)}", file=sys.stderr)
+    this = Run(wanted, arguments.data, runner, Settings(skip_missing=arguments.skip_missing), arguments.config)
+    print(f"report: {write(this, this.recall(), arguments.output)}", file=sys.stderr)
     return 0
 
 

@@ -9,8 +9,9 @@ from vcmbench.cli import table
 from vcmbench.correlation import Comparison, Value
 from vcmbench.curves import Sampled
 from vcmbench.measure.content import monotone
+from vcmbench.measure.outcome import Outcome
 from vcmbench.measure.reporting import summarise
-from vcmbench.measure.run import Outcome, Run
+from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
 
 _SHOWN = ("PSNR", "SSIM", "MS_SSIM")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ def load(root: Path, split: str) -> list[Picture]:
 
 def class_weights(pictures: list[Picture]) -> torch.Tensor:
     """(19,) float32: the inverse square root of how often a class occurs, of mean 1 over pixels, bounded."""
-    counts = sum(np.bincount(truth.ravel(), minlength=256)[:19] for _, truth in pictures).astype(float)  # type: ignore[attr-defined]
+    counts = np.sum([np.bincount(truth.ravel(), minlength=256)[:19] for _, truth in pictures], axis=0, dtype=float)
     weights = 1 / np.sqrt(np.maximum(counts / counts.sum(), 1e-5))
     weights *= counts.sum() / (weights * counts).sum()
     return torch.from_numpy(np.minimum(weights, _MOST_WEIGHT).astype(np.float32))
@@ -105,13 +106,14 @@ class Network:
         model = json.loads(description.read_text(encoding="utf-8"))["model"]
         self.mean = torch.tensor(model["data_preprocessor"]["mean"]).view(1, 3, 1, 1)
         self.std = torch.tensor(model["data_preprocessor"]["std"]).view(1, 3, 1, 1)
-        self.module = mmsegmentation.build(model).to(memory_format=torch.channels_last)
+        self.module: torch.nn.Module = mmsegmentation.build(model).to(memory_format=torch.channels_last)
+        self._network: Any = self.module  # with the parts that mmsegmentation gave it
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) uint8 RGB to (N, 19, H / 2, W / 2) float32."""
         scaled = ((images.float() - self.mean) / self.std).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.module.training):
-            out: torch.Tensor = self.module.decode_head(self.module.extract_feat(scaled))
+            out: torch.Tensor = self._network.decode_head(self._network.extract_feat(scaled))
         return out.float()
 
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -140,7 +142,7 @@ def train(
             network.logits(images), truths[:, y::2, x::2], weights, ignore_index=labels.VOID
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
         optimizer.step()
         schedule.step()

@@ -160,6 +160,11 @@ class Scorer:
                 found = self._functions[name](batch).double().cpu().numpy()
         except JobError as error:
             return np.full(batch.size, np.nan), [str(error)] * batch.size
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            size = f"{batch.width_px}x{batch.height_px}"
+            return np.full(batch.size, np.nan), [f"{size} px: not enough memory on {self.device}"] * batch.size
         why = self.convention(name).not_finite or "no number comes out"
         reasons = [None if math.isfinite(value) else f"{why} ({value})" for value in found]
         return np.where(np.isfinite(found), found, np.nan), reasons

@@ -28,14 +28,16 @@ _SMALL_PX = 1 << 15
 """Below this a convolution costs less than 121 additions of small pictures."""
 
 
-def _textbook(x: torch.Tensor) -> torch.Tensor:
+def textbook(x: torch.Tensor) -> torch.Tensor:
+    """The papers' window: 11 taps, sigma 1.5."""
     kernel = gaussian_2d(11, 1.5)
     if x.is_cuda or x.numel() < _SMALL_PX:
-        return F.conv2d(x, torch.tensor(kernel, device=x.device)[None, None])
+        return F.conv2d(x, torch.tensor(kernel).to(x)[None, None])
     return over(x, kernel)
 
 
-def _published(x: torch.Tensor) -> torch.Tensor:
+def published(x: torch.Tensor) -> torch.Tensor:
+    """The published experiment's window: 3 taps, sigma 1/3."""
     taps = gaussian_1d(3, 1 / 3)
     return along(along(x, taps, 2), taps, 3)
 
@@ -52,8 +54,8 @@ def _maps(x: torch.Tensor, y: torch.Tensor, smooth: Filter) -> tuple[torch.Tenso
     return luminance.mul_(contrast), contrast
 
 
-def _means(x: torch.Tensor, y: torch.Tensor, window: int, smooth: Filter) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means over the picture of structural similarity and of its contrast part, each (N,)."""
+def means(x: torch.Tensor, y: torch.Tensor, window: int, smooth: Filter) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means of structural similarity and of its contrast part, of (N, 1, H, W) in 0..1: each (N,)."""
     n, _, height, width = x.shape
     rows = height - window + 1
     step = rows if x.is_cuda else max(1, _BAND_PX // (n * width))
@@ -69,8 +71,8 @@ def _means(x: torch.Tensor, y: torch.Tensor, window: int, smooth: Filter) -> tup
 
 def _finest(batch: Batch, profile: str) -> tuple[torch.Tensor, torch.Tensor]:
     if profile == "standard":
-        return batch.made("ssim 11", lambda: _means(*batch.split(batch.luma), 11, _textbook))
-    return batch.made("ssim 3", lambda: _means(*batch.split(batch.gray), 3, _published))
+        return batch.made("ssim 11", lambda: means(*batch.split(batch.luma), 11, textbook))
+    return batch.made("ssim 3", lambda: means(*batch.split(batch.gray), 3, published))
 
 
 def ssim_luma(batch: Batch) -> torch.Tensor:
@@ -92,7 +94,7 @@ def _scales(
     parts = [contrast]
     for _ in _WEIGHTS[1:]:
         both = shrink(both)
-        similarity, contrast = _means(*batch.split(both), window, smooth)
+        similarity, contrast = means(*batch.split(both), window, smooth)
         parts.append(contrast)
     parts[-1] = similarity
     return (torch.relu(torch.stack(parts, -1)) ** torch.tensor(_WEIGHTS, device=both.device)).prod(-1)
@@ -111,9 +113,9 @@ def _halve(x: torch.Tensor) -> torch.Tensor:
 
 def ms_ssim_luma(batch: Batch) -> torch.Tensor:
     """MS-SSIM of luma, window 11, sigma 1.5, five scales: (N,)."""
-    return _scales(batch, batch.luma, _halve_repeating_edge, _finest(batch, "standard"), 11, _textbook)
+    return _scales(batch, batch.luma, _halve_repeating_edge, _finest(batch, "standard"), 11, textbook)
 
 
 def ms_ssim_gray(batch: Batch) -> torch.Tensor:
     """MS-SSIM of 8-bit luma, window 3, sigma 1/3, five scales: (N,)."""
-    return _scales(batch, batch.gray, _halve, _finest(batch, "qomex2023"), 3, _published)
+    return _scales(batch, batch.gray, _halve, _finest(batch, "qomex2023"), 3, published)

@@ -103,9 +103,13 @@ def open_vmaf() -> Opened:
     tool = find("libvmaf")
 
     def score(batch: Batch) -> torch.Tensor:
-        frames = json.loads(_compare(tool, _VMAF_GRAPH, batch, slice(None)))["frames"]
-        if len(frames) != batch.size:
-            raise JobError(f"libvmaf told {len(frames)} frames of {batch.size}")
-        return torch.tensor([frame["metrics"]["vmaf"] for frame in frames], dtype=torch.float64)
+        log = _compare(tool, _VMAF_GRAPH, batch, slice(None))
+        try:
+            found = [float(frame["metrics"]["vmaf"]) for frame in json.loads(log)["frames"]]
+        except (ValueError, LookupError, TypeError):
+            raise JobError(f"ffmpeg's libvmaf told no scores: {log.strip()[:80]!r}") from None
+        if len(found) != batch.size:
+            raise JobError(f"ffmpeg's libvmaf told the scores of {len(found)} pictures, not of {batch.size}")
+        return torch.tensor(found, dtype=torch.float64)
 
     return Opened(score, {"ffmpeg": tool.identity()})

@@ -67,6 +67,10 @@ class Answers(ABC):
         """What decides the answers on a decoded picture and on its pristine one."""
 
     @abstractmethod
+    def pristine_key(self, unit: Unit, index: int) -> str:
+        """What decides the answer on the pristine picture."""
+
+    @abstractmethod
     def is_kept(self, unit: Unit, index: int) -> bool:
         """Whether the files are there that later steps read."""
 
@@ -98,6 +102,9 @@ class NetworkAnswers(Answers):
     def key(self, unit: Unit, index: int) -> str:
         return decoded_key(self.identity(), unit, index)
 
+    def pristine_key(self, unit: Unit, index: int) -> str:
+        return pristine_key(self.identity(), unit, index)
+
     def is_kept(self, unit: Unit, index: int) -> bool:
         if self.kind != "segmentation":
             return True
@@ -105,7 +112,7 @@ class NetworkAnswers(Answers):
 
     def pristine(self, unit: Unit, index: int, rgb: Rgb | None) -> Answer:
         path = _paths(self._root, unit, index)[0]
-        key = pristine_key(self.identity(), unit, index)
+        key = self.pristine_key(unit, index)
         if self.kind == "segmentation" and prediction_key(path) == key and _is_whole(path):
             return read_prediction(path, _shape(unit), len(self.classes))
         if rgb is None:
@@ -121,7 +128,7 @@ class NetworkAnswers(Answers):
             return []
         places = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
                                for path in _paths(self._root, unit, i))  # fmt: skip
-        return [path for path in places if path.is_file() and prediction_key(path) is None]
+        return [path for path in places if prediction_key(path) is None and _is_whole(path)]
 
     def decoded(self, frames: Sequence[Frame]) -> list[Answer]:
         answers = self._task.predict([rgb for _, _, rgb in frames if rgb is not None])
@@ -151,11 +158,10 @@ class FileAnswers(Answers):
         return [path for path in wanted if not path.is_file()]
 
     def key(self, unit: Unit, index: int) -> str:
-        try:
-            digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in _paths(self._root, unit, index)]
-        except OSError as error:
-            raise JobError(f"{error.filename}: no such prediction; lay it there, or take the network's") from None
-        return job_key({"files": digests})
+        return job_key({"files": [_digest(path) for path in _paths(self._root, unit, index)]})
+
+    def pristine_key(self, unit: Unit, index: int) -> str:
+        return job_key({"files": [_digest(_paths(self._root, unit, index)[0])]})
 
     def is_kept(self, unit: Unit, index: int) -> bool:
         return True
@@ -171,6 +177,13 @@ def _paths(root: Path, unit: Unit, index: int) -> tuple[Path, Path]:
     """Where the predictions on the pristine and on the decoded picture lie."""
     name = unit.sources[index].name
     return prediction_path(root, name), prediction_path(root, name, unit.folder)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read: {error.strerror}; lay it there, or take the network's") from None
 
 
 def _is_whole(path: Path) -> bool:

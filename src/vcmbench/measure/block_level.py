@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from vcmbench import perception
 from vcmbench.blocks import published, sampler
 from vcmbench.blocks.sampler import Block
-from vcmbench.dataset import DataRoot, Source, read_picture
-from vcmbench.errors import RequestError
+from vcmbench.dataset import DataRoot, Source
+from vcmbench.errors import Cancelled, RequestError
 from vcmbench.experiment import Blocks
 from vcmbench.iqa import Scorer
 from vcmbench.measure import truth
 from vcmbench.measure.decoding import decoded
-from vcmbench.measure.statistics import REFERENCES
+from vcmbench.measure.statistics import loses_nothing
 from vcmbench.measure.units import Unit
 from vcmbench.runner.base import Runner
 from vcmbench.store import Store, job_key
@@ -44,6 +45,11 @@ class Sampled:
     reasons: dict[str, str]
     notes: tuple[str, ...] = ()
 
+    @property
+    def size(self) -> str:
+        sizes = {f"{block.width}x{block.height}" for block in self.blocks}
+        return sizes.pop() if len(sizes) == 1 else "mixed"
+
 
 class BlockLevel:
     """Samples and scores blocks of an experiment's pictures."""
@@ -51,7 +57,7 @@ class BlockLevel:
     def __init__(self, data: DataRoot, store: Store, units: Sequence[Unit], classes: int, key: str) -> None:
         """`key` is of all predictions: blocks that were sampled from others are sampled again."""
         self._data, self._store, self._classes, self._key = data, store, classes, key
-        self._units = [unit for unit in units if unit.coding.encoder not in REFERENCES]
+        self._units = [unit for unit in units if not _is_reference(unit)]
         self._sources = {str(source.name): source for unit in units for source in unit.sources}
         self._codings = {unit.folder: published.coding_of(unit.coding) for unit in self._units}
         self._by_name = {(str(source.name), unit.folder): unit for unit in self._units for source in unit.sources}
@@ -63,57 +69,74 @@ class BlockLevel:
 
     # --- which blocks
 
-    def blocks(self, wanted: Blocks, size_px: int, seed: int, jobs: int, advance: Callable[[str], None]) -> Sampled:
-        """The blocks of one size: those of the file that is named, those that were sampled before, or new ones.
-
-        Raises RequestError where the file cannot be used, or a stratum is empty.
-        """
-        if wanted.file is not None:
-            path = Path(wanted.file)
-            table = published.read_blocks(path)
-            names = dict.fromkeys(name for name, _ in self._by_name)
-            named = published.from_published(path, table, names, self._codings)
-            self._check_there(path, named.values())
-            name = _name_of(path)
-            return Sampled(name, self._with_accuracy(list(named.values())), {}, {})
-        name = f"{self._store.folder.name}_{size_px}x{size_px}"
-        key = job_key({"predictions": self._key, "blocks": wanted.model_dump(), "size_px": size_px, "seed": seed})
-        path = self._store.folder / FOLDER / f"{name}_val_blocks.json"
-        state = self._state(name)
-        if state.get("key") == key and path.is_file():
-            names = dict.fromkeys(source for source, _ in self._by_name)
-            before = published.from_published(path, published.read_blocks(path), names, self._codings)
-            return Sampled(name, list(before.values()), {}, {}, tuple(state.get("notes", ())))
-        pairs = sorted(self._by_name)
-        found = sampler.sample(
-            pairs, sampler.Sources(self._pristine, self._decoded, self._void), wanted.count, size_px, size_px,
-            wanted.strata, seed, jobs, advance,
-        )  # fmt: skip
-        published.write_blocks(path, published.to_published(found.blocks, self._codings))
-        self._write_state(name, {"key": key, "notes": list(found.notes), "metrics": {}})
-        return Sampled(name, list(found.blocks), {}, {}, found.notes)
-
-    def recall(self, wanted: Blocks, size_px: int, names: Sequence[str]) -> Sampled | None:
-        """What an earlier run found out about blocks of one size; None where there was none."""
-        name = _name_of(Path(wanted.file)) if wanted.file else f"{self._store.folder.name}_{size_px}x{size_px}"
-        path = Path(wanted.file) if wanted.file else self._store.folder / FOLDER / f"{name}_val_blocks.json"
-        known = self._state(name).get("metrics", {})
-        if not path.is_file() or not known:
-            return None
-        images = dict.fromkeys(source for source, _ in self._by_name)
-        blocks = list(published.from_published(path, published.read_blocks(path), images, self._codings).values())
-        if wanted.file:
-            blocks = self._with_accuracy(blocks)
-        entries = {one: known[one] for one in names if len(known.get(one, {}).get("values", ())) == len(blocks)}
-        return Sampled(
-            name, blocks, {one: entry["values"] for one, entry in entries.items()},
-            {one: entry["reason"] for one, entry in entries.items() if entry["reason"]},
-        )  # fmt: skip
-
-    def _check_there(self, path: Path, blocks: Any) -> None:
+    def named(self, path: Path) -> list[Block]:
+        """The blocks that a file names. Raises RequestError where it is none, or names what is not measured here."""
+        blocks = self._read(path)
         for block in blocks:
             if (block.image, block.configuration) not in self._by_name:
                 raise RequestError(f"{path}: {block.image} in {block.configuration} is not measured in this experiment")
+        return blocks
+
+    def of_file(self, path: Path) -> Sampled:
+        """The blocks of a file, with the accuracy that they have on the predictions here; a copy with that is kept."""
+        blocks, name = self.named(path), _name_of(path)
+        key = job_key({"predictions": self._key, "blocks": [[*block.box, block.image, block.configuration]
+                                                            for block in blocks]})  # fmt: skip
+        if (before := self._kept(name, key)) is not None:
+            return before
+        blocks = self._with_accuracy(blocks)
+        self._keep(name, key, blocks, ())
+        return Sampled(name, blocks, {}, {})
+
+    def drawn(self, wanted: Blocks, size_px: int, seed: int, jobs: int, advance: Callable[[str], None]) -> Sampled:
+        """Blocks of one size: those that were sampled before, or new ones.
+
+        Raises RequestError where a stratum is empty; what `advance` raises goes through.
+        """
+        name = f"{self._store.folder.name}_{size_px}x{size_px}"
+        key = job_key({"predictions": self._key, "size_px": size_px, "count": wanted.count, "strata": wanted.strata,
+                       "seed": seed})  # fmt: skip
+        if (before := self._kept(name, key)) is not None:
+            return before
+        found = sampler.sample(
+            sorted(self._by_name), sampler.Sources(self._pristine, self._decoded, self._void), wanted.count, size_px,
+            size_px, wanted.strata, seed, jobs, advance,
+        )  # fmt: skip
+        self._keep(name, key, list(found.blocks), found.notes)
+        return Sampled(name, list(found.blocks), {}, {}, found.notes)
+
+    def recall(self, name: str, names: Sequence[str]) -> Sampled | None:
+        """What the last run found out about blocks of that name; None where it is not there."""
+        state = self._state(name)
+        before, known = self._kept(name, state.get("key")), state.get("metrics", {})
+        if before is None or any(len(known.get(one, {}).get("values", ())) != len(before.blocks) for one in names):
+            return None
+        reasons = {one: known[one]["reason"] for one in names if known[one]["reason"]}
+        return replace(before, values={one: known[one]["values"] for one in names}, reasons=reasons)
+
+    def _place(self, name: str) -> Path:
+        return self._store.folder / FOLDER / f"{name}_val_blocks.json"
+
+    def _read(self, path: Path) -> list[Block]:
+        images = dict.fromkeys(source for source, _ in self._by_name)
+        return list(published.from_published(path, published.read_blocks(path), images, self._codings).values())
+
+    def _kept(self, name: str, key: str | None) -> Sampled | None:
+        """Blocks of that name and key, if their file is as it was written."""
+        state, place = self._state(name), self._place(name)
+        try:
+            if key is None or state.get("key") != key or state.get("sha256") != _sha256(place):
+                return None
+            return Sampled(name, self._read(place), {}, {}, tuple(state.get("notes", ())))
+        except (RequestError, OSError):
+            return None
+
+    def _keep(self, name: str, key: str, blocks: list[Block], notes: Sequence[str]) -> None:
+        # the key last: without it the file of blocks does not count
+        self._write_state(name, {**self._state(name), "key": None})
+        published.write_blocks(self._place(name), published.to_published(blocks, self._codings))
+        told = {"key": key, "sha256": _sha256(self._place(name)), "notes": list(notes)}
+        self._write_state(name, {**self._state(name), **told})
 
     def _with_accuracy(self, blocks: list[Block]) -> list[Block]:
         """Blocks of a file with the accuracy that they have on the predictions here."""
@@ -147,11 +170,12 @@ class BlockLevel:
     ) -> Sampled:  # fmt: skip
         """The blocks with the metrics' scores; what is known from an earlier run is kept.
 
-        Raises JobError where a picture cannot be read or decoded.
+        Raises JobError where a picture cannot be read or decoded, Cancelled where the run is to end.
         """
+        records = [self._by_name[block.image, block.configuration].record for block in sampled.blocks]
+        codings = sorted({(record["key"], record["bitstream_sha256"]) for record in records})
         blocks_key = job_key({"blocks": [[*block.box, block.image, block.configuration] for block in sampled.blocks],
-                              "codings": sorted({self._by_name[b.image, b.configuration].record["key"]
-                                                 for b in sampled.blocks})})  # fmt: skip
+                              "codings": codings})  # fmt: skip
         wanted = [name for name in names if name not in scorer.missing]
         keys = {name: job_key({"blocks": blocks_key, "metric": scorer.identity(name)}) for name in wanted}
         state = self._state(sampled.name)
@@ -167,8 +191,9 @@ class BlockLevel:
         values |= {name: [None] * len(sampled.blocks) for name in names if name in scorer.missing}
         reasons |= {name: why for name, why in scorer.missing.items() if name in names}
         ordered = {name: values[name] for name in names}
-        metrics = {name: {"key": keys[name], "values": ordered[name], "reason": reasons.get(name)} for name in wanted}
-        self._write_state(sampled.name, state | {"metrics": metrics})
+        metrics = {name: {"key": keys.get(name, ""), "values": ordered[name], "reason": reasons.get(name)}
+                   for name in names}  # fmt: skip
+        self._write_state(sampled.name, {**state, "metrics": {**state.get("metrics", {}), **metrics}})
         self._write_metrics(sampled, ordered)
         return Sampled(sampled.name, sampled.blocks, ordered, reasons, sampled.notes)
 
@@ -178,6 +203,7 @@ class BlockLevel:
     ) -> tuple[Values, dict[str, str]]:  # fmt: skip
         values: Values = {name: [None] * len(blocks) for name in names}
         reasons: dict[str, str] = {}
+        scored = 0
         for numbers, pristine, pictures in self._batches(blocks, runner, jobs, timeout_s, is_stopped):
             found = scorer.score(pristine, pictures, names)
             for name in names:
@@ -185,7 +211,10 @@ class BlockLevel:
                     values[name][number], why = found.at(name, row)
                     if why:
                         reasons.setdefault(name, why)
+            scored += len(numbers)
             advance(len(numbers))
+        if scored < len(blocks):  # a bitstream was not decoded to its end, which only happens to a run that is stopped
+            raise Cancelled
         return values, reasons
 
     def _batches(
@@ -198,7 +227,7 @@ class BlockLevel:
             groups[unit.record["bitstream"]].setdefault(block.image, []).append(number)
         units = [unit for unit in self._units if unit.record["bitstream"] in groups]
         waiting: dict[tuple[int, int], list[tuple[int, Any, Any]]] = defaultdict(list)
-        last: tuple[Source, NDArray[np.uint8]] | None = None
+        last: tuple[Source, str, NDArray[np.uint8]] | None = None
         for frame in decoded(units, self._data.root, runner, jobs, timeout_s, is_stopped):
             if frame.error is not None:
                 raise frame.error
@@ -206,11 +235,12 @@ class BlockLevel:
             numbers = groups[frame.unit.record["bitstream"]].get(str(source.name), [])
             if not numbers or frame.picture is None:
                 continue
-            if last is None or last[0] != source:
-                last = source, read_picture(source.path).rgb
+            which = source, frame.unit.pristine_sha256(frame.index)
+            if last is None or last[:2] != which:
+                last = *which, frame.unit.pristine(frame.index).rgb
             for number in numbers:
                 box = blocks[number].box
-                pair = perception.crop(last[1], box).copy(), perception.crop(frame.picture, box).copy()
+                pair = perception.crop(last[2], box).copy(), perception.crop(frame.picture, box).copy()
                 waiting[box[2:]].append((number, *pair))
             for size, entries in list(waiting.items()):
                 if len(entries) >= _BATCH:
@@ -232,10 +262,20 @@ class BlockLevel:
             state = json.loads((self._store.folder / FOLDER / f"{name}.state.json").read_bytes())
         except (OSError, ValueError, RecursionError):
             return {}
-        return state if isinstance(state, dict) else {}
+        is_state = isinstance(state, dict) and isinstance(state.get("metrics", {}), dict)
+        return state if is_state else {}
 
     def _write_state(self, name: str, state: dict[str, Any]) -> None:
         self._store.write_table(f"{FOLDER}/{name}.state.json", json.dumps(state, allow_nan=False).encode())
+
+
+def _is_reference(unit: Unit) -> bool:
+    coding = unit.coding
+    return loses_nothing(coding.encoder, coding.color_subsampling, coding.subsampling_factor)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _name_of(path: Path) -> str:

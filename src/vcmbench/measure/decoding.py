@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import decode
-from vcmbench.errors import Cancelled, JobError
+from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.measure.units import Unit
 from vcmbench.runner.base import Runner, Worker
 
@@ -60,8 +60,8 @@ def decoded(
                 index += 1
         except Cancelled:
             return
-        except JobError as error:
-            yield Decoded(unit, index, None, error)
+        except (JobError, RequestError) as error:  # no decoder is found: other codecs go on
+            yield Decoded(unit, index, None, error if isinstance(error, JobError) else JobError(str(error)))
 
     waiting: deque[tuple[Unit, Future[list[NDArray[np.uint8]]] | None]] = deque()
     pool = ThreadPoolExecutor(jobs)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import decode
-from vcmbench.dataset import DataRoot, Source, read_picture
+from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
 from vcmbench.measure import truth
+from vcmbench.measure.answers import OF_FILES, FileAnswers, is_of
 from vcmbench.measure.content import chosen_points
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
@@ -22,10 +23,12 @@ from vcmbench.measure.summary import Point, Summary
 from vcmbench.measure.units import Unit
 from vcmbench.report.content import Layer, Overlay, WorstFrame
 from vcmbench.runner.base import Runner
+from vcmbench.store import job_key
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 WORST = 3
 Rgb = NDArray[np.uint8]
+Ids = NDArray[np.uint8]
 
 
 class Gallery:
@@ -44,17 +47,35 @@ class Gallery:
         try:
             frames = decode.decode(unit.record, self._data.root, self._runner)
             decoded = next(picture for number, picture in enumerate(frames) if number == index)
-            return source, read_picture(source.path).rgb, decoded
+            return source, unit.pristine(index).rgb, decoded
         except (JobError, RequestError, StopIteration) as error:
             self.missing.append((f"picture of {source.name.name}", str(error)))
             return None
 
-    def _prediction(self, source: PurePosixPath, folder: str | None, classes: int) -> NDArray[np.uint8] | None:
+    def _predictions(self, score: Score) -> tuple[Ids, Ids] | None:
+        """What was predicted on the pristine and on the decoded picture; None (and said why) where that is not there.
+
+        The files may be of another experiment's network by now: then they are not what the score is about.
+        """
+        unit, index = self._units[score["configuration"], score["source"]]
+        name, machine = unit.sources[index].name, score["machine"]
         try:
-            return read_prediction(prediction_path(self._data.root, source, folder), None, classes)
+            if not self._is_about(score, unit, index):
+                raise JobError("the predictions that lie there are of another network; run the metrics again")
+            first, second = (read_prediction(prediction_path(self._data.root, name, folder), None, machine["classes"])
+                             for folder in (None, unit.folder))  # fmt: skip
+            return first, second
         except JobError as error:
-            self.missing.append((f"prediction on {source.name}", str(error)))
+            self.missing.append((f"prediction on {name.name}", str(error)))
             return None
+
+    def _is_about(self, score: Score, unit: Unit, index: int) -> bool:
+        identity = score["machine"]["identity"]
+        if identity != OF_FILES:
+            return is_of(self._data.root, unit, index, identity)
+        key = {"answer": FileAnswers(self._data.root).key(unit, index),
+               "truth": truth.digest(self._data, unit.sources[index])}  # fmt: skip
+        return bool(score["machine"]["key"] == job_key(key))
 
     # --- the frames that lost most
 
@@ -84,10 +105,10 @@ class Gallery:
         if machine["kind"] == "classification":
             answers: list[Any] = [f"class {machine['pseudo']['class']}", f"class {machine['class']}"]
         else:
-            folders = (None, score["configuration"])
-            answers = [self._prediction(source.name, folder, machine["classes"]) for folder in folders]
-            if any(answer is None for answer in answers):
+            predictions = self._predictions(score)
+            if predictions is None:
                 return None
+            answers = list(predictions)
         return WorstFrame(f"{source.name.name}, {_title(score)}", pristine, decoded, answers[0], answers[1],
                           self._facts(score))  # fmt: skip
 
@@ -130,7 +151,7 @@ class Gallery:
         missing = {"Bits": "encoders do not say how many bits a block took"}
         error = np.abs(pristine.astype(np.int16) - decoded).max(axis=2).astype(np.float32)
         layers = [Layer("Error", error, "levels of 255", low=0.0, note="largest of R, G, B")]
-        lost = self._lost(score, source)
+        lost = self._lost(score)
         if lost is None:
             missing["Lost pixels"] = "no prediction of a segmentation"
         else:
@@ -140,15 +161,14 @@ class Gallery:
         layers += self._qp(score, missing)
         return Overlay(f"{source.name.name}, {_title(score)}", decoded, layers, missing=missing)
 
-    def _lost(self, score: Score, source: Source) -> NDArray[np.float32] | None:
+    def _lost(self, score: Score) -> NDArray[np.float32] | None:
         machine = score["machine"]
         if machine is None or machine["kind"] != "segmentation":
             return None
-        pristine = self._prediction(source.name, None, machine["classes"])
-        decoded = self._prediction(source.name, score["configuration"], machine["classes"])
-        if pristine is None or decoded is None:
+        predictions = self._predictions(score)
+        if predictions is None:
             return None
-        lost: NDArray[np.float32] = (pristine != decoded).astype(np.float32)
+        lost: NDArray[np.float32] = (predictions[0] != predictions[1]).astype(np.float32)
         return lost
 
     def _importance(self, source: Source, missing: dict[str, str]) -> list[Layer]:

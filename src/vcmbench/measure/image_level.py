@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.dataset import DataRoot, Picture, Source, read_picture
+from vcmbench.dataset import DataRoot, Picture, Source
 from vcmbench.errors import JobError
 from vcmbench.iqa import Scorer
 from vcmbench.measure import machine, truth
 from vcmbench.measure.answers import Answer, Answers
-from vcmbench.measure.records import PRISTINE, Score, Scores, begin
+from vcmbench.measure.records import FOUND_OUT, PRISTINE, SCHEMA_VERSION, Score, Scores, begin
 from vcmbench.measure.truth import Truth
 from vcmbench.measure.units import Unit
 from vcmbench.store import job_key
@@ -34,6 +34,8 @@ class Todo:
     machine_key: str | None
     """None where the machine's part is done, or no machine was asked for."""
     iqa_keys: dict[str, str]
+    is_written: bool
+    """Whether the record that lies there says the same, and only what is still to be found out lacks."""
 
     @property
     def source(self) -> Source:
@@ -41,7 +43,7 @@ class Todo:
 
     @property
     def is_done(self) -> bool:
-        return self.machine_key is None and not self.iqa_keys
+        return self.is_written and self.machine_key is None and not self.iqa_keys
 
 
 class Pristine:
@@ -52,11 +54,7 @@ class Pristine:
 
     @cached_property
     def picture(self) -> Picture:
-        source = self._unit.sources[self._index]
-        picture = read_picture(source.path)
-        if picture.sha256 != self._unit.record["sources"][self._index]["sha256"]:
-            raise JobError(f"{source.path}: is another picture than the one that was compressed; compress it again")
-        return picture
+        return self._unit.pristine(self._index)
 
     @cached_property
     def truth(self) -> Truth:
@@ -80,19 +78,27 @@ class ImageLevel:
         self._names = [name for name in names if scorer is not None and name not in scorer.missing]
         self._identities = {name: scorer.identity(name) for name in self._names} if scorer else {}
         self._missing = dict(scorer.missing) if scorer else {}
-        self._pristine: OrderedDict[Source, Pristine] = OrderedDict()
-        self._digests: dict[Source, str] = {}
+        self._pristine: OrderedDict[tuple[Source, str], Pristine] = OrderedDict()
+        self._referred: set[tuple[Source, str]] = set()
+        self.truths: dict[Source, str] = {}
+        """What decides the truth of each picture that a machine was asked for."""
 
     def todo(self, unit: Unit, *, force: bool) -> Iterator[Todo]:
         """What there is to do for each frame of a unit. Raises JobError where files of it cannot be read."""
         for index, source in enumerate(unit.sources):
-            before = None if force else self._scores.read(unit.folder, source)
+            before = self._scores.read(unit.folder, source)
             fresh = begin(unit, index)
-            if before is not None and before.get("compression_key") == fresh["compression_key"]:
-                fresh |= {name: before[name] for name in ("machine", "iqa")}
+            if before is not None and not force and before.get("compression_key") == fresh["compression_key"]:
+                fresh |= {name: before[name] for name in FOUND_OUT}
             keys = {name: self._iqa_key(unit, index, name) for name in self._names}
+            # what holds no longer must not stay, should it fail to be found out again
             lacking = {name: key for name, key in keys.items() if fresh["iqa"].get(name, {}).get("key") != key}
-            yield Todo(unit, index, fresh, self._machine_todo(unit, index, fresh), lacking)
+            fresh["iqa"] = {name: entry for name, entry in fresh["iqa"].items() if name not in lacking}
+            fresh["iqa"] |= {name: {"value": None, "reason": why, "key": ""} for name, why in self._missing.items()}
+            machine_key = self._machine_todo(unit, index, fresh)
+            if machine_key is not None:
+                fresh["machine"] = None
+            yield Todo(unit, index, fresh, machine_key, lacking, is_written=before == fresh)
 
     def _iqa_key(self, unit: Unit, index: int, name: str) -> str:
         record = unit.record
@@ -105,23 +111,30 @@ class ImageLevel:
         if self._answers is None:
             return None
         source = unit.sources[index]
-        if source not in self._digests:
-            self._digests[source] = truth.digest(self._data, source)
-        key = job_key({"answer": self._answers.key(unit, index), "truth": self._digests[source]})
-        has = score["machine"] is not None and score["machine"].get("key") == key
-        return None if has and self._answers.is_kept(unit, index) else key
+        if source not in self.truths:
+            self.truths[source] = truth.digest(self._data, source)
+        key = job_key({"answer": self._answers.key(unit, index), "truth": self.truths[source]})
+        has = score["machine"] is not None and score["machine"]["key"] == key
+        return None if has and self._answers.is_kept(unit, index) and self._is_referred(unit, index) else key
+
+    def drop(self, unit: Unit, source: Source) -> None:
+        """Forget a picture that failed: what earlier runs found out of it holds no longer."""
+        self._scores.drop(unit.folder, source)
 
     def needs_picture(self, todo: Todo) -> bool:
+        """Whether a frame must be decoded for what is to be found out."""
         wants_answer = todo.machine_key is not None and self._answers is not None and self._answers.needs_pictures
         return wants_answer or bool(todo.iqa_keys)
 
     def pristine(self, todo: Todo) -> Pristine:
         """The pristine picture of a frame, from the last few that were looked at."""
-        if todo.source not in self._pristine:
-            self._pristine[todo.source] = Pristine(self._data, todo.unit, todo.index, self._answers)
+        # not by its name alone: bitstreams may have been made of what was another picture then
+        which = todo.source, todo.unit.pristine_sha256(todo.index)
+        if which not in self._pristine:
+            self._pristine[which] = Pristine(self._data, todo.unit, todo.index, self._answers)
             while len(self._pristine) > _KEPT_PRISTINE:
                 self._pristine.popitem(last=False)
-        return self._pristine[todo.source]
+        return self._pristine[which]
 
     def measure(self, chunk: Sequence[tuple[Todo, NDArray[np.uint8] | None]]) -> None:
         """Find out what is to be found out of some frames, and write their records. Raises JobError."""
@@ -133,8 +146,6 @@ class ImageLevel:
         for group in groups.values():
             self._score(group)
         for todo, _ in chunk:
-            for name, why in self._missing.items():
-                todo.score["iqa"][name] = {"value": None, "reason": why, "key": ""}
             self._scores.write(todo.unit.folder, todo.source, todo.score)
 
     def _ask(self, chunk: Sequence[tuple[Todo, NDArray[np.uint8] | None]]) -> None:
@@ -157,17 +168,32 @@ class ImageLevel:
             return machine.segmentation(answer, against, pristine.truth, answers.classes)
         return machine.classification(answer, against, machine.label_of(self._data, source, answers.classes))
 
+    def _reference_key(self, unit: Unit, index: int, answers: Answers) -> str:
+        return job_key({"answer": answers.pristine_key(unit, index), "truth": self.truths[unit.sources[index]]})
+
+    def _is_referred(self, unit: Unit, index: int) -> bool:
+        """Whether it is kept what the machine makes of the pristine picture."""
+        if self._answers is None:
+            return False
+        source = unit.sources[index]
+        which = source, self._reference_key(unit, index, self._answers)
+        if which not in self._referred:
+            before = self._scores.read(PRISTINE, source)
+            if before is None or (before["machine"] or {}).get("key") != which[1]:
+                return False
+            self._referred.add(which)
+        return True
+
     def _refer(self, todo: Todo, pristine: Pristine) -> None:
         """Keep what the machine makes of the pristine picture, once for each picture and network."""
-        if self._answers is None:
+        if self._answers is None or self._is_referred(todo.unit, todo.index):
             return
-        key = job_key({"identity": self._answers.identity(), "truth": self._digests[todo.source],
-                       "picture": todo.unit.record["sources"][todo.index]["sha256"]})  # fmt: skip
-        before = self._scores.read(PRISTINE, todo.source)
-        if before is None or (before["machine"] or {}).get("key") != key:
-            counts = self._counts(todo.source, pristine.answer, pristine, None) | {"key": key}
-            fresh = {"schema_version": 1, "source": str(todo.source.name), "group": str(todo.source.group), "iqa": {}}
-            self._scores.write(PRISTINE, todo.source, fresh | {"machine": counts})
+        counts = self._counts(todo.source, pristine.answer, pristine, None)
+        counts["key"] = self._reference_key(todo.unit, todo.index, self._answers)
+        self._scores.write(PRISTINE, todo.source, {
+            "schema_version": SCHEMA_VERSION, "source": str(todo.source.name), "group": str(todo.source.group),
+            "iqa": {}, "machine": counts,
+        })  # fmt: skip
 
     def _score(self, group: list[tuple[Todo, NDArray[np.uint8]]]) -> None:
         if self._scorer is None:

@@ -25,6 +25,7 @@ FOUND_OUT = ("machine", "iqa")
 """The parts of a record that measuring adds; all else comes from compression."""
 
 _ABSENT = object()
+_MACHINE = {"key", "kind", "classes", "pseudo", "labels"}
 
 _COPIED = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "qp_map", "match_rate", "target_bpp", "width_px",
@@ -79,7 +80,7 @@ def _is_score(score: Any) -> bool:
     return (
         isinstance(iqa, dict)
         and all(isinstance(entry, dict) and entry.keys() == {"value", "reason", "key"} for entry in iqa.values())
-        and (machine is None or (isinstance(machine, dict) and {"kind", "classes", "pseudo", "labels"} <= machine.keys()))
+        and (machine is None or (isinstance(machine, dict) and machine.keys() >= _MACHINE))
     )
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from vcmbench import __version__
 from vcmbench.measure import content
 from vcmbench.measure.gallery import Gallery
+from vcmbench.measure.outcome import Correlated, Outcome
 from vcmbench.measure.records import PRISTINE, Score
-from vcmbench.measure.run import Correlated, Outcome, Run
+from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
 from vcmbench.report.adapt import correlation_table
 from vcmbench.report.content import BdRow, Cloud, CorrelationTable, Facts, ReportContent, Scatter, Series
@@ -36,10 +37,10 @@ def summarise(run: Run) -> Summary:
     return Summary(run.all_scores(), pristine, run.experiment.metrics.bootstrap, run.experiment.seed)
 
 
-def write(run: Run, outcome: Outcome, commands: list[str], path: Path | None = None) -> Path:
+def write(run: Run, outcome: Outcome, path: Path | None = None) -> Path:
     """Write the report (to `path`, or into the experiment's folder), its figures and `bd.json`. Returns its path."""
     summary = summarise(run)
-    shown = report_content(run, outcome, summary, commands)
+    shown = report_content(run, outcome, summary)
     target = path or run.store.folder / REPORT
     write_report(shown, target)
     write_figures(shown, target.parent / FIGURES if path is None else target.with_suffix("") / FIGURES)
@@ -51,7 +52,7 @@ def _bd_json(rows: Any) -> bytes:
     return json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False).encode()
 
 
-def report_content(run: Run, outcome: Outcome, summary: Summary, commands: list[str]) -> ReportContent:
+def report_content(run: Run, outcome: Outcome, summary: Summary) -> ReportContent:
     """What the report of a run shows."""
     gallery = Gallery(run.data, run.units, summary, run.runner)
     overlays, worst = gallery.overlays(), gallery.worst()
@@ -76,7 +77,7 @@ def report_content(run: Run, outcome: Outcome, summary: Summary, commands: list[
         bd=bd,
         overlays=overlays,
         worst=worst,
-        commands=commands,
+        commands=outcome.commands,
         provenance=_provenance(run, summary),
         missing=[*_missing(outcome, summary), *gallery.missing],
     )

@@ -22,8 +22,12 @@ REDUCED = {
     "micro_iou": perception.micro_iou,
 }
 _FEWEST = 3
-REFERENCES = ("lossless", "none")
-"""Encoders that lose nothing: no curve is drawn through them, and nothing is correlated with them."""
+_LOSSLESS = ("lossless", "none")
+
+
+def loses_nothing(encoder: str, color_subsampling: str, subsampling_factor: float) -> bool:
+    """Whether a configuration is a reference: no curve is drawn through it, and nothing is correlated with it."""
+    return encoder in _LOSSLESS and color_subsampling == "444" and subsampling_factor == 1
 
 
 def machine_score(score: Score, measure: str, against: str) -> float | None:
@@ -43,7 +47,8 @@ def metric_score(score: Score, name: str) -> float:
 
 def image_table(scores: Iterable[Score], names: Sequence[str], wanted: Metrics) -> tuple[list[Score], list[float]]:
     """The pictures whose machine score is known, with that score; what lost nothing is no sample of a loss."""
-    known = [(score, value) for score in scores if score["encoder"] not in REFERENCES
+    known = [(score, value) for score in scores
+             if not loses_nothing(score["encoder"], score["color_subsampling"], score["subsampling_factor"])
              and (value := machine_score(score, wanted.machine, wanted.against)) is not None]  # fmt: skip
     return [score for score, _ in known], [value for _, value in known]
 

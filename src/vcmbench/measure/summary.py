@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,14 +18,14 @@ from vcmbench import perception
 from vcmbench.curves import ImageDraws, Sampled
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
-from vcmbench.measure.statistics import REFERENCES
+from vcmbench.measure.statistics import loses_nothing
 
 AGAINST = ("pseudo", "labels")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One coding configuration. `series` names all of it but the quality."""
+    """One coding configuration. `series` names all of it but the quality; `options` are those that are told."""
 
     folder: str
     encoder: str
@@ -36,6 +36,7 @@ class Point:
     options: str
     is_mapped: bool
     matches_rate: bool
+    map_name: str
     scores: dict[str, Score] = field(repr=False)
 
     @property
@@ -45,11 +46,17 @@ class Point:
             words.append(self.color_subsampling)
         if self.subsampling_factor != 1:
             words.append(f"x{self.subsampling_factor:g}")
-        return " ".join(words + ([self.options] if self.options else []))
+        return " ".join(words + ([self.told] if self.told else []))
+
+    @property
+    def told(self) -> str:
+        """The options in words for people: a map is called a map, its settings stand where all configurations do."""
+        words = [word for word in self.options.split() if word != "match=rate"]
+        return " ".join(self.map_name if word.startswith("qp_map=") else word for word in words)
 
     @property
     def is_reference(self) -> bool:
-        return self.encoder in REFERENCES
+        return loses_nothing(self.encoder, self.color_subsampling, self.subsampling_factor)
 
     @property
     def name(self) -> str:
@@ -64,10 +71,18 @@ def _points(scores: Iterable[Score]) -> list[Point]:
             found[folder] = Point(
                 folder, score["encoder"], score["label"], score["quality"], score["color_subsampling"],
                 float(score["subsampling_factor"]), score["options"], score["qp_map"] is not None,
-                bool(score["match_rate"]), {},
+                bool(score["match_rate"]), _map_name(score["options"]), {},
             )  # fmt: skip
         found[folder].scores[score["source"]] = score
-    return list(found.values())
+    points = list(found.values())
+    if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to tell apart
+        points = [replace(point, map_name="with map") for point in points]
+    return points
+
+
+def _map_name(options: str) -> str:
+    """The settings of a map, as folders are named after them."""
+    return " ".join(word.removeprefix("qp_map=") for word in options.split() if word.startswith("qp_map="))
 
 
 class Summary:

@@ -80,5 +80,3 @@ def _distance_m(inputs: Inputs) -> NDArray[np.float32]:
     table[0] = np.nan
     found: NDArray[np.float32] = table[inputs.disparity]
     return found
-
-

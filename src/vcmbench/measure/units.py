@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from shlex import quote
 
 from vcmbench import encoder, plan
 from vcmbench.coding import CodingConfiguration
@@ -76,8 +77,8 @@ def find(
         for source in chosen:
             if (other := taken.setdefault((folder, source.name), place)) != place:
                 raise RequestError(
-                    f"experiment {experiment.name}: {other} and {place} are the same configuration by name, stacked and "
-                    "not; their scores would have one place, so make them two experiments"
+                    f"experiment {experiment.name}: {other} and {place} are of one configuration by its name, stacked "
+                    "and not; their scores would have one place, so make them two experiments"
                 )
         record = store.read(place)
         if record is None or not (data.root / place).is_file() or not _is_of(record, chosen):
@@ -89,7 +90,8 @@ def find(
         hint = "" if partial or not found else "; or measure what is there, with --skip-missing"
         raise RequestError(
             f"experiment {experiment.name}: {len(missing)} of {len(missing) + len(found)} bitstreams are not there; "
-            f"run first: python run_compression.py -d {data.root} -s {config or experiment.name}{hint}{some}"
+            f"run first: python run_compression.py -d {quote(str(data.root))} -s {quote(config or experiment.name)}"
+            f"{hint}{some}"
         )
     return found
 

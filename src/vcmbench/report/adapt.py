@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vcmbench import correlation
-from vcmbench.report.content import STATISTICS, CorrelationRow, CorrelationTable, Estimate
+from vcmbench.report.content import CorrelationRow, CorrelationTable, Estimate
+from vcmbench.report.vocabulary import STATISTICS
 
 
 def estimate(value: correlation.Value, n: int | None = None) -> Estimate:

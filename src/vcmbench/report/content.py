@@ -16,20 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.labels import CLASSES, PALETTE
-
-AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels"}
-"""What a prediction is held against: the network's own prediction on the pristine picture, or people's labels."""
-MEASURES = {"accuracy": "Pixel accuracy", "miou": "mIoU", "iou": "IoU", "top1": "Top-1 accuracy"}
-STATISTICS = ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")
-"""Columns of a correlation table; the names of `vcmbench.correlation.STATISTICS`."""
-VERDICTS = ("best", "not different", "worse", "")
-LAYERS = ("scale", "diverging", "mask")
-
-
-def measure_words(measure: str) -> str:
-    """A measure within a sentence: "pixel accuracy", "mIoU"."""
-    words = MEASURES.get(measure, measure)
-    return words if words.endswith("IoU") else words[:1].lower() + words[1:]
+from vcmbench.report.vocabulary import AGAINST, MEASURES
 
 
 @dataclass(frozen=True)
@@ -92,6 +79,10 @@ class Curve:
     measure: str
     points: Sequence[Point]
     pristine: Estimate | None = None
+
+    def __post_init__(self) -> None:
+        if self.against not in AGAINST or self.measure not in MEASURES:
+            raise ValueError(f"{self.measure!r} against {self.against!r}: {list(MEASURES)} against {list(AGAINST)}")
 
 
 @dataclass(frozen=True)
@@ -178,7 +169,10 @@ class MapEffect:
 
 @dataclass(frozen=True)
 class MapComparison:
-    """A configuration with an importance map and without, at equal rate. `size_difference` is relative (0.01 = 1 %)."""
+    """A configuration with an importance map and without, at equal rate. `size_difference` is relative (0.01 = 1 %).
+
+    `series` names it without its quality, which is shown behind it.
+    """
 
     series: Series
     quality: float | None
@@ -217,7 +211,7 @@ class Layer:
     name: str
     values: NDArray[Any]
     unit: str = ""
-    block_px: int | None = None
+    block_px: float | None = None
     low: float | None = None
     high: float | None = None
     kind: str = "scale"

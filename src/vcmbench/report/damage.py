@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from vcmbench.report import prose
 from vcmbench.report.charts import ForestRow, damage_chart, extent, forest
-from vcmbench.report.content import AGAINST, Damage, Estimate, MapComparison, measure_words
+from vcmbench.report.content import Damage, Estimate, MapComparison
 from vcmbench.report.markup import Markup, element
 from vcmbench.report.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.tables import Cell, Column, Notes, behind, table
 from vcmbench.report.text import capital, count, rate
+from vcmbench.report.vocabulary import AGAINST, measure_words
 
 HEAT_LEVELS = 10
 _MAP_TEXTS = ("Codec and quality", "Map by", "Options", "Measure")
@@ -37,7 +38,10 @@ def _heat(page: Page, damage: Damage, first: str) -> Markup:
     notes = page.notes()
     known = [cell.value for row in damage.losses for cell in row if cell.value is not None]
     most = max([value for value in known if value > 0], default=1.0)
-    columns = [Column(first, numeric=False, best="ascending"), *(Column(series.label) for series in damage.columns)]
+    columns = [
+        Column(first, numeric=False, best="ascending"),
+        *(Column(element("bdi", series.label)) for series in damage.columns),
+    ]
     if damage.pixels is not None:
         columns.append(Column("Pixels"))
     rows = []
@@ -102,7 +106,7 @@ def _effects(page: Page, found: Sequence[MapComparison], name: str) -> Markup:
     better = sum(row.value.interval is not None and row.value.interval[0] > 0 for row in rows)
     worse = sum(row.value.interval is not None and row.value.interval[1] < 0 for row in rows)
     caption = f"{capital(name)}: {better} of {len(rows)} better, {worse} worse beyond their intervals."
-    chart = forest(rows, "Accuracy, mapped minus uniform", f"Mapped minus uniform. {caption}", zero=True, limits=limits)
+    chart = forest(rows, "Mapped minus uniform", f"Mapped minus uniform. {caption}", zero=True, limits=limits)
     return element(
         "figure", element("div", element("b", capital(name)), class_="label"), chart, element("figcaption", caption)
     )

@@ -18,21 +18,11 @@ import numpy as np
 
 from vcmbench.files import write_atomically
 from vcmbench.report.charts import sampled, shown
-from vcmbench.report.content import (
-    AGAINST,
-    MEASURES,
-    CorrelationTable,
-    Curve,
-    Damage,
-    Estimate,
-    MapComparison,
-    ReportContent,
-    Scatter,
-    measure_words,
-)
+from vcmbench.report.content import CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent, Scatter
 from vcmbench.report.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
 from vcmbench.report.text import capital, visible
+from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

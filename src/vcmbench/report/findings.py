@@ -10,18 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from vcmbench.report.charts import shown
-from vcmbench.report.content import (
-    AGAINST,
-    MEASURES,
-    CorrelationTable,
-    Curve,
-    Damage,
-    Estimate,
-    MapComparison,
-    ReportContent,
-    measure_words,
-)
-from vcmbench.report.text import capital, interval, listed, many, number, rate, together
+from vcmbench.report.content import BdRow, CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent
+from vcmbench.report.text import capital, count, interval, listed, many, number, percent, rate, together
+from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
 
 _TARGETS = (0.9, 0.95, 0.8, 0.99, 0.7, 0.6, 0.5)
 _FEW_PICTURES = 30
@@ -70,6 +61,7 @@ def findings(content: ReportContent) -> list[str]:
     found = [*content.findings]
     for against in AGAINST:
         found += _rates([c for c in content.curves if c.against == against and c.measure in ("accuracy", "top1")])
+    found += _saved(content.bd)
     found += [sentence for table in content.correlations if table.group == "all" for sentence in _metrics(table)]
     found += [sentence for damage in content.class_damage for sentence in _classes(damage)]
     found += [sentence for damage in content.band_damage for sentence in _bands(damage)]
@@ -100,8 +92,12 @@ def _falls_with_rate(curve: Curve) -> bool:
 
 
 def _rates(curves: Sequence[Curve]) -> list[str]:
-    """Which rate each codec needs for the target that most of them reach."""
-    curves = [curve for curve in curves if len(shown(curve)) > 1]
+    """Which rate each codec needs for the target that most of them reach; of each encoder its first series only."""
+    first: dict[str, Curve] = {}
+    for curve in curves:
+        if len(shown(curve)) > 1:
+            first.setdefault(curve.series.encoder, curve)
+    curves = list(first.values())
     if not curves:
         return []
     top = [curve.pristine.value for curve in curves if curve.pristine and curve.pristine.value is not None]
@@ -112,19 +108,48 @@ def _rates(curves: Sequence[Curve]) -> list[str]:
     share = _TARGETS[counts.index(max(counts))]
     found = [rate_at(curve, share * scale) for curve in curves]
     reached = sorted((one for one in found if one.rate_bpp), key=lambda one: one.rate_bpp or 0.0)
-    kept = f"{share:.0%} of the pristine pictures' accuracy" if top else f"an accuracy of {share:.2f}"
-    head = f"Against the {AGAINST[curves[0].against]}, {kept} is kept by "
+    kept = f"{percent(share)} of the pristine pictures\u2019 accuracy" if top else f"an accuracy of {share:.2f}"
+    stands = _n(point.value for curve in curves for point in curve.points)
+    head = f"Against the {AGAINST[curves[0].against]}{stands}, {kept} is kept by "
     sentence = head + listed([f"{one.curve.series.label} at {_rate(one)}" for one in reached]) + "."
-    others = [one.curve.series.label for one in found if not one.rate_bpp]
-    if others:
-        sentence += f" For {listed(others)} that rate lies outside of what was measured."
+    others = [one.curve for one in found if not one.rate_bpp]
+    below = [curve.series.label for curve in others if (shown(curve)[-1][1].value or 0.0) < share * scale]
+    always = [f"{c.series.label} (from {rate(shown(c)[0][0])} bpp on)" for c in others if c.series.label not in below]
+    sentence += f" {listed(always)} {_verb('keep', always)} it at every rate measured." if always else ""
+    sentence += f" {listed(below)} {_verb('do', below, 'does')} not, at any rate measured." if below else ""
     return [sentence]
 
 
+def _verb(plural: str, names: Sequence[str], singular: str | None = None) -> str:
+    return plural if len(names) > 1 else singular or f"{plural}s"
+
+
 def _rate(one: RateAt) -> str:
-    ends = [rate(end) if end else "?" for end in (one.low, one.high)]
-    band = f" [{ends[0]}, {ends[1]}]" if one.low or one.high else ""
-    return f"{rate(one.rate_bpp)} bpp{band}" if one.rate_bpp else ""
+    """The rate with its interval. Where an end of the band lies beyond all rates measured, it says so."""
+    if one.rate_bpp is None:
+        return ""
+    rates = [point for point, _, _ in shown(one.curve)]
+    low = f"< {rate(rates[0])}" if one.low is None else rate(one.low)
+    high = f"> {rate(rates[-1])}" if one.high is None else rate(one.high)
+    banded = any(value.interval for _, value, _ in shown(one.curve))
+    return together(f"{rate(one.rate_bpp)} bpp" + (f" [{low}, {high}]" if banded else ""))
+
+
+def _saved(rows: Sequence[BdRow]) -> list[str]:
+    """What equal accuracy costs each codec, by one measure and interpolation."""
+    known = [row for row in rows if row.bd_rate_percent.value is not None]
+    if not known:
+        return []
+    measure = "miou" if any(row.measure == "miou" for row in known) else known[0].measure
+    chosen = [row for row in known if row.measure == measure]
+    chosen = [row for row in chosen if (row.against, row.method) == (chosen[0].against, chosen[0].method)]
+    chosen = [row for row in chosen if row.anchor == chosen[0].anchor]
+    parts = [f"{row.test.label} {_figure(row.bd_rate_percent, 1, signed=True)}" for row in chosen]
+    return [
+        f"At equal {measure_words(measure)} against the {AGAINST[chosen[0].against]}, the rate differs from that of "
+        f"{chosen[0].anchor.label} as follows{_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: "
+        f"{'; '.join(parts)}."
+    ]
 
 
 def _metrics(table: CorrelationTable) -> list[str]:
@@ -138,7 +163,7 @@ def _metrics(table: CorrelationTable) -> list[str]:
     sentence += f"|SROCC| {_strength(best.values['SROC'])}."
     same = [row.metric for row in table.rows if row.verdict == "not different"]
     if same:
-        sentence += f" Not different from it after Holm's correction: {listed(same)}."
+        sentence += f" Not different from it after Holm\u2019s correction: {listed(same)}."
     psnr = next((row.values["SROC"] for row in table.rows if row.metric == "PSNR" and row is not best), None)
     if psnr is not None and psnr.value is not None:
         sentence += f" PSNR reaches {_strength(psnr)}."
@@ -181,22 +206,33 @@ def _classes(damage: Damage) -> list[str]:
     named = [f"{name} ({number(mean, 2)}, at most {_figure(largest, 2)})" for name, mean, largest in rows[:3]]
     measure = MEASURES.get(damage.measure, damage.measure)
     return [
-        f"{capital(damage.condition)}, the classes that lose most {measure} on the mean of the codecs are "
-        f"{listed(named)}; {rows[-1][0]} loses least ({number(rows[-1][1], 2)})."
+        f"{capital(damage.condition)}, against the {AGAINST[damage.against]}, the classes that lose most {measure} on "
+        f"the mean of the codecs{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "
+        f"({number(rows[-1][1], 2)})."
     ]
 
 
 def _bands(damage: Damage) -> list[str]:
     means = {name: mean for name, mean, _ in _worst(damage)}
-    known = [name for name in damage.rows if name in means]
+    known = [f"{number(means[name], 2)} ({together(name)})" for name in damage.rows if name in means]
     if len(known) < 2:
         return []
-    near, far = known[0], known[-1]
-    measure = measure_words(damage.measure)
     return [
-        f"{capital(damage.condition)}, the loss of {measure} is {number(means[near], 2)} at {together(near)} and "
-        f"{number(means[far], 2)} at {together(far)}, on the mean of the codecs."
+        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by distance, on the mean of the "
+        f"codecs{_stands(damage)}: {listed(known)}."
     ]
+
+
+def _stands(damage: Damage) -> str:
+    return _n(cell for row in damage.losses for cell in row)
+
+
+def _n(values: Iterable[Estimate]) -> str:
+    """ " (n = 20)", or nothing where it is not known."""
+    found = sorted({value.n for value in values if value.n is not None})
+    if not found:
+        return ""
+    return f" (n = {count(found[0])})" if len(found) == 1 else f" (n = {count(found[0])} to {count(found[-1])})"
 
 
 def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
@@ -210,10 +246,11 @@ def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
             parts.append(f"{together(name[:1].lower() + name[1:])} {_effect(known)}")
     if not parts:
         return []
+    stands = _n(effect.difference for one in comparisons for effect in one.effects)
     return [
-        f"Bits by importance instead of uniformly, at equal rate, change accuracy as follows (median of "
-        f"{many(len(comparisons), 'configuration')}; in brackets how many of them gain and lose beyond their "
-        f"intervals): {', '.join(parts)}."
+        f"Bits by importance instead of uniformly, at equal rate{stands}, change what the machine sees as follows "
+        f"(median of {many(len(comparisons), 'configuration')}; in brackets how many of them gain and lose beyond "
+        f"their intervals): {'; '.join(parts)}."
     ]
 
 

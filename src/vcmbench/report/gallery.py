@@ -17,7 +17,7 @@ from vcmbench.report.content import Layer, Overlay, WorstFrame
 from vcmbench.report.markup import Markup, element
 from vcmbench.report.parts import Page, Section, grid, heading, paragraph
 from vcmbench.report.tables import facts
-from vcmbench.report.text import many, significant
+from vcmbench.report.text import many, percent, significant
 
 MOST_BYTES = 4_000_000
 """Of each of the two sections."""
@@ -74,7 +74,7 @@ def _left_out(count: int) -> Markup | None:
 
 
 def _overlay(page: Page, overlay: Overlay, width_px: int) -> Markup:
-    group, layers = page.id("layer"), overlay.layers[:MOST_LAYERS]
+    group, (layers, lost) = page.id("layer"), _fitting(overlay)
     choices = [_choice(group, 0, "Nothing"), *(_choice(group, i, layer.name) for i, layer in enumerate(layers, 1))]
     figures = [
         element(
@@ -85,17 +85,34 @@ def _overlay(page: Page, overlay: Overlay, width_px: int) -> Markup:
         ),
         *(_layer(overlay, layer, index, width_px) for index, layer in enumerate(layers, 1)),
     ]
-    missing = [*overlay.missing.items(), *((layer.name, "too many layers") for layer in overlay.layers[MOST_LAYERS:])]
+    missing = [*overlay.missing.items(), *lost]
     lacking = [element("li", element("b", name), ": ", why) for name, why in missing]
     return element(
         "article",
         heading(element("bdi", overlay.title)),
         paragraph(overlay.note) if overlay.note else None,
-        element("fieldset", element("legend", "Laid over the picture"), choices),
+        element("fieldset", element("legend", "Laid over the picture"), choices) if layers else None,
         element("div", figures, class_="layers"),
         element("ul", lacking, class_="notes", aria_label="Maps that are missing") if lacking else None,
         class_="overlay",
     )
+
+
+def _fitting(overlay: Overlay) -> tuple[list[Layer], list[tuple[str, str]]]:
+    """The layers that can be shown, and the others with the reason: a report is not lost to one map."""
+    fitting: list[Layer] = []
+    lost: list[tuple[str, str]] = []
+    for layer in overlay.layers:
+        try:
+            pictures.spread(layer, *overlay.picture.shape[:2])
+        except ValueError as error:
+            lost.append((layer.name, str(error)))
+            continue
+        if len(fitting) < MOST_LAYERS:
+            fitting.append(layer)
+        else:
+            lost.append((layer.name, f"only {MOST_LAYERS} maps are shown"))
+    return fitting, lost
 
 
 def _choice(group: str, index: int, name: str) -> Markup:
@@ -108,7 +125,7 @@ def _choice(group: str, index: int, name: str) -> Markup:
 def _layer(overlay: Overlay, layer: Layer, index: int, width_px: int) -> Markup:
     address = pictures.overlay(overlay.picture, layer, width_px)
     words = f"{layer.name} over {overlay.title}: {_told(layer)}"
-    caption = [element("b", element("bdi", layer.name)), " ", _key(layer), " ", layer.note]
+    caption = [element("b", element("bdi", layer.name)), " ", _key(layer), f"; {layer.note}" if layer.note else None]
     return element(
         "figure",
         _image(address, words, overlay.picture),
@@ -122,7 +139,7 @@ def _told(layer: Layer) -> str:
     if not values.size:
         return "nothing is known"
     if layer.kind == "mask":
-        return f"{float((values > 0.5).mean()):.1%} of the picture"
+        return f"{percent(float((values > 0.5).mean()), 1)} of the picture"
     middle, low, high = (significant(float(f(values))) for f in (np.median, np.min, np.max))
     return f"from {low} to {high} {layer.unit}, median {middle}"
 
@@ -196,7 +213,7 @@ def _shares(ids: NDArray[np.uint8], classes: Sequence[str]) -> str:
     """The classes that cover most, in percent of the pixels."""
     counts = np.bincount(ids.ravel(), minlength=256)
     order = [int(index) for index in np.argsort(-counts, kind="stable")[:_MOST_NAMED] if counts[index]]
-    return ", ".join(f"{_class(index, classes)} {counts[index] / ids.size:.0%}" for index in order)
+    return ", ".join(f"{_class(index, classes)} {percent(counts[index] / ids.size)}" for index in order)
 
 
 def _class(index: int, classes: Sequence[str]) -> str:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from vcmbench.files import write_atomically
 from vcmbench.report.about import findings_section, missing_section, provenance_section
+from vcmbench.report.bd import bd_section
 from vcmbench.report.content import ReportContent
 from vcmbench.report.damage import damage_section, maps_section
 from vcmbench.report.gallery import overlay_section, worst_section
 from vcmbench.report.markup import Markup, element
 from vcmbench.report.parts import Page, Section, paragraph
 from vcmbench.report.quality import correlation_section, scatter_section
-from vcmbench.report.rates import bd_section, curves_section
+from vcmbench.report.rates import curves_section
 from vcmbench.report.tables import facts
 
 _SECTIONS = (

@@ -22,7 +22,10 @@ _MASK = np.array([213, 62, 10], float)
 _COLOURS = {"scale": "viridis", "diverging": "PuOr_r"}
 _STEPS = 24
 
+_WHITE, _BLACK = 254, 255  # of a prediction's palette, which therefore has at most 254 classes
+
 Picture = NDArray[np.uint8]
+_Colour = int | tuple[int, int, int]
 
 
 def photo(picture: Picture, width_px: int, box: tuple[int, int, int, int] | None = None) -> str:
@@ -32,15 +35,15 @@ def photo(picture: Picture, width_px: int, box: tuple[int, int, int, int] | None
     if scale < 1:
         image = image.resize((width_px, max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
     if box is not None:
-        _outline(image, tuple(round(side * scale) for side in box))
+        _outline(image, tuple(round(side * scale) for side in box), (0, 0, 0), (255, 255, 255))
     return _address(image, "jpeg", quality=90, subsampling=0)
 
 
-def _outline(image: Image.Image, box: tuple[int, ...]) -> None:
+def _outline(image: Image.Image, box: tuple[int, ...], black: _Colour, white: _Colour) -> None:
     x, y, width, height = box
     draw = ImageDraw.Draw(image)
-    draw.rectangle((x - 1, y - 1, x + width, y + height), outline=(0, 0, 0), width=3)
-    draw.rectangle((x, y, x + width - 1, y + height - 1), outline=(255, 255, 255), width=1)
+    draw.rectangle((x - 1, y - 1, x + width, y + height), outline=black, width=3)
+    draw.rectangle((x, y, x + width - 1, y + height - 1), outline=white, width=1)
 
 
 def lossless(picture: Picture) -> str:
@@ -53,13 +56,17 @@ def prediction(ids: Picture, palette: Picture, width_px: int, box: tuple[int, in
 
     Sized by taking pixels, because a mixture of two classes' colours is the colour of neither.
     """
-    image = Image.fromarray(coloured(ids, palette))
+    known = np.where(ids < min(len(palette), _WHITE), ids, _BLACK).astype(np.uint8)
+    image = Image.fromarray(known).convert("P")
+    colours = coloured(np.arange(256, dtype=np.uint8), palette[:_WHITE])
+    colours[_WHITE] = 255
+    image.putpalette(colours.tobytes())
     scale = min(1.0, width_px / image.width)
     if scale < 1:
         image = image.resize((width_px, max(1, round(image.height * scale))), Image.Resampling.NEAREST)
     if box is not None:
-        _outline(image, tuple(round(side * scale) for side in box))
-    return _address(image.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE), "png", optimize=True)
+        _outline(image, tuple(round(side * scale) for side in box), _BLACK, _WHITE)
+    return _address(image, "png", optimize=True)
 
 
 def coloured(ids: Picture, palette: Picture) -> Picture:
@@ -96,11 +103,13 @@ def spread(layer: Layer, height: int, width: int) -> NDArray[np.float64]:
     if values.shape == (height, width):
         return values
     if not layer.block_px:
-        raise ValueError(f"layer {layer.name!r}: {values.shape} values for {(height, width)} pixels and no block size")
-    big = values.repeat(layer.block_px, axis=0).repeat(layer.block_px, axis=1)
-    if big.shape[0] < height or big.shape[1] < width:
-        raise ValueError(f"layer {layer.name!r}: {values.shape} blocks of {layer.block_px} px do not cover the picture")
-    return big[:height, :width]
+        raise ValueError(f"{values.shape} values for a picture of {width}x{height}, and no block size")
+    if any(count * layer.block_px < side - 1 for count, side in zip(values.shape, (height, width), strict=True)):
+        raise ValueError(f"{values.shape} blocks of {layer.block_px:g} px do not cover a picture of {width}x{height}")
+    rows, columns = (np.floor((np.arange(side) + 0.5) / layer.block_px).astype(int) for side in (height, width))
+    rows, columns = np.minimum(rows, len(values) - 1), np.minimum(columns, values.shape[1] - 1)
+    found: NDArray[np.float64] = values[rows[:, None], columns]
+    return found
 
 
 def limits(layer: Layer) -> tuple[float, float]:

@@ -37,8 +37,8 @@ NOT_DIFFERENT = (
 
 SCATTER = (
     "Each dot is a block or a picture. At most {most} dots a chart are drawn, taken at random from each codec by "
-    "its share; the curve is the logistic fit to all samples, and SROCC is that of all. The tables of scores have "
-    "them all."
+    "its share; a curve, where there is one, is the logistic fit to all samples, and SROCC is that of all. The "
+    "tables of scores have them all."
 )
 
 DAMAGE = (

@@ -6,13 +6,14 @@ import numpy as np
 
 from vcmbench.report import prose
 from vcmbench.report.charts import MOST_DOTS, ForestRow, extent, forest, sampled, scatter_chart
-from vcmbench.report.content import STATISTICS, CorrelationRow, CorrelationTable, Estimate, Scatter
+from vcmbench.report.content import CorrelationRow, CorrelationTable, Estimate, Scatter
 from vcmbench.report.findings import strength
 from vcmbench.report.markup import Markup, element
 from vcmbench.report.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.styles import Style
-from vcmbench.report.tables import Cell, Column, table
-from vcmbench.report.text import capital, count, interval, many, number, p_value
+from vcmbench.report.tables import Cell, Column, behind, table
+from vcmbench.report.text import capital, count, interval, many, number, p_value, significant
+from vcmbench.report.vocabulary import STATISTICS
 
 _NAMES = {"SROC": "SROCC", "PLCC": "PLCC", "KROCC": "KROCC", "PLCC_fit": "PLCC fitted", "RMSE_fit": "RMSE fitted"}
 _PLAIN = Style(8)  # the colour of no codec
@@ -46,7 +47,8 @@ def _correlation(page: Page, found: CorrelationTable) -> Markup:
         chart = forest(rows, "|SROCC|, 1 is the same order", name, zero=False, limits=(0.0, 1.0))
     note = paragraph(found.note) if found.note else None
     shown = figure(chart, caption, None) if chart else paragraph(caption)
-    return element("div", heading(f"{level}{group}"), note, shown, _correlation_data(page, found, f"{level}{group}"))
+    inside = (note, shown, _correlation_data(page, found, f"{level}{group}"))
+    return behind(f"{level}{group}", *inside) if group else element("div", heading(level), inside)
 
 
 def _correlation_data(page: Page, found: CorrelationTable, title: str) -> Markup:
@@ -114,7 +116,7 @@ def _binned(page: Page, scatter: Scatter) -> Markup:
         low, high = np.percentile(y, [10, 90])
         rows.append(
             [
-                Cell(f"{x.min():.4g}\u2013{x.max():.4g}", float(x.min())),
+                Cell(f"{significant(float(x.min()))}\u2013{significant(float(x.max()))}", float(x.min())),
                 Cell(number(float(y.mean())), float(y.mean())),
                 Cell(f"{number(float(low), 2)}\u2013{number(float(high), 2)}", float(low)),
                 Cell(len(part), len(part)),

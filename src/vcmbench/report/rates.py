@@ -1,4 +1,4 @@
-"""Sections about rate: accuracy over bits per pixel, and Bjontegaard differences."""
+"""The section on accuracy over bits per pixel."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from vcmbench.report import prose
 from vcmbench.report.charts import rate_chart, shown
-from vcmbench.report.content import AGAINST, MEASURES, Curve
+from vcmbench.report.content import Curve
 from vcmbench.report.markup import Markup, element
 from vcmbench.report.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.tables import Cell, Column, table
 from vcmbench.report.text import rate
+from vcmbench.report.vocabulary import AGAINST, MEASURES
 
 
 def curves_section(page: Page) -> Section:
@@ -66,34 +67,3 @@ def _data(page: Page, curves: Sequence[Curve], caption: str) -> Markup:
     titles = ("Quality", "Rate in bpp", f"{MEASURES[curves[0].measure]} [95 %]", "n")
     columns = [Column("Codec", numeric=False), *(Column(title) for title in titles)]
     return table(page.id("table"), caption, columns, rows, notes)
-
-
-def bd_section(page: Page) -> Section:
-    """Bjontegaard differences, and why those are missing that are."""
-    rows, body = page.content.bd, []
-    if rows:
-        notes = page.notes()
-        cells = [
-            [
-                Cell([element("bdi", row.test.label), " against ", element("bdi", row.anchor.label)]),
-                Cell(f"{MEASURES.get(row.measure, row.measure)}, {row.against}"),
-                Cell(row.method),
-                notes.cell(row.bd_rate_percent, 1, signed=True),
-                notes.cell(row.bd_value, 3, signed=True),
-                Cell(row.overlap),
-            ]
-            for row in rows
-        ]
-        texts = [Column(title, numeric=False) for title in ("Codecs", "Measure", "Interpolation")]
-        numbers = [Column("BD-rate in % [95 %]", best="ascending"), Column("BD-accuracy [95 %]")]
-        body = [
-            paragraph(prose.BD),
-            table(
-                page.id("table"),
-                "Bj\u00f8ntegaard differences between codecs",
-                [*texts, *numbers, Column("Shared range", numeric=False)],
-                cells,
-                notes,
-            ),
-        ]
-    return Section("bd", "Bits saved at equal accuracy", body, "no two curves to compare")

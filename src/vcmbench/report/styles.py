@@ -7,8 +7,9 @@ them once more, as variables, with lighter ones for a dark page, and tests hold 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from vcmbench.report.content import ReportContent, Series
 
@@ -17,7 +18,8 @@ DASHES = ((), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (12, 3), (5, 2, 1, 2), (1, 3
 MARKERS = ("circle", "square", "triangle", "diamond", "nabla", "plus", "hexagon", "cross", "bar")
 MPL_MARKERS = ("o", "s", "^", "D", "v", "P", "h", "X", "d")
 _SLOTS = {"jpeg": 0, "x264": 1, "x265": 2, "vvenc": 3, "svtav1": 4, "kvazaar": 5, "jm": 6, "hm": 7}
-_NEUTRAL = {"none", "png", "lossless", ""}
+_NEUTRAL = 8
+_UNCODED = frozenset({"none", "png", "lossless", ""})
 
 
 @dataclass(frozen=True)
@@ -55,32 +57,43 @@ class Style:
 
 
 class Styles:
-    """The styles of all series, by order of appearance where an encoder is not one of the known."""
+    """The styles of all series. Each group is the series of one chart; the first group has every codec.
 
-    def __init__(self, series: Iterable[Series]) -> None:
-        self.all: dict[Series, Style] = {}
-        slots: dict[str, int] = {}
-        count: dict[str, int] = {}
-        found = list(dict.fromkeys(series))
-        taken = {_SLOTS[name] for name in (one.encoder.lower() for one in found) if name in _SLOTS}
-        free = [slot for slot in range(8) if slot not in taken] + list(range(8))
-        for one in found:
-            name = one.encoder.lower()
-            if name not in slots:
-                unknown = sum(1 for other in slots if other not in _SLOTS and other not in _NEUTRAL)
-                slots[name] = 8 if name in _NEUTRAL else _SLOTS.get(name, free[unknown % len(free)])
-            self.all[one] = Style(slots[name], count.get(name, 0), len(self.all))
-            count[name] = count.get(name, 0) + 1
+    A series keeps the style that it got first. In a later group a new series of an encoder looks like that encoder's
+    first, unless another of the group does; then it is told apart by dash and marker.
+    """
+
+    def __init__(self, groups: Iterable[Sequence[Series]]) -> None:
+        self._all: dict[Series, Style] = {}
+        distinct = [list(dict.fromkeys(group)) for group in groups]
+        slots = _slots([series.encoder.lower() for group in distinct for series in group])
+        for group in distinct:
+            used = {(style.slot, style.variant) for one in group if (style := self._all.get(one))}
+            for one in group:
+                if one not in self._all:
+                    slot = slots[one.encoder.lower()]
+                    variant = next(number for number in count() if (slot, number) not in used)
+                    used.add((slot, variant))
+                    self._all[one] = Style(slot, variant, len(self._all))
 
     def __getitem__(self, series: Series) -> Style:
-        return self.all[series]
+        return self._all[series]
+
+
+def _slots(encoders: Sequence[str]) -> dict[str, int]:
+    """A slot of the palette for each encoder: the known have theirs, others take what is left, then begin anew."""
+    found = {name: _SLOTS[name] for name in encoders if name in _SLOTS}
+    free = [slot for slot in range(_NEUTRAL) if slot not in found.values()] + list(range(_NEUTRAL))
+    for name in encoders:
+        if name not in found:
+            found[name] = _NEUTRAL if name in _UNCODED else free[(len(found.keys() - _SLOTS.keys())) % len(free)]
+    return found
 
 
 def styles_of(content: ReportContent) -> Styles:
-    """The styles of everything that a report shows; curves come first, because they have every codec."""
-    series = [curve.series for curve in content.curves]
-    series += [cloud.series for scatter in content.scatters for cloud in scatter.clouds]
-    series += [one for damage in (*content.class_damage, *content.band_damage) for one in damage.columns]
-    series += [comparison.series for comparison in content.comparisons]
-    series += [one for row in content.bd for one in (row.anchor, row.test)]
-    return Styles(series)
+    """The styles of everything that a report shows."""
+    groups = [[curve.series for curve in content.curves]]
+    groups += [[cloud.series for cloud in scatter.clouds] for scatter in content.scatters]
+    groups += [list(damage.columns) for damage in (*content.class_damage, *content.band_damage)]
+    groups += [[comparison.series] for comparison in content.comparisons]
+    return Styles(groups)

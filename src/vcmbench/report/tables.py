@@ -26,7 +26,7 @@ class Cell:
 class Column:
     """A column's title; `numeric` sets it to the right, `best` is the direction that the first click sorts in."""
 
-    title: str
+    title: object
     numeric: bool = True
     best: str = "descending"
 
@@ -72,10 +72,16 @@ def _letter(index: int) -> str:
 
 
 def table(
-    id_: str, caption: object, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], notes: Notes | None = None
+    id_: str,
+    caption: object,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+    notes: Notes | None = None,
+    dense: bool = False,
 ) -> Markup:
     """A table in a box that scrolls by itself where the page is narrow; the first cell of a row is its header.
 
+    `dense` sets intervals below their values, as tables of many columns have them anyway.
     Columns are sorted by the page's script, which makes buttons of their titles; without it nothing is lost.
     """
     head = [
@@ -94,7 +100,7 @@ def table(
         element("thead", element("tr", head)),
         element("tbody", body),
         id=id_,
-        class_="sortable dense" if sum(column.numeric for column in columns) >= _DENSE else "sortable",
+        class_="sortable dense" if dense or sum(column.numeric for column in columns) >= _DENSE else "sortable",
     )
     box = element("div", inside, class_="scroll", tabindex="0", role="group", aria_labelledby=f"{id_}-caption")
     return element("div", box, notes.listed() if notes else None, class_="table")

@@ -41,7 +41,9 @@ def number(value: float, digits: int = 3, signed: bool = False) -> str:
 
 
 def rate(value: float) -> str:
-    """Bits per pixel (positive) with three significant digits, zeros at the end kept: 0.0450, 0.330, 1.20, 24.0."""
+    """Bits per pixel with three significant digits, zeros at the end kept: 0.0450, 0.330, 1.20, 24.0."""
+    if value <= 0:
+        return "0"
     exponent = math.floor(math.log10(value))
     return f"{value:.{max(2 - exponent, 0)}f}"
 
@@ -74,6 +76,11 @@ def many(value: int, one: str, more: str | None = None) -> str:
     return f"{count(value)} {one if value == 1 else more or one + 's'}"
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """0.125 as "12.5 %", not to be broken."""
+    return f"{number(100 * share, digits)}\u00a0%"
+
+
 def p_value(p: float) -> str:
     """p as papers give it: "< 0.001", or "= " and three decimals."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
@@ -85,8 +92,8 @@ def listed(names: list[str]) -> str:
 
 
 def capital(words: str) -> str:
-    """The first letter large, the others as they are."""
-    return words[:1].upper() + words[1:]
+    """The first letter large, the others as they are; mIoU is written so everywhere."""
+    return words if words.startswith("mIoU") else words[:1].upper() + words[1:]
 
 
 def together(words: str) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import struct
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
-from vcmbench.errors import JobError, RequestError
+from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.docker import DockerRunner
 from vcmbench.tasks import devices, image, serve
@@ -85,6 +86,7 @@ class ContainerTransport(Transport):
         self._owner, self._client = owner, images.engine()
         self._stream: Any = None
         self._exit_code: int | None = None
+        self._is_closed = False
         self._left, self._log = 0, b""
         self._container = ""
         try:
@@ -135,14 +137,18 @@ class ContainerTransport(Transport):
         self._response = attached  # the connection lives as long as what it came in
         self._stream = getattr(attached, "_sock", attached)
         self._stream.settimeout(None)
-        # asked before it can end: then it is removed at once, and nothing tells any more
         self._waiting = threading.Thread(target=self._wait, daemon=True)
-        api.start(self._container)
         self._waiting.start()
+        api.start(self._container)
 
     def _wait(self) -> None:
         with contextlib.suppress(Exception):  # the engine or the container is gone: nobody knows its code then
-            self._exit_code = int(images.engine().api.wait(self._container, timeout=None)["StatusCode"])
+            # asked before it starts: once it has ended it is removed, and nothing tells any more
+            ended = images.engine().api.wait(self._container, timeout=None, condition="next-exit")
+            self._exit_code = int(ended["StatusCode"])
+        # the engine goes on taking what nobody will read, until a buffer is full; then a write would hang for minutes
+        with contextlib.suppress(OSError, AttributeError):
+            self._stream.shutdown(socket.SHUT_WR)
 
     def read(self, buffer: memoryview) -> None:
         at = 0
@@ -185,24 +191,36 @@ class ContainerTransport(Transport):
         self._stream.sendall(buffer)
 
     def last_words(self) -> tuple[str, str]:
-        with contextlib.suppress(EOFError, OSError):  # what it still had to say when the message broke off
+        self._waiting.join(timeout=10)
+        if self._waiting.is_alive():  # it lives, but what it says is no message
+            self._stop()
+            return "was stopped", self._log.decode(errors="replace")
+        with contextlib.suppress(EOFError, OSError):
             while True:
-                self._left = 0
-                self._next_frame()
+                self.read(memoryview(bytearray(max(self._left, 1))))
         return self._how_it_went(), self._log.decode(errors="replace")
 
     def _how_it_went(self) -> str:
-        self._waiting.join(timeout=10)
         if self._exit_code is None:
             return "ended with its container"
         if self._exit_code == 137:
             return f"was killed, most likely at the memory limit of {self._owner.memory} (--memory)"
         return f"exited with code {self._exit_code}"
 
+    def _stop(self) -> None:
+        try:
+            self._owner.cancel()
+        except Exception as error:
+            if not isinstance(error, RequestError) and not images.is_engine_fault(error):
+                raise
+            # the engine is gone, and the container with it
+
     def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         stream, self._stream = self._stream, None
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
-        with contextlib.suppress(RequestError, JobError):  # the engine is gone, and the container with it
-            self._owner.cancel()
+        self._stop()

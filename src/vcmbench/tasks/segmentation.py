@@ -34,9 +34,10 @@ class Segmentation(LocalTask):
 
     @classmethod
     def prepare(cls, settings: TaskSettings) -> Prepared:
-        config, weights = _find(settings)
+        word, config, weights = _find(settings)
         options = {
             "model": settings.model,
+            "word": word,
             "config": configs.pack(config.model),
             "config_sha256": config.sha256(),
             "config_classes": list(config.classes) if config.classes else None,
@@ -49,7 +50,7 @@ class Segmentation(LocalTask):
         options = prepared.options
         model = configs.unpack(options["config"])
         # only training needs it, and a zoo's configs differ in whether its weights are there
-        network = mmsegmentation.build({**model, "auxiliary_head": None})
+        network = mmsegmentation.build({key: part for key, part in model.items() if key != "auxiliary_head"})
         if not hasattr(network, "inference"):
             raise RequestError(f"model {options['model']!r}: {type(network).__name__} is no network that segments")
         checkpoint = checkpoints.load(prepared.files["weights"])
@@ -58,7 +59,7 @@ class Segmentation(LocalTask):
         self._lanes = Lanes(_in_fast_layout(network), as_chw, _segment, place)
         self._identity = {
             "task": "segmentation",
-            "network": options["model"] if options["model"] in (DEMO, *zoo.networks()) else type(network).__name__,
+            "network": options["word"] or type(network).__name__,
             "config_sha256": options["config_sha256"],
             "weights_sha256": options["weights_sha256"],
             **{name: metadata.version(package) for name, package in _VERSIONS.items() if _is_there(package)},
@@ -90,20 +91,20 @@ def _is_there(package: str) -> bool:
         return False
 
 
-def _find(settings: TaskSettings) -> tuple[NetworkConfig, Path]:
-    """The config and the weights that settings name."""
+def _find(settings: TaskSettings) -> tuple[str | None, NetworkConfig, Path]:
+    """The network's word, if it has one, its config, and its weights."""
     own = Path(settings.checkpoint).expanduser() if settings.checkpoint else None
     if settings.model == DEMO:
         if own is not None:
             raise RequestError(f"checkpoint {own}: the model {DEMO!r} has its own; name the config of yours as model")
-        return configs.read(NETWORKS / f"{DEMO}.json"), NETWORKS / f"{DEMO}.safetensors"
+        return DEMO, configs.read(NETWORKS / f"{DEMO}.json"), NETWORKS / f"{DEMO}.safetensors"
     path = Path(settings.model).expanduser()
     if path.suffix in configs.SUFFIXES or path.exists():
         if own is None:
             raise RequestError(f"model {settings.model!r}: a config has no weights; give its checkpoint, too")
-        return configs.read(path), own
+        return None, configs.read(path), own
     network = zoo.get(settings.model)
-    return configs.read(network.config), own or network.weights()
+    return network.name, configs.read(network.config), own or network.weights()
 
 
 def _class_count(network: Any) -> int:

@@ -1,0 +1,111 @@
+"""How a run is to go, what became of it, and what of that is kept for writing its report again without measuring.
+
+`measured.json` is written when a run has ended and removed when the next one begins: a report is never made of records
+of which some are from before a change and some from after it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from vcmbench.compress import TIMEOUT_S, cores
+from vcmbench.correlation import Comparison
+from vcmbench.errors import JobError, RequestError
+from vcmbench.experiment import Experiment
+from vcmbench.measure.block_level import Sampled
+from vcmbench.store import Store
+
+FILE = "measured.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run, as opposed to what: nothing here changes a result."""
+
+    jobs: int = field(default_factory=cores)
+    force: bool = False
+    timeout_s: float = TIMEOUT_S
+    quiet: bool = False
+    skip_missing: bool = False
+    """Measure what is compressed, where some of it is not."""
+
+
+@dataclass
+class Correlated:
+    """The correlations of one level: `whole` and by codec; or why there are none."""
+
+    level: str
+    whole: Comparison | None = None
+    codecs: dict[str, Comparison] = field(default_factory=dict)
+    clusters: int = 0
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def file(self) -> str:
+        return f"correlation_{self.level.replace(' ', '_')}.json"
+
+
+@dataclass
+class Outcome:
+    """What became of a run."""
+
+    levels: tuple[str, ...] = ()
+    done: int = 0
+    resumed: int = 0
+    failed: list[tuple[str, JobError]] = field(default_factory=list)
+    interrupted: bool = False
+    sampled: list[Sampled] = field(default_factory=list)
+    correlated: list[Correlated] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """What is missing of what was asked for, and why."""
+    commands: list[str] = field(default_factory=list)
+    """What was typed, without the places of this machine."""
+
+
+def forget(store: Store) -> None:
+    """To be called before anything is changed."""
+    store.write_table(FILE, None)
+
+
+def keep(store: Store, experiment: Experiment, outcome: Outcome) -> None:
+    """Write what an ended run knows beside its records."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "asked": asked(experiment),
+        "levels": outcome.levels,
+        "blocks": [sampled.name for sampled in outcome.sampled],
+        "failed": [[title, str(error)] for title, error in outcome.failed],
+        "missing": outcome.reasons,
+        "commands": outcome.commands,
+    }
+    store.write_table(FILE, json.dumps(content, indent=1, allow_nan=False).encode())
+
+
+def recall(store: Store) -> dict[str, Any] | None:
+    """What `keep` wrote; None where the last run did not end, or there was none."""
+    try:
+        content = json.loads((store.folder / FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
+    return (
+        content if known and content.keys() >= {"asked", "levels", "blocks", "failed", "missing", "commands"} else None
+    )
+
+
+def asked(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as JSON, but for what the command line may say otherwise."""
+    values: dict[str, Any] = json.loads(experiment.model_dump_json())
+    del values["metrics"]["levels"], values["metrics"]["blocks"]["file"]
+    return values
+
+
+def as_job_error(error: RequestError | JobError | OSError) -> JobError:
+    """What one step of a run failed over, while the others go on."""
+    if isinstance(error, OSError):
+        return JobError(f"{error.filename or 'results'}: {error.strerror}")
+    return error if isinstance(error, JobError) else JobError(str(error))

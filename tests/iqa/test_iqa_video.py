@@ -1,0 +1,84 @@
+"""XPSNR and VMAF: the values of FFmpeg called by hand, and what is said where it cannot do them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from iqa_reference import pairs
+from numpy.typing import NDArray
+
+from vcmbench.colour import luma
+from vcmbench.iqa import Scorer
+
+U8 = NDArray[np.uint8]
+
+
+def by_hand(folder: Path, pristine: U8, decoded: U8) -> tuple[float, float]:
+    """XPSNR and VMAF of one pair, its luma as gray video of one frame."""
+    height, width = pristine.shape[:2]
+    for name, picture in (("decoded", decoded), ("pristine", pristine)):
+        (folder / name).write_bytes(luma(np.ascontiguousarray(picture)).tobytes() + b"\x80" * (2 * height * width))
+    raw = ["-f", "rawvideo", "-pix_fmt", "yuv444p", "-s", f"{width}x{height}", "-i"]
+    for graph in ("xpsnr=stats_file=x", "libvmaf=log_path=v:log_fmt=json"):
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *raw, "decoded", *raw, "pristine"]
+        subprocess.run([*command, "-lavfi", graph, "-f", "null", "-"], cwd=folder, check=True)
+    found = re.search(r"XPSNR y: (\S+)", (folder / "x").read_text())
+    assert found
+    return float(found[1]), json.loads((folder / "v").read_text())["frames"][0]["metrics"]["vmaf"]
+
+
+def test_values_are_ffmpegs_of_each_picture_alone(astronaut: U8, tmp_path: Path) -> None:
+    pristine, decoded = pairs(astronaut, 99, 128)
+    scores = Scorer(["XPSNR", "VMAF"]).score(pristine, decoded)
+    assert scores.reasons["XPSNR"] == scores.reasons["VMAF"] == (None,) * 5
+    for index in range(5):
+        xpsnr, vmaf = by_hand(tmp_path, pristine[index], decoded[index])
+        assert scores.values["XPSNR"][index] == xpsnr
+        assert scores.values["VMAF"][index] == vmaf
+
+
+@pytest.mark.parametrize("name", ["XPSNR", "VMAF"])
+def test_an_ffmpeg_without_the_filter_is_a_reason(
+    astronaut: U8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    script = tmp_path / "ffmpeg"
+    script.write_text("#!/bin/sh\necho ' .. scale V->V Scale the input'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(script))
+    scorer = Scorer([name])
+    assert scorer.missing[name].startswith("no FFmpeg with the filter ")
+    scores = scorer.score(astronaut[None], astronaut[None])
+    assert np.isnan(scores.values[name][0]) and scores.reasons[name] == (scorer.missing[name],)
+
+
+@pytest.mark.parametrize("name", ["XPSNR", "VMAF"])
+def test_no_ffmpeg_at_all_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def none() -> str:
+        raise RuntimeError("no ffmpeg exe")
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", none)
+    assert "no ffmpeg" in Scorer([name]).missing[name]
+
+
+@pytest.mark.parametrize(("name", "component"), [("XPSNR", "xpsnr"), ("VMAF", "libvmaf")])
+@pytest.mark.parametrize("behaviour", ["exit 3", "exit 0", "echo nothing > log"])
+def test_an_ffmpeg_that_fails_is_a_reason(
+    astronaut: U8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, component: str, behaviour: str
+) -> None:
+    script = tmp_path / "ffmpeg"
+    script.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *-filters*) echo ' .. {component} VV->V x' ;; *) {behaviour} ;; esac\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    scores = Scorer([name]).score(astronaut[None], astronaut[None, ::-1])
+    assert np.isnan(scores.values[name][0])
+    assert component in str(scores.reasons[name][0]) or "ffmpeg" in str(scores.reasons[name][0])
