@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +53,14 @@ def seal(folder: Path) -> None:
     """Write SHA256SUMS of all files of a folder, as their owner would."""
     files = sorted(path for path in folder.iterdir() if path.name != SUMS)
     (folder / SUMS).write_text("".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # pictures here are small
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,11 @@ SIZES = ((64, 64), (163, 161), (97, 128))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
     torch.set_num_threads(1)  # pictures here are small
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

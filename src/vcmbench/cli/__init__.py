@@ -19,7 +19,19 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
 
 def build_parser() -> argparse.ArgumentParser:
     # imported here, so that the modules can use what this package offers
-    from vcmbench.cli import bdrate, compress, correlate, decode, demo, doctor, encoders, importance, metrics, qpmap
+    from vcmbench.cli import (
+        bdrate,
+        compress,
+        correlate,
+        decode,
+        demo,
+        doctor,
+        encoders,
+        importance,
+        metrics,
+        qpmap,
+        tasks,
+    )
 
     parser = argparse.ArgumentParser(
         "vcmbench",
@@ -29,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vcmbench {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, compress, metrics, decode, importance, qpmap, correlate, bdrate, encoders, doctor):
+    for module in (demo, compress, metrics, decode, importance, qpmap, correlate, bdrate, encoders, tasks, doctor):
         module.add_parser(commands)
     metrics.add_report_parser(commands)
     return parser

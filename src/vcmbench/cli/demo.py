@@ -23,9 +23,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "demo",
         help="make the embedded data set and run the whole chain on it",
         description="Draw street scenes in the Cityscapes layout, take the real photographs that come with "
-        "scikit-image, and compress both with every codec that this machine can run; make importance maps of the scenes, "
-        "and spend the same bits where they matter; then measure what all of that did to a segmentation network, which "
-        "quality metrics would have told, and report it.",
+        "scikit-image, and compress both with every codec that this machine can run; make importance maps of the "
+        "scenes, and spend the same bits where they matter; then measure what all of that did to a segmentation "
+        "network, which quality metrics would have told, and report it.",
         epilog="examples:\n  vcmbench demo\n  vcmbench demo -o /tmp/demo --width 2048 --scenes 1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -13,6 +13,7 @@ from vcmbench.compress import cores
 from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.local import LocalRunner
+from vcmbench.tasks import image, missing_packages
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,4 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
             is_built = images.image_id(client, one.name)
             how = images.tag(one.name) if is_built else f"not built; run: vcmbench encoders build {one.name}"
             print(f"{one.name}: docker: {how}")
+    absent = missing_packages()
+    lacking = f"lacks {', '.join(absent)}; install vcmbench[metrics] (in a checkout: make setup)"
+    print(f"measuring: {lacking if absent else 'ready'}")
+    if client is not None:
+        print(f"tasks: docker: {image.why_not_ready(client) or image.tag()}")
     return 0

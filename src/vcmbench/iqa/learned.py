@@ -35,7 +35,8 @@ _PATCH_PX, _STRIDE_PX, _PATCHES_AT_ONCE = 64, 27, 64
 
 def _vgg16(weights: Weights) -> torch.nn.Sequential:
     state = weights.load(VGG16)
-    features: torch.nn.Sequential = torchvision.models.vgg16(weights=None).features
+    with torch.device("meta"):  # to draw 138 million random weights first takes seconds
+        features: torch.nn.Sequential = torchvision.models.vgg16(weights=None).features
     prefix = "features."
     fill(features, {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}, VGG16)
     return features
@@ -125,7 +126,8 @@ def _pieapp(weights: Weights, device: torch.device) -> tuple[Callable[..., torch
     state = weights.load(PIEAPP)
     if (subtract := state.get("ref_score_subtract.weight")) is not None:
         state["ref_score_subtract.weight"] = subtract.reshape(1, -1)  # the file has one dimension less
-    model = PieAPPModel()
+    with torch.device("meta"):
+        model = PieAPPModel()
     fill(model, state, PIEAPP)
     model.to(device)
 

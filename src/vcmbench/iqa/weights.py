@@ -109,7 +109,11 @@ class Weights:
 
 
 def fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: WeightFile) -> None:
-    """Give a network its weights. Raises RequestError where they are another network's, or not finite."""
+    """Give a network without weights (on the device "meta") its own, on the CPU.
+
+    Raises RequestError where they are another network's, or not finite.
+    """
+    module.to_empty(device="cpu")
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

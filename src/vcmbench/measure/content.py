@@ -108,7 +108,7 @@ def class_damage(summary: Summary) -> list[Damage]:
             else:
                 iou = summary.draws.ratio(inside[..., i], union[..., i])
                 losses.append([iou.difference(len(chosen), k) for k in range(len(chosen))])
-        found.append(_damage(summary, against, "miou", rate, chosen, [labels.CLASSES[i] for i in rows], losses,
+        found.append(_damage(summary, against, "iou", rate, chosen, [labels.CLASSES[i] for i in rows], losses,
                              [int(pixels[i]) for i in rows]))  # fmt: skip
     return found
 
@@ -179,7 +179,7 @@ def comparisons(summary: Summary) -> list[MapComparison]:
         ]  # fmt: skip
         method = next(iter(point.scores.values())).get("map_method") or ""
         found.append(MapComparison(
-            Series(summary.points[plain].name, point.encoder), point.quality, method, float(summary.rate.values[plain]),
+            series_of(summary.points[plain]), point.quality, method, float(summary.rate.values[plain]),
             estimate(summary.rate.relative(mapped, plain), n), effects, point.options,
         ))  # fmt: skip
     return found

@@ -192,7 +192,7 @@ class Gallery:
         with path.open(encoding="ascii", newline="") as file:
             values = np.array([[float(cell) for cell in row] for row in csv.reader(file)])
         block_px = score["qp_map"].get("block_size", 16) / score["subsampling_factor"]
-        return [Layer("QP", values, block_px=round(block_px), note="as given to the encoder")]
+        return [Layer("QP", values, block_px=block_px, note="as given to the encoder")]
 
 
 def _accuracy(score: Score) -> float:

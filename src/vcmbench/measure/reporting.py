@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vcmbench import __version__
 from vcmbench.measure import content
@@ -19,12 +20,13 @@ from vcmbench.measure.outcome import Correlated, Outcome
 from vcmbench.measure.records import PRISTINE, Score
 from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
-from vcmbench.report.adapt import correlation_table
-from vcmbench.report.content import BdRow, Cloud, CorrelationTable, Facts, ReportContent, Scatter, Series
+from vcmbench.report.adapt import correlation_table, estimate
+from vcmbench.report.content import BdRow, Cloud, CorrelationTable, Estimate, Facts, ReportContent, Scatter, Series
 from vcmbench.report.figures import write_figures
 from vcmbench.report.page import write_report
 
 REPORT, FIGURES = "report.html", "figures"
+_CURVE_POINTS = 60
 _PACKAGES = ("torch", "mmsegmentation", "mmengine", "piq", "piqa", "timm", "numpy", "scipy", "bjontegaard", "pillow")
 
 
@@ -130,8 +132,25 @@ def _scatters(run: Run, outcome: Outcome, summary: Summary) -> list[Scatter]:
             clouds = [Cloud(Series(label, encoders[label]), values[of == label], accuracy[of == label])
                       for label in dict.fromkeys(of.tolist()) if label]  # fmt: skip
             better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
-            found.append(Scatter("block", name, clouds, higher_is_better=better))
+            srocc, fit = _fitted(outcome, f"block {sampled.blocks[0].width}x{sampled.blocks[0].height}", name, values)
+            found.append(Scatter("block", name, clouds, higher_is_better=better, srocc=srocc, fit=fit))
     return found
+
+
+def _fitted(
+    outcome: Outcome, level: str, name: str, values: NDArray[np.float64]
+) -> tuple[Estimate | None, NDArray[np.float64] | None]:
+    """The rank correlation of a metric, and its fitted curve, (m, 2) of metric and machine score."""
+    whole = next((one.whole for one in outcome.correlated if one.level == level), None)
+    if whole is None or name not in whole.metrics:
+        return None, None
+    found = whole.metrics[name]
+    curve = None
+    if found.fit is not None:
+        known = values[np.isfinite(values)]
+        at = np.linspace(known.min(), known.max(), _CURVE_POINTS)
+        curve = np.column_stack([at, found.fit.of(at)])
+    return estimate(found.values["SROC"], found.n), curve
 
 
 def _missing(outcome: Outcome, summary: Summary) -> list[tuple[str, str]]:

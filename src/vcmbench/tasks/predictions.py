@@ -167,6 +167,8 @@ def _from_palette(path: Path, picture: Image.Image, class_count: int) -> NDArray
     # by colour, not by index: tools that make PNGs smaller sort palettes anew
     colours = np.frombuffer(bytes(picture.getpalette("RGB") or b""), np.uint8).reshape(-1, 3)
     indices = np.asarray(picture)
+    if np.array_equal(colours, palette()) and not ((indices >= class_count) & (indices != VOID)).any():
+        return indices.copy()  # as we write them
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     if used[-1] >= len(colours):
         raise JobError(f"{path}: holds index {used[-1]}, but its palette has {len(colours)} colours")
