@@ -20,15 +20,20 @@ U8 = NDArray[np.uint8]
 
 
 def by_hand(folder: Path, pristine: U8, decoded: U8) -> tuple[float, float]:
-    """XPSNR and VMAF of one pair, its luma as gray video of one frame."""
+    """XPSNR and VMAF of one pair, its luma as gray video: two equal frames for XPSNR, of which the second counts."""
     height, width = pristine.shape[:2]
     for name, picture in (("decoded", decoded), ("pristine", pristine)):
-        (folder / name).write_bytes(luma(np.ascontiguousarray(picture)).tobytes() + b"\x80" * (2 * height * width))
+        frame = luma(np.ascontiguousarray(picture)).tobytes() + b"\x80" * (2 * height * width)
+        (folder / name).write_bytes(frame)
+        (folder / f"{name}2").write_bytes(frame * 2)
     raw = ["-f", "rawvideo", "-pix_fmt", "yuv444p", "-s", f"{width}x{height}", "-i"]
-    for graph in ("xpsnr=stats_file=x", "libvmaf=log_path=v:log_fmt=json"):
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *raw, "decoded", *raw, "pristine"]
+    for graph, inputs in (
+        ("xpsnr=stats_file=x", (*raw, "pristine2", *raw, "decoded2")),
+        ("libvmaf=log_path=v:log_fmt=json", (*raw, "decoded", *raw, "pristine")),
+    ):
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *inputs]
         subprocess.run([*command, "-lavfi", graph, "-f", "null", "-"], cwd=folder, check=True)
-    found = re.search(r"XPSNR y: (\S+)", (folder / "x").read_text())
+    found = re.search(r"n:\s*2\s+XPSNR y: (\S+)", (folder / "x").read_text())
     assert found
     return float(found[1]), json.loads((folder / "v").read_text())["frames"][0]["metrics"]["vmaf"]
 
@@ -41,6 +46,23 @@ def test_values_are_ffmpegs_of_each_picture_alone(astronaut: U8, tmp_path: Path)
         xpsnr, vmaf = by_hand(tmp_path, pristine[index], decoded[index])
         assert scores.values["XPSNR"][index] == xpsnr
         assert scores.values["VMAF"][index] == vmaf
+
+
+def test_xpsnr_weighs_by_the_pristine_picture() -> None:
+    """Noise shows on what was flat; what was noise may become flat at the same price: the two differ by the weights."""
+    rng = np.random.default_rng(0)
+    flat = np.full((64, 64, 3), 120, np.uint8)
+    noisy = (flat + rng.integers(-12, 13, (64, 64, 1))).astype(np.uint8)
+    values = Scorer(["XPSNR"]).score(np.stack([flat, noisy]), np.stack([noisy, flat])).values["XPSNR"]
+    assert values[0] < values[1] - 1
+
+
+def test_brightness_is_no_motion_to_xpsnr() -> None:
+    rng = np.random.default_rng(1)
+    texture, noise = rng.integers(0, 20, (64, 64, 1)), rng.integers(-5, 6, (64, 64, 1))
+    pristine = np.stack([np.repeat(base + texture, 3, axis=2) for base in (60, 120, 200)]).astype(np.uint8)
+    values = Scorer(["XPSNR"]).score(pristine, (pristine + noise).astype(np.uint8)).values["XPSNR"]
+    assert np.ptp(values) < 0.3  # luma rounds
 
 
 @pytest.mark.parametrize("name", ["XPSNR", "VMAF"])

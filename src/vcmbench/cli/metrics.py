@@ -34,7 +34,7 @@ Looks at everything that `run_compression.py -d DATA -s CONFIG` made: the experi
 pictures, the quality metrics of [metrics], blocks sampled by accuracy, correlations with the machine, and a report.
 Predictions lie in DATA/P_GT and DATA/P_hat_C, all else in DATA/results/<experiment>/: image_scores and block_scores
 (.csv, .parquet), correlation_*.json, blocks/, figures/, report.html. What is known is not found out again.
-exit codes: 0 all done, 1 some pictures failed (each is named), 2 the request was wrong (nothing was started),
+exit codes: 0 all done, 1 some pictures or blocks failed (each is named), 2 the request was wrong (nothing was started),
 130 interrupted
 """
 
@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_which(parser)
     parser.add_argument("--level", choices=["image", "block", "all"], default=None,
-                        help="pictures, sampled blocks, or both (default: metrics.levels)")  # fmt: skip
+                        help="metrics on whole pictures, on blocks, or on both (default: metrics.levels)")  # fmt: skip
     parser.add_argument("--blocks", type=Path, metavar="FILE",
                         help="a *_val_blocks.json: take its blocks, and sample none")  # fmt: skip
     parser.add_argument("--no-report", action="store_true", help="tables only, no report and no figures")
@@ -166,8 +166,7 @@ def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answe
         return None
     if task.predictions == "files":
         return FileAnswers(run.data.root)
-    where = "docker" if arguments.runner == "docker" else "auto"
-    opened = open_task(task, where, arguments.gpu, run.settings.jobs)
+    opened = open_task(task, arguments.runner, arguments.gpu, run.settings.jobs)
     return NetworkAnswers(stack.enter_context(opened), run.data.root)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +18,10 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Convention, Missing
 from vcmbench.iqa.table import METRICS, check
+from vcmbench.iqa.threads import side_by_side
 from vcmbench.iqa.weights import Weights
 
-VERSION = 1
+VERSION = 2
 """Part of what decides a score's key: raised with every change of a value."""
 
 _ONE_THREAD_PX = 128 * 128
@@ -141,10 +141,9 @@ class Scorer:
             for name in names:
                 values[name][part], reasons[name][part] = self._scored(name, batch)
 
-        with _threads(self.device, height * width):
-            if self.device.type == "cpu" and height * width <= _ONE_THREAD_PX and self.jobs > 1:
-                with ThreadPoolExecutor(self.jobs) as pool:
-                    list(pool.map(work, jobs))
+        with _exact(self.device):
+            if self.device.type == "cpu" and height * width <= _ONE_THREAD_PX:
+                side_by_side(work, jobs, self.jobs)
             else:
                 for job in jobs:
                     work(job)
@@ -185,13 +184,7 @@ def _parts(count: int, at_once: int) -> list[slice]:
 
 
 @contextmanager
-def _threads(device: torch.device, area_px: int) -> Iterator[None]:
-    """torch's settings while pictures of that size are scored, and back."""
-    with ExitStack() as stack:
-        if device.type == "cuda":
-            # the short floats that convolutions would take there have three digits
-            stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
-        elif area_px <= _ONE_THREAD_PX:
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(1)
+def _exact(device: torch.device) -> Iterator[None]:
+    """On a GPU without the short floats that convolutions would take there: they have three digits."""
+    with torch.backends.cudnn.flags(allow_tf32=False) if device.type == "cuda" else nullcontext():
         yield

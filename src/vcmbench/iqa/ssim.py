@@ -14,13 +14,14 @@ import torch.nn.functional as F
 
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.filters import along, gaussian_1d, gaussian_2d, over
+from vcmbench.iqa.threads import side_by_side
 
 Filter = Callable[[torch.Tensor], torch.Tensor]
 Shrink = Callable[[torch.Tensor], torch.Tensor]
 
 _C1, _C2 = 0.01**2, 0.03**2
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-_BAND_PX = 1 << 16
+_BAND_PX = 1 << 17
 """Pixels that are worked on at once, so that the maps of a large picture stay in a core's cache."""
 
 
@@ -61,11 +62,14 @@ def means(x: torch.Tensor, y: torch.Tensor, window: int, smooth: Filter) -> tupl
     step = rows if x.is_cuda else max(1, _BAND_PX // (n * width))
     similarity = x.new_empty(n, rows, width - window + 1)
     contrast = torch.empty_like(similarity)
-    for top in range(0, rows, step):
+
+    def band(top: int) -> None:
         bottom = min(top + step, rows)
-        band = slice(top, bottom + window - 1)
-        found = _maps(x[:, :, band], y[:, :, band], smooth)
+        seen = slice(top, bottom + window - 1)
+        found = _maps(x[:, :, seen], y[:, :, seen], smooth)
         similarity[:, top:bottom], contrast[:, top:bottom] = found[0][:, 0], found[1][:, 0]
+
+    side_by_side(band, range(0, rows, step))
     return similarity.flatten(1).mean(-1), contrast.flatten(1).mean(-1)
 
 

@@ -56,7 +56,7 @@ _FEW = "fewer than 11 DCT blocks of 8x8 px: 5 % of them are none"
 _EQUAL = "both pictures have the same luma: it is infinite"
 _XPSNR = _is("video:open_xpsnr", "FFmpeg's xpsnr, y", "luma, limited range", 0, None, None, Smallest(8), _EQUAL)
 _VMAF = _is("video:open_vmaf", "FFmpeg's libvmaf, vmaf_v0.6.1", "luma, limited range", 0, 100, None, Smallest(32))
-_NO_MOTION = "a picture is a video of one frame: no motion part"
+_NO_MOTION = "a picture stands still: no motion part"
 
 _ENTRIES = (
     _metric(

@@ -4,8 +4,8 @@ C. R. Helmrich et al., "XPSNR: a low-complexity extension of the perceptually we
 high-resolution video quality assessment", ICASSP 2020; Z. Li et al., "Toward a practical perceptual video quality
 metric" (VMAF), 2016, model vmaf_v0.6.1.
 
-Both judge video. A picture here is a video of one frame: it has no motion part, and VMAF of identical pictures is near
-97 in place of 100. Luma is ITU-R BT.601, limited range, as the encoders get it (`vcmbench.colour`).
+Both judge video. A picture here stands still: it has no motion part, and VMAF of identical pictures is near 97 in place
+of 100. Luma is ITU-R BT.601, limited range, as the encoders get it (`vcmbench.colour`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ _FORMAT = CHROMA_FORMATS["444"]
 _VMAF_GRAPH = (
     "[0][1]libvmaf=log_path=log:log_fmt=json:n_threads=1:model=version=vmaf_v0.6.1\\\\:motion.motion_force_zero=true"
 )
-_XPSNR_GRAPH = "[0][1]xpsnr=stats_file=log"
+# Its first input is the original, unlike libvmaf's. The frame before the first is black, which is motion to it, as is the
+# change from picture to picture: so each picture is shown twice, and the second time counts.
+_XPSNR_GRAPH = "[1][0]xpsnr=stats_file=log"
+_XPSNR_LINE = re.compile(r"n:\s*(\d+)\s+XPSNR y:\s*(\S+)")
 
 
 def find(component: str) -> FoundTool:
@@ -59,15 +62,15 @@ def _write(path: Path, pictures: NDArray[np.uint8]) -> None:
                 file.write(plane.tobytes())
 
 
-def _compare(tool: FoundTool, graph: str, batch: Batch, chosen: slice) -> str:
-    """The log of a filter that compares pictures of a batch as the frames of two videos."""
+def _compare(tool: FoundTool, graph: str, batch: Batch, times: int = 1) -> str:
+    """The log of a filter that compares the pictures of a batch as the frames of two videos, each so many `times`."""
     raw = ("-f", "rawvideo", "-pix_fmt", _FORMAT.pixel_format, "-s", f"{batch.width_px}x{batch.height_px}", "-i")
     argv = ("ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *raw, "decoded", *raw, "pristine",
             "-filter_complex_threads", "1", "-lavfi", graph, "-f", "null", "-")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="vcmbench-iqa-") as name:
         folder = Path(name)
-        _write(folder / "decoded", batch.decoded[chosen])
-        _write(folder / "pristine", batch.pristine[chosen])
+        _write(folder / "decoded", np.repeat(batch.decoded, times, axis=0))
+        _write(folder / "pristine", np.repeat(batch.pristine, times, axis=0))
         try:
             done = subprocess.run(
                 [tool.path, *argv[1:]], cwd=folder, capture_output=True, timeout=_TIMEOUT_S, check=False,
@@ -82,20 +85,18 @@ def _compare(tool: FoundTool, graph: str, batch: Batch, chosen: slice) -> str:
 
 
 def open_xpsnr() -> Opened:
-    """XPSNR of luma in dB. Its frames know of each other, so each picture has a process of its own."""
+    """XPSNR of luma in dB."""
     tool = find("xpsnr")
 
-    def one(batch: Batch, index: int) -> float:
-        log = _compare(tool, _XPSNR_GRAPH, batch, slice(index, index + 1))
-        found = re.search(r"XPSNR y:\s*(\S+)", log)
-        if found is None:
-            raise JobError(f"ffmpeg's xpsnr told no luma value: {log.strip()[:80]!r}")
-        return float(found[1])
+    def score(batch: Batch) -> torch.Tensor:
+        log = _compare(tool, _XPSNR_GRAPH, batch, times=2)
+        found = {int(number): float(value) for number, value in _XPSNR_LINE.findall(log)}
+        wanted = range(2, 2 * batch.size + 1, 2)
+        if not set(wanted) <= set(found):
+            raise JobError(f"ffmpeg's xpsnr told no luma values of {batch.size} pictures: {log.strip()[:80]!r}")
+        return torch.tensor([found[number] for number in wanted], dtype=torch.float64)
 
-    return Opened(
-        lambda batch: torch.tensor([one(batch, i) for i in range(batch.size)], dtype=torch.float64),
-        {"ffmpeg": tool.identity()},
-    )
+    return Opened(score, {"ffmpeg": tool.identity()})
 
 
 def open_vmaf() -> Opened:
@@ -103,7 +104,7 @@ def open_vmaf() -> Opened:
     tool = find("libvmaf")
 
     def score(batch: Batch) -> torch.Tensor:
-        log = _compare(tool, _VMAF_GRAPH, batch, slice(None))
+        log = _compare(tool, _VMAF_GRAPH, batch)
         try:
             found = [float(frame["metrics"]["vmaf"]) for frame in json.loads(log)["frames"]]
         except (ValueError, LookupError, TypeError):

@@ -20,6 +20,9 @@ from vcmbench.store import Store
 FILE = "measured.json"
 SCHEMA_VERSION = 1
 
+_IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels",
+             "probability": "probability of the class"}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -43,6 +46,14 @@ class Correlated:
     clusters: int = 0
     reason: str = ""
     note: str = ""
+    machine: str = "accuracy, pseudo"
+    """The machine's score that metrics are held against: what it is, and against which truth."""
+
+    @property
+    def machine_in_words(self) -> str:
+        measure, _, against = self.machine.partition(", ")
+        truth = {"pseudo": "the pseudo ground truth", "labels": "the labels"}[against]
+        return f"{_IN_WORDS[measure]} against {truth}"
 
     @property
     def file(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -112,7 +112,8 @@ def _tables(one: Correlated, run: Run) -> list[CorrelationTable]:
         return []
     level, resamples = one.level.split()[0], run.experiment.metrics.bootstrap
     tables = [correlation_table(one.whole, level, "all", resamples, one.note)]
-    return tables + [correlation_table(found, level, codec, resamples) for codec, found in one.codecs.items()]
+    tables += [correlation_table(found, level, codec, resamples) for codec, found in one.codecs.items()]
+    return [replace(table, machine=one.machine_in_words) for table in tables]
 
 
 def _scatters(run: Run, outcome: Outcome, summary: Summary) -> list[Scatter]:
@@ -132,7 +133,7 @@ def _scatters(run: Run, outcome: Outcome, summary: Summary) -> list[Scatter]:
             clouds = [Cloud(Series(label, encoders[label]), values[of == label], accuracy[of == label])
                       for label in dict.fromkeys(of.tolist()) if label]  # fmt: skip
             better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
-            srocc, fit = _fitted(outcome, f"block {sampled.blocks[0].width}x{sampled.blocks[0].height}", name, values)
+            srocc, fit = _fitted(outcome, f"block {sampled.size}", name, values)
             found.append(Scatter("block", name, clouds, higher_is_better=better, srocc=srocc, fit=fit))
     return found
 

@@ -30,6 +30,10 @@ def loses_nothing(encoder: str, color_subsampling: str, subsampling_factor: floa
     return encoder in _LOSSLESS and color_subsampling == "444" and subsampling_factor == 1
 
 
+def is_reference(score: Score) -> bool:
+    return loses_nothing(score["encoder"], score["color_subsampling"], score["subsampling_factor"])
+
+
 def machine_score(score: Score, measure: str, against: str) -> float | None:
     """The machine's score on one picture, by name; None where it is not known."""
     part = score["machine"]
@@ -45,10 +49,15 @@ def metric_score(score: Score, name: str) -> float:
     return math.nan if value is None else float(value)
 
 
+def machine_of(scores: Sequence[Score], wanted: Metrics) -> str:
+    """What `machine_score` is of these pictures, in the words of an experiment."""
+    is_classified = any(score["machine"] and score["machine"]["kind"] == "classification" for score in scores)
+    return f"{'probability' if is_classified else wanted.machine}, {wanted.against}"
+
+
 def image_table(scores: Iterable[Score], names: Sequence[str], wanted: Metrics) -> tuple[list[Score], list[float]]:
     """The pictures whose machine score is known, with that score; what lost nothing is no sample of a loss."""
-    known = [(score, value) for score in scores
-             if not loses_nothing(score["encoder"], score["color_subsampling"], score["subsampling_factor"])
+    known = [(score, value) for score in scores if not is_reference(score)
              and (value := machine_score(score, wanted.machine, wanted.against)) is not None]  # fmt: skip
     return [score for score, _ in known], [value for _, value in known]
 
@@ -103,9 +112,9 @@ def check(wanted: Metrics) -> None:
         raise RequestError(f"metrics.bootstrap: {error}") from None
 
 
-def about(wanted: Metrics, seed: int, level: str, note: str = "") -> dict[str, Any]:
+def about(wanted: Metrics, seed: int, level: str, machine: str, note: str = "") -> dict[str, Any]:
     """What a file of correlations says of itself."""
     return {
-        "schema_version": 1, "level": level, "against": f"{wanted.machine}, {wanted.against}",
+        "schema_version": 1, "level": level, "against": machine,
         "resamples": wanted.bootstrap, "seed": seed, "clustered_by": "image", "notes": [note] if note else [],
     }  # fmt: skip

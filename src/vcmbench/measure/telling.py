@@ -36,16 +36,22 @@ class Teller:
             self._store.write_table(path.name, None)
         for one in outcome.correlated:
             if one.whole is not None:
-                about = statistics.about(self._experiment.metrics, self._experiment.seed, one.level, one.note)
+                about = statistics.about(
+                    self._experiment.metrics, self._experiment.seed, one.level, one.machine, one.note
+                )
                 content = json.dumps(document(one.whole, one.codecs, about), indent=1, allow_nan=False).encode()
                 self._store.write_table(one.file, content)
 
     def _images(self, scores: list[Score]) -> Correlated:
+        if scores and all(map(statistics.is_reference, scores)):
+            return Correlated("image", reason="no configuration loses anything; there is no loss to follow")
         known, values = statistics.image_table(scores, self._names, self._experiment.metrics)
         columns = {name: [statistics.metric_score(score, name) for score in known] for name in self._names}
-        return self._correlate(
+        found = self._correlate(
             "image", columns, values, [score["source"] for score in known], [score["label"] for score in known]
         )
+        found.machine = statistics.machine_of(known, self._experiment.metrics)
+        return found
 
     def _blocks(self, sampled: Sampled, of: dict[tuple[str, str], Score]) -> Correlated:
         columns = {

@@ -21,6 +21,8 @@ from vcmbench.tasks.lanes import Lanes
 if TYPE_CHECKING:
     import torch
 
+VERSION = 1
+"""To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
 TORCHVISION = "torchvision/"
 _IMAGENET = 1000
 
@@ -64,6 +66,7 @@ class Classification(LocalTask):
             "network": model,
             "weights_sha256": prepared.options["weights_sha256"],
             "classes_sha256": hashlib.sha256(json.dumps(self.classes).encode()).hexdigest(),
+            "version": VERSION,
             "torch": metadata.version("torch"),
             library: metadata.version(library),
             "precision": place.precision,

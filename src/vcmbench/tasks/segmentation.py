@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +21,8 @@ from vcmbench.tasks.lanes import Lanes, as_chw
 if TYPE_CHECKING:
     import torch
 
+VERSION = 1
+"""To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
 NETWORKS = Path(__file__).parent / "networks"
 DEMO = "demo"
 
@@ -62,6 +66,9 @@ class Segmentation(LocalTask):
             "network": options["word"] or type(network).__name__,
             "config_sha256": options["config_sha256"],
             "weights_sha256": options["weights_sha256"],
+            "classes_sha256": hashlib.sha256(json.dumps(self.classes).encode()).hexdigest(),
+            "version": VERSION,
+            **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
             **{name: metadata.version(package) for name, package in _VERSIONS.items() if _is_there(package)},
             "precision": place.precision,
             "device": place.device.split(":")[0],
