@@ -115,7 +115,8 @@ class ImageDraws:
 
         Rows are the truth's classes, columns the prediction's, the last one no class at all. As
         `vcmbench.perception` has them: accuracy over the truth's pixels; mean IoU over the classes that occur in truth
-        or prediction, in a resample of those whose truth was drawn; micro IoU of all classes together. Raises RequestError for other shapes.
+        or prediction, in a resample of those whose truth was drawn; micro IoU of all classes together. Raises
+        RequestError for other shapes.
         """
         shape = confusions.shape
         if len(shape) != 4 or shape[1] != self.images or shape[3] != shape[2] + 1:
@@ -204,8 +205,8 @@ def curve(rate: Sampled, quality: Sampled, points: Sequence[int], names: Sequenc
 def _of_margins(correct: Array, truth: Array, predicted: Array) -> dict[str, Array]:
     """QUALITIES from counts by class, (rows, classes) each, (rows,) each, NaN where there is nothing to count.
 
-    The first row is the data, the others are resamples. A class that the data have and a resample does not is left out of
-    that resample's mean: what is wrongly predicted as it would count as an IoU of 0, and draw all resamples down.
+    The first row is the data, the others are resamples. A class that the data have and a resample does not is left out
+    of that resample's mean: what is wrongly predicted as it would count as an IoU of 0, and draw all resamples down.
     """
     union = truth + predicted - correct
     was_not_drawn = (truth == 0) & (truth[:1] > 0)

@@ -35,8 +35,8 @@ _FORMAT = CHROMA_FORMATS["444"]
 _VMAF_GRAPH = (
     "[0][1]libvmaf=log_path=log:log_fmt=json:n_threads=1:model=version=vmaf_v0.6.1\\\\:motion.motion_force_zero=true"
 )
-# Its first input is the original, unlike libvmaf's. The frame before the first is black, which is motion to it, as is the
-# change from picture to picture: so each picture is shown twice, and the second time counts.
+# Its first input is the original, unlike libvmaf's. The frame before the first is black, which is motion to it, as is
+# the change from picture to picture: so each picture is shown twice, and the second time counts.
 _XPSNR_GRAPH = "[1][0]xpsnr=stats_file=log"
 _XPSNR_LINE = re.compile(r"n:\s*(\d+)\s+XPSNR y:\s*(\S+)")
 
