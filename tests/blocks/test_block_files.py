@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vcmbench import encoder, experiment, scores
+from vcmbench import encoder, experiment, resources, scores
 from vcmbench.blocks import Block, Coding, PublishedBlock, published
 from vcmbench.coding import CodingConfiguration, QpMap
+from vcmbench.demo import cityscapes
 from vcmbench.errors import RequestError
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "qomex2023"
@@ -95,6 +96,18 @@ def codings_of_ours() -> list[CodingConfiguration]:
         CodingConfiguration("svtav1", 32), CodingConfiguration("lossless", None), CodingConfiguration("none", None),
         CodingConfiguration("x265", 32, parameters=(("qcomp", "1"), ("x", "a, b"))),
     ]  # fmt: skip
+
+
+def test_the_sampled_set_of_the_demo_fits_the_demo() -> None:
+    """val_config/demo_64x64_val_blocks.json: spread over accuracies, of scenes and configurations that the demo has."""
+    path = resources.folder("val_config") / "demo_64x64_val_blocks.json"
+    scenes = [frame for frame in cityscapes.plan(0, 4, 12, 1, 6) if frame.split == "val" and frame.annotated]
+    names = [f"leftImg8bit/val/{frame.name}_leftImg8bit" for frame in scenes]
+    codings = {str(i): published.coding_of(c) for i, c in enumerate(experiment.load("demo").configurations())}
+    found = published.from_published(path, published.read_blocks(path), names, codings)
+    assert len(found) == experiment.load("demo").metrics.blocks.count
+    strata = np.bincount([min(int(block.accuracy * 10), 9) for block in found.values()], minlength=10)
+    assert strata.min() > 70 and all(b.x + b.width <= 512 and b.y + b.height <= 256 for b in found.values())
 
 
 def test_every_configuration_has_a_coding_of_its_own(tmp_path: Path) -> None:
