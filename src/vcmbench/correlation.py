@@ -90,7 +90,7 @@ class Comparison:
         return next((d for d in self.differences if {d.a, d.b} == {name, self.best}), None)
 
     def verdict(self, name: str) -> str:
-        """"best", "not different" (from the best one, after Holm's correction), or nothing."""
+        """Whether it is "best", "not different" (from the best one, after Holm's correction), or nothing."""
         if name == self.best:
             return "best"
         against = self.against_best(name)
