@@ -25,12 +25,15 @@ def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
         assert sum(line.startswith(f"{name} ") for line in done.out.splitlines()) >= 1
     assert str(tmp_path / "demo/photos/results/photos/compression.csv") in done.err
     assert "mapped against uniform at equal rate" in done.out
-    assert str(tmp_path / "demo/data/results/importance/equal_rate.csv") in done.err.splitlines()[-1]
+    assert str(tmp_path / "demo/data/results/importance/equal_rate.csv") in done.err
+    report = tmp_path / "demo/data/results/demo/report.html"
+    assert done.err.splitlines()[-1] == f"report: {report}"
+    assert report.stat().st_size > 100_000
     assert len(list((tmp_path / "demo/data/importance_map").rglob("*_distance_annotation.png"))) == 3
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.2*")}
     again = type_command("demo", "-o", tmp_path / "demo", "--scenes", 1, "--runner", "local")
     assert again.code == 0
-    assert "0 done" in again.err
+    assert "0 done" in again.err and "0 pictures measured, 108 were known" in again.err
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
