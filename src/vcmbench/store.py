@@ -17,9 +17,9 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.dataset import RESULTS, DataRoot
@@ -191,6 +191,19 @@ class Store:
             return None
         write_atomically(path, content, self._temporary())
         return path
+
+    @contextmanager
+    def writing_table(self, name: str) -> Iterator[BinaryIO]:
+        """A table that is written as it comes. At the end it takes the old one's place, all of it; where an exception
+        ends it, nothing does."""
+        temporary = self._temporary()
+        try:
+            with temporary.open("wb") as file:
+                yield file
+            os.replace(temporary, self.folder / name)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def write_csv(self, records: Iterable[Record]) -> Path:
         """The experiment's records as one table, `compression.csv`."""

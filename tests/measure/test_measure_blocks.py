@@ -153,13 +153,19 @@ def test_files_that_cannot_be_used_start_nothing(
     assert tree(results.root) == before
 
 
-def test_a_block_outside_of_its_picture_fails(results: Results, config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [[153, 72], [0, 73]])
+def test_a_block_outside_of_its_picture_starts_nothing(
+    results: Results, config: Path, tmp_path: Path, place: list[int]
+) -> None:
     blocks = published()
-    blocks[5][2] = [153, 72]
+    blocks[5][2] = place
+    shutil.rmtree(results.folder / "scores")
+    before = tree(results.root)
     done = measure(results.root, config, "--blocks", write(tmp_path / "b.json", blocks))
-    assert done.code == 1
-    assert "block of 40x24 px at (153, 72): not inside the picture of 192x96 px" in done.err
-    assert not list(results.folder.glob("block_scores*"))
+    assert (done.code, done.out) == (2, "")
+    told = f"block '5': 40x24 px at ({place[0]}, {place[1]}) is not inside the picture of 192x96 px"
+    assert told in done.err
+    assert tree(results.root) == before
 
 
 def test_the_seed_decides_which_blocks(results: Results, config: Path, tmp_path: Path) -> None:

@@ -390,7 +390,8 @@ def test_interrupted_and_gone_on_with(
 def test_a_metric_that_comes_to_be_missing_is_told_as_missing(
     results: Results, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its old values may be of another profile; nobody can know any more."""
+    """Its old values may be of another profile; nobody can tell. So the tables lack them, and the records keep them."""
+    before = {path: path.read_bytes() for path in (results.folder / "scores").rglob("*.json")}
     original = Scorer._open
 
     def opened(self: Scorer, name: str, store: Any) -> None:
@@ -402,11 +403,21 @@ def test_a_metric_that_comes_to_be_missing_is_told_as_missing(
 
     monkeypatch.setattr(Scorer, "_open", opened)
     done = measure(results.root, config)
-    assert (done.code, counts(done)) == (0, (ALL, 0, 0))
+    assert (done.code, counts(done)) == (0, (0, ALL, 0))
     assert outcome(done)["missing"] == ["PSNR: has no weights today"]
     assert {row["PSNR"] for row in results.table("image_scores") + results.table("block_scores")} == {""}
-    reasons = {score["iqa"]["PSNR"]["reason"] for score in results.scores()}
-    assert reasons == {"has no weights today"}
+    why = results.json("correlation_image.json")["PSNR"]["reasons"]["SROC"]
+    assert why == "no score for 9 of 9 pictures: has no weights today"
+    assert {path: path.read_bytes() for path in before} == before
+    done = measure(results.root, config, "--force")
+    assert (done.code, counts(done)) == (0, (ALL, 0, 0)), "all else is found out again"
+    assert all(score["iqa"]["PSNR"]["key"] for score in results.scores()), "what cannot be, stays"
+    monkeypatch.setattr(Scorer, "_open", original)
+    monkeypatch.setattr(Scorer, "score", lambda *_: pytest.fail("what is known was computed again"))
+    done = measure(results.root, config)
+    assert (done.code, counts(done)) == (0, (0, ALL, 0)), done.err
+    assert any(row["PSNR"] for row in results.table("image_scores"))
+    assert any(row["PSNR"] for row in results.table("block_scores"))
 
 
 def test_other_sizes_of_blocks_leave_nothing_behind(results: Results, config: Path) -> None:

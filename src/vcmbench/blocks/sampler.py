@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from vcmbench.blocks.strata import MOST_STRATA, Mask, Strata, box_sums, strata_of
 from vcmbench.errors import JobError, RequestError
 
+VERSION = 1
+"""To be raised with every change of which blocks come out: it is part of the drawn blocks' keys."""
+
 Ids = NDArray[np.uint8]
 Pair = tuple[str, str]
 """Image and coding configuration, by any names."""

@@ -166,6 +166,8 @@ def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answe
         return None
     if task.predictions == "files":
         return FileAnswers(run.data.root)
+    if Path(task.model).suffix == ".py":
+        print(f"running the config {task.model}: it is a program", file=sys.stderr)
     opened = open_task(task, arguments.runner, arguments.gpu, run.settings.jobs)
     return NetworkAnswers(stack.enter_context(opened), run.data.root)
 

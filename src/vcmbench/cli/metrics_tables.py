@@ -65,7 +65,7 @@ def correlations(found: Comparison) -> str:
     for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
         strength = f"{one.strength:.4f}" if one.strength >= 0 else "-"
         cells = [_value(one.values[key]) for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
-        rows.append((name, strength, *cells, found.verdict(name)))
+        rows.append((name, strength, *cells, found.verdict(name) if one.strength >= 0 else "missing"))
     return table.render(header, rows)
 
 

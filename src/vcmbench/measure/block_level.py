@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import Cancelled, RequestError
 from vcmbench.experiment import Blocks
 from vcmbench.iqa import Scorer
-from vcmbench.measure import truth
+from vcmbench.measure import block_state, truth
+from vcmbench.measure.block_state import FOLDER, Reasons, Sampled, Values
 from vcmbench.measure.decoding import decoded
 from vcmbench.measure.statistics import loses_nothing
 from vcmbench.measure.units import Unit
@@ -28,27 +28,7 @@ from vcmbench.runner.base import Runner
 from vcmbench.store import Store, job_key
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
-FOLDER = "blocks"
 _BATCH = 512
-
-Values = dict[str, list[float | None]]
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """Blocks of one size and what the metrics say of each: `values[name][block]`, None where `reasons[name]` says
-    why."""
-
-    name: str
-    blocks: list[Block]
-    values: Values
-    reasons: dict[str, str]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> str:
-        sizes = {f"{block.width}x{block.height}" for block in self.blocks}
-        return sizes.pop() if len(sizes) == 1 else "mixed"
 
 
 class BlockLevel:
@@ -72,14 +52,21 @@ class BlockLevel:
     def named(self, path: Path) -> list[Block]:
         """The blocks that a file names. Raises RequestError where it is none, or names what is not measured here."""
         blocks = self._read(path)
-        for block in blocks:
-            if (block.image, block.configuration) not in self._by_name:
+        for number, block in blocks.items():
+            unit = self._by_name.get((block.image, block.configuration))
+            if unit is None:
                 raise RequestError(f"{path}: {block.image} in {block.configuration} is not measured in this experiment")
-        return blocks
+            width_px, height_px = unit.record["width_px"], unit.record["height_px"]
+            if block.x + block.width > width_px or block.y + block.height > height_px:
+                raise RequestError(
+                    f"{path}: block {number!r}: {block.width}x{block.height} px at ({block.x}, {block.y}) is not "
+                    f"inside the picture of {width_px}x{height_px} px"
+                )
+        return list(blocks.values())
 
     def of_file(self, path: Path) -> Sampled:
         """The blocks of a file, with the accuracy that they have on the predictions here; a copy with that is kept."""
-        blocks, name = self.named(path), _name_of(path)
+        blocks, name = self.named(path), name_of(path)
         key = job_key({"predictions": self._key, "blocks": [[*block.box, block.image, block.configuration]
                                                             for block in blocks]})  # fmt: skip
         if (before := self._kept(name, key)) is not None:
@@ -93,9 +80,9 @@ class BlockLevel:
 
         Raises RequestError where a stratum is empty; what `advance` raises goes through.
         """
-        name = f"{self._store.folder.name}_{size_px}x{size_px}"
+        name = self.drawn_name(size_px)
         key = job_key({"predictions": self._key, "size_px": size_px, "count": wanted.count, "strata": wanted.strata,
-                       "seed": seed})  # fmt: skip
+                       "seed": seed, "sampler": sampler.VERSION})  # fmt: skip
         if (before := self._kept(name, key)) is not None:
             return before
         found = sampler.sample(
@@ -105,38 +92,58 @@ class BlockLevel:
         self._keep(name, key, list(found.blocks), found.notes)
         return Sampled(name, list(found.blocks), {}, {}, found.notes)
 
-    def recall(self, name: str, names: Sequence[str]) -> Sampled | None:
-        """What the last run found out about blocks of that name; None where it is not there."""
-        state = self._state(name)
+    def drawn_name(self, size_px: int) -> str:
+        """What drawn blocks of one size are called."""
+        return f"{self._store.folder.name}_{size_px}x{size_px}"
+
+    def recall(self, name: str, names: Sequence[str], missing: Mapping[str, str]) -> Sampled | None:
+        """What the last run, to which `missing` metrics were missing, found out about blocks of that name; None where
+        it is not there."""
+        state = block_state.read(self._store, name)
         before, known = self._kept(name, state.get("key")), state.get("metrics", {})
-        if before is None or any(len(known.get(one, {}).get("values", ())) != len(before.blocks) for one in names):
+        if before is None:
             return None
-        reasons = {one: known[one]["reason"] for one in names if known[one]["reason"]}
-        return replace(before, values={one: known[one]["values"] for one in names}, reasons=reasons)
+        entries = {one: known[one] for one in names if one not in missing and one in known}
+        count = len(before.blocks)
+        if not all(block_state.is_of(entry, entry.get("key", ""), count) for entry in entries.values()):
+            return None
+        found = _told(before, entries, {one: why for one, why in missing.items() if one in names}, names)
+        return found if list(found.values) == list(names) else None
+
+    def known(self, name: str, scorer: Scorer, names: Sequence[str]) -> Sampled | None:
+        """What earlier runs found out about blocks of that name, as far as it holds; None where the blocks do not."""
+        state = block_state.read(self._store, name)
+        if state.get("predictions") != self._key or state.get("sampler") != sampler.VERSION:
+            return None
+        if (before := self._kept(name, state.get("key"))) is None:
+            return None
+        entries = self._holding(before, scorer, [one for one in names if one not in scorer.missing])
+        return _told(before, entries, {}, names)
 
     def _place(self, name: str) -> Path:
         return self._store.folder / FOLDER / f"{name}_val_blocks.json"
 
-    def _read(self, path: Path) -> list[Block]:
+    def _read(self, path: Path) -> dict[str, Block]:
         images = dict.fromkeys(source for source, _ in self._by_name)
-        return list(published.from_published(path, published.read_blocks(path), images, self._codings).values())
+        return published.from_published(path, published.read_blocks(path), images, self._codings)
 
     def _kept(self, name: str, key: str | None) -> Sampled | None:
         """Blocks of that name and key, if their file is as it was written."""
-        state, place = self._state(name), self._place(name)
+        state, place = block_state.read(self._store, name), self._place(name)
         try:
             if key is None or state.get("key") != key or state.get("sha256") != _sha256(place):
                 return None
-            return Sampled(name, self._read(place), {}, {}, tuple(state.get("notes", ())))
+            return Sampled(name, list(self._read(place).values()), {}, {}, tuple(state.get("notes", ())))
         except (RequestError, OSError):
             return None
 
     def _keep(self, name: str, key: str, blocks: list[Block], notes: Sequence[str]) -> None:
         # the key last: without it the file of blocks does not count
-        self._write_state(name, {**self._state(name), "key": None})
+        block_state.write(self._store, name, {**block_state.read(self._store, name), "key": None})
         published.write_blocks(self._place(name), published.to_published(blocks, self._codings))
-        told = {"key": key, "sha256": _sha256(self._place(name)), "notes": list(notes)}
-        self._write_state(name, {**self._state(name), **told})
+        told = {"key": key, "sha256": _sha256(self._place(name)), "notes": list(notes), "predictions": self._key,
+                "sampler": sampler.VERSION}  # fmt: skip
+        block_state.write(self._store, name, {**block_state.read(self._store, name), **told})
 
     def _with_accuracy(self, blocks: list[Block]) -> list[Block]:
         """Blocks of a file with the accuracy that they have on the predictions here."""
@@ -160,7 +167,7 @@ class BlockLevel:
         return read_prediction(path, None, self._classes)
 
     def _void(self, image: str) -> NDArray[np.bool_] | None:
-        return truth.read(self._data, self._sources[image]).void
+        return truth.void(self._data, self._sources[image])
 
     # --- what the metrics say of them
 
@@ -172,37 +179,40 @@ class BlockLevel:
 
         Raises JobError where a picture cannot be read or decoded, Cancelled where the run is to end.
         """
+        wanted = [name for name in names if name not in scorer.missing]
+        entries = {} if force else self._holding(sampled, scorer, wanted)
+        if lacking := [name for name in wanted if name not in entries]:
+            keys = self._keys(sampled, scorer, lacking)
+            values, why = self._compute(sampled.blocks, scorer, lacking, runner, jobs, timeout_s, is_stopped, advance)
+            fresh = {name: {"key": keys[name], "values": values[name], "reasons": why[name]} for name in lacking}
+            entries |= fresh
+            state = block_state.read(self._store, sampled.name)
+            # what is known of metrics that are missing today stays there
+            block_state.write(self._store, sampled.name, {**state, "metrics": {**state.get("metrics", {}), **fresh}})
+        found = _told(sampled, entries, {name: why for name, why in scorer.missing.items() if name in names}, names)
+        self._write_metrics(found)
+        return found
+
+    def _keys(self, sampled: Sampled, scorer: Scorer, names: Iterable[str]) -> dict[str, str]:
+        """What decides each metric's scores of these blocks."""
         records = [self._by_name[block.image, block.configuration].record for block in sampled.blocks]
         codings = sorted({(record["key"], record["bitstream_sha256"]) for record in records})
         blocks_key = job_key({"blocks": [[*block.box, block.image, block.configuration] for block in sampled.blocks],
                               "codings": codings})  # fmt: skip
-        wanted = [name for name in names if name not in scorer.missing]
-        keys = {name: job_key({"blocks": blocks_key, "metric": scorer.identity(name)}) for name in wanted}
-        state = self._state(sampled.name)
-        kept = {} if force else {name: entry for name, entry in state.get("metrics", {}).items()
-                                 if name in keys and entry.get("key") == keys[name]
-                                 and len(entry.get("values", ())) == len(sampled.blocks)}  # fmt: skip
-        lacking = [name for name in wanted if name not in kept]
-        values: Values = {name: entry["values"] for name, entry in kept.items()}
-        reasons: dict[str, str] = {name: entry["reason"] for name, entry in kept.items() if entry["reason"]}
-        if lacking:
-            fresh, why = self._compute(sampled.blocks, scorer, lacking, runner, jobs, timeout_s, is_stopped, advance)
-            values, reasons = values | fresh, reasons | why
-        values |= {name: [None] * len(sampled.blocks) for name in names if name in scorer.missing}
-        reasons |= {name: why for name, why in scorer.missing.items() if name in names}
-        ordered = {name: values[name] for name in names}
-        metrics = {name: {"key": keys.get(name, ""), "values": ordered[name], "reason": reasons.get(name)}
-                   for name in names}  # fmt: skip
-        self._write_state(sampled.name, {**state, "metrics": {**state.get("metrics", {}), **metrics}})
-        self._write_metrics(sampled, ordered)
-        return Sampled(sampled.name, sampled.blocks, ordered, reasons, sampled.notes)
+        return {name: job_key({"blocks": blocks_key, "metric": scorer.identity(name)}) for name in names}
+
+    def _holding(self, sampled: Sampled, scorer: Scorer, names: Iterable[str]) -> dict[str, Any]:
+        """What was remembered of these metrics, where it holds."""
+        known, count = block_state.read(self._store, sampled.name).get("metrics", {}), len(sampled.blocks)
+        return {name: known[name] for name, key in self._keys(sampled, scorer, names).items()
+                if block_state.is_of(known.get(name), key, count)}  # fmt: skip
 
     def _compute(
         self, blocks: list[Block], scorer: Scorer, names: list[str], runner: Runner, jobs: int, timeout_s: float,
         is_stopped: Callable[[], bool], advance: Callable[[int], None],
-    ) -> tuple[Values, dict[str, str]]:  # fmt: skip
+    ) -> tuple[Values, Reasons]:  # fmt: skip
         values: Values = {name: [None] * len(blocks) for name in names}
-        reasons: dict[str, str] = {}
+        reasons: Reasons = {name: {} for name in names}
         scored = 0
         for numbers, pristine, pictures in self._batches(blocks, runner, jobs, timeout_s, is_stopped):
             found = scorer.score(pristine, pictures, names)
@@ -210,7 +220,7 @@ class BlockLevel:
                 for row, number in enumerate(numbers):
                     values[name][number], why = found.at(name, row)
                     if why:
-                        reasons.setdefault(name, why)
+                        reasons[name].setdefault(why, []).append(number)
             scored += len(numbers)
             advance(len(numbers))
         if scored < len(blocks):  # a bitstream was not decoded to its end, which only happens to a run that is stopped
@@ -248,25 +258,24 @@ class BlockLevel:
         for entries in waiting.values():
             yield _stacked(entries)
 
-    def _write_metrics(self, sampled: Sampled, values: Values) -> None:
+    def _write_metrics(self, sampled: Sampled) -> None:
         table = {
-            str(number): {"acc": block.accuracy, **{name: column[number] for name, column in values.items()}}
+            str(number): {"acc": block.accuracy, **{name: column[number] for name, column in sampled.values.items()}}
             for number, block in enumerate(sampled.blocks)
         }
         published.write_metrics(self._store.folder / FOLDER / f"{sampled.name}_val_metrics.json", table)
 
-    # --- what is remembered between runs
 
-    def _state(self, name: str) -> dict[str, Any]:
-        try:
-            state = json.loads((self._store.folder / FOLDER / f"{name}.state.json").read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        is_state = isinstance(state, dict) and isinstance(state.get("metrics", {}), dict)
-        return state if is_state else {}
-
-    def _write_state(self, name: str, state: dict[str, Any]) -> None:
-        self._store.write_table(f"{FOLDER}/{name}.state.json", json.dumps(state, allow_nan=False).encode())
+def _told(sampled: Sampled, entries: Mapping[str, Any], missing: Mapping[str, str], names: Iterable[str]) -> Sampled:
+    """The blocks with what is known of metrics, and with those that are missing for all of them, by their reasons."""
+    count = len(sampled.blocks)
+    every = {name: {"values": [None] * count, "reasons": {why: list(range(count))}} for name, why in missing.items()}
+    found = {name: (every | dict(entries))[name] for name in names if name in every or name in entries}
+    return replace(
+        sampled,
+        values={name: entry["values"] for name, entry in found.items()},
+        reasons={name: entry["reasons"] for name, entry in found.items()},
+    )
 
 
 def _is_reference(unit: Unit) -> bool:
@@ -278,7 +287,8 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """What the blocks of a file are called."""
     return path.name.removesuffix(".json").removesuffix("_val_blocks")
 
 

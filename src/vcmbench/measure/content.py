@@ -15,6 +15,7 @@ from vcmbench.measure.machine import dense
 from vcmbench.measure.summary import AGAINST, Point, Summary
 from vcmbench.report.content import BdRow, Curve, Damage, Estimate, MapComparison, MapEffect, Series
 from vcmbench.report.content import Point as CurvePoint
+from vcmbench.search import TOLERANCE
 
 MEASURES = {"accuracy": "accuracy", "miou": "miou"}
 _FEWEST_BD = 4
@@ -90,7 +91,7 @@ def class_damage(summary: Summary) -> list[Damage]:
     for against in AGAINST:
         if not chosen or not summary.has(against):
             continue
-        counts = summary.confusions(against)[chosen].astype(np.int64)
+        counts = summary.confusions(against, chosen).astype(np.int64)
         if against == "labels":
             pristine = _pristine_counts(summary)
             if pristine is None:
@@ -156,33 +157,77 @@ def _one_minus(found: curves.Estimate) -> curves.Estimate:
 
 
 def comparisons(summary: Summary) -> list[MapComparison]:
-    """What an importance map changed at equal rate, for each mapped point that has a uniform one beside it."""
+    """What an importance map changed at equal rate, for each mapped point that has a uniform one beside it, on the
+    images whose files are equally large. Points without such an image are left out, unless there are no others."""
     pairs = summary.matched()
     if not pairs or not summary.has("pseudo") or summary.kind() != "segmentation":
         return []
-    n = len(summary.images)
-    measures = summary.measures("pseudo")
+    found = [(_comparison(summary, mapped, plain), bool(summary.at_equal_rate(mapped, plain)))
+             for mapped, plain in pairs]  # fmt: skip
+    return [one for one, is_known in found if is_known] or [one for one, _ in found]
+
+
+def _comparison(summary: Summary, mapped: int, plain: int) -> MapComparison:
+    point, uniform = summary.points[mapped], summary.points[plain]
+    method = next(iter(point.scores.values())).get("map_method") or ""
+    images = summary.at_equal_rate(mapped, plain)
+    if not images:
+        none = Estimate(n=0, reason=_not_equal(summary, mapped, plain))
+        effects, size, rate_bpp = [MapEffect(name, none, none, none) for name in ("Accuracy", "mIoU")], none, None
+    else:
+        pair = summary.part([plain, mapped], images)
+        effects, size = _effects(pair), estimate(pair.rate.relative(1, 0), len(images))
+        rate_bpp = float(pair.rate.values[0])
+    return MapComparison(series_of(uniform), point.quality, method, rate_bpp, size, effects, point.options)
+
+
+def _effects(pair: Summary) -> list[MapEffect]:
+    """Of a summary of two points, uniform and mapped."""
+    n = len(pair.images)
+    measures = pair.measures("pseudo")
     named: dict[str, Sampled] = {"Accuracy": measures["accuracy"], "mIoU": measures["miou"]}
-    if not isinstance(weighted := summary.weighted("pseudo"), str):
+    if not isinstance(weighted := pair.weighted("pseudo"), str):
         named["Accuracy by importance"] = weighted
-    if not isinstance(bands := summary.by_band("pseudo"), str):
+    if not isinstance(bands := pair.by_band("pseudo"), str):
         named |= {f"Accuracy, {name}": band for name, band in zip(band_names(), bands, strict=True)}
-    if summary.has("labels"):
-        named["mIoU against labels"] = summary.measures("labels")["miou"]
-    found = []
-    for mapped, plain in pairs:
-        point = summary.points[mapped]
-        effects = [
-            MapEffect(name, estimate(values.estimate(plain), n), estimate(values.estimate(mapped), n),
-                      estimate(values.difference(mapped, plain), n))
-            for name, values in named.items()
-        ]  # fmt: skip
-        method = next(iter(point.scores.values())).get("map_method") or ""
-        found.append(MapComparison(
-            series_of(summary.points[plain]), point.quality, method, float(summary.rate.values[plain]),
-            estimate(summary.rate.relative(mapped, plain), n), effects, point.options,
-        ))  # fmt: skip
-    return found
+    if pair.has("labels"):
+        named["mIoU against labels"] = pair.measures("labels")["miou"]
+    return [
+        MapEffect(name, estimate(values.estimate(0), n), estimate(values.estimate(1), n),
+                  estimate(values.difference(1, 0), n))
+        for name, values in named.items()
+    ]  # fmt: skip
+
+
+def _not_equal(summary: Summary, mapped: int, plain: int) -> str:
+    """How many pictures a comparison at equal rate leaves out, and why."""
+    n = len(summary.images)
+    left_out = n - len(summary.at_equal_rate(mapped, plain))
+    told = f"{left_out} of {n} pictures are left out: their files are more than {TOLERANCE:.0%} apart in size"
+    return told if left_out < n else f"not comparable: {told}"
+
+
+def unequal(summary: Summary) -> list[tuple[str, str]]:
+    """What comparisons at equal rate leave out, and why, for a report's list of what is missing."""
+    return [(f"{summary.points[mapped].name}, at equal rate", _not_equal(summary, mapped, plain))
+            for mapped, plain in summary.matched()
+            if len(summary.at_equal_rate(mapped, plain)) < len(summary.images)]  # fmt: skip
+
+
+def missed_rates(summary: Summary) -> list[tuple[str, str]]:
+    """How many pictures missed the rate that was searched for them, by point. They count with the rate they have."""
+    missed = []
+    for point in summary.points:
+        if point.target_bpp is None:
+            continue
+        errors = [score["size_error"] for score in (point.scores[image] for image in summary.images)
+                  if score.get("is_equal") is False]  # fmt: skip
+        if errors:
+            told = f"{len(errors)} of {len(summary.images)} pictures are more than {TOLERANCE:.0%} off that rate"
+            missed.append(
+                (point.name, f"{told}, at most {max(errors, key=abs):+.1%}; they count at the rate they have")
+            )
+    return missed
 
 
 def bd_rows(summary: Summary) -> list[BdRow]:

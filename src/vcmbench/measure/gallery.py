@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import decode
+from vcmbench.coding import ImportanceSource
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
-from vcmbench.measure import truth
+from vcmbench.measure import machine, truth
 from vcmbench.measure.answers import OF_FILES, FileAnswers, is_of
 from vcmbench.measure.content import chosen_points
-from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
 from vcmbench.measure.statistics import REDUCED
 from vcmbench.measure.summary import Point, Summary
 from vcmbench.measure.units import Unit
 from vcmbench.report.content import Layer, Overlay, WorstFrame
 from vcmbench.runner.base import Runner
-from vcmbench.store import job_key
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 WORST = 3
@@ -32,10 +31,13 @@ Ids = NDArray[np.uint8]
 
 
 class Gallery:
-    """Shows frames of an experiment. What cannot be shown is said in `missing`."""
+    """Shows frames of an experiment; `weights` is where its importance comes from. What cannot be shown is said in
+    `missing`."""
 
-    def __init__(self, data: DataRoot, units: Iterable[Unit], summary: Summary, runner: Runner) -> None:
-        self._data, self._summary, self._runner = data, summary, runner
+    def __init__(
+        self, data: DataRoot, units: Iterable[Unit], summary: Summary, runner: Runner, weights: ImportanceSource
+    ) -> None:
+        self._data, self._summary, self._runner, self._weights = data, summary, runner, weights
         self._units = {(unit.folder, str(source.name)): (unit, index)
                        for unit in units for index, source in enumerate(unit.sources)}  # fmt: skip
         self.missing: list[tuple[str, str]] = []
@@ -58,11 +60,11 @@ class Gallery:
         The files may be of another experiment's network by now: then they are not what the score is about.
         """
         unit, index = self._units[score["configuration"], score["source"]]
-        name, machine = unit.sources[index].name, score["machine"]
+        name, part = unit.sources[index].name, score["machine"]
         try:
             if not self._is_about(score, unit, index):
                 raise JobError("the predictions that lie there are of another network; run the metrics again")
-            first, second = (read_prediction(prediction_path(self._data.root, name, folder), None, machine["classes"])
+            first, second = (read_prediction(prediction_path(self._data.root, name, folder), None, part["classes"])
                              for folder in (None, unit.folder))  # fmt: skip
             return first, second
         except JobError as error:
@@ -73,9 +75,9 @@ class Gallery:
         identity = score["machine"]["identity"]
         if identity != OF_FILES:
             return is_of(self._data.root, unit, index, identity)
-        key = {"answer": FileAnswers(self._data.root).key(unit, index),
-               "truth": truth.digest(self._data, unit.sources[index])}  # fmt: skip
-        return bool(score["machine"]["key"] == job_key(key))
+        answer = FileAnswers(self._data.root).key(unit, index)
+        known = truth.digest(self._data, unit.sources[index], self._weights)
+        return bool(score["machine"]["key"] == machine.key(answer, known))
 
     # --- the frames that lost most
 
@@ -101,9 +103,9 @@ class Gallery:
         if frame is None:
             return None
         source, pristine, decoded = frame
-        machine = score["machine"]
-        if machine["kind"] == "classification":
-            answers: list[Any] = [f"class {machine['pseudo']['class']}", f"class {machine['class']}"]
+        part = score["machine"]
+        if part["kind"] == "classification":
+            answers: list[Any] = [_name(part, part["pseudo"]["class"]), _name(part, part["class"])]
         else:
             predictions = self._predictions(score)
             if predictions is None:
@@ -114,13 +116,14 @@ class Gallery:
 
     def _facts(self, score: Score) -> list[tuple[str, str]]:
         facts = [("Rate", f"{score['rate_bpp']:.3f} bpp")]
-        machine = score["machine"]
-        if machine["kind"] == "segmentation":
+        part = score["machine"]
+        if part["kind"] == "segmentation":
             for name, shown in (("accuracy", "Accuracy"), ("miou", "mIoU")):
-                value = REDUCED[name](dense(machine["pseudo"]["confusion"], machine["classes"]))
+                value = REDUCED[name](machine.dense(part["pseudo"]["confusion"], part["classes"]))
                 facts.append((shown, "-" if value is None else f"{value:.3f}"))
         else:
-            facts.append(("Probability of the class", f"{machine['pseudo']['probability']:.3f}"))
+            named = _name(part, part["pseudo"]["class"])
+            facts.append((f"Probability of {named}", f"{part['pseudo']['probability']:.3f}"))
         if score["psnr_y_db"] is not None:
             facts.append(("PSNR-Y", f"{score['psnr_y_db']:.2f} dB"))
         return facts
@@ -128,20 +131,23 @@ class Gallery:
     # --- heat maps
 
     def overlays(self) -> list[Overlay]:
-        """Heat maps over the first picture: with an importance map where the experiment has one, and without."""
+        """Heat maps over the first picture: with an importance map where the experiment has one, and without, at equal
+        rate."""
         if not self._summary.images:
             return []
-        image = self._summary.images[0]
-        return [overlay for point in self._shown() if (overlay := self._overlay(point.scores[image])) is not None]
+        points, image = self._shown()
+        return [overlay for point in points if (overlay := self._overlay(point.scores[image])) is not None]
 
-    def _shown(self) -> list[Point]:
-        matched = self._summary.matched()
+    def _shown(self) -> tuple[list[Point], str]:
+        images = self._summary.images
+        matched = [pair for pair in self._summary.matched() if self._summary.at_equal_rate(*pair)]
         if matched:
             mapped, plain = matched[len(matched) // 2]
-            return [self._summary.points[plain], self._summary.points[mapped]]
+            equal = self._summary.at_equal_rate(mapped, plain)
+            return [self._summary.points[plain], self._summary.points[mapped]], equal[0]
         points = [point for point in self._summary.points if not point.is_reference]
         order = sorted(points, key=lambda point: next(iter(point.scores.values()))["rate_bpp"])
-        return order[len(order) // 3 : len(order) // 3 + 1]
+        return order[len(order) // 3 : len(order) // 3 + 1], images[0]
 
     def _overlay(self, score: Score) -> Overlay | None:
         frame = self._frame(score)
@@ -162,8 +168,8 @@ class Gallery:
         return Overlay(f"{source.name.name}, {_title(score)}", decoded, layers, missing=missing)
 
     def _lost(self, score: Score) -> NDArray[np.float32] | None:
-        machine = score["machine"]
-        if machine is None or machine["kind"] != "segmentation":
+        part = score["machine"]
+        if part is None or part["kind"] != "segmentation":
             return None
         predictions = self._predictions(score)
         if predictions is None:
@@ -173,7 +179,7 @@ class Gallery:
 
     def _importance(self, source: Source, missing: dict[str, str]) -> list[Layer]:
         try:
-            known = truth.read(self._data, source)
+            known = truth.read(self._data, source, self._weights)
         except JobError as error:
             missing["Importance"] = str(error)
             return []
@@ -196,11 +202,16 @@ class Gallery:
 
 
 def _accuracy(score: Score) -> float:
-    machine = score["machine"]
-    if machine["kind"] == "classification":
-        return float(machine["pseudo"]["probability"])
-    value = REDUCED["accuracy"](dense(machine["pseudo"]["confusion"], machine["classes"]))
+    part = score["machine"]
+    if part["kind"] == "classification":
+        return float(part["pseudo"]["probability"])
+    value = REDUCED["accuracy"](machine.dense(part["pseudo"]["confusion"], part["classes"]))
     return 1.0 if value is None else value
+
+
+def _name(part: dict[str, Any], number: int) -> str:
+    """What a class is called; its number where a record of before does not know."""
+    return str(part.get("names", {}).get(str(number), f"class {number}"))
 
 
 def _title(score: Score) -> str:

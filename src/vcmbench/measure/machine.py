@@ -14,8 +14,17 @@ from numpy.typing import NDArray
 from vcmbench import labels, perception
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.measure.truth import Truth
+from vcmbench.store import job_key
+
+VERSION = 1
+"""To be raised with every change of what is counted, here or in `perception`: it is part of the scores' keys."""
 
 Ids = NDArray[np.uint8]
+
+
+def key(answer: str, truth: str) -> str:
+    """What decides a record's machine part: the key of the answer, the digest of the truth, and how it is counted."""
+    return job_key({"answer": answer, "truth": truth, "counts": VERSION})
 
 
 def segmentation(prediction: Ids, pristine: Ids | None, truth: Truth, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -50,10 +59,10 @@ def sparse(counts: NDArray[np.int64]) -> list[list[int]]:
     return [[int(i), int(j), int(counts[i, j])] for i, j in np.argwhere(counts)]
 
 
-def dense(triplets: list[list[int]], classes: int) -> NDArray[np.int64]:
+def dense(triplets: list[list[int]] | NDArray[np.int32], classes: int) -> NDArray[np.int64]:
     """The counts (classes, classes + 1) int64 that `sparse` made triplets of."""
     counts = np.zeros((classes, classes + 1), np.int64)
-    if triplets:
+    if len(triplets):
         rows, columns, values = np.array(triplets, np.int64).T
         np.add.at(counts, (rows, columns), values)
     return counts
@@ -67,10 +76,13 @@ def label_of(data: DataRoot, source: Source, classes: tuple[str, ...]) -> int | 
 
 
 def classification(
-    probabilities: NDArray[np.float32], pristine: NDArray[np.float32] | None, label: int | None
+    probabilities: NDArray[np.float32],
+    pristine: NDArray[np.float32] | None,
+    label: int | None,
+    classes: tuple[str, ...],
 ) -> dict[str, Any]:
     """The counts of one answer, (K,) probabilities: [right, 1] for the class, and the probability that it gives to the
-    class that it is held against."""
+    class that it is held against. `classes` are the names of all K; those of the classes that occur are kept."""
 
     def against(wanted: int) -> dict[str, Any]:
         return {
@@ -79,10 +91,12 @@ def classification(
             "probability": float(probabilities[wanted]),
         }
 
+    seen = [int(probabilities.argmax()), None if pristine is None else int(pristine.argmax()), label]
     return {
         "kind": "classification",
         "classes": len(probabilities),
         "class": int(probabilities.argmax()),
+        "names": {str(number): classes[number] for number in seen if number is not None},
         "pseudo": None if pristine is None else against(int(pristine.argmax())),
         "labels": None if label is None else against(label),
         "notes": {} if label is not None else {"labels": "the picture's folder is not named as one of the classes"},

@@ -14,12 +14,13 @@ from vcmbench.compress import TIMEOUT_S, cores
 from vcmbench.correlation import Comparison
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.measure.block_level import Sampled
+from vcmbench.measure.block_state import Sampled
 from vcmbench.store import Store
 
 FILE = "measured.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
+_KEPT = {"asked", "levels", "blocks", "kept", "failed", "missing", "unavailable", "commands"}
 _IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels",
              "probability": "probability of the class"}  # fmt: skip
 
@@ -46,6 +47,8 @@ class Correlated:
     clusters: int = 0
     reason: str = ""
     note: str = ""
+    samples: str = ""
+    """A digest of what was correlated, by which a later run sees whether it still holds."""
     machine: str = "accuracy, pseudo"
     """The machine's score that metrics are held against: what it is, and against which truth."""
 
@@ -73,6 +76,10 @@ class Outcome:
     correlated: list[Correlated] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     """What is missing of what was asked for, and why."""
+    unavailable: dict[str, str] = field(default_factory=dict)
+    """Metrics that cannot be computed here at all, and why."""
+    kept: list[str] = field(default_factory=list)
+    """Blocks by name that this run was not asked for, and whose tables are those of an earlier one."""
     commands: list[str] = field(default_factory=list)
     """What was typed, without the places of this machine."""
 
@@ -90,7 +97,9 @@ def keep(store: Store, experiment: Experiment, outcome: Outcome) -> None:
         "levels": outcome.levels,
         "blocks": [sampled.name for sampled in outcome.sampled],
         "failed": [[title, str(error)] for title, error in outcome.failed],
+        "kept": outcome.kept,
         "missing": outcome.reasons,
+        "unavailable": outcome.unavailable,
         "commands": outcome.commands,
     }
     store.write_table(FILE, json.dumps(content, indent=1, allow_nan=False).encode())
@@ -103,9 +112,7 @@ def recall(store: Store) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
-    return (
-        content if known and content.keys() >= {"asked", "levels", "blocks", "failed", "missing", "commands"} else None
-    )
+    return content if known and content.keys() >= _KEPT else None
 
 
 def asked(experiment: Experiment) -> dict[str, Any]:

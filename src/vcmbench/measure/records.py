@@ -21,7 +21,7 @@ SCORES = "scores"
 PRISTINE = "pristine"
 
 Score = dict[str, Any]
-FOUND_OUT = ("machine", "iqa")
+FOUND_OUT = ("machine", "iqa", "decoded_sha256")
 """The parts of a record that measuring adds; all else comes from compression."""
 
 _ABSENT = object()
@@ -88,6 +88,7 @@ def begin(unit: Unit, index: int) -> Score:
     """The record of a picture before anything is known: whose it is, and what it cost."""
     record, source = unit.record, unit.sources[index]
     copied = {name: record[name] for name in _COPIED}
+    search = record.get("rate_search") or {}
     if "frame_psnr_y_db" in record:  # what a stack's record calls psnr_y_db is the mean of its pictures
         copied["psnr_y_db"] = record["frame_psnr_y_db"][index]
     return {
@@ -101,7 +102,9 @@ def begin(unit: Unit, index: int) -> Score:
         "compression_key": record["key"],
         **copied,
         "map_method": (record.get("map") or {}).get("method"),
-        "size_error": (record.get("rate_search") or {}).get("size_error"),
+        "size_error": search.get("size_error"),
+        "is_equal": search.get("is_equal"),
+        "decoded_sha256": None,
         "machine": None,
         "iqa": {},
     }

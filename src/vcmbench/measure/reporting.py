@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import __version__
-from vcmbench.measure import content
+from vcmbench.measure import content, truth
 from vcmbench.measure.gallery import Gallery
 from vcmbench.measure.outcome import Correlated, Outcome
-from vcmbench.measure.records import PRISTINE, Score
 from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
 from vcmbench.report.adapt import correlation_table, estimate
@@ -32,11 +31,7 @@ _PACKAGES = ("torch", "mmsegmentation", "mmengine", "piq", "piqa", "timm", "nump
 
 def summarise(run: Run) -> Summary:
     """All score records of a run's experiment."""
-    pristine: dict[str, Score] = {}
-    for source in run.sources:
-        if (score := run.scores.read(PRISTINE, source)) is not None:
-            pristine[str(source.name)] = score
-    return Summary(run.all_scores(), pristine, run.experiment.metrics.bootstrap, run.experiment.seed)
+    return run.summary
 
 
 def write(run: Run, outcome: Outcome, path: Path | None = None) -> Path:
@@ -56,7 +51,7 @@ def _bd_json(rows: Any) -> bytes:
 
 def report_content(run: Run, outcome: Outcome, summary: Summary) -> ReportContent:
     """What the report of a run shows."""
-    gallery = Gallery(run.data, run.units, summary, run.runner)
+    gallery = Gallery(run.data, run.units, summary, run.runner, truth.weights_of(run.experiment))
     overlays, worst = gallery.overlays(), gallery.worst()
     bd: list[BdRow] = content.bd_rows(summary)
     experiment = run.experiment
@@ -160,6 +155,7 @@ def _missing(outcome: Outcome, summary: Summary) -> list[tuple[str, str]]:
     missing += [(title, str(error)) for title, error in outcome.failed[:20]]
     if len(outcome.failed) > 20:
         missing.append(("more failures", str(len(outcome.failed) - 20)))
+    missing += content.unequal(summary) + content.missed_rates(summary)
     if summary.left_out:
         missing.append(("pictures", f"{summary.left_out} are not in every configuration and were left out"))
     return missing
@@ -181,5 +177,7 @@ def _provenance(run: Run, summary: Summary) -> list[Facts]:
     blocks = [Facts("Versions", versions), Facts("Encoders", sorted(tools.items()))]
     if identity:
         blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
+    if summary.kind() == "segmentation":
+        blocks.append(Facts("Importance", [("map", truth.in_words(truth.weights_of(run.experiment)))]))
     seeds = [("seed", str(run.experiment.seed)), ("resamples", str(run.experiment.metrics.bootstrap))]
     return [*blocks, Facts("Random draws", seeds)]

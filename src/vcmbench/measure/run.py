@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from vcmbench.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.errors import Cancelled, JobError, RequestError
@@ -13,15 +14,18 @@ from vcmbench.experiment import Experiment
 from vcmbench.interrupts import interruptible
 from vcmbench.iqa import Scorer
 from vcmbench.labels import CLASSES
-from vcmbench.measure import statistics
+from vcmbench.measure import block_state, statistics, truth
 from vcmbench.measure.answers import Answers, FileAnswers, NetworkAnswers
-from vcmbench.measure.block_level import BlockLevel, Sampled
+from vcmbench.measure.block_level import BlockLevel, name_of
+from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.image_level import ImageLevel
 from vcmbench.measure.image_run import ImageRun
 from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked, forget, keep, recall
-from vcmbench.measure.records import FOUND_OUT, Score, Scores, begin
+from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, Scores, begin
+from vcmbench.measure.slim import Slimmer
+from vcmbench.measure.summary import Summary
 from vcmbench.measure.telling import Teller
-from vcmbench.measure.units import Unit, find
+from vcmbench.measure.units import find
 from vcmbench.progress import Progress
 from vcmbench.runner.base import Runner, remove_stale_scratch
 from vcmbench.store import Store, job_key
@@ -49,6 +53,8 @@ class Run:
         self.names = list(dict.fromkeys(experiment.metrics.iqa))
         self.levels: tuple[str, ...] = tuple(experiment.metrics.levels)
         self.warnings = _warnings(experiment, self.data)
+        self._unavailable: dict[str, str] = {}
+        self._summary: Summary | None = None
 
     def execute(
         self, answers: Answers | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = ()
@@ -60,21 +66,29 @@ class Run:
         """
         self._check(answers, levels)
         self.store.prepare()
+        before = recall(self.store)
         forget(self.store)
         remove_stale_scratch()
         self.levels = tuple(levels)
         outcome = Outcome(self.levels, commands=list(commands))
         if scorer is not None:
+            self._unavailable = outcome.unavailable = dict(scorer.missing)
             outcome.reasons += [f"{name}: {why}" for name, why in scorer.missing.items()]
         with interruptible(self.runner.cancel) as stop:
-            level = ImageLevel(self.data, self.scores, answers, scorer if "image" in levels else None, self.image_names)
+            level = ImageLevel(
+                self.data, self.scores, answers, scorer, self.image_names,
+                truth.weights_of(self.experiment),
+            )  # fmt: skip
             chunk = max(self.settings.jobs, self.experiment.task.batch_size if self.experiment.task else 1)
             ImageRun(self.data, self.units, level, self.runner, self.settings, outcome, stop).execute(chunk)
             if not stop.is_set() and "block" in levels:
                 self._blocks(answers, scorer, level.truths, outcome, stop)
             outcome.interrupted = stop.is_set()
         if not outcome.interrupted:
-            self._teller().tell(list(self.all_scores()), outcome)
+            kept = self._blocks_of_before(answers, scorer, level.truths, before, outcome)
+            outcome.kept = [sampled.name for sampled in kept]
+            names = [name for name in self.names if name in self.image_names or name in level.known]
+            self._tell(outcome, names, self.all_scores(names), kept, writes=True)
             keep(self.store, self.experiment, outcome)
         return outcome
 
@@ -89,9 +103,6 @@ class Run:
                 f"{len(foreign)} predictions lie there that vcmbench did not make and would replace; say "
                 f'task.predictions = "files" to use them, or move them away:{_some(foreign)}'
             )
-
-    def _teller(self) -> Teller:
-        return Teller(self.experiment, self.store, self.image_names, quiet=self.settings.quiet)
 
     @property
     def image_names(self) -> list[str]:
@@ -111,9 +122,7 @@ class Run:
             outcome.reasons.append(f"blocks: {reason}")
             return
         wanted = self.experiment.metrics.blocks
-        key = job_key({"answers": [answers.key(unit, i) for unit in self.units for i in range(len(unit.sources))],
-                       "truths": [truths[source] for unit in self.units for source in unit.sources]})  # fmt: skip
-        level = self._block_level(len(answers.classes), key)
+        level = self._block_level(len(answers.classes), self._predictions_key(answers, truths))
         if not level.pairs:
             outcome.reasons.append("blocks: no configuration loses anything, so none would differ")
             return
@@ -127,6 +136,29 @@ class Run:
                 outcome.failed.append((title, as_job_error(error)))
             else:
                 outcome.sampled.append(sampled)
+
+    def _predictions_key(self, answers: Answers, truths: dict[Source, str]) -> str:
+        return job_key({"answers": [answers.key(unit, i) for unit in self.units for i in range(len(unit.sources))],
+                        "truths": [truths[source] for unit in self.units for source in unit.sources]})  # fmt: skip
+
+    def _blocks_of_before(
+        self, answers: Answers | None, scorer: Scorer | None, truths: dict[Source, str], before: dict[str, Any] | None,
+        outcome: Outcome,
+    ) -> list[Sampled]:  # fmt: skip
+        """Blocks that the run `before` measured, which still hold and this one was not asked for."""
+        if "block" in self.levels or answers is None or scorer is None or _why_no_blocks(answers, scorer, outcome):
+            return []
+        wanted = self.experiment.metrics.blocks
+        if before is not None and before["asked"] == asked(self.experiment):
+            names = [*before["blocks"], *before["kept"]]
+        elif wanted.file is not None:
+            names = [name_of(Path(wanted.file))]
+        else:
+            names = [self._block_level(1, "").drawn_name(size_px) for size_px in dict.fromkeys(wanted.size_px)]
+        if not any(block_state.read(self.store, name) for name in names):
+            return []
+        level = self._block_level(len(answers.classes), self._predictions_key(answers, truths))
+        return [found for name in names if (found := level.known(name, scorer, self.names)) is not None]
 
     def _blocks_of(self, level: BlockLevel, size_px: int, scorer: Scorer, stop: threading.Event) -> Sampled:
         """Blocks of one size, or those of the file, and their scores."""
@@ -167,37 +199,78 @@ class Run:
             raise RequestError(f"experiment {self.experiment.name}: it was changed since it was measured; {again}")
         failed = [(title, JobError(error)) for title, error in known["failed"]]
         outcome = Outcome(tuple(known["levels"]), failed=failed, reasons=known["missing"], commands=known["commands"])
+        outcome.unavailable = self._unavailable = known["unavailable"]
         self.levels = outcome.levels
-        stale = [unit.title for unit in self.units if unit.title not in dict(failed) and not self._is_current(unit)]
+        level = self._block_level(len(CLASSES), "")
+        for name in known["blocks"]:
+            if (found := level.recall(name, self.names, outcome.unavailable)) is None:
+                raise RequestError(f"experiment {self.experiment.name}: its blocks {name} are not there; {again}")
+            outcome.sampled.append(found)
+        self._tell(outcome, self.image_names, self._current(dict(failed), again), writes=False)
+        return outcome
+
+    def _tell(
+        self, outcome: Outcome, names: list[str], scores: Iterator[Score], kept: Sequence[Sampled] = (), *, writes: bool
+    ) -> None:
+        """Tell what the records say, each of which is read once. `names` are the metrics that the table has."""
+        teller = Teller(self.experiment, self.store, names, outcome, kept, quiet=self.settings.quiet, writes=writes)
+        self._summary = self._summarised(teller.passing(scores))
+        teller.finish()
+
+    @property
+    def summary(self) -> Summary:
+        """What all records say together, as they were when they were told."""
+        if self._summary is None:
+            self._summary = self._summarised(self.all_scores(self.image_names))
+        return self._summary
+
+    def _summarised(self, scores: Iterator[Score]) -> Summary:
+        found = ((source, self.scores.read(PRISTINE, source)) for source in self.sources)
+        slimmer = Slimmer()
+        pristine = {str(source.name): slimmer.slim(score) for source, score in found if score is not None}
+        return Summary(scores, pristine, self.experiment.metrics.bootstrap, self.experiment.seed)
+
+    def all_scores(self, names: Sequence[str]) -> Iterator[Score]:
+        """The records, each with those metrics only; parts that others asked for are left out."""
+        for score in self.scores.all(self.units):
+            yield self._asked(score, names)
+
+    def _current(self, failed: Collection[str], again: str) -> Iterator[Score]:
+        """The same of the last run. Raises RequestError after them where bitstreams are others by now."""
+        stale: dict[str, None] = {}
+        otherwise: dict[str, None] = {}
+        now_there = truth.Now(self.data, truth.weights_of(self.experiment))
+        for unit in self.units:
+            for index, source in enumerate(unit.sources):
+                score, now = self.scores.read(unit.folder, source), begin(unit, index)
+                changed = score is None or any(score.get(name) != now[name] for name in now if name not in FOUND_OUT)
+                if changed and unit.title not in failed:
+                    stale[unit.title] = None
+                elif score is not None:
+                    told = self._asked(score, self.image_names)
+                    if not now_there.is_of(source, told["machine"]):
+                        otherwise[source.name.name] = None
+                    yield told
+        if otherwise and not stale:
+            raise RequestError(
+                f"experiment {self.experiment.name}: labels, distances or importance of {len(otherwise)} pictures are "
+                f"others than those that were measured with, such as {next(iter(otherwise))}; {again}"
+            )
         if stale:
             raise RequestError(
                 f"experiment {self.experiment.name}: {len(stale)} bitstreams are others than those that were measured, "
-                f"such as {stale[0]}; {again}"
+                f"such as {next(iter(stale))}; {again}"
             )
-        classes = next((score["machine"]["classes"] for score in self.all_scores() if score["machine"]), len(CLASSES))
-        level = self._block_level(classes, "")
-        for name in known["blocks"]:
-            if (found := level.recall(name, self.names)) is None:
-                raise RequestError(f"experiment {self.experiment.name}: its blocks {name} are not there; {again}")
-            outcome.sampled.append(found)
-        self._teller().tell(list(self.all_scores()), outcome)
-        return outcome
 
-    def _is_current(self, unit: Unit) -> bool:
-        """Whether what was measured is of the bitstreams that lie there now."""
-        for index, source in enumerate(unit.sources):
-            score, now = self.scores.read(unit.folder, source), begin(unit, index)
-            if score is None or any(score.get(name) != now[name] for name in now if name not in FOUND_OUT):
-                return False
-        return True
-
-    def all_scores(self) -> Iterator[Score]:
-        """The records of what this run asked for; parts of them that others asked for are left out."""
-        for score in self.scores.all(self.units):
-            if self.experiment.task is None:
-                score["machine"] = None
-            score["iqa"] = {name: score["iqa"][name] for name in self.image_names if name in score["iqa"]}
-            yield score
+    def _asked(self, score: Score, names: Sequence[str]) -> Score:
+        if self.experiment.task is None:
+            score["machine"] = None
+        # what cannot be computed here cannot be checked, either: its old values stay in the record, untold
+        lacking = {name: {"value": None, "reason": why, "key": ""} for name, why in self._unavailable.items()}
+        score["iqa"] = {
+            name: (score["iqa"] | lacking)[name] for name in names if name in score["iqa"] or name in lacking
+        }
+        return score
 
 
 def _why_no_blocks(answers: Answers | None, scorer: Scorer | None, outcome: Outcome) -> str:

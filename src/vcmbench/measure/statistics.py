@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,22 +43,10 @@ def machine_score(score: Score, measure: str, against: str) -> float | None:
     return REDUCED[measure](dense(part[against]["confusion"], part["classes"]))
 
 
-def metric_score(score: Score, name: str) -> float:
-    value = score["iqa"].get(name, {}).get("value")
-    return math.nan if value is None else float(value)
-
-
 def machine_of(scores: Sequence[Score], wanted: Metrics) -> str:
     """What `machine_score` is of these pictures, in the words of an experiment."""
     is_classified = any(score["machine"] and score["machine"]["kind"] == "classification" for score in scores)
     return f"{'probability' if is_classified else wanted.machine}, {wanted.against}"
-
-
-def image_table(scores: Iterable[Score], names: Sequence[str], wanted: Metrics) -> tuple[list[Score], list[float]]:
-    """The pictures whose machine score is known, with that score; what lost nothing is no sample of a loss."""
-    known = [(score, value) for score in scores if not is_reference(score)
-             and (value := machine_score(score, wanted.machine, wanted.against)) is not None]  # fmt: skip
-    return [score for score, _ in known], [value for _, value in known]
 
 
 def why_not(values: Sequence[float], images: int) -> str | None:

@@ -1,12 +1,13 @@
 """All score records of an experiment as arrays: coding points by images, ready for curves, tables and comparisons.
 
-Points are compared on the same images: those that every point has. What that leaves out is said.
+Points are compared on the same images: those that every point has, and at equal rate only those whose files are
+equally large. What that leaves out is said.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,14 +19,16 @@ from vcmbench import perception
 from vcmbench.curves import ImageDraws, Sampled
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
+from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.statistics import loses_nothing
+from vcmbench.search import TOLERANCE
 
 AGAINST = ("pseudo", "labels")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One coding configuration. `series` names all of it but the quality; `options` are those that are told."""
+    """One coding configuration. `series` names all of it but the quality, or the rate that was searched instead."""
 
     folder: str
     encoder: str
@@ -37,6 +40,9 @@ class Point:
     is_mapped: bool
     matches_rate: bool
     map_name: str
+    target_bpp: float | None
+    target_name: str
+    """What tells points of searched rates from the curve over qualities, where the experiment has both."""
     scores: dict[str, Score] = field(repr=False)
 
     @property
@@ -51,8 +57,9 @@ class Point:
     @property
     def told(self) -> str:
         """The options in words for people: a map is called a map, its settings stand where all configurations do."""
-        words = [word for word in self.options.split() if word != "match=rate"]
-        return " ".join(self.map_name if word.startswith("qp_map=") else word for word in words)
+        words = [word for word in self.options.split() if word != "match=rate" and not word.startswith("target_bpp=")]
+        words = [self.map_name if word.startswith("qp_map=") else word for word in words]
+        return " ".join(words + ([self.target_name] if self.target_name else []))
 
     @property
     def is_reference(self) -> bool:
@@ -60,6 +67,8 @@ class Point:
 
     @property
     def name(self) -> str:
+        if self.target_bpp is not None:
+            return f"{self.series} {self.target_bpp:g} bpp"
         return self.series if self.quality is None else f"{self.series} {self.quality}"
 
 
@@ -71,13 +80,19 @@ def _points(scores: Iterable[Score]) -> list[Point]:
             found[folder] = Point(
                 folder, score["encoder"], score["label"], score["quality"], score["color_subsampling"],
                 float(score["subsampling_factor"]), score["options"], score["qp_map"] is not None,
-                bool(score["match_rate"]), _map_name(score["options"]), {},
+                bool(score["match_rate"]), _map_name(score["options"]), score["target_bpp"], "", {},
             )  # fmt: skip
         found[folder].scores[score["source"]] = score
     points = list(found.values())
     if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to tell apart
         points = [replace(point, map_name="with map") for point in points]
-    return points
+    over_qualities = {point.series for point in points if point.target_bpp is None}
+    return [
+        replace(point, target_name="at set rates")
+        if point.target_bpp is not None and point.series in over_qualities
+        else point
+        for point in points
+    ]
 
 
 def _map_name(options: str) -> str:
@@ -86,15 +101,17 @@ def _map_name(options: str) -> str:
 
 
 class Summary:
-    """What the score records say together. `pristine` are the records of the pristine pictures, by source."""
+    """What the score records say together, each of which is read once and kept slim (`vcmbench.measure.slim`).
+    `pristine` are the records of the pristine pictures, by source."""
 
     def __init__(self, scores: Iterable[Score], pristine: dict[str, Score], resamples: int, seed: int) -> None:
-        self.points = _points(scores)
+        self.points = _points(map(Slimmer().slim, scores))
         sources = [set(point.scores) for point in self.points]
         self.images = sorted(set.intersection(*sources)) if sources else []
         self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
         self.pristine = pristine
         self._resamples, self._seed = resamples, seed
+        self._measures: dict[str, dict[str, Sampled]] = {}
 
     @cached_property
     def draws(self) -> ImageDraws:
@@ -136,18 +153,24 @@ class Summary:
 
     def measures(self, against: str) -> dict[str, Sampled]:
         """By measure: accuracy, mean_iou, micro_iou of a segmentation, accuracy (top-1) of a classification."""
+        if against not in self._measures:
+            self._measures[against] = self._measured(against)
+        return self._measures[against]
+
+    def _measured(self, against: str) -> dict[str, Sampled]:
         if self.kind() == "classification":
             right = np.array([[part["right"] for part in row] for row in self._parts(against)], float)
             return {"accuracy": self.draws.ratio(right[..., 0], right[..., 1])}
         return self.draws.segmentation(self.confusions(against))
 
-    def confusions(self, against: str) -> NDArray[np.int32]:
-        """(points, images, K, K + 1)."""
+    def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:
+        """(points, images, K, K + 1), of all points or of some of them."""
         classes = self.classes
-        found = np.zeros((len(self.points), len(self.images), classes, classes + 1), np.int32)
-        for i, row in enumerate(self._parts(against)):
-            for j, part in enumerate(row):
-                found[i, j] = dense(part["confusion"], classes)
+        chosen = self.points if points is None else [self.points[number] for number in points]
+        found = np.zeros((len(chosen), len(self.images), classes, classes + 1), np.int32)
+        for i, point in enumerate(chosen):
+            for j, score in enumerate(self._scores(point)):
+                found[i, j] = dense(score["machine"][against]["confusion"], classes)
         return found
 
     def weighted(self, against: str) -> Sampled | str:
@@ -163,18 +186,17 @@ class Summary:
         parts = self._parts(against)
         if any(part["bands"] is None for row in parts for part in row):
             return "not every picture has distances"
-        sums = np.array([[[_correct_and_all(band, self.classes) for band in part["bands"]] for part in row]
-                         for row in parts], float)  # fmt: skip
+        sums = np.array([[part["bands"] for part in row] for row in parts], float)
         return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(perception.BANDS_M))]
 
     def metric(self, name: str) -> Sampled | str:
         """The mean of a quality metric over images, or why there is none."""
-        values = np.array([[s["iqa"].get(name, {}).get("value") for s in self._scores(p)] for p in self.points], object)
-        known = values != None  # noqa: E711  # element by element
-        if not known.all():
-            reasons = [s["iqa"].get(name, {}).get("reason") for p in self.points for s in self._scores(p)]
+        rows = [[score["iqa"].get(name) for score in self._scores(point)] for point in self.points]
+        if any(value is None for row in rows for value in row):
+            reasons = [score["lacking"].get(name) for point in self.points for score in self._scores(point)]
             return next((reason for reason in reasons if reason), f"{name} was not computed")
-        return self.draws.ratio(values.astype(float), np.ones(values.shape))
+        values = np.array(rows, float)
+        return self.draws.ratio(values, np.ones(values.shape))
 
     def pristine_measures(self) -> dict[str, Sampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
@@ -205,11 +227,22 @@ class Summary:
                 pairs.append((number, plain[key]))
         return pairs
 
+    def at_equal_rate(self, mapped: int, plain: int) -> list[str]:
+        """The images whose file with a map came as near to the uniform one's size as the search was to bring it."""
+        first, second = self.points[mapped].scores, self.points[plain].scores
+        # not by what the search said alone: it is about the uniform file of that time, which may be another by now
+        return [
+            image for image in self.images
+            if first[image].get("is_equal")
+            and abs(first[image]["size_bytes"] / second[image]["size_bytes"] - 1) <= TOLERANCE
+        ]  # fmt: skip
+
+    def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
+        """The same of some points, in that order, on some of the images."""
+        found = Summary([], self.pristine, self._resamples, self._seed)
+        found.points, found.images = [self.points[number] for number in points], list(images)
+        return found
+
 
 def _without_map(point: Point) -> str:
     return " ".join(word for word in point.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
-
-
-def _correct_and_all(triplets: list[list[int]], classes: int) -> tuple[int, int]:
-    counts = dense(triplets, classes)
-    return int(np.trace(counts)), int(counts.sum())

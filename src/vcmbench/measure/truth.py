@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from vcmbench import labels
+from vcmbench import importance, labels, mapping
+from vcmbench.coding import ImportanceSource
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import JobError
+from vcmbench.experiment import Experiment
 from vcmbench.importance import ImportanceSettings
-from vcmbench.importance.inputs import Inputs, digest_of_files, files_of, read_inputs
+from vcmbench.importance.inputs import FOLDER, Files, Inputs, digest_of_files, files_of, read_inputs
 from vcmbench.importance.objects import distances_m
 from vcmbench.importance.reading import compute
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of what is made of the files: it is part of the scores' keys."""
+
+_LABELS_ONLY = ImportanceSettings(use_distance=False)
+_DISTANCES = ImportanceSettings(aggregate="class", use_speed=False)
+"""What reads a disparity and no more than that needs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
     """Of one picture: train ids (H, W) uint8, 255 void; distance (H, W) float32 in metres, NaN where not measured;
-    importance (H, W) float32 in [0, 1]; which pixels are void, black in Cityscapes' colours, (H, W) bool. None where
-    not known; `notes` says why, by name."""
+    importance (H, W) float32 in [0, 1]. None where not known; `notes` says why, by name."""
 
     train_ids: NDArray[np.uint8] | None = None
     distance_m: NDArray[np.float32] | None = None
     importance: NDArray[np.float32] | None = None
-    void: NDArray[np.bool_] | None = None
     notes: dict[str, str] = field(default_factory=dict)
+
+
+def weights_of(experiment: Experiment) -> ImportanceSource:
+    """Where the importance comes from that pixels count by: the experiment's own, or the default one."""
+    return experiment.importance.chosen() if experiment.importance else ImportanceSource()
+
+
+def in_words(wanted: ImportanceSource) -> str:
+    """Where importance comes from, for people."""
+    if wanted.source == "files":
+        return f"maps that lie in DATA/{FOLDER}"
+    settings = replace(wanted, region=ImportanceSource().region).tag  # which does not change a map
+    return f"computed from labels, {settings or 'by the default settings'}"
 
 
 @lru_cache(maxsize=1)
@@ -39,37 +59,103 @@ def _is_black() -> NDArray[np.bool_]:
     return black
 
 
-def digest(data: DataRoot, source: Source) -> str:
-    """SHA-256 (hex) of all that decides a picture's truth, for keys. Raises JobError where a file cannot be read."""
-    if not data.is_cityscapes:
+def void(data: DataRoot, source: Source) -> NDArray[np.bool_] | None:
+    """Which pixels are void, black in Cityscapes' colours, (H, W); None without labels. Raises JobError as `read`."""
+    if _why_no_labels(data, source):
+        return None
+    return _is_black()[_ids(read_inputs(files_of(data, source), _LABELS_ONLY))]
+
+
+def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
+    """SHA-256 (hex) of all that decides a picture's truth, for keys; of importance the files that it is read from, or
+    its settings, class table and version. Raises JobError where a file cannot be read."""
+    if not data.is_cityscapes and wanted.source == "labels":
         return "none"
-    files = files_of(data, source)
-    named = {"labels": files.labels, "instances": files.instances, "disparity": files.disparity,
-             "camera": files.camera, "vehicle": files.vehicle}  # fmt: skip
-    return digest_of_files(f"truth {VERSION}", named.items())
-
-
-def read(data: DataRoot, source: Source) -> Truth:
-    """The truth of a picture, as far as its files go. Raises JobError where one is there and cannot be used."""
+    head = f"truth {VERSION}, importance of {wanted.source} {mapping.digest(data, source, wanted)}"
     if not data.is_cityscapes:
-        return Truth(notes={"labels": "a flat folder of images has none", "importance": "needs labels"})
+        return digest_of_files(head, ())
     files = files_of(data, source)
-    if not files.labels.is_file():
-        return Truth(notes={"labels": f"no {files.labels.name}", "importance": "needs labels"})
-    if not files.disparity.is_file() or not files.instances.is_file():
-        lacking = files.instances if files.disparity.is_file() else files.disparity
-        plain = read_inputs(files, ImportanceSettings(use_distance=False))
-        return _of(plain, None, None, {"importance": f"no {lacking.name}", "distance": f"no {lacking.name}"})
-    settings = ImportanceSettings()
-    inputs = read_inputs(files, settings)
-    return _of(inputs, compute(files, inputs, settings).values, _distance_m(inputs), {})
+    return digest_of_files(head, {"labels": files.labels, "disparity": files.disparity, "camera": files.camera}.items())
 
 
-def _of(
-    inputs: Inputs, values: NDArray[np.float32] | None, distance: NDArray[np.float32] | None, notes: dict[str, str]
-) -> Truth:
-    ids = inputs.labels.astype(np.uint8, copy=False)
-    return Truth(labels.train_ids(ids), distance, values, _is_black()[ids], notes)
+class Now:
+    """The digests of pictures as their files are now, each found out once."""
+
+    def __init__(self, data: DataRoot, wanted: ImportanceSource) -> None:
+        self._data, self._wanted = data, wanted
+        self._known: dict[Source, str] = {}
+
+    def is_of(self, source: Source, machine: dict[str, Any] | None) -> bool:
+        """Whether a record's machine part was held against what lies there now; so it was where there is none."""
+        if machine is None:
+            return True
+        if source not in self._known:
+            try:
+                self._known[source] = digest(self._data, source, self._wanted)
+            except JobError:  # what cannot be read is not what was read
+                self._known[source] = ""
+        return bool(machine.get("truth") == self._known[source])
+
+
+def read(data: DataRoot, source: Source, wanted: ImportanceSource) -> Truth:
+    """The truth of a picture, as far as its files go. Raises JobError where one is there and cannot be used."""
+    values, notes = None, {"importance": "needs labels"}
+    if wanted.source == "files":
+        values, notes = _of_file(data, source, wanted)
+    if reason := _why_no_labels(data, source):
+        return Truth(importance=values, notes=notes | {"labels": reason})
+    files = files_of(data, source)
+    has_distance = files.disparity.is_file()
+    settings, reading = wanted.settings, _DISTANCES if has_distance else _LABELS_ONLY
+    is_computed = wanted.source == "labels"
+    if is_computed:
+        lacking = _lacking(files, settings)
+        notes = {"importance": f"no {lacking.name}"} if lacking else {}
+        is_computed = lacking is None
+    if is_computed and settings.use_distance:
+        reading = settings
+    inputs = read_inputs(files, reading)
+    if is_computed:
+        values = compute(files, inputs, settings).values
+    if not has_distance:
+        notes["distance"] = f"no {files.disparity.name}"
+    distance_m = _distance_m(inputs) if has_distance else None
+    return Truth(labels.train_ids(_ids(inputs)), distance_m, values, notes)
+
+
+def _why_no_labels(data: DataRoot, source: Source) -> str:
+    """Empty where there are labels."""
+    if not data.is_cityscapes:
+        return "a flat folder of images has none"
+    path = files_of(data, source).labels
+    return "" if path.is_file() else f"no {path.name}"
+
+
+def _lacking(files: Files, settings: ImportanceSettings) -> Path | None:
+    """The first file that a map of these settings cannot do without and that is not there."""
+    needed = [files.disparity] if settings.use_distance else []
+    if settings.use_distance and settings.aggregate != "class":
+        needed.append(files.instances)
+    return next((path for path in needed if not path.is_file()), None)
+
+
+def _of_file(
+    data: DataRoot, source: Source, wanted: ImportanceSource
+) -> tuple[NDArray[np.float32] | None, dict[str, str]]:
+    """A map that lies in a file; or None, and why."""
+    path = importance.importance_path(data, source)
+    if not path.exists():
+        return None, {"importance": f"no {path.name}"}
+    try:
+        with Image.open(source.path) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise JobError(f"{source.path}: not an image that can be read: {error}") from None
+    return mapping.read(data, source, wanted, width, height).values, {}
+
+
+def _ids(inputs: Inputs) -> NDArray[np.uint8]:
+    return inputs.labels.astype(np.uint8, copy=False)
 
 
 def _distance_m(inputs: Inputs) -> NDArray[np.float32]:
