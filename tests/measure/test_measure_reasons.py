@@ -72,10 +72,10 @@ def test_too_small_is_said_everywhere(results: Results, config: Path) -> None:
     change(config, '"SSIM"', '"SSIM", "MS_SSIM"')
     done = measure(results.root, config)
     assert done.code == 0, done.err
+    too_small = Scorer(["MS_SSIM"]).convention("MS_SSIM").smallest
     why = {
         "image": f"no score for {LOSING} of {LOSING} pictures: {results.scores()[0]['iqa']['MS_SSIM']['reason']}",
-        "block 32x32": "no score for 40 of 40 blocks: "
-        + Scorer(["MS_SSIM"]).convention("MS_SSIM").smallest.reason(32, 32),
+        "block 32x32": f"no score for 40 of 40 blocks: {too_small.reason(32, 32)}",
     }
     for level, told in why.items():
         assert "161" in told

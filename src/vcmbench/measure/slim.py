@@ -29,8 +29,9 @@ class Slimmer:
         self._once: dict[Any, Any] = {}
 
     def slim(self, score: Score) -> Score:
-        """The record with metrics as `iqa`, values alone, and `lacking`, reasons where there is none; and each truth's `confusion` as (n, 3) int32 triplets and
-        `bands` as (bands, 2) int64 of correct and of all pixels; parts that are not known are None as before."""
+        """The record with metrics as `iqa`, values alone, and `lacking`, the reasons where there is none; each truth's
+        `confusion` as (n, 3) int32 triplets, its `bands` as (bands, 2) int64 of correct and of all pixels. Parts that
+        are not known are None as before."""
         found = {name: self._part(name, score[name]) for name in _KEPT if name in score}
         found["iqa"] = {name: entry["value"] for name, entry in score["iqa"].items()}
         found["lacking"] = self._shared({name: one["reason"] for name, one in score["iqa"].items() if one["reason"]})

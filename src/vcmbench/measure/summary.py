@@ -161,7 +161,9 @@ class Summary:
         if self.kind() == "classification":
             right = np.array([[part["right"] for part in row] for row in self._parts(against)], float)
             return {"accuracy": self.draws.ratio(right[..., 0], right[..., 1])}
-        return self.draws.segmentation(self.confusions(against))
+        # point by point: the counts of all of them, dense, would take a sixth of what all records do
+        found = [self.draws.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
+        return {name: _joined([one[name] for one in found]) for name in found[0]}
 
     def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:
         """(points, images, K, K + 1), of all points or of some of them."""
@@ -246,3 +248,10 @@ class Summary:
 
 def _without_map(point: Point) -> str:
     return " ".join(word for word in point.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
+
+
+def _joined(points: Sequence[Sampled]) -> Sampled:
+    """The figures of single points as those of all."""
+    samples = [one.samples for one in points if one.samples is not None]
+    values = np.concatenate([one.values for one in points])
+    return Sampled(values, np.hstack(samples) if samples else None, points[0].lacking)
