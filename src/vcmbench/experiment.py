@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from vcmbench import encoder, resources
+from vcmbench import encoder, iqa, resources
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
@@ -171,6 +171,15 @@ class Metrics(_Strict):
     against: Literal["pseudo", "labels"] = "pseudo"
     bootstrap: Annotated[int, Field(ge=0, le=20_000)] = 1000
     blocks: Blocks = Blocks()
+
+    @model_validator(mode="after")
+    def _metrics_are_known(self) -> Metrics:
+        try:
+            if self.iqa:
+                iqa.check(list(dict.fromkeys(self.iqa)), self.profile)
+        except RequestError as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class Experiment(_Strict):

@@ -313,3 +313,19 @@ def test_the_outcome_names_its_files(results: Results) -> None:
                                              "block 32x32": "correlation_block_32x32.json"}  # fmt: skip
     with (results.folder / "image_scores.csv").open(newline="") as file:
         assert next(csv.reader(file))[:3] == ["configuration", "encoder", "quality"]
+
+
+def test_points_are_a_table_for_bdrate(results: Results) -> None:
+    """One row a coding point, with sums over pictures; `vcmbench bdrate` takes it as it is."""
+    points, pictures = results.table("points"), results.table("image_scores")
+    assert {row["configuration"] for row in points} == {row["configuration"] for row in pictures}
+    for row in points:
+        own = [one for one in pictures if one["configuration"] == row["configuration"]]
+        assert int(row["pictures"]) == len(own)
+        pixels = [int(one["width_px"]) * int(one["height_px"]) for one in own]
+        bits = sum(float(one["rate_bpp"]) * size for one, size in zip(own, pixels, strict=True))
+        assert float(row["rate_bpp"]) == pytest.approx(bits / sum(pixels))
+        right = sum(float(one["accuracy_pseudo"]) * size for one, size in zip(own, pixels, strict=True))
+        assert float(row["accuracy_pseudo"]) == pytest.approx(right / sum(pixels), abs=1e-9)
+    done = typed("bdrate", results.folder / "points.csv", "--quality", "accuracy_pseudo", "--json")
+    assert done.code == 0, done.err

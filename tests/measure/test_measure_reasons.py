@@ -143,7 +143,7 @@ def test_pictures_alone_leave_the_blocks(results: Results, config: Path) -> None
         after = tree(results.folder)
         assert {name for name in before | after if before.get(name) != after.get(name)} == {"measured.json"}
     assert {table.level for table in content(results, config).correlations} == {"image"}
-    assert not content(results, config).scatters
+    assert {scatter.level for scatter in content(results, config).scatters} == {"image"}
 
 
 def test_what_holds_no_longer_goes(results: Results, config: Path) -> None:

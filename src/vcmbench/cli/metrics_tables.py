@@ -26,7 +26,8 @@ def all_of(run: Run, outcome: Outcome) -> Iterator[str]:
             yield steps(summary) + "\n"
     for one in outcome.correlated:
         if one.whole is not None:
-            yield f"{one.level}: {one.whole.n} samples of {one.clusters} pictures\n{correlations(one.whole)}\n"
+            samples = f"{one.whole.n} samples of {one.clusters} pictures, against {one.machine_in_words}"
+            yield f"{one.level}: {samples}\n{correlations(one.whole)}\n"
 
 
 def rates(summary: Summary, names: list[str]) -> str:
@@ -65,7 +66,8 @@ def correlations(found: Comparison) -> str:
     for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
         strength = f"{one.strength:.4f}" if one.strength >= 0 else "-"
         cells = [_value(one.values[key]) for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
-        rows.append((name, strength, *cells, found.verdict(name) if one.strength >= 0 else "missing"))
+        verdict = found.verdict(name) or ("worse" if found.against_best(name) else "")
+        rows.append((name, strength, *cells, verdict if one.strength >= 0 else "missing"))
     return table.render(header, rows)
 
 

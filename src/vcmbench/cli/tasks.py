@@ -26,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     listing.set_defaults(run=run_list, parser=listing)
     build = actions.add_parser(
-        "build", help="build the container image: PyTorch with CUDA, mmsegmentation, timm (10 GB, a quarter of an hour)"
+        "build", help="build the container image: PyTorch with CUDA, mmsegmentation, timm (6.6 GB, some minutes)"
     )
     build.add_argument("--base", default=images.BASE, help="base image (default: %(default)s)")
     build.add_argument("-v", "--verbose", action="store_true", help="show the build's output")

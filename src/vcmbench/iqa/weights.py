@@ -158,7 +158,8 @@ def _cached(file: WeightFile) -> Path:
         _fetch(file, path)
     except OSError as error:  # urllib's errors are OSErrors
         raise Missing(
-            f"no weights: {file.name} is not in {path.parent}, and {file.url} cannot be fetched ({_first_line(error)})"
+            f"no weights: {file.name} is not in {path.parent}, and {file.url} cannot be fetched "
+            f"({_first_line(error)}); give a folder that has it with --weights (docs/quality.md)"
         ) from None
     return path
 

@@ -126,7 +126,8 @@ def _damage(
     losses: Sequence[Sequence[curves.Estimate]], pixels: list[int] | None,
 ) -> Damage:  # fmt: skip
     n = len(summary.images)
-    columns = [Series(summary.points[i].name, summary.points[i].encoder) for i in chosen]
+    rates = summary.rate.values
+    columns = [Series(f"{summary.points[i].name}, {rates[i]:.2f} bpp", summary.points[i].encoder) for i in chosen]
     table = [[estimate(one, n) for one in row] for row in losses]
     return Damage(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, table, pixels)
 

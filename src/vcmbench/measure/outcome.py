@@ -15,6 +15,7 @@ from vcmbench.correlation import Comparison
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.measure.block_state import Sampled
+from vcmbench.measure.samples import Samples
 from vcmbench.store import Store
 
 FILE = "measured.json"
@@ -82,6 +83,8 @@ class Outcome:
     """Blocks by name that this run was not asked for, and whose tables are those of an earlier one."""
     commands: list[str] = field(default_factory=list)
     """What was typed, without the places of this machine."""
+    images: Samples | None = None
+    """The samples of the image level."""
 
 
 def forget(store: Store) -> None:

@@ -112,24 +112,40 @@ def _tables(one: Correlated, run: Run) -> list[CorrelationTable]:
 
 
 def _scatters(run: Run, outcome: Outcome, summary: Summary) -> list[Scatter]:
+    """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
+    encoders = {point.label: point.encoder for point in summary.points}
+    folders = {point.folder: point.label for point in summary.points}
+    if outcome.sampled:
+        blocks = outcome.sampled[0]
+        labels = np.array([folders.get(block.configuration, "") for block in blocks.blocks])
+        machine = np.array([block.accuracy for block in blocks.blocks])
+        columns = {name: np.array([np.nan if value is None else value for value in column])
+                   for name, column in blocks.values.items()}  # fmt: skip
+        return _clouds(run, outcome, f"block {blocks.size}", columns, machine, labels, encoders)
+    samples = outcome.images
+    if samples is None or "image" not in outcome.levels:
+        return []
+    columns = {name: np.array(values) for name, values in samples.values.items()}
+    return _clouds(run, outcome, "image", columns, np.array(samples.machine), np.array(samples.labels), encoders)
+
+
+def _clouds(
+    run: Run, outcome: Outcome, level: str, columns: dict[str, NDArray[np.float64]], machine: NDArray[np.float64],
+    labels: NDArray[np.str_], encoders: dict[str, str],
+) -> list[Scatter]:  # fmt: skip
     from vcmbench.iqa import METRICS
 
+    told = next((one.machine_in_words for one in outcome.correlated if one.level == level), "accuracy")
     found = []
-    for sampled in outcome.sampled[:1]:
-        labels = {point.folder: point for point in summary.points}
-        of = np.array([labels[block.configuration].label if block.configuration in labels else "" for block in
-                       sampled.blocks])  # fmt: skip
-        encoders = {point.label: point.encoder for point in summary.points}
-        accuracy = np.array([block.accuracy for block in sampled.blocks])
-        for name, column in sampled.values.items():
-            values = np.array([np.nan if value is None else value for value in column])
-            if not np.isfinite(values).any():
-                continue
-            clouds = [Cloud(Series(label, encoders[label]), values[of == label], accuracy[of == label])
-                      for label in dict.fromkeys(of.tolist()) if label]  # fmt: skip
-            better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
-            srocc, fit = _fitted(outcome, f"block {sampled.size}", name, values)
-            found.append(Scatter("block", name, clouds, higher_is_better=better, srocc=srocc, fit=fit))
+    for name, values in columns.items():
+        if not np.isfinite(values).any():
+            continue
+        clouds = [Cloud(Series(label, encoders[label]), values[labels == label], machine[labels == label])
+                  for label in dict.fromkeys(labels.tolist()) if label]  # fmt: skip
+        better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
+        srocc, fit = _fitted(outcome, level, name, values)
+        found.append(Scatter(level.split()[0], name, clouds, told.split(" against")[0].capitalize(),
+                             higher_is_better=better, srocc=srocc, fit=fit))  # fmt: skip
     return found
 
 

@@ -14,7 +14,7 @@ from vcmbench.experiment import Experiment
 from vcmbench.interrupts import interruptible
 from vcmbench.iqa import Scorer
 from vcmbench.labels import CLASSES
-from vcmbench.measure import block_state, statistics, truth
+from vcmbench.measure import block_state, points, statistics, truth
 from vcmbench.measure.answers import Answers, FileAnswers, NetworkAnswers
 from vcmbench.measure.block_level import BlockLevel, name_of
 from vcmbench.measure.block_state import Sampled
@@ -216,6 +216,8 @@ class Run:
         teller = Teller(self.experiment, self.store, names, outcome, kept, quiet=self.settings.quiet, writes=writes)
         self._summary = self._summarised(teller.passing(scores))
         teller.finish()
+        if writes:
+            points.write(self.store, self._summary, names)
 
     @property
     def summary(self) -> Summary:

@@ -27,7 +27,7 @@ _WHO = (
 OF_BLOCKS = _WHO[:8]
 """What a row of a block has of its picture's record."""
 _TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group"}
-_WHOLE = {"quality", "width_px", "height_px", "x", "y", "width", "height"}
+_WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "height"}
 _ROWS_AT_ONCE = 4096
 BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in perception.BANDS_M)
 

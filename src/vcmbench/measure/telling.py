@@ -70,6 +70,7 @@ class Teller:
         """When all have passed: correlate, which the outcome is told, and write the other files. What holds no longer
         of earlier runs goes, and what this run was not asked for stays."""
         done: list[Correlated] = []
+        self._outcome.images = self._images
         if "image" in self._outcome.levels:
             done.append(self._of_images())
         samples = [(one, self._block_samples(one)) for one in self._all_blocks]

@@ -17,6 +17,8 @@ HEAT_LEVELS = 10
 _MAP_TEXTS = ("Codec and quality", "Map by", "Options", "Measure")
 _MAP_NUMBERS = ("Rate in bpp", "Bytes, difference in % [95 %]", "Uniform", "Mapped", "Difference [95 %]", "n")
 
+_NO_MAPS = "no configuration with a map has a uniform one beside it, coded to the same rate"
+
 
 def damage_section(page: Page) -> Section:
     """Heat tables by class, charts by distance."""
@@ -87,7 +89,12 @@ def maps_section(page: Page) -> Section:
             grid(_effects(page, found, name) for name in names),
             behind("Data of these charts", _map_data(page, found, names)),
         ]
-    return Section("maps", "Bits where they matter", body, "the experiment has no map to compare with uniform coding")
+    return Section(
+        "maps",
+        "Bits where they matter",
+        body,
+        _NO_MAPS,
+    )
 
 
 def _effects(page: Page, found: Sequence[MapComparison], name: str) -> Markup:

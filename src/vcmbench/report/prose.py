@@ -58,9 +58,9 @@ OVERLAYS = (
 )
 
 WORST = (
-    "The pictures that lost most. The frame marks the detail below, where the predictions differ most: its pixels "
-    "are shown as they are, without loss. The large pictures are sized to fit and stored as JPEG of quality 90, so "
-    "judge damage by the details."
+    "The pictures that lost most, each in the worst of the configurations near a rate in the middle. The frame marks "
+    "the detail below, where the predictions differ most: its pixels are shown as they are, without loss. The large "
+    "pictures are sized to fit and stored as JPEG of quality 90, so judge damage by the details."
 )
 
 INTERVALS = (
