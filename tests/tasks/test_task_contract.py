@@ -112,8 +112,10 @@ def test_threads_of_the_process_stay_as_they_were(settings: TaskSettings) -> Non
 
 def test_closing_twice_is_no_error(settings: TaskSettings) -> None:
     opened = tasks.open_task(settings, "local", "none")
+    known = opened.identity()
     opened.close()
     opened.close()
+    assert opened.identity() == known
 
 
 def test_weights_decide_the_identity(settings: TaskSettings, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vcmbench import bdrate, curves, labels, perception
 from vcmbench.curves import Sampled
-from vcmbench.measure.machine import dense
-from vcmbench.measure.summary import AGAINST, Point, Summary
+from vcmbench.measure.machine import AGAINST, dense
+from vcmbench.measure.summary import Point, Summary
 from vcmbench.report.content import BdRow, Curve, Damage, Estimate, MapComparison, MapEffect, Series
 from vcmbench.report.content import Point as CurvePoint
 from vcmbench.search import TOLERANCE

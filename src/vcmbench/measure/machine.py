@@ -19,6 +19,9 @@ from vcmbench.store import job_key
 VERSION = 1
 """To be raised with every change of what is counted, here or in `perception`: it is part of the scores' keys."""
 
+AGAINST = ("pseudo", "labels")
+"""The truths that an answer is held against."""
+
 Ids = NDArray[np.uint8]
 
 

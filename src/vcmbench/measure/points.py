@@ -10,7 +10,8 @@ from typing import Any
 
 from vcmbench.curves import QUALITIES
 from vcmbench.measure import tables
-from vcmbench.measure.summary import AGAINST, Summary
+from vcmbench.measure.machine import AGAINST
+from vcmbench.measure.summary import Summary
 from vcmbench.store import Store
 
 NAME = "points"

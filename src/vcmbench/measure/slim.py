@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vcmbench.measure.machine import dense
+from vcmbench.measure.machine import AGAINST, dense
 from vcmbench.measure.records import Score
 
 _KEPT = (
@@ -19,7 +19,6 @@ _KEPT = (
     "size_bytes", "size_error", "is_equal", "target_bpp",
 )  # fmt: skip
 _UNIQUE = ("bitstream", "key")
-_TRUTHS = ("pseudo", "labels")
 
 
 class Slimmer:
@@ -39,8 +38,8 @@ class Slimmer:
         return found
 
     def _machine(self, machine: dict[str, Any]) -> dict[str, Any]:
-        found = {name: self._part(name, value) for name, value in machine.items() if name not in ("notes", *_TRUTHS)}
-        for against in _TRUTHS:
+        found = {name: self._part(name, value) for name, value in machine.items() if name not in ("notes", *AGAINST)}
+        for against in AGAINST:
             part = machine[against]
             found[against] = _counts(part, machine["classes"]) if part and "confusion" in part else part
         return found

@@ -23,8 +23,6 @@ from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.statistics import loses_nothing
 from vcmbench.search import TOLERANCE
 
-AGAINST = ("pseudo", "labels")
-
 
 @dataclass(frozen=True)
 class Point:

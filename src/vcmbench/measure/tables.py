@@ -11,14 +11,12 @@ from typing import Any
 
 from vcmbench import perception
 from vcmbench.measure.block_state import Sampled
-from vcmbench.measure.machine import dense
+from vcmbench.measure.machine import AGAINST, dense
 from vcmbench.measure.records import Score
 from vcmbench.measure.statistics import REDUCED
 from vcmbench.store import Store
 
 Row = dict[str, Any]
-
-AGAINST = ("pseudo", "labels")
 
 _WHO = (
     "configuration", "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "source", "group",
