@@ -18,4 +18,5 @@ if importlib.util.find_spec("vcmbench") is None:
 
 from vcmbench.cli import main
 
-raise SystemExit(main(["compress", *sys.argv[1:]]))
+if __name__ == "__main__":  # processes of a local cluster import it, too
+    raise SystemExit(main(["compress", *sys.argv[1:]]))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command, write_png16
-from vcmbench import experiment
+from vcmbench import experiment, leases
 from vcmbench.compress import Run, Settings
 from vcmbench.files import is_alive
 from vcmbench.runner.local import LocalRunner
@@ -247,19 +247,20 @@ def test_tools_of_a_killed_run_end_with_it(tmp_path: Path, photos: Path, write_e
 
 
 def test_scratch_of_killed_runs_is_removed(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    stale = tmp_path / f"vcmbench-{dead.pid}-abc"
+    stale = tmp_path / "vcmbench-abc.scratch"
     (stale / "in").mkdir(parents=True)
-    alive = tmp_path / f"vcmbench-{os.getpid()}-abc"
+    (tmp_path / "vcmbench-abc").touch()  # its lease, which nobody holds
+    alive = tmp_path / "vcmbench-def.scratch"
     alive.mkdir()
+    lease = leases.take(tmp_path / "vcmbench-def")
+    assert lease is not None
     done = type_command(
         "compress", "-d", photos, "-s", write_experiment(JPEG), "--runner", "local",
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.code == 0, done.err
-    assert not stale.exists()
-    assert alive.exists()
+    assert sorted(path.name for path in tmp_path.glob("vcmbench-*")) == ["vcmbench-def", "vcmbench-def.scratch"]
+    lease.release()
 
 
 def test_a_fault_in_an_encoders_file_fails_its_jobs_only(

@@ -1,3 +1,4 @@
 from vcmbench.cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # processes of a local cluster import it, too
+    raise SystemExit(main())

@@ -34,8 +34,7 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
         record = _record(job, job.geometry, worker, coded, psnrs)
         record |= meta | ({"notes": notes} if (notes := [*lane.notes, *coded.notes]) else {})
         store.data.link_labels(store.data.configuration_folder(job.encoder.folder_name(job.coding)))
-        store.publish(_files(job, worker, coded), job.bitstream, record)
-        return record
+        return store.publish(_files(job, worker, coded), job.bitstream, record)
     except OSError as error:
         raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
 

@@ -3,6 +3,9 @@
 A record lies at `DATA/results/<experiment>/records/<configuration folder>/<picture>.json`, so that its path says what
 it is about; the key inside says whether it still holds. The same bitstream may serve several experiments: whoever
 codes it anew first removes the records that spoke of the old one.
+
+A record carries a seal, a hash of all of its text but for the times. A record that was damaged later is therefore no
+record, and two runs that came to the same have the same seals.
 """
 
 from __future__ import annotations
@@ -14,22 +17,28 @@ import json
 import os
 import re
 import shutil
-import socket
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from vcmbench import leases
 from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.dataset import RESULTS, DataRoot
 from vcmbench.errors import RequestError
-from vcmbench.files import is_alive, write_atomically
+from vcmbench.files import read_bounded, write_atomically
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_UNSEALED_VERSION = 2
+"""Records of this version count, too; they have no seal."""
+_MAX_RECORD_BYTES = 1 << 24
+_NOT_SEALED = re.compile(rb'\n *"(?:encode_s|decode_s|filter_s|seal)": [^\n]*')
 
 Record = dict[str, Any]
 
+_AT_WORK = (".tmp", ".leases", ".claims")
+"""Folders below the results that hold nothing once all runs have ended."""
 _NAME_BYTES = 255
 _ABSENT = object()
 _OPTIONAL_TEXT = (str, type(None))
@@ -68,7 +77,7 @@ class Store:
         self.meta = {"experiment": experiment, "seed": seed}
         self.folder = data.root / RESULTS / experiment
         self.records = self.folder / "records"
-        self._temporaries = data.root / RESULTS / ".tmp"
+        self._temporaries, self._leases, self._claims = (data.root / RESULTS / name for name in _AT_WORK)
 
     def prepare(self) -> None:
         """Make the folders, and remove what runs left there that were killed.
@@ -79,18 +88,34 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / ".probe", b"", self._temporary())
             (self.folder / ".probe").unlink()
-            for path in self._temporaries.iterdir():
-                host, _, rest = path.name.rpartition("@")
-                pid = rest.split("-")[0]
-                if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
-                    path.unlink(missing_ok=True)
+            self._claims.mkdir(exist_ok=True)
+            self._remove_abandoned()
         except OSError as error:
             raise RequestError(f"{self.folder}: cannot be written: {error.strerror}") from None
+
+    def _remove_abandoned(self) -> None:
+        """What processes left that live no longer: files that they were writing, their leases, their claims."""
+        for path in self._temporaries.iterdir():
+            if not leases.is_held(self._leases / path.name.partition(".")[0]):
+                path.unlink(missing_ok=True)
+        for folder in (self._leases, self._claims):
+            for path in folder.iterdir():
+                with leases.abandoned(path):  # it goes with the block
+                    pass
 
     def _temporary(self) -> Path:
         """A new name in a folder of its own, on the file system of the results: what is there is never a result."""
         self._temporaries.mkdir(parents=True, exist_ok=True)
-        return self._temporaries / f"{socket.gethostname()}@{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        owner = leases.of_this_process(self._leases).path.name
+        return self._temporaries / f"{owner}.{uuid.uuid4().hex[:12]}"
+
+    def claim(self, name: PurePosixPath) -> leases.Lease | None:
+        """The right to make what lies at `name` (relative to the data root), None where another process has it.
+
+        It ends with the process that holds it. Raises OSError.
+        """
+        self._claims.mkdir(parents=True, exist_ok=True)
+        return leases.take(self._claims / hashlib.sha256(str(name).encode()).hexdigest()[:32])
 
     def record_path(self, bitstream: PurePosixPath) -> Path:
         """Where the record of a bitstream (named relative to the data root) lies."""
@@ -110,10 +135,10 @@ class Store:
             record = next((other for other in self.of_all_experiments(bitstream) if other["key"] == key), None)
             if record is None or not self._bitstream_is_there(record):
                 return None
-            record = {**record, **self.meta}
+            record = sealed({**record, **self.meta})
             if adopt:
                 with suppress(OSError):  # where there is no room for it now, it is taken over next time
-                    write_atomically(self.record_path(bitstream), as_json(record), self._temporary())
+                    write_atomically(self.record_path(bitstream), _dump(record), self._temporary())
         return record if self._bitstream_is_there(record) else None
 
     def _bitstream_is_there(self, record: Record) -> bool:
@@ -136,8 +161,10 @@ class Store:
             if (record := read_record(path)) is not None:
                 yield record
 
-    def publish(self, files: dict[Path, PurePosixPath], bitstream: PurePosixPath, record: Record) -> None:
+    def publish(self, files: dict[Path, PurePosixPath], bitstream: PurePosixPath, record: Record) -> Record:
         """Put a job's files and then its record in their places; records of what they replace go first.
+
+        Returns the record with its seal.
 
         All that can fail for want of room, rights or shorter names happens elsewhere, before anything that lies in
         those places is touched.
@@ -148,7 +175,8 @@ class Store:
                 renames.append((self._temporary(), self._inside(name)))
                 _move(source, renames[-1][0])
             renames.append((self._temporary(), self.record_path(bitstream)))
-            renames[-1][0].write_bytes(as_json(record))
+            record = sealed(record)
+            renames[-1][0].write_bytes(_dump(record))
             for _, target in renames:
                 if len(os.fsencode(target.name)) > _NAME_BYTES:
                     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
@@ -157,6 +185,7 @@ class Store:
                 path.unlink(missing_ok=True)
             for temporary, target in renames:
                 os.replace(temporary, target)
+            return record
         finally:
             for temporary, _ in renames:
                 temporary.unlink(missing_ok=True)
@@ -237,7 +266,22 @@ def _as_row(record: Record) -> dict[str, Any]:
 
 
 def as_json(record: Record) -> bytes:
+    """A record as it is written: one field a line, sorted, and sealed."""
+    return _dump(sealed(record))
+
+
+def sealed(record: Record) -> Record:
+    """A record with the seal of what it says now."""
+    return {**record, "seal": _seal(_dump(record))}
+
+
+def _dump(record: Record) -> bytes:
     return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _seal(text: bytes) -> str:
+    """SHA-256 of a record's text without its times, which differ from run to run, and without the seal itself."""
+    return hashlib.sha256(_NOT_SEALED.sub(b"", text)).hexdigest()
 
 
 def _move(source: Path, target: Path) -> None:
@@ -254,15 +298,21 @@ def _move(source: Path, target: Path) -> None:
 def read_record(path: Path) -> Record | None:
     """A record as it was written; None where it is missing, damaged or of another schema."""
     try:
-        record = json.loads(path.read_bytes())
+        text = read_bounded(path, _MAX_RECORD_BYTES)
+        record = json.loads(text)
     except (OSError, ValueError, RecursionError):
         return None
-    return record if _is_record(record) else None
+    return record if _is_record(record) and is_sealed(record, text) else None
+
+
+def is_sealed(record: Record, text: bytes) -> bool:
+    """Whether a record's text is the one that was written; those of the version before have no seal to tell by."""
+    return record["schema_version"] == _UNSEALED_VERSION or record.get("seal") == _seal(text)
 
 
 def _is_record(record: Any) -> bool:
     """Whether a JSON value has all that is relied upon: a record may have been edited or damaged."""
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+    if not isinstance(record, dict) or record.get("schema_version") not in (SCHEMA_VERSION, _UNSEALED_VERSION):
         return False
     if not all(isinstance(record.get(name, _ABSENT), kinds) for name, kinds in _FIELDS.items()):
         return False

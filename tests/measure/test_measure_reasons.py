@@ -32,6 +32,7 @@ from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.report.content import ReportContent
 from vcmbench.runner.local import LocalRunner
+from vcmbench.store import as_json
 from vcmbench.tasks import TaskSettings
 from vcmbench.tasks.base import Task
 from vcmbench.tasks.segmentation import NETWORKS
@@ -159,7 +160,7 @@ def test_what_holds_no_longer_goes(results: Results, config: Path) -> None:
 
     data = bitstream.read_bytes()
     other |= {"bitstream_sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    record.write_text(json.dumps(other))
+    record.write_bytes(as_json(other))
     done = measure(results.root, config, "--level", "block")
     assert done.code == 0, done.err
     row = next(r for r in results.table("image_scores") if r["source"] == score["source"] and r["quality"] == "40")

@@ -34,6 +34,7 @@ from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.report.content import ReportContent
 from vcmbench.runner.local import LocalRunner
+from vcmbench.store import as_json
 from vcmbench.tasks.predictions import read_prediction, write_prediction
 
 
@@ -129,7 +130,7 @@ def test_an_experiment_that_was_changed_is_measured_first(results: Results, conf
 
 def test_bitstreams_that_were_coded_anew_are_measured_first(results: Results, config: Path) -> None:
     record = results.folder / f"records/{json.loads(results.score_path('jpeg 40').read_bytes())['bitstream']}.json"
-    record.write_text(json.dumps({**json.loads(record.read_bytes()), "key": "0" * 64}))
+    record.write_bytes(as_json({**json.loads(record.read_bytes()), "key": "0" * 64}))
     done = report(results.root, config)
     assert done.code == 2
     assert "1 bitstreams are others than those that were measured" in done.err

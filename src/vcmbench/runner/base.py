@@ -8,18 +8,19 @@ import shutil
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from vcmbench import leases
 from vcmbench.encoder import Command, Encoder, Tool
 from vcmbench.errors import JobError
-from vcmbench.files import is_alive
 from vcmbench.runner import builtin
 from vcmbench.runner.found import FoundTool
 
 _LOG_CHARACTERS = 1 << 20
 _FAILED_LOG_CHARACTERS = 1 << 12  # failures are kept until the end of a run
-_PREFIX = "vcmbench-"
+_PREFIX, _SUFFIX = "vcmbench-", ".scratch"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Scratch:
     """A worker's two folders: `in/` (read-only to tools) and `out/` (where commands run), emptied between jobs."""
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self._lease = leases.take_new(Path(tempfile.gettempdir()), _PREFIX)
+        self.root = self._lease.path.with_suffix(_SUFFIX)
+        self.root.mkdir(mode=0o700)
         self.inputs, self.outputs = self.root / "in", self.root / "out"
         self.inputs.mkdir()
         self.outputs.mkdir()
@@ -52,14 +55,19 @@ class Scratch:
 
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
+        self._lease.release()
 
 
 def remove_stale_scratch() -> None:
     """Remove the scratch folders of runs that were killed before they could."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = path.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdigit() and path.is_dir() and path.stat().st_uid == os.getuid() and not is_alive(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
+    for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
+        path = root.with_suffix("")
+        with suppress(OSError):
+            if path.is_symlink() or path.stat().st_uid != os.getuid() or root.is_symlink():
+                continue
+            with leases.abandoned(path) as is_abandoned:
+                if is_abandoned:
+                    shutil.rmtree(root, ignore_errors=True)
 
 
 class Worker(ABC):

@@ -1,0 +1,132 @@
+"""Who is at work on what: locked files, which the system lets go of when their holder ends, however it ends.
+
+A process id tells less: it is given anew, and means nothing on another machine or in another container. A lock (flock)
+holds between all who see the file, over NFS 4, Lustre (mounted with -o flock) and the like, too. No clock is involved.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import fcntl
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class Lease:
+    """A locked file. It is removed when it is let go of; `is_real` is False where the file system knows no locks."""
+
+    def __init__(self, path: Path, number: int, *, is_real: bool) -> None:
+        self.path, self.is_real = path, is_real
+        self._number: int | None = number
+
+    def release(self, *, removes: bool = True) -> None:
+        """Let go. Doing so twice is no error."""
+        number, self._number = self._number, None
+        if number is not None:
+            if removes:  # first: whoever locks it afterwards sees that it is not the file of that name any more
+                with suppress(OSError):
+                    self.path.unlink()
+            os.close(number)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def take(path: Path) -> Lease | None:
+    """The lease of that name, None where somebody holds it. Its folder must be there. Raises OSError."""
+    while True:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_real = True
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                os.close(number)
+                if isinstance(error, BlockingIOError):
+                    return None
+                raise
+            is_real = False
+        if _is_same(number, path):
+            return Lease(path, number, is_real=is_real)
+        os.close(number)  # whoever held it removed it in between: this lock is of a file without a name
+
+
+def _is_same(number: int, path: Path) -> bool:
+    try:
+        there, held = path.stat(), os.fstat(number)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+
+
+def take_new(folder: Path, prefix: str = "") -> Lease:
+    """A lease of a name that nobody else has."""
+    while (lease := take(folder / f"{prefix}{uuid.uuid4().hex}")) is None:
+        pass
+    return lease
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds that lease, this process included."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(number)
+    return False
+
+
+@contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Whether nobody holds the lease of that name any more; while the block lasts it is ours, and then it is gone."""
+    lease = take(path) if path.is_file() else None
+    if lease is None:
+        yield False
+    elif not lease.is_real:  # no lock, hence no answer: whoever made it may be alive
+        lease.release(removes=False)
+        yield False
+    else:
+        with lease:
+            yield True
+
+
+_ours: dict[Path, Lease] = {}
+_lock = threading.Lock()
+
+
+def of_this_process(folder: Path) -> Lease:
+    """The one lease of this process in a folder, which is made where it is missing; held until the process ends.
+
+    What a process leaves half-done carries the lease's name, so that everybody can tell whether it still lives.
+    """
+    with _lock:
+        lease = _ours.get(folder)
+        if lease is None or not lease.path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            if not _ours:
+                atexit.register(_release_all)
+            lease = _ours[folder] = take_new(folder)
+        return lease
+
+
+def _release_all() -> None:
+    for lease in _ours.values():
+        lease.release()
