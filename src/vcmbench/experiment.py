@@ -218,8 +218,8 @@ class Experiment(_Strict):
                 raise ValueError(f"coding: {folder} is asked for twice")
             if (size := len(f"cityscapes_{folder}".encode())) > _NAME_BYTES:
                 raise ValueError(
-                    f"coding: the folder {outside.short(folder, 60)} would have a name of {size} bytes, of which a file "
-                    f"system takes {_NAME_BYTES}; take some parameters out"
+                    f"coding: the folder {outside.short(folder, 60)} would have a name of {size} bytes; file systems "
+                    f"take {_NAME_BYTES}: leave some parameters out"
                 )
             seen.add(key)
         return self

@@ -10,6 +10,7 @@ from vcmbench.outside import short
 
 _MOST_LETTERS = 600
 
+
 def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str, type[BaseModel]]) -> str:
     """The first mistake that pydantic found, as key, value and what is allowed. `nested` are the models of the tables
     inside `whole`, by their keys."""

@@ -27,7 +27,7 @@ def write_atomically(path: Path, data: bytes, temporary: Path) -> None:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """A file of our own. Its name can be guessed: a link that somebody laid there goes, and is never written through."""
+    """A file of our own. Its name can be guessed: a link that lies there goes, and is never written through."""
     path.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
@@ -54,17 +54,22 @@ def check_inside(root: Path, path: Path) -> None:
 def open_regular(path: Path, max_bytes: int) -> BufferedReader:
     """A regular file, open for reading. Raises OSError, which is also what a file of more than `max_bytes`, a folder, a
     pipe or a device is."""
+    _check_regular(os.stat(path), path)  # merely to open a device may do something
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        _check_regular(status, path)  # it may be another by now
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes, such a file has at most {max_bytes}", str(path))
         return os.fdopen(number, "rb")
     except BaseException:
         os.close(number)
         raise
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:

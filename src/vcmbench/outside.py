@@ -94,8 +94,10 @@ class _Short(reprlib.Repr):
         self.maxstring = self.maxother = 200
 
     def repr_int(self, x: int, level: int) -> str:
-        # Python refuses to write out thousands of digits
-        return repr(x) if x.bit_length() <= 4 * _MOST_BITS else f"a whole number of {x.bit_length()} bits"
+        try:
+            return repr(x)
+        except ValueError:  # Python refuses to write out thousands of digits
+            return f"a whole number of {x.bit_length()} bits"
 
     def repr_str(self, x: str, level: int) -> str:
         return repr(x[: self.maxstring + 1])
