@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import reprlib
 import tomllib
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,10 @@ def short(value: object, most: int = 80) -> str:
     """Any value in a line of text, of `most` letters at most; line breaks and the like are escapes in it."""
     text = _short.repr(value)
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def short_list(names: Iterable[str], most: int = 40) -> str:
+    """Names in a line of text, of which there may be millions; "none" where there are none."""
+    some = list(islice(names, most + 1))
+    shown = ", ".join(name if len(name) <= 80 and name.isprintable() else short(name) for name in some[:most])
+    return (shown + (", ..." if len(some) > most else "")) or "none"

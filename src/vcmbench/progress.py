@@ -6,6 +6,8 @@ import sys
 import time
 from types import TracebackType
 
+from vcmbench.shown import lines
+
 _LINE_EVERY_S = 5.0
 
 
@@ -24,17 +26,19 @@ class Progress:
         self.total, self.done, self.unit = total, 0, unit
         self._start = self._last_line = time.monotonic()
         self._bar = None
+        # a bar moves the cursor, which others may not (see `cli.terminal`)
+        self._terminal = getattr(sys.stderr, "plain", sys.stderr)
         if sys.stderr.isatty() and total and not quiet:
             from tqdm import tqdm  # only a terminal needs it, and its import costs as much as a small job
 
-            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1)
+            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, file=self._terminal)
 
     def advance(self, what: str, done: int | None = None) -> None:
         """One more is done, or `done` of them are."""
         step = 1 if done is None else done - self.done
         self.done += step
         if self._bar is not None:
-            self._bar.set_postfix_str(what, refresh=False)
+            self._bar.set_postfix_str(lines(what), refresh=False)
             self._bar.update(step)
             return
         if not self.done:
@@ -48,9 +52,9 @@ class Progress:
     def say(self, line: str) -> None:
         """A line above the bar."""
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(lines(line), file=self._terminal)
         elif not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(lines(line), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self

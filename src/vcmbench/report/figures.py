@@ -21,8 +21,9 @@ from vcmbench.report.charts import sampled, shown
 from vcmbench.report.content import CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent, Scatter
 from vcmbench.report.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
-from vcmbench.report.text import capital, visible
+from vcmbench.report.text import capital
 from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
+from vcmbench.shown import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
