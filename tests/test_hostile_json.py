@@ -39,7 +39,10 @@ READERS: dict[str, tuple[str, Read]] = {
     "record of a map": ("i.json", importance_record.read),
     "record": ("r.json", read_record),
     "score record": ("s.json", records.read),
-    "state of blocks": ("results/trial/blocks/x.state.json", lambda path: block_state.read(_store(path.parents[3]), "x")),
+    "state of blocks": (
+        "results/trial/blocks/x.state.json",
+        lambda path: block_state.read(_store(path.parents[3]), "x"),
+    ),
     "measured": ("results/trial/measured.json", lambda path: outcome.recall(_store(path.parents[2]))),
     "correlation": ("results/trial/correlation_image.json", telling._about),
     "network": ("n.json", configs.read),
