@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from vcmbench import __version__
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
+    # one picture can make Pillow warn 65535 times; what is wrong with it is said once, by ourselves
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     with terminal.text_alone():
         return _run(argv)
 

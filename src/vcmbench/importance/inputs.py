@@ -219,6 +219,8 @@ def _read_png(path: Path, modes: tuple[str, ...], wanted: str) -> NDArray[Any]:
     if content is None:
         raise JobError(f"{path}: is missing")
     with images.complaints(path), images.opened(content) as image:
+        if (found := images.count(image)) > 1:
+            raise JobError(f"{path}: holds {found} pictures or more; needed is {wanted}")
         if image.mode not in modes:
             raise JobError(f"{path}: has colour mode {image.mode}; needed is {wanted}")
         return np.asarray(image)
