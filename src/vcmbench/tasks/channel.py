@@ -84,8 +84,8 @@ def _take(read: Read, length: int) -> bytes:
 
 def _shape(entry: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     shape = entry.get("shape") if isinstance(entry, dict) else None
-    if not isinstance(shape, list) or entry.get("dtype") not in _DTYPES:
+    if not isinstance(shape, list) or str(entry.get("dtype")) not in _DTYPES:
         raise ValueError("no message of the channel: an array without shape or dtype")
     if not 0 < len(shape) <= 4 or not all(type(side) is int and 0 <= side < 1 << 30 for side in shape):
         raise ValueError(f"no message of the channel: an array of shape {shape}")
-    return tuple(shape), _DTYPES[entry["dtype"]]
+    return tuple(shape), _DTYPES[str(entry["dtype"])]
