@@ -135,6 +135,10 @@ class Encoder(ABC):
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
 
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        """Other processes find it by its name: its file is no module that could be imported."""
+        return get, (self.name,)
+
     @abstractmethod
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         """The command that makes `self.bitstream` out of `SOURCE[self.pixels]` with `program`."""

@@ -24,5 +24,9 @@ class JobError(VcmbenchError):
         self.log = log
 
 
+class Lost(JobError):
+    """What a job stood on went away, such as the Docker engine: not its fault, it is to be done again."""
+
+
 class Cancelled(VcmbenchError):
     """The run was interrupted; the job leaves nothing behind and will be done next time."""

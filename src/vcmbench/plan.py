@@ -166,7 +166,9 @@ def jobs(
     tools: Toolbox,
     measure: Callable[[Source], Measured] = measure,
 ) -> Iterator[Job]:
-    """Every job of an experiment: picture by picture, so that the configurations of one share its preparation.
+    """Every job of an experiment, long ones first, so that no worker is left alone with one at the end: stacks, then
+    picture by picture, so that the configurations of one share its preparation; large pictures before small ones, and
+    of each the costliest configurations first.
 
     Pictures are measured as they come up, so that the first jobs can start at once.
     """
@@ -182,14 +184,35 @@ def jobs(
     groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
     for source in sources:
         groups[source.group].append(source)
-    for group in groups.values():
-        for coding in configurations:
-            if coding.stacked:
-                yield make(coding, *group)
-        for source in group:
-            for coding in configurations:
-                if not coding.stacked:
-                    yield make(coding, source)
+
+    def cost(coding: CodingConfiguration, pictures: int = 1) -> float:
+        return _cost(encoders[coding.encoder], coding, coding.subsampling_factor**2 * 1e6 * pictures)
+
+    stacks = [(coding, group) for group in groups.values() for coding in configurations if coding.stacked]
+    for coding, group in sorted(stacks, key=lambda one: -cost(one[0], len(one[1]))):
+        yield make(coding, *group)
+    single = sorted((coding for coding in configurations if not coding.stacked), key=lambda one: -cost(one))
+    for source in sorted(sources, key=lambda one: -_octave(one)) if single else ():
+        for coding in single:
+            yield make(coding, source)
+
+
+def _octave(source: Source) -> int:
+    """Of the size of a picture's file, which tells about how large the picture is, and opens none."""
+    try:
+        return source.path.stat().st_size.bit_length()
+    except (OSError, UnicodeError):
+        return 0
+
+
+def seconds(job: Job) -> float:
+    """How long a job will take on one core, by built-in figures: enough to know which are the long ones."""
+    clip = job.geometry.clip if job.geometry else None
+    return _cost(job.encoder, job.coding, clip.width * clip.height * clip.frames if clip else 0)
+
+
+def _cost(encoder: Encoder, coding: CodingConfiguration, pixels: float) -> float:
+    return encoder.typical.seconds_per_mpx * pixels / 1e6 * (_SEARCH_ENCODES if coding.is_searched else 1)
 
 
 @dataclass

@@ -88,7 +88,8 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / ".probe", b"", self._temporary())
             (self.folder / ".probe").unlink()
-            self._claims.mkdir(exist_ok=True)
+            for folder in (self._leases, self._claims):
+                folder.mkdir(exist_ok=True)
             self._remove_abandoned()
         except OSError as error:
             raise RequestError(f"{self.folder}: cannot be written: {error.strerror}") from None
@@ -115,7 +116,18 @@ class Store:
         It ends with the process that holds it. Raises OSError.
         """
         self._claims.mkdir(parents=True, exist_ok=True)
-        return leases.take(self._claims / hashlib.sha256(str(name).encode()).hexdigest()[:32])
+        return leases.take(self._claim_path(name))
+
+    def is_claimed(self, name: PurePosixPath) -> bool:
+        """Whether a process, this one included, has the claim of what lies at `name`."""
+        return leases.is_held(self._claim_path(name))
+
+    def _claim_path(self, name: PurePosixPath) -> Path:
+        return self._claims / hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+
+    def probe(self) -> leases.Lease:
+        """A file in the results that is locked as long as a run goes: workers of other machines must see it so."""
+        return leases.take_new(self._leases, "run-")
 
     def record_path(self, bitstream: PurePosixPath) -> Path:
         """Where the record of a bitstream (named relative to the data root) lies."""
@@ -248,6 +260,11 @@ class Store:
             temporary.unlink(missing_ok=True)
             raise
         return path
+
+
+def probe_path(data_root: Path, name: str) -> Path:
+    """Where `Store.probe` lies, by its name."""
+    return data_root / RESULTS / _AT_WORK[1] / name
 
 
 def _as_row(record: Record) -> dict[str, Any]:

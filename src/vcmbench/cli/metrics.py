@@ -123,7 +123,7 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
-    settings = Settings(min(arguments.jobs, compress.cores()), arguments.force, arguments.timeout,
+    settings = Settings(min(arguments.jobs or compress.cores(), compress.cores()), arguments.force, arguments.timeout,
                         skip_missing=arguments.skip_missing)  # fmt: skip
     this = Run(wanted, folder, runner, settings, _config(wanted, arguments))
     for line in this.warnings:

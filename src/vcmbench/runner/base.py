@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from vcmbench import leases
 from vcmbench.encoder import Command, Encoder, Tool
 from vcmbench.errors import JobError
 from vcmbench.runner import builtin
+from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.found import FoundTool
 
 _LOG_CHARACTERS = 1 << 20
@@ -121,6 +123,18 @@ class Runner(ABC):
 
     @abstractmethod
     def cancel(self) -> None: ...
+
+    @property
+    def choice(self) -> RunnerChoice:
+        """Itself in words that another process can open it by."""
+        return RunnerChoice(self.name, getattr(self, "bin_dir", None), getattr(self, "memory", "4g"))
+
+    def wait_until_back(self, timeout_s: float, is_stopped: Callable[[], bool]) -> bool:
+        """Wait for what `Lost` says has gone. Returns whether it is there again."""
+        return True
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Give back what it holds beyond its workers."""
 
 
 def completed(argv: tuple[str, ...], code: int, stdout: bytes, stderr: bytes, seconds: float) -> Completed:
