@@ -19,7 +19,7 @@ def write_atomically(path: Path, data: bytes, temporary: Path) -> None:
         raise
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
+def read_bounded(path: Path | str, max_bytes: int) -> bytes:
     """A regular file's bytes. Raises OSError, which is also what a file of more than `max_bytes` or a pipe is.
 
     Whoever reads what others may have written reads it by this: a file of gigabytes must not fill the memory, a pipe

@@ -93,7 +93,7 @@ class Loop:
             self._outcome.done += 1
             self._outcome.summary.add(job.coding, result.record)
             self._listen("done", job, result.record, None)
-            self._progress.advance(job.title)
+            self._progress.advance(lambda: job.title)
 
     def _ask_again(self) -> None:
         """Jobs that another run was at: it has finished them, is still at it, or is gone."""
@@ -108,7 +108,7 @@ class Loop:
         self._outcome.resumed += 1
         self._outcome.summary.add(job.coding, record)
         self._listen("resumed", job, record, None)
-        self._progress.advance(job.title)
+        self._progress.advance(lambda: job.title)
 
     def _tell_failed(self, job: Job, error: JobError) -> None:
         # what is wrong with a picture is said once, not for each of its configurations
@@ -116,7 +116,7 @@ class Loop:
             self._progress.say(f"failed: {job.title}: {describe(error)}")
         self._outcome.failed.append((job, error))
         self._listen("failed", job, None, error)
-        self._progress.advance(job.title)
+        self._progress.advance(lambda: job.title)
 
     def _warn_of_another_tool(self, job: Job) -> None:
         """Once, where this bitstream was made by another tool and is now made anew."""

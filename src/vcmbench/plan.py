@@ -5,36 +5,24 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import metadata
 from pathlib import PurePosixPath
 
-import numpy as np
 from PIL import Image
 
 from vcmbench import mapping
-from vcmbench.coding import CodingConfiguration, ImportanceSource
+from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import DataRoot, Source, read_picture
-from vcmbench.encoder import Clip, Command, Encoder, Tool, Typical
+from vcmbench.encoder import Encoder, Tool, Typical
 from vcmbench.encoder import get as get_encoder
-from vcmbench.errors import JobError, RequestError
+from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
-from vcmbench.job import Geometry, Job, Tools, geometry
-from vcmbench.runner import builtin
+from vcmbench.job import Job, Tools
+from vcmbench.recipe import Measured, Recipe
 from vcmbench.runner.base import Runner
 from vcmbench.runner.found import FoundTool
-from vcmbench.store import Record, Store, job_key
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a plan knows of a picture without decoding it; `problem` where it cannot be read at all."""
-
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    problem: str = ""
+from vcmbench.store import Record, Store
 
 
 def measure(source: Source) -> Measured:
@@ -78,87 +66,6 @@ def find_tools(experiment: Experiment, runner: Runner) -> tuple[Toolbox, dict[st
     return tools, missing
 
 
-def bitstream_path(
-    data: DataRoot, encoder: Encoder, coding: CodingConfiguration, sources: tuple[Source, ...]
-) -> PurePosixPath:
-    """Where the bitstream of these pictures goes, below the data root."""
-    folder = data.configuration_folder(encoder.folder_name(coding)).name
-    name = sources[0].group / (sources[0].group.name or "images") if coding.stacked else sources[0].name
-    return PurePosixPath(f"{folder}/{name}{encoder.extension}")
-
-
-@lru_cache(maxsize=4096)
-def _commands(encoder: Encoder, coding: CodingConfiguration, tools: Tools, clip: Clip) -> tuple[Command, ...]:
-    """Pictures of one size share their commands; building them anew would be most of the cost of a plan.
-
-    What a QP map adds differs from picture to picture and is not known before it is read; an even map stands for it,
-    so that a change of how an encoder is called with maps makes its jobs new.
-    """
-    program = tools.encode.program
-    if coding.quality is None and encoder.quality is not None:
-        coding = replace(coding, quality=encoder.quality.minimum)
-    commands = [encoder.encode(program, coding, clip), encoder.decode(tools.decode.program, coding, clip)]
-    if coding.qp_map is not None and encoder.method(coding) in ("native", "coefficients"):
-        even = encoder.quantisers(coding.quality or 0, np.zeros((1, 1)), 0.0, encoder.map_unit_px(coding, clip))
-        commands.append(encoder.encode_mapped(program, coding, clip, even))
-    return tuple(commands)
-
-
-def _builtin_version(program: str) -> str:
-    tool = builtin.find(program)
-    return tool.version if tool else ""
-
-
-def _make_job(
-    data: DataRoot,
-    encoder: Encoder,
-    coding: CodingConfiguration,
-    tools: Tools,
-    sources: tuple[Source, ...],
-    measure: Callable[[Source], Measured],
-    digest: Callable[[Source, ImportanceSource], str],
-) -> Job:
-    measured = [measure(source) for source in sources]
-    bitstream = bitstream_path(data, encoder, coding, sources)
-    digests = tuple(one.sha256 for one in measured)
-    size: Geometry | None = None
-    problem = next((one.problem for one in measured if one.problem), "")
-    first = measured[0]
-    odd_one = next(
-        (i for i, one in enumerate(measured) if (one.width, one.height) != (first.width, first.height)), None
-    )
-    if not problem and odd_one is not None:
-        problem = (
-            f"{sources[odd_one].path}: is {measured[odd_one].width}x{measured[odd_one].height} px, to be stacked "
-            f"with {sources[0].path} of {first.width}x{first.height} px"
-        )
-    if not problem:
-        try:
-            size = geometry(encoder, coding, first.width, first.height, len(sources))
-            commands = _commands(encoder, coding, tools, size.clip)
-            maps = tuple(digest(source, coding.importance) for source in sources) if coding.importance else ()
-        except RequestError as error:
-            problem = f"{sources[0].path}: {error}"
-        except JobError as error:
-            size, problem = None, str(error)
-        except Exception as error:  # a fault in an encoder's file must not end the other jobs
-            size, problem = None, f"{encoder.name} cannot make its command: {error!r}"
-    if size is None:
-        return Job(encoder, coding, tools, sources, digests, bitstream, None, "", problem)
-    parts = {
-        "sources": digests,
-        "coding": coding.as_dict(),
-        "commands": [[command.argv, command.files, command.then] for command in commands],
-        "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
-        "maps": maps,
-        "version": [mapping.VERSION, encoder.typical.bpp] if coding.is_searched or coding.qp_map else None,
-        "filter": metadata.version("scipy") if coding.qp_map and encoder.method(coding) == "prefilter" else None,
-        "tools": [tools.encode.identity(), tools.decode.identity()],
-        "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
-    }
-    return Job(encoder, coding, tools, sources, digests, bitstream, size, job_key(parts), maps=maps)
-
-
 def jobs(
     experiment: Experiment,
     data: DataRoot,
@@ -172,29 +79,29 @@ def jobs(
 
     Pictures are measured as they come up, so that the first jobs can start at once.
     """
-    configurations = experiment.configurations()
-    encoders = {encoder.name: encoder for encoder in experiment.encoders()}
     digest = lru_cache(maxsize=4096)(lambda source, wanted: mapping.digest(data, source, wanted))
-
-    def make(coding: CodingConfiguration, *chosen: Source) -> Job:
-        one = encoders[coding.encoder]
+    stacked: list[Recipe] = []
+    single: list[Recipe] = []
+    for coding in experiment.configurations():
+        one = get_encoder(coding.encoder)
         found = Tools(tools[one.name, one.tools_to_encode(coding)], tools[one.name, one.decode_tools])
-        return _make_job(data, one, coding, found, chosen, measure, digest)
+        (stacked if coding.stacked else single).append(Recipe(data, one, coding, found, digest))
 
     groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
     for source in sources:
         groups[source.group].append(source)
-
-    def cost(coding: CodingConfiguration, pictures: int = 1) -> float:
-        return _cost(encoders[coding.encoder], coding, coding.subsampling_factor**2 * 1e6 * pictures)
-
-    stacks = [(coding, group) for group in groups.values() for coding in configurations if coding.stacked]
-    for coding, group in sorted(stacks, key=lambda one: -cost(one[0], len(one[1]))):
-        yield make(coding, *group)
-    single = sorted((coding for coding in configurations if not coding.stacked), key=lambda one: -cost(one))
+    stacks = [(recipe, group) for group in groups.values() for recipe in stacked]
+    for recipe, group in sorted(stacks, key=lambda one: -_cost_per_mpx(one[0]) * len(one[1])):
+        yield recipe.job(tuple(group), [measure(source) for source in group])
+    single.sort(key=lambda one: -_cost_per_mpx(one))
     for source in sorted(sources, key=lambda one: -_octave(one)) if single else ():
-        for coding in single:
-            yield make(coding, source)
+        measured = [measure(source)]
+        for recipe in single:
+            yield recipe.job((source,), measured)
+
+
+def _cost_per_mpx(recipe: Recipe) -> float:
+    return _cost(recipe.encoder, recipe.coding, 1e6 * recipe.coding.subsampling_factor**2)
 
 
 def _octave(source: Source) -> int:

@@ -10,7 +10,7 @@ from vcmbench import gains
 from vcmbench.coding import CodingConfiguration
 from vcmbench.errors import JobError
 from vcmbench.job import Job
-from vcmbench.store import Record
+from vcmbench.store import Record, Told
 
 
 @dataclass
@@ -34,9 +34,11 @@ class Summary:
     def __init__(self, configurations: Iterable[CodingConfiguration] = ()) -> None:
         self.rows = {configuration: Sums() for configuration in configurations}
         self.missed_rates: list[float] = []
+        self.told = Told()
 
     def add(self, coding: CodingConfiguration, record: Record) -> None:
         sums = self.rows[coding]
+        self.told.add(record)
         search = record.get("rate_search")
         if search is not None and not search["is_equal"]:
             self.missed_rates.append(search["size_error"])

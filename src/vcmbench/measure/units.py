@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from shlex import quote
 
-from vcmbench import encoder, plan
+from vcmbench import encoder, recipe
 from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import DataRoot, Picture, Source, read_picture
 from vcmbench.errors import JobError, RequestError
@@ -58,7 +58,7 @@ def _places(
                 for coding in experiment.configurations():
                     if coding.stacked is stacked:
                         tool = encoder.get(coding.encoder)
-                        place = plan.bitstream_path(data, tool, coding, chosen)
+                        place = recipe.bitstream_path(data, tool, coding, chosen)
                         yield place, coding, data.configuration_folder(tool.folder_name(coding)).name, chosen
 
 
