@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vcmbench import __version__, engine, gains, mapping, plan
 from vcmbench.dataset import MAPS, DataRoot, Source, find_sources, open_root
@@ -48,6 +48,8 @@ class Settings:
     """Bound on one command, per picture."""
     quiet: bool = False
     """No progress on stderr."""
+    only: frozenset[PurePosixPath] | None = None
+    """Of the experiment's bitstreams, only these."""
 
 
 class Run:
@@ -64,9 +66,15 @@ class Run:
         self.measure = cache(plan.measure)
 
     def jobs(self) -> Iterator[Job]:
-        return plan.jobs(self.experiment, self.data, self.sources, self.tools, self.measure)
+        wanted, found = (
+            self.settings.only,
+            plan.jobs(self.experiment, self.data, self.sources, self.tools, self.measure),
+        )
+        return found if wanted is None else (job for job in found if job.bitstream in wanted)
 
     def job_count(self) -> int:
+        if self.settings.only is not None:
+            return len(self.settings.only)
         stacked = sum(coding.stacked for coding in self.experiment.configurations())
         single = len(self.experiment.configurations()) - stacked
         return stacked * len({source.group for source in self.sources}) + single * len(self.sources)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import PurePosixPath
@@ -16,7 +17,9 @@ from vcmbench import mapping
 from vcmbench.coding import CodingConfiguration, ImportanceSource
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.encoder import Clip, Command, Encoder
+from vcmbench.encoder import get as get_encoder
 from vcmbench.errors import JobError, RequestError
+from vcmbench.experiment import Experiment
 from vcmbench.job import Geometry, Job, Tools, geometry
 from vcmbench.runner import builtin
 
@@ -54,6 +57,23 @@ def bitstream_path(
 def _place(folder: str, encoder: Encoder, coding: CodingConfiguration, sources: Sequence[Source]) -> PurePosixPath:
     name = sources[0].group / (sources[0].group.name or "images") if coding.stacked else sources[0].name
     return PurePosixPath(f"{folder}/{name}{encoder.extension}")
+
+
+def bitstreams(
+    experiment: Experiment, data: DataRoot, sources: list[Source]
+) -> Iterator[tuple[PurePosixPath, CodingConfiguration, str, tuple[Source, ...]]]:
+    """Every bitstream that the experiment wants: picture by picture, so that a picture's configurations follow."""
+    groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
+    for source in sources:
+        groups[source.group].append(source)
+    for group in groups.values():
+        for stacked in (True, False):
+            for chosen in [tuple(group)] if stacked else [(source,) for source in group]:
+                for coding in experiment.configurations():
+                    if coding.stacked is stacked:
+                        tool = get_encoder(coding.encoder)
+                        place = bitstream_path(data, tool, coding, chosen)
+                        yield place, coding, data.configuration_folder(tool.folder_name(coding)).name, chosen
 
 
 class Recipe:

@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         metrics,
         qpmap,
         tasks,
+        verify,
     )
 
     parser = argparse.ArgumentParser(
@@ -41,7 +42,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vcmbench {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, compress, metrics, decode, importance, qpmap, correlate, bdrate, encoders, tasks, doctor):
+    for module in (
+        demo,
+        compress,
+        metrics,
+        verify,
+        decode,
+        importance,
+        qpmap,
+        correlate,
+        bdrate,
+        encoders,
+        tasks,
+        doctor,
+    ):
         module.add_parser(commands)
     metrics.add_report_parser(commands)
     return parser
