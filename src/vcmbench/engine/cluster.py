@@ -15,6 +15,7 @@ Decisions, and why:
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ from vcmbench.engine import far
 from vcmbench.engine.base import Engine, Place, Resource, Work
 from vcmbench.errors import Cancelled, JobError, RequestError
 
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 _CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _SCHEDULER_MAY_BE_GONE_S = 600.0
@@ -51,6 +53,8 @@ def quiet() -> None:
 def connect(address: str) -> Client:
     """Raises RequestError where no scheduler answers there."""
     quiet()
+    if not _ADDRESS.fullmatch(address):
+        raise RequestError(f"--scheduler {address!r}: is no address such as tcp://host:8786")
     try:
         return Client(address, timeout=_CONNECT_S, set_as_default=False, name="vcmbench")
     except Exception as error:  # addresses, sockets and certificates each fail in their own way
