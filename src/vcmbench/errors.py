@@ -28,5 +28,9 @@ class Lost(JobError):
     """What a job stood on went away, such as the Docker engine: not its fault, it is to be done again."""
 
 
+class WorkerDied(JobError):
+    """The processes that a job was sent to died, again and again; perhaps over it, perhaps over another one."""
+
+
 class Cancelled(VcmbenchError):
     """The run was interrupted; the job leaves nothing behind and will be done next time."""

@@ -97,7 +97,7 @@ def is_held(path: Path) -> bool:
 @contextmanager
 def abandoned(path: Path) -> Iterator[bool]:
     """Whether nobody holds the lease of that name any more; while the block lasts it is ours, and then it is gone."""
-    lease = take(path) if path.is_file() else None
+    lease = take(path) if path.is_file() and not path.is_symlink() else None
     if lease is None:
         yield False
     elif not lease.is_real:  # no lock, hence no answer: whoever made it may be alive

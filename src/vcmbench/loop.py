@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from vcmbench import plan
 from vcmbench.engine import Engine, Work
-from vcmbench.errors import Cancelled, JobError
+from vcmbench.errors import Cancelled, JobError, WorkerDied
 from vcmbench.job import Job
 from vcmbench.progress import Progress
 from vcmbench.runner.base import describe
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _WAIT_S = 0.2
 _AHEAD = 2
+_MOST_DEATHS = 3
 
 
 class Loop:
@@ -36,6 +39,7 @@ class Loop:
         self._stop, self._listen = stop, listen
         self._running: dict[Future[Result], Job] = {}
         self._put_off: list[Job] = []
+        self._deaths: Counter[PurePosixPath] = Counter()
         self._asked_again = time.monotonic()
         self._has_warned = self._force
 
@@ -81,6 +85,8 @@ class Loop:
             result = future.result()
         except (Cancelled, CancelledError):
             return
+        except WorkerDied as error:
+            result = self._blame(job, error)
         except JobError as error:
             result = Result("failed", error=error)
         if result.state == "busy":
@@ -94,6 +100,13 @@ class Loop:
             self._outcome.summary.add(job.coding, result.record)
             self._listen("done", job, result.record, None)
             self._progress.advance(lambda: job.title)
+
+    def _blame(self, job: Job, error: WorkerDied) -> Result:
+        """A job that was being done when its worker died left its claim behind; another one only waited there."""
+        self._deaths[job.bitstream] += 1
+        if self._store.was_abandoned(job.bitstream) or self._deaths[job.bitstream] > _MOST_DEATHS:
+            return Result("failed", error=error)
+        return Result("busy")
 
     def _ask_again(self) -> None:
         """Jobs that another run was at: it has finished them, is still at it, or is gone."""

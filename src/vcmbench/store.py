@@ -134,6 +134,11 @@ class Store:
         """Whether a process, this one included, has the claim of what lies at `name`."""
         return leases.is_held(self._claim_path(name))
 
+    def was_abandoned(self, name: PurePosixPath) -> bool:
+        """Whether a process died while it had the claim of what lies at `name`."""
+        path = self._claim_path(name)
+        return path.exists() and not leases.is_held(path)
+
     def _claim_path(self, name: PurePosixPath) -> Path:
         return self._claims / hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
 

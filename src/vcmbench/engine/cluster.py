@@ -6,7 +6,8 @@ Decisions, and why:
   again, and a worker that was cut off but works on holds the claim of its job. So whatever Dask loses is simply sent
   again, and Dask's own `retries` stay at 0: a job that fails would fail again.
 - A task whose worker died goes to another worker, `distributed.scheduler.allowed-failures` times (3 by Dask's default,
-  which is the scheduler's to say; local clusters take 2): a job that kills its workers must end as a failed job.
+  which is the scheduler's to say; local clusters take 2): a job that kills its workers must end as a failed job. Dask
+  blames all that were sent to that worker, those that only waited there, too; the claims tell who was being done.
 - Work stealing stays on: jobs differ in length by a factor of a thousand, and there is nothing to move but a name.
 - A scheduler that went away is waited for. Its workers end with it (that is Dask's way), so whoever starts it again
   starts them, too.
@@ -32,7 +33,7 @@ from distributed.scheduler import KilledWorker
 
 from vcmbench.engine import far
 from vcmbench.engine.base import Engine, Place, Resource, Work
-from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.errors import Cancelled, JobError, RequestError, WorkerDied
 
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 _CONNECT_S = 10.0
@@ -296,7 +297,7 @@ def _as_error(error: BaseException) -> BaseException:
     if not isinstance(error, KilledWorker):
         return error
     last = getattr(error.last_worker, "address", "unknown")
-    return JobError(
+    return WorkerDied(
         f"its worker died {error.allowed_failures + 1} times over it, at last {last}; was it killed for its memory? "
         "fewer workers a machine, or a --memory limit for tools, may help"
     )
