@@ -17,6 +17,7 @@ RUN_LABEL = "vcmbench.run"
 OWNER_LABEL = "vcmbench.owner"
 INPUTS, OUTPUTS = "/job/in", "/job/out"
 _NOBODY = 65534
+_END_S = 30
 ENVIRONMENT = {"LC_ALL": "C", "HOME": "/tmp"}
 
 
@@ -94,6 +95,16 @@ def is_alive(client: docker.DockerClient, container: str) -> bool:
         return bool(api.exec_inspect(created)["ExitCode"] == 0)
     except docker.errors.APIError:
         return False
+
+
+def await_end(client: docker.DockerClient, container: str) -> None:
+    """Until a container that is being removed does not run any more. Raises the SDK's errors where it goes on."""
+    import docker
+
+    try:
+        client.api.wait(container, timeout=_END_S, condition="not-running")
+    except docker.errors.NotFound:
+        pass
 
 
 def labelled(client: docker.DockerClient, label: str, **more: list[str]) -> list[Container]:

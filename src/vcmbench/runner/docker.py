@@ -142,6 +142,7 @@ class DockerWorker(Worker):
         self._runner = runner
         self._client: docker.DockerClient | None = None
         self._containers: dict[str, tuple[str, Any]] = {}
+        self._unburied: list[str] = []
 
     def _run(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed:
         if self._runner.is_cancelled:
@@ -199,6 +200,7 @@ class DockerWorker(Worker):
     def _container(self, image: str) -> str:
         if image not in self._containers:
             client = self._engine()
+            self._bury()
             container = containers.create(client, image, self.scratch, self._runner.memory, self._runner.labels)
             stdin = client.api.attach_socket(container, params={"stdin": 1, "stream": 1})
             self._containers[image] = (container, stdin)
@@ -210,15 +212,24 @@ class DockerWorker(Worker):
     def _drop(self, image: str) -> None:
         """End a container; the next command starts another."""
         container, stdin = self._containers.pop(image, (None, None))
+        if container is not None:
+            self._unburied.append(container)
         try:
             if stdin is not None:
                 stdin.close()
-            if container is not None:
-                containers.remove(self._engine(), container)
+            self._bury()
         except Exception as error:
             if not is_fault(error):
                 raise
-            self._client = None  # the engine is gone; what it may bring back, `DockerRunner.close` removes
+            self._client = None  # the engine is gone; what it may bring back goes before another container starts
+
+    def _bury(self) -> None:
+        """Make sure that containers given up are gone. An engine may leave them running while it is away itself, and
+        the tools in them would go on writing into the scratch folder."""
+        while self._unburied:
+            containers.remove(self._engine(), self._unburied[-1])
+            containers.await_end(self._engine(), self._unburied[-1])
+            self._unburied.pop()
 
     def close(self) -> None:
         for image in list(self._containers):
