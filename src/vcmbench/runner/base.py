@@ -162,6 +162,10 @@ class Runner(ABC):
     def choice(self) -> RunnerChoice:
         """By which another process can open the same runner."""
 
+    def note(self) -> str | None:
+        """A line that the user should know of before a run; None where there is nothing to say."""
+        return None
+
     @abstractmethod
     def worker(self) -> Worker: ...
 

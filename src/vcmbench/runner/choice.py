@@ -11,7 +11,7 @@ from vcmbench.errors import RequestError
 if TYPE_CHECKING:
     from vcmbench.runner.base import Runner
 
-NAMES = ("docker", "local")
+NAMES = ("docker", "local", "apptainer")
 MEMORY = "4g"
 
 
@@ -35,4 +35,8 @@ class RunnerChoice:
             from vcmbench.runner.docker import DockerRunner
 
             return DockerRunner(self.memory)
+        if self.name == "apptainer":
+            from vcmbench.runner.apptainer import ApptainerRunner
+
+            return ApptainerRunner(self.sif_dir, self.memory)
         raise RequestError(f"runner {self.name!r}: there are {', '.join(NAMES)}")

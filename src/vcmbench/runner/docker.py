@@ -16,7 +16,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.encoder import Encoder, Tool
@@ -27,7 +26,7 @@ from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
 from vcmbench.runner.choice import MEMORY, RunnerChoice
 from vcmbench.runner.containers import OWNER_LABEL, RUN_LABEL
 from vcmbench.runner.found import FoundTool
-from vcmbench.runner.tail import Tail
+from vcmbench.runner.watchdog import Watchdog, follow
 
 if TYPE_CHECKING:
     import docker
@@ -165,9 +164,9 @@ class DockerWorker(Worker):
         api = self._engine().api
         self.scratch.discard(timing.RESULT)
         start = time.perf_counter()
-        with _Watchdog(timeout_s, lambda: images.engine(_PING_S).api.kill(container)) as watchdog:
+        with Watchdog(timeout_s, lambda: images.engine(_PING_S).api.kill(container)) as watchdog:
             created = api.exec_create(container, timing.wrapped([tool.path, *argv[1:]], ends_all=True))
-            stdout, stderr = _follow(api.exec_start(created["Id"], socket=True), watchdog)
+            stdout, stderr = follow(api.exec_start(created["Id"], socket=True), watchdog)
         seconds = time.perf_counter() - start
         if watchdog.has_bitten or self._runner.is_cancelled:
             self._drop(image)
@@ -245,54 +244,3 @@ def _is_final(error: Exception) -> bool:
         return True
     gone = (404, 409)  # no such container, no such command, not running
     return isinstance(error, docker.errors.APIError) and error.is_client_error() and error.status_code not in gone
-
-
-def _follow(stream: Any, watchdog: _Watchdog) -> tuple[bytes, bytes]:
-    """The ends of what a command prints on stdout and stderr, once both are closed."""
-    from docker.utils.socket import STDOUT, frames_iter
-
-    output, errors = Tail(), Tail()
-    watchdog.cuts(stream)
-    try:
-        for kind, data in frames_iter(stream, tty=False):  # type: ignore[no-untyped-call]
-            (output if kind == STDOUT else errors).add(data)
-    finally:
-        stream.close()
-    return output.content(), errors.content()
-
-
-class _Watchdog:
-    """Calls `bite` unless the block ends within `timeout_s`, and cuts the connection that the block listens to: an
-    engine that hangs would never close it."""
-
-    def __init__(self, timeout_s: float, bite: Callable[[], object]) -> None:
-        self.has_bitten = False
-        self._bite = bite
-        self._stream: Any = None
-        self._timer = threading.Timer(timeout_s, self._on_time)
-        self._timer.daemon = True
-
-    def cuts(self, stream: Any) -> None:
-        self._stream = getattr(stream, "_sock", stream)
-        if self.has_bitten:
-            self._cut()
-
-    def _on_time(self) -> None:
-        self.has_bitten = True
-        with contextlib.suppress(Exception):  # it ended at this very moment, or the engine is gone: so is the tool
-            self._bite()
-        self._cut()
-
-    def _cut(self) -> None:
-        if self._stream is not None:
-            with contextlib.suppress(OSError):  # it is closed already
-                self._stream.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> _Watchdog:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()

@@ -26,14 +26,16 @@ _READ = "read -r {0} _ < /proc/uptime"  # builtins only: right before and after 
 _END_ALL = 'read -r p < /proc/1/comm; [ "$p" != cat ] || kill -9 -1'
 
 
-def wrapped(argv: Sequence[str], *, ends_all: bool) -> list[str]:
-    """The command as a shell runs it: limits on files, the time, and an end of all else (where `ends_all`).
+def wrapped(argv: Sequence[str], *, ends_all: bool, addresses_bytes: int | None = None) -> list[str]:
+    """The command as a shell runs it: limits on files (and addresses, if asked for), the time, and (where `ends_all`)
+    an end of all else.
 
     What the tool starts and leaves behind ends before the time is written, and with it whatever could change a file
     afterwards.
     """
     script = [
         f"ulimit -c 0; ulimit -f {FILE_LIMIT_BYTES // 512}",
+        "" if addresses_bytes is None else f"ulimit -v {addresses_bytes // 1024}",
         f"s=$(date +%s%N); {_READ.format('u')}",
         '"$@"; c=$?',
         _READ.format("v"),
