@@ -139,7 +139,7 @@ class ApptainerRunner(Runner):
     def sif_of(self, tool: FoundTool) -> Path:
         """The image that a tool was found in. Raises JobError where it is not there any more, or not the same."""
         known = self._sifs.get(tool.digest)
-        for path in (known,) if known else sorted(self.sif_dir.glob("*.sif")):
+        for path in ([known] if known else []) + sorted(self.sif_dir.glob("*.sif")):
             if path.is_file() and probe.sha256(path) == tool.digest:
                 self._sifs[tool.digest] = path
                 return path
