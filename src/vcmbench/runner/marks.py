@@ -17,6 +17,7 @@ import itertools
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -28,6 +29,7 @@ VARIABLE = "VCMBENCH_TOOL"
 _PR_SET_CHILD_SUBREAPER = 36
 _PREFIX = VARIABLE.encode() + b"="
 _PASSES = 20
+_EXEC_S = 0.1
 _IS_LINUX = sys.platform == "linux"
 _numbers = itertools.count()
 
@@ -57,7 +59,7 @@ def end_leftovers(tool: int, mark: str) -> None:
     wanted = _PREFIX + mark.encode()
     for _ in range(_PASSES if _IS_LINUX else 0):  # what they have started themselves becomes ours when they end
         orphans = [pid for pid in _orphans() if pid != tool]
-        found = [pid for pid in orphans if _is_of_session(pid, tool) or wanted in _environment(pid)]
+        found = [pid for pid in orphans if _is_of_session(pid, tool) or _carries(pid, wanted)]
         if not found:
             return
         for pid in found:
@@ -84,10 +86,27 @@ def _is_of_session(pid: int, tool: int) -> bool:
     return False
 
 
-def _environment(pid: int | str) -> list[bytes]:
+def _carries(pid: int, mark: bytes) -> bool:
+    """Whether a process has that mark. One that becomes another program right now has no environment for a moment."""
+    deadline = time.monotonic() + _EXEC_S
+    while not (environment := _environment(pid)) and _lives(pid) and time.monotonic() < deadline:
+        os.sched_yield()
+    return mark in environment
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process could still get an environment: it is no zombie, and its environment is not a secret."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return file.readall().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
+def _environment(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return file.readall().split(b"\0")
+            return [entry for entry in file.readall().split(b"\0") if entry]
     except OSError:  # it is gone, or somebody else's
         return []
 
