@@ -18,6 +18,8 @@ OWNER_LABEL = "vcmbench.owner"
 INPUTS, OUTPUTS = "/job/in", "/job/out"
 _NOBODY = 65534
 _END_S = 30
+_TMP_BYTES, _SHM_BYTES = 256 << 20, 64 << 20
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 ENVIRONMENT = {"LC_ALL": "C", "HOME": "/tmp"}
 
 
@@ -28,10 +30,14 @@ def user() -> str:
 
 def limits(memory: str) -> dict[str, Any]:
     """What every container is denied, as the engine's host configuration says it."""
+    # Files in memory count as memory, and killing processes does not free them: were there room for as much as the
+    # limit, a tool that fills them would take its container along.
+    share = int(memory[:-1]) * _UNITS[memory[-1]] // 4
     return {
         "network_mode": "none",
         "read_only": True,
-        "tmpfs": {"/tmp": "size=256m"},
+        "tmpfs": {"/tmp": f"size={min(share, _TMP_BYTES)}"},
+        "shm_size": min(share, _SHM_BYTES),
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "mem_limit": memory,
