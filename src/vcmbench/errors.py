@@ -1,4 +1,4 @@
-"""The two ways in which a run can go wrong.
+"""The ways in which a run can go wrong.
 
 A `RequestError` is the user's request being wrong: nothing has started, exit code 2. A `JobError` is one job that
 failed while the others finish: exit code 1. Both carry one readable line: what was asked, what was found, what to do.
@@ -25,7 +25,8 @@ class JobError(VcmbenchError):
 
 
 class Lost(JobError):
-    """What a job stood on went away, such as the Docker engine: not its fault, it is to be done again."""
+    """What a job stood on went away under it: the Docker engine, or its container. The job itself did nothing wrong;
+    it is to be done again once `Runner.wait_until_back` says so."""
 
 
 class WorkerDied(JobError):
