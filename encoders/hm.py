@@ -44,9 +44,9 @@ class Hm(Encoder):
         return Command((program, "-b", self.bitstream, "-o", DECODED["yuv"], "-d", "8"))
 
     def coded_qp(self, log: str) -> float | None:
-        qps = [float(qp) for qp in re.findall(r"^POC\s+\d+ .*?QP (\d+) \)", log, re.MULTILINE)]
+        qps = [float(qp) for qp in re.findall(r"^POC +\d+ .*?QP (\d{1,9}) \)", log, re.MULTILINE)]
         return sum(qps) / len(qps) if qps else None
 
     def reported_bytes(self, log: str) -> int | None:
-        found = re.search(r"Bytes written to file: (\d+)", log)
+        found = re.search(r"Bytes written to file: (\d{1,18})\b", log)
         return int(found[1]) if found else None

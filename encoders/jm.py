@@ -70,5 +70,5 @@ class Jm(Encoder):
         return Command((program, "-i", self.bitstream, "-o", DECODED["yuv"]))
 
     def coded_qp(self, log: str) -> float | None:
-        qps = [float(qp) for qp in re.findall(r"^\s*\d+\(\s*(?:IDR|I)\s*\)\s*\d+\s+(\d+)", log, re.MULTILINE)]
+        qps = [float(qp) for qp in re.findall(r"^ *\d+\( *(?:IDR|I) *\) *\d+ +(\d{1,9})\b", log, re.MULTILINE)]
         return sum(qps) / len(qps) if qps else None

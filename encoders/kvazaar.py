@@ -55,9 +55,9 @@ class Kvazaar(Encoder):
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))
 
     def coded_qp(self, log: str) -> float | None:
-        qps = [float(qp) for qp in re.findall(r"POC\s+\d+ QP (\d+)", log)]
+        qps = [float(qp) for qp in re.findall(r"POC +\d+ QP (\d{1,9})\b", log)]
         return sum(qps) / len(qps) if qps else None
 
     def reported_bytes(self, log: str) -> int | None:
-        found = re.search(r"Processed \d+ frames,\s+(\d+) bits", log)
+        found = re.search(r"Processed \d+ frames, +(\d{1,18}) bits", log)
         return int(found[1]) // 8 if found else ffmpeg.reported_bytes(log)

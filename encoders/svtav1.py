@@ -98,5 +98,5 @@ class SvtAv1(Encoder):
         return Command(ffmpeg.decode(clip, self.bitstream, "obu", "libdav1d"))
 
     def reported_bytes(self, log: str) -> int | None:
-        found = re.search(r"Total Frames\s+Frame Rate\s+Byte Count.*?\n\s*\d+\s+[\d.]+ fps\s+(\d+)", log)
+        found = re.search(r"Total Frames\s+Frame Rate\s+Byte Count.{0,200}\n\s*\d+\s+[\d.]+ fps\s+(\d{1,18})\b", log)
         return int(found[1]) if found else ffmpeg.reported_bytes(log)

@@ -72,7 +72,7 @@ class X264(Encoder):
         return ffmpeg.read_block_qps(data, clip)
 
     def coded_qp(self, log: str) -> float | None:
-        found = re.search(r"frame I:\d+\s+Avg QP:\s*([\d.]+)", log)
+        found = re.search(r"frame I:\d+ +Avg QP: *(\d{1,9}(?:\.\d{1,9})?)", log)
         return float(found[1]) if found else None
 
     def complaint(self, log: str) -> str | None:

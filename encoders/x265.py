@@ -77,7 +77,7 @@ class X265(Encoder):
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))
 
     def coded_qp(self, log: str) -> float | None:
-        found = re.search(r"encoded \d+ frames.*Avg QP:\s*([\d.]+)", log)
+        found = re.search(r"encoded \d+ frames.{1,200}?Avg QP: *(\d{1,9}(?:\.\d{1,9})?)", log)
         return float(found[1]) if found else None
 
     def complaint(self, log: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmbench import encoder, experiment, resources
+from vcmbench import encoder, experiment, faults, resources
 from vcmbench.errors import RequestError
 
 SHIPPED = sorted(path.stem for path in resources.folder("val_config").glob("*.toml"))
@@ -106,7 +106,7 @@ def test_wrong_codings(write_experiment: Callable[..., Path], coding: str, compl
         ('name = "a"\n[dataset]\nsplit = "/etc"\n[[coding]]\nencoder = "none"', r"dataset\.split: .*pattern"),
         ('name = "a"\n[dataset]\ncities = [".."]\n[[coding]]\nencoder = "none"', r"dataset\.cities\[1\]: .*pattern"),
         ("\x00", r"not TOML"),
-        ("#" * (1 << 20) + "#", r"bytes; an experiment has at most"),
+        ("#" * (1 << 20) + "#", r"bytes, such a file has at most"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, complaint: str) -> None:
@@ -150,7 +150,7 @@ def test_whatever_a_file_holds_it_is_an_experiment_or_one_clear_line(content: di
     try:
         loaded = experiment.Experiment.model_validate(content)
     except ValidationError as error:
-        line = experiment._one_line(error)
+        line = faults.one_line(error, experiment.Experiment, experiment._NESTED)
         assert line
         assert len(line) < 5000
     else:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags
 from PIL.ImageFile import ImageFile
 
+from vcmbench import images
 from vcmbench.errors import JobError, RequestError
+from vcmbench.files import check_inside, sha256_of
 
 if TYPE_CHECKING:
     from vcmbench import experiment
@@ -23,7 +24,9 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"}
 RESULTS = "results"
 MAPS = "importance_map"
 PREDICTIONS = ("P_GT", "P_hat_C")
-_MAX_PIXELS = 1 << 28  # 16384 x 16384: beyond it a small file that unpacks into memory is no picture
+_MAX_BYTES = (1 << 31) + (1 << 20)  # of an importance map: as many pixels as pictures may have, of eight bytes
+_MOST_FOLDERS = 100_000
+_MOST_LEVELS = 100
 _LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
 
 
@@ -40,8 +43,8 @@ class Source:
         return self.name.parent
 
     def sha256(self) -> str:
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """SHA-256 (hex) of the file. Raises OSError, also where it is larger than any picture or map, or a pipe."""
+        return sha256_of(self.path, _MAX_BYTES)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,10 @@ class DataRoot:
             return
         for name in _LINKS:
             link = configuration_folder / name
+            try:
+                check_inside(self.root, link)
+            except OSError as error:
+                raise JobError(f"{link}: {error.strerror}") from None
             if (self.pristine / name).exists() and not link.is_symlink():
                 configuration_folder.mkdir(parents=True, exist_ok=True)
                 try:
@@ -89,8 +96,19 @@ def _is_result(path: Path) -> bool:
     return path.name in (RESULTS, MAPS, *PREDICTIONS) or (path.name.startswith("images_") and path.name.endswith(")"))
 
 
-def _walk(folder: Path, seen: frozenset[Path] = frozenset()) -> list[Path]:
-    """Image files below `folder`, hidden ones and our own results left out; links are followed, not in circles."""
+def _walk(folder: Path, seen: frozenset[Path] = frozenset(), walked: list[int] | None = None) -> list[Path]:
+    """Image files below `folder`, hidden ones and our own results left out; links are followed, not in circles.
+
+    Raises RequestError where that takes more folders than any data set has: a few links to and fro can make millions of
+    ways through the same few folders.
+    """
+    walked = [0] if walked is None else walked
+    walked[0] += 1
+    if walked[0] > _MOST_FOLDERS or len(seen) > _MOST_LEVELS:
+        raise RequestError(
+            f"{_ending(folder)}: lies more than {_MOST_LEVELS} folders deep, or beyond {_MOST_FOLDERS} other folders; "
+            "links that lead to and fro may be the reason, take them out"
+        )
     real = folder.resolve()
     if real in seen:
         return []
@@ -103,10 +121,15 @@ def _walk(folder: Path, seen: frozenset[Path] = frozenset()) -> list[Path]:
         if path.name.startswith(".") or (not seen and _is_result(path)):
             continue
         if path.is_dir():
-            files += _walk(path, seen | {real})
+            files += _walk(path, seen | {real}, walked)
         elif path.suffix.lower() in SUFFIXES and path.is_file():
             files.append(path)
     return files
+
+
+def _ending(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:90]} ... {text[-90:]}"
 
 
 def _cityscapes_files(data: DataRoot, wanted: experiment.Dataset) -> list[Path]:
@@ -159,31 +182,22 @@ def read_picture(path: Path) -> Picture:
     Gray and palette pictures become R'G'B', an alpha channel without transparency is dropped; each is noted. Raises
     JobError where the file is damaged, has more than 8 bits a sample, or is partly transparent.
     """
-    try:
-        data = path.read_bytes()
-        # from memory: Pillow would otherwise fetch a file in dozens of small reads
-        with Image.open(BytesIO(data)) as image:
+    with images.complaints(path):
+        data = images.read(path)
+        with images.opened(data) as image:
             notes = _check(path, image)
             rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    except UnidentifiedImageError:
-        raise JobError(f"{path}: not an image that can be read") from None
-    except Image.DecompressionBombError as error:
-        raise JobError(f"{path}: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise JobError(f"{path}: damaged or truncated image: {error}") from None
     return Picture(rgb, hashlib.sha256(data).hexdigest(), tuple(notes))
 
 
 def _check(path: Path, image: ImageFile) -> list[str]:
     """Notes on what must be done to a picture. Raises JobError where it cannot be coded as it is."""
     notes = []
-    if image.width * image.height > _MAX_PIXELS:
-        raise JobError(f"{path}: {image.width}x{image.height} px is more than {_MAX_PIXELS} px")
     # Pillow opens 16-bit colour as 8-bit RGB; only the raw mode of its decoder tells
     if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
         raise JobError(f"{path}: more than 8 bits a sample; convert it to 8-bit RGB")
-    if getattr(image, "n_frames", 1) > 1:
-        raise JobError(f"{path}: holds {image.n_frames} pictures; one file must hold one")  # type: ignore[attr-defined]
+    if (found := images.count(image)) > 1:
+        raise JobError(f"{path}: holds {found} pictures or more; one file must hold one")
     if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA", "1"}:
         raise JobError(f"{path}: colour mode {image.mode} is not RGB; convert it to 8-bit RGB")
     if image.mode != "RGB":

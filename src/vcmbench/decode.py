@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import colour, encoder, frames
+from vcmbench.coding import CodingConfiguration
 from vcmbench.coding import from_record as coding_of
-from vcmbench.encoder import DECODED, Clip
+from vcmbench.encoder import DECODED, Clip, Encoder
 from vcmbench.errors import JobError, RequestError
+from vcmbench.files import open_regular
+from vcmbench.images import MAX_PIXELS
+from vcmbench.outside import short
 from vcmbench.runner.base import Runner, Worker
 from vcmbench.store import Record, read_record
+
+_MAX_BYTES = 1 << 33
+_MAX_PIXELS = MAX_PIXELS + (1 << 20)  # the edge is padded
+_CHUNK_BYTES = 1 << 20
 
 
 def data_root_of(record_path: Path) -> Path:
@@ -33,19 +42,38 @@ def read(record_path: Path) -> Record:
     return record
 
 
-def _bitstream(record: Record, data_root: Path) -> bytes:
+def _fetch(record: Record, data_root: Path, target: Path) -> None:
+    """Copy a record's bitstream, which is never held in memory. Raises JobError where it is not what was recorded."""
     path: Path = (data_root / record["bitstream"]).resolve()
     if not path.is_relative_to(data_root.resolve()):
         raise JobError(f"{record['bitstream']}: lies outside of the data root")
+    digest = hashlib.sha256()
     try:
-        data = path.read_bytes()
+        with open_regular(path, _MAX_BYTES) as file, target.open("wb") as copy:
+            if (size := os.fstat(file.fileno()).st_size) != record["size_bytes"]:
+                raise JobError(f"{path}: has {size} bytes, its record says {record['size_bytes']}")
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                copy.write(chunk)
     except OSError as error:
         raise JobError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) != record["size_bytes"]:
-        raise JobError(f"{path}: has {len(data)} bytes, its record says {record['size_bytes']}")
-    if hashlib.sha256(data).hexdigest() != record["bitstream_sha256"]:
+    if digest.hexdigest() != record["bitstream_sha256"]:
         raise JobError(f"{path}: its SHA-256 is not the one in its record: damaged, or of another run")
-    return data
+
+
+def _checked(record: Record) -> tuple[Encoder, CodingConfiguration, Clip]:
+    """How a record says that its bitstream is to be decoded. Raises JobError where no run could have written that."""
+    tool = encoder.get(record["encoder"])
+    try:
+        coding = coding_of(record)
+        tool.check(coding)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise JobError(f"record of {short(record['bitstream'])}: holds no coding configuration: {error}") from None
+    for kind in ("", "scaled_", "coded_"):
+        if record[f"{kind}width_px"] * record[f"{kind}height_px"] > _MAX_PIXELS:
+            raise JobError(f"record of {short(record['bitstream'])}: its {kind}sides are larger than any picture's")
+    chroma = colour.CHROMA_FORMATS[coding.color_subsampling]
+    return tool, coding, Clip(record["coded_width_px"], record["coded_height_px"], record["frames"], chroma)
 
 
 def decode(record: Record, data_root: Path, runner: Runner, timeout_s: float = 600.0) -> Iterator[NDArray[np.uint8]]:
@@ -65,17 +93,12 @@ def decode_on(
     The tool may be another build than the one that coded (a record names its own); the commands are the same.
     Raises JobError where the bitstream is missing, changed or damaged, RequestError where no decoder is found.
     """
-    tool = encoder.get(record["encoder"])
-    coding = coding_of(record)
-    tool.check(coding)
-    chroma = colour.CHROMA_FORMATS[coding.color_subsampling]
-    clip = Clip(record["coded_width_px"], record["coded_height_px"], record["frames"], chroma)
+    tool, coding, clip = _checked(record)
     found = runner.find(tool, tool.decode_tools)
     if found is None:
         raise RequestError(runner.missing(tool, tool.decode_tools))
-    data = _bitstream(record, data_root)
     worker.scratch.clear()
-    (worker.scratch.outputs / tool.bitstream).write_bytes(data)
+    _fetch(record, data_root, worker.scratch.outputs / tool.bitstream)
     worker.run(found, tool.decode(found.program, coding, clip), timeout_s * clip.frames)
     yield from _pictures(record, worker.scratch.outputs / DECODED[tool.pixels], clip, tool.pixels)
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from vcmbench import checks, colour, resources
 from vcmbench.coding import CodingConfiguration
 from vcmbench.errors import RequestError
+from vcmbench.outside import short
 from vcmbench.quantisers import Quantisers, integer_quantisers
 
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
@@ -281,7 +282,7 @@ class Encoder(ABC):
 
     def _check_choice(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
         if value not in allowed:
-            raise RequestError(f"{key} {value!r}: {self.name} takes {' '.join(allowed) or 'none'}")
+            raise RequestError(f"{key} {short(value)}: {self.name} takes {' '.join(allowed) or 'none'}")
 
     def check_size(self, width: int, height: int) -> None:
         """Raises RequestError where a picture of this coded size is outside the tool's limits."""
@@ -352,5 +353,5 @@ def get(name: str) -> Encoder:
     if name in faults():
         raise RequestError(f"encoder {name!r}: {faults()[name]}")
     if name not in discover():
-        raise RequestError(f"encoder {name!r}: unknown; there are {' '.join(discover())}")
+        raise RequestError(f"encoder {short(name)}: unknown; there are {' '.join(discover())}")
     return discover()[name]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from vcmbench import encoder, iqa, resources
+from vcmbench import encoder, faults, iqa, outside, resources
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
@@ -17,16 +17,19 @@ from vcmbench.importance import ImportanceSettings
 from vcmbench.tasks.base import TaskSettings
 
 # the name of one folder: nothing that could lead out of the data root
-FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
+FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$", max_length=255)]
 Factor = Annotated[float, Field(gt=0, le=1, strict=False)]
 # 420 without quotes is meant as a name, too
 ChromaName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 _CONFIGS = (".py", ".json", ".yaml", ".yml")  # of mmsegmentation: what ends so is a path, all else a word
-_MAX_BYTES = 1 << 20  # an experiment is a page of text; anything larger is a mistake
+_MAX_BYTES = 1 << 18  # an experiment is a page of text; anything larger is a mistake
+MAX_CONFIGURATIONS = 100_000
+_AXES = ("quality", "color_subsampling", "subsampling_factor")
+_NAME_BYTES = 255
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Dataset(_Strict):
@@ -186,12 +189,24 @@ class Experiment(_Strict):
     """What `-s` names."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     dataset: Dataset = Dataset()
     importance: Importance | None = None
     task: Task | None = None
     metrics: Metrics = Metrics()
     coding: Annotated[list[Coding], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grid_is_bounded(cls, values: Any) -> Any:
+        """Before any of it is made: a few short lists can ask for more than there is memory."""
+        codings = values.get("coding") if isinstance(values, dict) else None
+        tables = [table for table in codings if isinstance(table, dict)] if isinstance(codings, list) else []
+        total = sum(math.prod(len(table[axis]) for axis in _AXES if isinstance(table.get(axis), list))
+                    for table in tables)  # fmt: skip
+        if total > MAX_CONFIGURATIONS:
+            raise ValueError(f"coding: asks for {total} configurations; an experiment has at most {MAX_CONFIGURATIONS}")
+        return values
 
     @model_validator(mode="after")
     def _folders_differ(self) -> Experiment:
@@ -201,6 +216,11 @@ class Experiment(_Strict):
             key = f"{folder} stacked={configuration.stacked}"
             if key in seen:
                 raise ValueError(f"coding: {folder} is asked for twice")
+            if (size := len(f"cityscapes_{folder}".encode())) > _NAME_BYTES:
+                raise ValueError(
+                    f"coding: the folder {outside.short(folder, 60)} would have a name of {size} bytes; file systems "
+                    f"take {_NAME_BYTES}: leave some parameters out"
+                )
             seen.add(key)
         return self
 
@@ -215,27 +235,10 @@ class Experiment(_Strict):
         return [encoder.get(name) for name in names]
 
 
-def _one_line(error: ValidationError) -> str:
-    """The first mistake that pydantic found, as key, value and what is allowed."""
-    first = error.errors()[0]
-    key = ""
-    for part in first["loc"]:
-        key += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if key else ''}{part}"
-    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        model: type[BaseModel] = Experiment
-        nested: dict[str, type[BaseModel]] = {
-            "dataset": Dataset, "coding": Coding, "qp_map": Map, "target": Target, "importance": Importance,
-            "task": Task, "metrics": Metrics, "blocks": Blocks,
-        }  # fmt: skip
-        for part in first["loc"][:-1]:
-            model = nested.get(str(part), model)
-        return f"{key}: unknown key; known here: {', '.join(model.model_fields)}{more}"
-    if first["type"] == "model_type":
-        return f"{key}: must be a table, such as {{ key = value }} (found {first['input']!r})"
-    message = first["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f" (found {first['input']!r})"
-    return f"{key + ': ' if key else ''}{message}{found}{more}"
+_NESTED: dict[str, type[BaseModel]] = {
+    "dataset": Dataset, "coding": Coding, "qp_map": Map, "target": Target, "importance": Importance, "task": Task,
+    "metrics": Metrics, "blocks": Blocks,
+}  # fmt: skip
 
 
 def find(config: str) -> Path:
@@ -274,12 +277,10 @@ def load(config: str) -> Experiment:
     """Read and check an experiment. Raises RequestError with the file, the key, the value and what is allowed."""
     path = find(config)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RequestError(f"{path}: {path.stat().st_size} bytes; an experiment has at most {_MAX_BYTES}")
-        return Experiment.model_validate(_beside(path, tomllib.loads(path.read_text(encoding="utf-8"))))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: not TOML: {error}") from None
+        return Experiment.model_validate(_beside(path, outside.read_toml(path, _MAX_BYTES)))
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        raise RequestError(f"{path}: {_one_line(error)}") from None
+        raise RequestError(f"{path}: {faults.one_line(error, Experiment, _NESTED)}") from None
+    except ValueError as error:
+        raise RequestError(f"{path}: not TOML: {error}") from None

@@ -117,5 +117,5 @@ def complaint(log: str) -> str | None:
 
 def reported_bytes(log: str) -> int | None:
     """The last total_size of FFmpeg's -progress output."""
-    sizes = re.findall(r"^total_size=(\d+)$", log, re.MULTILINE)
+    sizes = re.findall(r"^total_size=(\d{1,18})$", log, re.MULTILINE)
     return int(sizes[-1]) if sizes else None

@@ -14,7 +14,7 @@ from vcmbench.colour import ChromaFormat
 from vcmbench.errors import JobError
 
 U8 = NDArray[np.uint8]
-_PPM_HEADER = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
+_PPM_HEADER = re.compile(rb"P6\s+(\d{1,9})\s+(\d{1,9})\s+255\s")
 
 
 def scaled_side(side_px: int, factor: float) -> int:

@@ -38,7 +38,7 @@ def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
     path = importance.importance_path(data, source)
     try:
         return Source(source.name, path).sha256()
-    except OSError:
+    except OSError:  # what lies there and is no map is told when it is read
         return "missing"
 
 

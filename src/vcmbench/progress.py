@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from vcmbench.shown import lines
+
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.1
 
@@ -19,7 +21,7 @@ def clock(seconds: float) -> str:
 
 
 def _said(what: str | Callable[[], str]) -> str:
-    return what if isinstance(what, str) else what()
+    return lines(what if isinstance(what, str) else what())
 
 
 class Progress:
@@ -30,10 +32,12 @@ class Progress:
         self.total, self.done, self.unit = total, 0, unit
         self._start = self._last_line = time.monotonic()
         self._bar = None
+        # a bar moves the cursor, which others may not (see `cli.terminal`)
+        self._terminal = getattr(sys.stderr, "plain", sys.stderr)
         if sys.stderr.isatty() and total and not quiet:
             from tqdm import tqdm  # only a terminal needs it, and its import costs as much as a small job
 
-            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1)
+            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, file=self._terminal)
 
     def advance(self, what: str | Callable[[], str], done: int | None = None) -> None:
         """One more is done, or `done` of them are. `what` is only asked for where it is shown."""
@@ -56,9 +60,9 @@ class Progress:
     def say(self, line: str) -> None:
         """A line above the bar."""
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(lines(line), file=self._terminal)
         elif not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(lines(line), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self

@@ -8,7 +8,6 @@ n ** gamma here: above 1, only the most important blocks keep a low QP; below 1,
 from __future__ import annotations
 
 import math
-import os
 import re
 import threading
 import tokenize
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vcmbench.errors import RequestError
-from vcmbench.files import write_atomically
+from vcmbench.files import hidden_beside, open_regular, read_bounded, write_atomically
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -35,6 +34,9 @@ SCALINGS: tuple[str, ...] = get_args(Scaling)
 USUAL_BLOCK_SIZES_PX = (8, 16, 32, 64)
 MAX_AREA_PX = 1 << 28
 MAX_CSV_BYTES = 1 << 25
+_MAX_COLUMNS = 1 << 16
+_MAX_HEADER_BYTES = 10_000  # what numpy takes, but only once it has read all of it
+_MAX_FILE_BYTES = 8 * MAX_AREA_PX + _MAX_HEADER_BYTES + 12
 
 # whatever Python's parser and numpy raise for a header that somebody wrote by hand
 _HEADER_FAULTS = (
@@ -179,6 +181,10 @@ def load_importance(path: Path) -> F32:
     if not path.is_file():
         raise RequestError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
     try:
+        _check_header(path)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
         with _quiet, warnings.catch_warnings(), np.errstate(over="raise"):
             warnings.simplefilter("ignore")
             mapped = np.lib.format.open_memmap(path, mode="r")
@@ -193,6 +199,15 @@ def load_importance(path: Path) -> F32:
     return check_importance(mapped, str(path))
 
 
+def _check_header(path: Path) -> None:
+    """Raises RequestError where a file says that its header has gigabytes; OSError."""
+    with open_regular(path, _MAX_FILE_BYTES) as file:
+        start = file.read(12)
+    length = int.from_bytes(start[8:12] if start[6:7] > b"\1" else start[8:10], "little")
+    if start.startswith(b"\x93NUMPY") and length > _MAX_HEADER_BYTES:
+        raise RequestError(f"{path}: no .npy file of numbers, or a damaged one: its header would have {length} bytes")
+
+
 def write_file(path: Path, data: bytes) -> None:
     """A whole file or none, through a temporary one beside it; its folder is made where it is missing.
 
@@ -200,7 +215,7 @@ def write_file(path: Path, data: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_atomically(path, data, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+        write_atomically(path, data, hidden_beside(path))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
@@ -218,12 +233,15 @@ def read_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """
     if not path.is_file():
         raise RequestError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
-    if path.stat().st_size > MAX_CSV_BYTES:
-        raise RequestError(f"{path}: {path.stat().st_size} bytes; a map has at most {MAX_CSV_BYTES}")
-    lines = path.read_bytes().decode("ascii", errors="replace").splitlines()
+    try:
+        content = read_bounded(path, MAX_CSV_BYTES)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
+    lines = content.decode("ascii", errors="replace").splitlines()
     if not lines:
         raise RequestError(f"{path}: is empty")
-    columns = lines[0].count(",") + 1
+    if (columns := lines[0].count(",") + 1) > _MAX_COLUMNS:
+        raise RequestError(f"{path}: line 1 has {columns} values; a map has at most {_MAX_COLUMNS}")
     for number, line in enumerate(lines, 1):
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) != columns:

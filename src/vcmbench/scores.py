@@ -8,7 +8,7 @@ Two files of JSON, keyed alike (those of "0" .. "4095" go with the block data of
 
 from __future__ import annotations
 
-import json
+import errno
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import RequestError
+from vcmbench.files import read_bounded
+from vcmbench.outside import parse_json, short, short_list
 
 AGAINST = "acc"
 CODECS = ("LOSSLESS", "JPEG", "JM", "x265", "VVENC")  # by their numbers in the blocks file
 FEWEST = 3
 _MOST_BYTES = 256 * 2**20
+_MOST_VALUES = 30_000_000
+_MOST_METRICS = 1000
+_MOST_CODECS = 1000
+_MOST_LETTERS = 1024
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,15 @@ def read_scores(path: Path, against: str = AGAINST, names: Sequence[str] | None 
     keys = _keys(path, table)
     if against not in keys:
         raise RequestError(
-            f"{path}: no block has a score {against!r}; name the machine's score with --against: {_list(keys)}"
+            f"{path}: no block has a score {against!r}; name the machine's score with --against: {short_list(keys)}"
         )
     chosen = list(dict.fromkeys(names)) if names else [key for key in keys if key != against]
     for name in chosen:
         if name == against:
-            raise RequestError(f"{path}: {name!r} is what the metrics are held against; take it from --metrics")
+            raise RequestError(f"{path}: {short(name)} is what the metrics are held against; take it from --metrics")
         if name not in keys:
-            raise RequestError(f"{path}: no metric {name!r} there; there are {_list(k for k in keys if k != against)}")
+            there = short_list(key for key in keys if key != against)
+            raise RequestError(f"{path}: no metric {short(name)} there; there are {there}")
     if not chosen:
         raise RequestError(f"{path}: beside {against!r} the blocks have no score; nothing can be correlated with it")
     columns = {
@@ -83,7 +90,7 @@ def read_scores(path: Path, against: str = AGAINST, names: Sequence[str] | None 
     ids = tuple(table)
     if not np.isfinite(machine).all():
         block = ids[int(np.flatnonzero(~np.isfinite(machine))[0])]
-        raise RequestError(f"{path}: block {block!r}: {against!r} is missing or infinite; take out such blocks")
+        raise RequestError(f"{path}: block {short(block)}: {against!r} is missing or infinite; take out such blocks")
     if (machine == machine[0]).all():
         raise RequestError(f"{path}: {against!r} is {machine[0]:g} for every block; nothing correlates with a constant")
     return Scores(path, ids, machine, columns)
@@ -99,31 +106,38 @@ def read_blocks(path: Path, ids: Sequence[str]) -> Blocks:
     for block in ids:
         if block not in table:
             raise RequestError(
-                f"{path}: has no block {block!r}, which the metrics file has; give the file of the same draw"
+                f"{path}: has no block {short(block)}, which the metrics file has; give the file of the same draw"
             )
         match table[block]:
             case [image, [codec, _, _, _], [_, _], [_, _], share]:
                 pass
             case _:
                 raise RequestError(
-                    f"{path}: block {block!r} is not [image, [codec, quality, chroma, factor], [x, y], "
+                    f"{path}: block {short(block)} is not [image, [codec, quality, chroma, factor], [x, y], "
                     "[width, height], accuracy]"
                 )
         if not isinstance(image, str) or not image:
-            raise RequestError(f"{path}: block {block!r}: the image must be a name, not {_short(image)}")
+            raise RequestError(f"{path}: block {short(block)}: the image must be a name, not {_short(image)}")
         images.append(image)
         codecs.append(_codec(path, block, codec))
         accuracy.append(_number(path, block, "accuracy", share))
+    if len(set(codecs)) > _MOST_CODECS:
+        raise RequestError(f"{path}: names {len(set(codecs))} codecs; at most {_MOST_CODECS} are told apart")
     return Blocks(tuple(images), tuple(codecs), np.array(accuracy))
 
 
+def _is_name(value: object) -> bool:
+    """Whether a value can be shown as it is, in a table on a terminal."""
+    return isinstance(value, str) and 0 < len(value) <= _MOST_LETTERS and value.isprintable()
+
+
 def _codec(path: Path, block: str, codec: object) -> str:
-    if isinstance(codec, str) and codec:
+    if isinstance(codec, str) and _is_name(codec):
         return codec
     if isinstance(codec, int) and not isinstance(codec, bool) and 0 <= codec < len(CODECS):
         return CODECS[codec]
     known = ", ".join(f"{number} {name}" for number, name in enumerate(CODECS))
-    raise RequestError(f"{path}: block {block!r}: codec {_short(codec)} is none of {known}, and no name")
+    raise RequestError(f"{path}: block {short(block)}: codec {_short(codec)} is none of {known}, and no name")
 
 
 def _keys(path: Path, table: dict[str, Any]) -> list[str]:
@@ -131,13 +145,20 @@ def _keys(path: Path, table: dict[str, Any]) -> list[str]:
     keys: list[str] = []
     for block, scores in table.items():
         if not isinstance(scores, dict):
-            raise RequestError(f"{path}: block {block!r} must hold scores by name, not {_short(scores)}")
+            raise RequestError(f"{path}: block {short(block)} must hold scores by name, not {_short(scores)}")
         keys = keys or list(scores)
+        if len(scores) > _MOST_METRICS:
+            raise RequestError(
+                f"{path}: block {short(block)} has {len(scores)} scores; at most {_MOST_METRICS} are read"
+            )
         for odd in set(scores).symmetric_difference(keys):
             lacks, has = (block, next(iter(table))) if odd in keys else (next(iter(table)), block)
             raise RequestError(
-                f"{path}: block {lacks!r} lacks {odd!r}, which block {has!r} has; write NaN where none is known"
+                f"{path}: block {short(lacks)} lacks {short(odd)}, which block {short(has)} has; write NaN where none "
+                "is known"
             )
+    for strange in (key for key in keys if not _is_name(key)):
+        raise RequestError(f"{path}: {short(strange)} cannot be the name of a metric; give it one that can be printed")
     return keys
 
 
@@ -145,32 +166,24 @@ def _number(path: Path, block: str, name: str, value: object) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RequestError(f"{path}: block {block!r}: {name!r} must be a number, not {_short(value)}")
+        raise RequestError(f"{path}: block {short(block)}: {short(name)} must be a number, not {_short(value)}")
     try:
         return float(value)
     except OverflowError:
-        raise RequestError(f"{path}: block {block!r}: {name!r} is too large a number") from None
+        raise RequestError(f"{path}: block {short(block)}: {short(name)} is too large a number") from None
 
 
-def read_object(path: Path, most_bytes: int | None = None) -> dict[str, Any]:
+def read_object(path: Path, most_bytes: int | None = None, most_values: int | None = None) -> dict[str, Any]:
     """A JSON object without duplicate keys, of a limited size. Raises RequestError where the file is none."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise RequestError(f"{path}: the key {key!r} is there twice in one object; take one out")
-            found[key] = value
-        return found
-
     most_bytes = _MOST_BYTES if most_bytes is None else most_bytes
-    with path.open("rb") as file:
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise RequestError(f"{path}: larger than {most_bytes // 2**20} MiB, the most that is read; split it")
     try:
-        table = json.loads(data, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, numbers of thousands of digits, endless nesting
+        table = parse_json(read_bounded(path, most_bytes), most_values or _MOST_VALUES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            most = f"{most_bytes // 2**20} MiB"
+            raise RequestError(f"{path}: larger than {most}, the most that is read; split it") from None
+        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # no JSON, no UTF-8, a NUL in its name, numbers of thousands of digits, endless nesting
         raise RequestError(f"{path}: not JSON: {str(error)[:200]}") from None
     if not isinstance(table, dict):
         raise RequestError(f"{path}: must be a JSON object keyed by block, not {_short(table)}")
@@ -178,9 +191,4 @@ def read_object(path: Path, most_bytes: int | None = None) -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
-    text = f"{type(value).__name__} {value!r}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _list(names: Any) -> str:
-    return ", ".join(names) or "none"
+    return f"{type(value).__name__} {short(value, 60)}"

@@ -253,7 +253,7 @@ def test_files_that_are_none(tmp_path: Path, what: object, words: str) -> None:
 def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
     with (tmp_path / "b.json").open("wb") as file:
         file.truncate(2**34)
-    with pytest.raises(RequestError, match="larger than 64 MiB"):
+    with pytest.raises(RequestError, match="larger than 256 MiB"):
         published.read_blocks(tmp_path / "b.json")
 
 

@@ -25,7 +25,8 @@ from vcmbench.report.findings import cautions, findings, rate_at, strength
 from vcmbench.report.markup import Markup, element, escape
 from vcmbench.report.page import render, write_report
 from vcmbench.report.styles import COLOURS, MARKERS, Styles
-from vcmbench.report.text import count, interval, number, p_value, rate, significant, visible
+from vcmbench.report.text import count, interval, number, p_value, rate, significant
+from vcmbench.shown import visible
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,10 +19,12 @@ from vcmbench.blocks.sampler import Block
 from vcmbench.coding import CodingConfiguration
 from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.errors import RequestError
-from vcmbench.files import write_atomically
+from vcmbench.files import hidden_beside, write_atomically
+from vcmbench.outside import short as _short
 from vcmbench.scores import CODECS, read_object
 
-_MOST_BYTES = 64 * 2**20
+_MOST_BYTES = 256 * 2**20  # of a million blocks, with names that are twice as long as those of Cityscapes
+_MOST_VALUES = 20_000_000
 _MOST_SIDE_PX = 2**20
 _MOST_LETTERS = 1024
 _CITYSCAPES = "_leftImg8bit"
@@ -159,7 +160,7 @@ def write_metrics(path: Path, table: Mapping[str, Mapping[str, float | None]]) -
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.encode(), path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+    write_atomically(path, text.encode(), hidden_beside(path))
 
 
 def read_blocks(path: Path) -> dict[str, PublishedBlock]:
@@ -167,7 +168,7 @@ def read_blocks(path: Path) -> dict[str, PublishedBlock]:
 
     Raises RequestError where it is no such file: too large, not JSON, a number twice, or a block that cannot be.
     """
-    table = read_object(path, _MOST_BYTES)
+    table = read_object(path, _MOST_BYTES, _MOST_VALUES)
     if not table:
         raise RequestError(f"{path}: holds no block")
     return {number: _block(f"{path}: block {_short(number)}", entry) for number, entry in table.items()}
@@ -246,11 +247,3 @@ def _pixels(where: str, name: str, value: Any, least: int) -> int:
 def _is_number(value: Any) -> bool:
     """Whether it is a number. It may be NaN or infinite, as Python reads JSON: then it is in no range, either."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _short(value: Any) -> str:
-    """A value in a line of text, whatever it holds: `repr` also shows line breaks and the like as escapes."""
-    if isinstance(value, list | dict):
-        return f"{type(value).__name__} of {len(value)}"
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -6,10 +6,13 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from vcmbench import __version__
+from vcmbench.cli import terminal
 from vcmbench.errors import JobError, RequestError
+from vcmbench.shown import lines
 
 INTERRUPTED = 130
 
@@ -66,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
+    # one picture can make Pillow warn 65535 times; what is wrong with it is said once, by ourselves
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    with terminal.text_alone():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments, unknown = build_parser().parse_known_args(argv)
     if unknown:  # said with the usage of the command that was typed, not of all of them
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -73,10 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         return code
     except RequestError as error:
-        print(f"vcmbench: error: {error}", file=sys.stderr)
+        print(lines(f"vcmbench: error: {error}"), file=sys.stderr)
         return 2
     except JobError as error:
-        print(f"vcmbench: error: {error}", file=sys.stderr)
+        print(lines(f"vcmbench: error: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("vcmbench: interrupted", file=sys.stderr)
@@ -85,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1  # whoever read our output has gone
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"vcmbench: error: {where}{error.strerror or error}", file=sys.stderr)
+        print(lines(f"vcmbench: error: {where}{error.strerror or error}"), file=sys.stderr)
         return 2
     except Exception as error:
         from vcmbench.runner.images import is_engine_fault

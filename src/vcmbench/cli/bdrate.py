@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,8 @@ from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.curves import ImageDraws, curve
 from vcmbench.errors import RequestError
+from vcmbench.files import read_bounded
+from vcmbench.outside import short, short_list
 
 # columns of the compress step's table: what makes another curve of one encoder, and what another point of a curve
 _VARIANT = (
@@ -27,6 +30,8 @@ _VARIANT = (
 _POINT = ("quality", "target_bpp")
 _PICTURE, _SUMS = "source", ("size_bytes", "width_px", "height_px", "frames")
 _RATE = "rate_bpp"
+_MOST_BYTES, _MOST_CELLS = 1 << 28, 1 << 25
+_MOST_CURVES = 1000
 _NUMBER = ""  # a row's number, for messages: beside its cells, under a name that no column has
 _EXAMPLES = """\
 examples:
@@ -119,22 +124,24 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(arguments: argparse.Namespace) -> Table:
     """The table, checked as far as one can without knowing which curves are wanted."""
     path: Path = arguments.table
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            reader = csv.DictReader(file)
-            rows: list[Row] = list(reader)
-            header = list(reader.fieldnames or ())
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise RequestError(f"{path}: is no table of comma-separated values in UTF-8: {error}") from None
+    content = read_bounded(path, _MOST_BYTES)
+    if (cells := content.count(b",") + content.count(b"\n")) > _MOST_CELLS:
+        raise RequestError(f"{path}: has {cells} cells, the most that are read are {_MOST_CELLS}; split it")
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        rows: list[Row] = list(reader)
+        header = list(reader.fieldnames or ())
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"{path}: is no table of comma-separated values in UTF-8: {error}") from None
     if not rows:
         raise RequestError(f"{path}: holds no rows; a line of columns' names and a row a point are needed")
     if len(set(header)) < len(header):
-        raise RequestError(f"{path}: two columns have the same name: {', '.join(header)}")
+        raise RequestError(f"{path}: two columns have the same name: {short_list(header)}")
     wanted = [("--rate", arguments.rate), ("--quality", arguments.quality), ("--group", arguments.group)]
     conditions = [text.partition("=") for text in arguments.where]
     for option, column in [*wanted, *(("--where", column) for column, _, _ in conditions)]:
         if column not in header:
-            raise RequestError(f"{path}: no column {column!r} ({option}); there are: {', '.join(header)}")
+            raise RequestError(f"{path}: no column {short(column)} ({option}); there are: {short_list(header)}")
     is_pictures = _PICTURE in header
     if is_pictures and (arguments.rate != _RATE or not set(_SUMS) <= set(header)):
         raise RequestError(f"{path}: has a row a picture; its rate is {_RATE} and needs columns {', '.join(_SUMS)}")
@@ -145,7 +152,7 @@ def _read(arguments: argparse.Namespace) -> Table:
         row[_NUMBER] = str(number)
         for column in numeric:
             if _number(row, column) is None:
-                raise RequestError(f"{path}: row {number}, {column}: {row[column]!r} is no number")
+                raise RequestError(f"{path}: row {number}, {column}: {short(row[column])} is no number")
     rows = [row for row in rows if all(row[column] in values.split(",") for column, _, values in conditions)]
     if not rows:
         raise RequestError(f"{path}: no row has {' and '.join(arguments.where)}")
@@ -165,10 +172,13 @@ def _curves(
 ) -> dict[str, dict[str, list[Row]]]:
     group = arguments.group
     variants = [column for column in _VARIANT if column in header and column != group]
-    differing = {
-        name: [column for column in variants if len({row[column] for row in rows if row[group] == name}) > 1]
-        for name in {row[group] for row in rows}
-    }
+    seen: dict[str, dict[str, set[str]]] = {}
+    for row in rows:
+        values = seen.setdefault(row[group], {column: set() for column in variants})
+        for column in variants:
+            values[column].add(row[column])
+    differing = {name: [column for column in variants if len(values[column]) > 1] for name, values in seen.items()}
+    pictures: dict[tuple[str, str, str], str] = {}
     found: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         name = " ".join([row[group], *(f"{column}={row[column] or '-'}" for column in differing[row[group]])])
@@ -177,12 +187,17 @@ def _curves(
         )
         point = point if is_pictures else f"row {row[_NUMBER]}"
         own = found.setdefault(name, {}).setdefault(point, [])
-        if is_pictures and (twice := next((other for other in own if other[_PICTURE] == row[_PICTURE]), None)):
+        if is_pictures and (twice := pictures.setdefault((name, point, row[_PICTURE]), row[_NUMBER])) != row[_NUMBER]:
             raise RequestError(
-                f"{arguments.table}: rows {twice[_NUMBER]} and {row[_NUMBER]} are of one picture and configuration; "
+                f"{arguments.table}: rows {twice} and {row[_NUMBER]} are of one picture and configuration; "
                 "pick one with --where, or leave one out"
             )
         own.append(row)
+    if len(found) > _MOST_CURVES:
+        raise RequestError(
+            f"{arguments.table}: has {len(found)} curves by {short(group)}, at most {_MOST_CURVES} are compared; pick "
+            "some with --where, or name what tells curves apart with --group"
+        )
     return found
 
 
@@ -191,9 +206,11 @@ def _chosen(found: Table, arguments: argparse.Namespace) -> list[tuple[str, str]
     names = list(found.curves)
     for name in [arguments.anchor or names[0], *(arguments.test or ())]:
         if name not in names:
-            raise RequestError(f"{arguments.table}: no curve {name!r}; there are: {', '.join(map(repr, names))}")
+            raise RequestError(f"{arguments.table}: no curve {name!r}; there are: {short_list(map(repr, names))}")
     if len(names) < 2:
-        raise RequestError(f"{arguments.table}: one curve, {names[0]!r}; a delta needs two: --group tells them apart")
+        raise RequestError(
+            f"{arguments.table}: one curve, {short(names[0])}; a delta needs two: --group tells them apart"
+        )
     if arguments.anchor is None:
         return list(combinations(names, 2))
     return [(arguments.anchor, test) for test in arguments.test or names if arguments.test or test != arguments.anchor]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,11 @@ from vcmbench.cli.argtypes import whole_number
 from vcmbench.correlation import STATISTICS, Comparison, Value
 from vcmbench.correlation_file import ABOUT, document, published
 from vcmbench.errors import RequestError
-from vcmbench.files import write_atomically
+from vcmbench.files import hidden_beside, sha256_of, write_atomically
 from vcmbench.progress import Progress
 from vcmbench.scores import AGAINST, Blocks, Scores, read_blocks, read_scores
 
+_MOST_BYTES = 1 << 30  # they have been read by then
 _EXAMPLES = """\
 examples:
   vcmbench correlate 64x64_val_metrics.json --blocks 64x64_val_blocks.json --per-codec -o correlation.json
@@ -88,9 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         ours = json.dumps(result, indent=1, allow_nan=False) + "\n"
         text = json.dumps(published(whole)) if arguments.published else ours
-        hidden = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}.tmp")
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(arguments.output, text.encode(), hidden)
+        write_atomically(arguments.output, text.encode(), hidden_beside(arguments.output))
     if arguments.json:
         print(json.dumps(result, allow_nan=False))
         return 0
@@ -144,8 +142,7 @@ def _about(scores: Scores, arguments: argparse.Namespace, notes: list[str]) -> d
         "schema_version": 1,
         "version": __version__,
         "inputs": {
-            key: path and {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for key, path in inputs.items()
+            key: path and {"name": path.name, "sha256": sha256_of(path, _MOST_BYTES)} for key, path in inputs.items()
         },
         "against": arguments.against,
         "resamples": arguments.bootstrap,

@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _decode(path: Path, record: Record, runner: Runner, output: Path) -> None:
-    configuration = Path(record["bitstream"]).parts[0]
+    configuration = next(iter(Path(record["bitstream"]).parts), "")
     pictures = decode.decode(record, decode.data_root_of(path), runner)
     for source, picture in zip(record["sources"], pictures, strict=True):
         target = output / configuration / f"{source['name']}.png"
-        if not target.resolve().is_relative_to(output.resolve()):
+        if "\0" in source["name"] or not target.resolve().is_relative_to(output.resolve()):
             raise RequestError(f"{path}: names a picture that leads out of {output}")
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(target)

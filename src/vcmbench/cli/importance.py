@@ -15,9 +15,11 @@ from vcmbench.cli import table
 from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import RequestError
-from vcmbench.importance.batch import Batch, Record, Result
+from vcmbench.files import check_inside
+from vcmbench.importance.batch import Batch, Result
 from vcmbench.importance.generate import tasks_of
 from vcmbench.importance.inputs import FOLDER
+from vcmbench.importance.record import Record
 from vcmbench.importance.settings import Aggregate, ImportanceSettings
 
 _EXAMPLES = """\
@@ -111,6 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
     data = open_root(arguments.data)
     tasks = tasks_of(data, find_sources(data, wanted), arguments.visualize_every)
     output = arguments.output or data.root / FOLDER
+    if arguments.output is None:
+        check_inside(data.root, output / "any")
     batch, tally = Batch(tasks, output, settings, arguments.jobs, arguments.force), _Tally()
 
     def listen(result: Result, record: Record | None) -> None:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -19,20 +19,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vcmbench import __version__
 from vcmbench.errors import JobError, RequestError
-from vcmbench.files import is_alive
+from vcmbench.files import check_inside, is_alive
 from vcmbench.importance import classes, pictures
-from vcmbench.importance.inputs import Files, Inputs, bytes_of, digest_of, digest_of_files, read_inputs
+from vcmbench.importance import record as records
+from vcmbench.importance.inputs import Files, Inputs, digest_of, digest_of_files, read_inputs
 from vcmbench.importance.maps import ImportanceMap
 from vcmbench.importance.polygons import read_polygons
 from vcmbench.importance.reading import compute
+from vcmbench.importance.record import Record
 from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.progress import Progress
 
-Record = dict[str, Any]
 State = Literal["done", "resumed", "failed"]
-_SCHEMA_VERSION = 1
 _TEMPORARIES = ".tmp"
 _RECORD = "importance.json"
 _ENDINGS = ("importance.npy", "importance.png", "importance_vis.png", "distance_annotation.png", _RECORD)
@@ -136,6 +135,7 @@ class Batch:
 
     def _do(self, task: Task) -> tuple[Result, Record | None]:
         try:
+            _check_name(task)
             digests = self._digests(task)
             record = None if self.force else self._finished(task, digests)
             if record is not None:
@@ -160,6 +160,7 @@ class Batch:
         try:
             for _ in range(9):
                 folder.mkdir(parents=True, exist_ok=True)
+                check_inside(self.output, ours)
                 with suppress(FileNotFoundError):  # another run has just ended, and removed it in between
                     ours.touch()
                     break
@@ -192,16 +193,15 @@ class Batch:
 
     def _finished(self, task: Task, digests: dict[str, str | None]) -> Record | None:
         """The record of a picture that is done with these inputs, if all its files are there."""
-        try:
-            record: Record = json.loads(bytes_of(self.path(task, _RECORD)) or b"")
-            sizes = record["files"]
-            is_same = record["schema_version"] == _SCHEMA_VERSION and all(
-                record[key] == digest for key, digest in digests.items() if digest is not None
-            )
-            has_all = all((self.path(task, ending)).stat().st_size == size for ending, size in sizes.items())
-            return record if is_same and has_all and "importance.npy" in sizes else None
-        except (JobError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        record = records.read(self.path(task, _RECORD))
+        if record is None or "importance.npy" not in (sizes := record["files"]) or not sizes.keys() <= set(_ENDINGS):
             return None
+        is_same = all(record.get(key) == digest for key, digest in digests.items() if digest is not None)
+        try:
+            has_all = all(self.path(task, ending).stat().st_size == size for ending, size in sizes.items())
+        except OSError:
+            return None
+        return record if is_same and has_all else None
 
     def _make(self, task: Task, digests: dict[str, str | None]) -> Record:
         inputs = read_inputs(task.files, self.settings)
@@ -214,7 +214,7 @@ class Batch:
             annotation = self._annotation(task.files, inputs, result, notes, faults)
             if annotation is not None:
                 contents["distance_annotation.png"] = annotation
-        record = self._record(task, digests, inputs, result, notes, faults)
+        record = records.made(task.name, digests, inputs, result, self.settings, notes, faults)
         record["files"] = {ending: len(content) for ending, content in contents.items()}
         self._write(task, contents, record)
         return record
@@ -255,37 +255,6 @@ class Batch:
             raise JobError(str(error)) from None
         return pictures.as_png(pictures.annotate(rgb, polygons, disparity, fx_times_baseline, result.d_safe_m, table))
 
-    def _record(
-        self,
-        task: Task,
-        digests: dict[str, str | None],
-        inputs: Inputs,
-        result: ImportanceMap,
-        notes: list[str],
-        faults: list[str],
-    ) -> Record:
-        height, width = result.values.shape
-        uses_distance = self.settings.use_distance
-        return {
-            "schema_version": _SCHEMA_VERSION,
-            "vcmbench": __version__,
-            "image": task.name,
-            **digests,
-            "settings": self.settings.as_json(),
-            "width_px": width,
-            "height_px": height,
-            "fx_px": inputs.fx_px if uses_distance else None,
-            "baseline_m": inputs.baseline_m if uses_distance else None,
-            "speed_mps": inputs.speed_mps if uses_distance else None,
-            "d_safe_m": result.d_safe_m if uses_distance else None,
-            "fallbacks": list(inputs.fallbacks),
-            "notes": notes + faults,
-            "faults": faults,
-            "mean_importance": float(result.values.mean(dtype=np.float64)),
-            "share_at_one": float(np.count_nonzero(result.values == 1) / result.values.size),
-            "objects": [_object_as_json(asdict(one)) for one in result.objects],
-        }
-
     def _write(self, task: Task, contents: dict[str, bytes], record: Record) -> None:
         """All files of a picture, or none where there is no room for them: then what lay there before stays.
 
@@ -297,6 +266,7 @@ class Batch:
         try:
             for ending, content in (contents | {_RECORD: text.encode()}).items():
                 target = self.path(task, ending)
+                check_inside(self.output, target)
                 if target.is_dir():
                     raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
                 temporary = self._temporary()
@@ -317,6 +287,13 @@ class Batch:
                     temporary.unlink(missing_ok=True)
 
 
+def _check_name(task: Task) -> None:
+    try:
+        task.name.encode()
+    except UnicodeEncodeError:
+        raise JobError(f"{task.files.labels}: its name is not UTF-8; rename it") from None
+
+
 def _path(output: Path, name: str, ending: str) -> Path:
     return output / f"{name}_{ending}"
 
@@ -333,11 +310,3 @@ def _as_npy(values: np.ndarray[Any, Any]) -> bytes:
     buffer = BytesIO()
     np.save(buffer, values, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _object_as_json(one: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity, and a distance that is missing says why."""
-    distance = one["distance_m"]
-    if distance is None:
-        return one | {"reason": "too few valid disparities"}
-    return one | {"distance_m": None, "reason": "infinitely far"} if np.isinf(distance) else one

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import stat
-import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vcmbench import faults, outside
 from vcmbench.errors import RequestError
+from vcmbench.files import read_bounded
 
 DEFAULT = Path(__file__).with_name("classes.toml")
 VOID, FIXED, DISTANCE, UNKNOWN = 0, 1, 2, 3
@@ -22,7 +22,8 @@ VOID, FIXED, DISTANCE, UNKNOWN = 0, 1, 2, 3
 MINUS_ONE = 255
 # instanceIds hold id * 1000 + n in 16 bits
 _LAST_WITH_INSTANCES = 64
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 1 << 18
+_MOST_CLASSES = 256
 _KINDS = {"void": VOID, "fixed": FIXED, "distance": DISTANCE}
 
 
@@ -46,7 +47,7 @@ class _Row(BaseModel):
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    rows: Annotated[list[_Row], Field(min_length=1, alias="class")]
+    rows: Annotated[list[_Row], Field(min_length=1, max_length=_MOST_CLASSES, alias="class")]
 
     @model_validator(mode="after")
     def _all_differ(self) -> _Table:
@@ -56,6 +57,9 @@ class _Table(BaseModel):
             if twins:
                 raise ValueError(f"{key} {twins[0]!r} stands in it twice")
         return self
+
+
+_NESTED: dict[str, type[BaseModel]] = {"class": _Row}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +83,11 @@ def read_bytes(path: Path | None) -> bytes:
     """The bytes of a class table; None is our own. Raises RequestError."""
     path = path or DEFAULT
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            raise RequestError(f"{path}: class table cannot be read: is no regular file")
-        if found.st_size > _MAX_BYTES:
-            raise RequestError(f"{path}: {found.st_size} bytes; a class table has at most {_MAX_BYTES}")
-        return path.read_bytes()
+        return read_bounded(path, _MAX_BYTES)
     except OSError as error:
         raise RequestError(f"{path}: class table cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in its name
+        raise RequestError(f"{outside.short(str(path))}: class table cannot be read: {error}") from None
 
 
 def table_digest(path: Path | None) -> str:
@@ -102,11 +103,11 @@ def load(path: Path | None = None) -> Classes:
 @lru_cache(maxsize=8)
 def _parse(path: Path, content: bytes) -> Classes:
     try:
-        rows = _Table.model_validate(tomllib.loads(content.decode("utf-8"))).rows
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: not TOML: {error}") from None
+        rows = _Table.model_validate(outside.parse_toml(content)).rows
     except ValidationError as error:
-        raise RequestError(f"{path}: {_one_line(error)}") from None
+        raise RequestError(f"{path}: {faults.one_line(error, _Table, _NESTED)}") from None
+    except ValueError as error:
+        raise RequestError(f"{path}: not TOML: {error}") from None
     kinds = np.full(256, UNKNOWN, np.uint8)
     values = np.zeros(256, np.float32)
     for row in rows:
@@ -114,15 +115,3 @@ def _parse(path: Path, content: bytes) -> Classes:
         values[row.id] = row.importance or 0.0
     kinds.flags.writeable = values.flags.writeable = False
     return Classes({row.id: row.name for row in rows}, kinds, values)
-
-
-def _one_line(error: ValidationError) -> str:
-    """The first mistake as key, value and what is allowed."""
-    first = error.errors()[0]
-    key = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] == "extra_forbidden":
-        known = _Row.model_fields if len(first["loc"]) > 1 else ("class",)
-        return f"{key}: unknown key; known here: {', '.join(known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    found = f" (found {first['input']!r})" if isinstance(first["input"], str | int | float) else ""
-    return f"{key + ': ' if key else ''}{message}{found}"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import stat
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from vcmbench import images, outside
 from vcmbench.errors import JobError, RequestError
+from vcmbench.files import open_regular
 from vcmbench.importance import classes
 from vcmbench.importance.settings import (
     ALLOWED_BASELINE_M,
@@ -34,8 +36,9 @@ if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
 FOLDER = "importance_map"
 # raised with every change of what comes out for the same input
 VERSION = 1
-_MAX_PIXELS = 1 << 28  # beyond it a small file that unpacks into memory is no picture
+_MAX_BYTES = 1 << 30  # 16 bits a pixel, of as many as a picture may have, are half of it
 _MAX_JSON_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _PICTURE_ENDING = "_leftImg8bit"
 _MISSING = object()
 
@@ -171,27 +174,43 @@ def digest_of_files(head: str, files: Iterable[tuple[str, Path | None]]) -> str:
     """SHA-256 (hex) over a text and files by name; a missing file counts, too."""
     total = hashlib.sha256(head.encode())
     for name, path in files:
-        content = None if path is None else bytes_of(path)
-        total.update(f"\n{name} {'missing' if content is None else len(content)}\n".encode())
-        total.update(content or b"")
+        try:
+            if path is None:
+                raise FileNotFoundError
+            with _opened(path, _MAX_BYTES) as file:
+                total.update(f"\n{name} {os.fstat(file.fileno()).st_size}\n".encode())
+                while chunk := file.read(_CHUNK_BYTES):
+                    total.update(chunk)
+        except (FileNotFoundError, NotADirectoryError):
+            total.update(f"\n{name} missing\n".encode())
     return total.hexdigest()
 
 
-def bytes_of(path: Path) -> bytes | None:
-    """A file's bytes; None where it is missing. Raises JobError where it cannot be read, or is no regular file."""
+def bytes_of(path: Path, max_bytes: int = _MAX_BYTES) -> bytes | None:
+    """A file's bytes; None where it is missing. Raises JobError where it cannot be read, is too large, or no regular
+    file."""
     try:
-        _check_regular(path)
-        return path.read_bytes()
+        with _opened(path, max_bytes) as file:
+            return file.read(max_bytes)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _opened(path: Path, max_bytes: int) -> BufferedReader:
+    """A regular file. Raises FileNotFoundError and NotADirectoryError; JobError for all else, such as a pipe, which
+    would be waited for."""
+    try:
+        return open_regular(path, max_bytes)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except OSError as error:
-        raise JobError(f"{path}: cannot be read: {error.strerror}") from None
+        raise JobError(f"{path}: {_why(error)}") from None
 
 
-def _check_regular(path: Path) -> None:
-    """Raises JobError where a path leads to a pipe, which would be waited for, a device or a folder; OSError."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise JobError(f"{path}: is no regular file; a folder, a pipe or a device cannot be used")
+def _why(error: OSError) -> str:
+    if error.errno == errno.EINVAL:
+        return "is no regular file; a folder, a pipe or a device cannot be used"
+    return f"cannot be read: {error.strerror}"
 
 
 def _read_png(path: Path, modes: tuple[str, ...], wanted: str) -> NDArray[Any]:
@@ -199,46 +218,29 @@ def _read_png(path: Path, modes: tuple[str, ...], wanted: str) -> NDArray[Any]:
     content = bytes_of(path)
     if content is None:
         raise JobError(f"{path}: is missing")
-    try:
-        with Image.open(BytesIO(content)) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise JobError(f"{path}: {image.width}x{image.height} px is more than {_MAX_PIXELS} px")
-            if image.mode not in modes:
-                raise JobError(f"{path}: has colour mode {image.mode}; needed is {wanted}")
-            return np.asarray(image)
-    except UnidentifiedImageError:
-        raise JobError(f"{path}: not an image that can be read") from None
-    except Image.DecompressionBombError as error:
-        raise JobError(f"{path}: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise JobError(f"{path}: damaged or truncated image: {error}") from None
+    with images.complaints(path), images.opened(content) as image:
+        if (found := images.count(image)) > 1:
+            raise JobError(f"{path}: holds {found} pictures or more; needed is {wanted}")
+        if image.mode not in modes:
+            raise JobError(f"{path}: has colour mode {image.mode}; needed is {wanted}")
+        return np.asarray(image)
 
 
 def _check_size(picture: Path, labels: Path, width: int, height: int) -> None:
-    try:
-        _check_regular(picture)
-        with Image.open(picture) as image:
-            size = image.size
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise JobError(f"{picture}: not an image that can be read: {error}") from None
+    with images.complaints(picture):
+        size = images.size_of(picture)
     if size != (width, height):
         raise JobError(f"{labels}: is {width}x{height} px, its picture is {size[0]}x{size[1]} px")
 
 
 def read_json(path: Path, max_bytes: int) -> dict[str, Any] | None:
     """The object of a JSON file; None where it is missing. Raises JobError where it is broken or far too large."""
-    try:
-        size = path.stat().st_size
-    except OSError:
-        size = 0
-    if size > max_bytes:
-        raise JobError(f"{path}: {size} bytes; such a file has at most {max_bytes}")
-    content = bytes_of(path)
+    content = bytes_of(path, max_bytes)
     if content is None:
         return None
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        value = outside.parse_json(content)
+    except ValueError as error:
         raise JobError(f"{path}: not JSON: {error}") from None
     if not isinstance(value, dict):
         raise JobError(f"{path}: must be a JSON object, is {type(value).__name__}")
@@ -259,7 +261,7 @@ def _number(
     keys = name.split(".")
     for key in keys if content is not None else ():
         if not isinstance(found, dict):
-            raise JobError(f"{path}: {name}: what holds it must be an object, is {found!r:.60}")
+            raise JobError(f"{path}: {name}: what holds it must be an object, is {outside.short(found, 60)}")
         found = found.get(key, _MISSING)
         if found is _MISSING:
             break
@@ -267,8 +269,8 @@ def _number(
         fallbacks.append(keys[-1])
         return fallback
     if isinstance(found, bool) or not isinstance(found, int | float):
-        raise JobError(f"{path}: {name}: {found!r:.60} is no number")
+        raise JobError(f"{path}: {name}: {outside.short(found, 60)} is no number")
     low, high = allowed
     if not low <= found <= high:  # NaN is not, either
-        raise JobError(f"{path}: {name}: {found!r:.60} is not within {low}..{high} {unit}")
+        raise JobError(f"{path}: {name}: {outside.short(found, 60)} is not within {low}..{high} {unit}")
     return float(found)

@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 
 from vcmbench.errors import JobError
 from vcmbench.importance.inputs import read_json
+from vcmbench.outside import short
 
-_MAX_BYTES = 64 << 20
+_MAX_BYTES = 16 << 20
 _MAX_COORDINATE_PX = 1e6
 
 Points = list[tuple[float, float]]
@@ -37,11 +38,11 @@ def read_polygons(path: Path, width: int, height: int) -> list[Polygon] | None:
         return None
     entries = content.get("objects")
     if not isinstance(entries, list):
-        raise JobError(f"{path}: objects: a list is needed, found {entries!r:.60}")
+        raise JobError(f"{path}: objects: a list is needed, found {short(entries, 60)}")
     polygons = []
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
-            raise JobError(f"{path}: objects[{i + 1}]: a label and a polygon are needed, found {entry!r:.60}")
+            raise JobError(f"{path}: objects[{i + 1}]: a label and a polygon are needed, found {short(entry, 60)}")
         points = _points(f"{path}: objects[{i + 1}].polygon", entry.get("polygon"))
         if not entry.get("deleted") and len(points) >= 3:
             polygons.append(Polygon(entry["label"], cut(points, width, height)))
@@ -50,11 +51,11 @@ def read_polygons(path: Path, width: int, height: int) -> list[Polygon] | None:
 
 def _points(where: str, found: Any) -> Points:
     if not isinstance(found, list):
-        raise JobError(f"{where}: a list of [x, y] is needed, found {found!r:.60}")
+        raise JobError(f"{where}: a list of [x, y] is needed, found {short(found, 60)}")
     for point in found:
         is_pair = isinstance(point, list) and len(point) == 2
         if not is_pair or not all(_is_coordinate(number) for number in point):
-            raise JobError(f"{where}: [x, y] in pixels is needed, found {point!r:.60}")
+            raise JobError(f"{where}: [x, y] in pixels is needed, found {short(point, 60)}")
     return [(float(x), float(y)) for x, y in found]
 
 

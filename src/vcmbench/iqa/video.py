@@ -38,7 +38,7 @@ _VMAF_GRAPH = (
 # Its first input is the original, unlike libvmaf's. The frame before the first is black, which is motion to it, as is
 # the change from picture to picture: so each picture is shown twice, and the second time counts.
 _XPSNR_GRAPH = "[1][0]xpsnr=stats_file=log"
-_XPSNR_LINE = re.compile(r"n:\s*(\d+)\s+XPSNR y:\s*(\S+)")
+_XPSNR_LINE = re.compile(r"n: *(\d{1,9}) +XPSNR y: *(inf|nan|-?\d{1,9}(?:\.\d{1,9})?)\b")
 
 
 def find(component: str) -> FoundTool:
@@ -107,7 +107,7 @@ def open_vmaf() -> Opened:
         log = _compare(tool, _VMAF_GRAPH, batch)
         try:
             found = [float(frame["metrics"]["vmaf"]) for frame in json.loads(log)["frames"]]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise JobError(f"ffmpeg's libvmaf told no scores: {log.strip()[:80]!r}") from None
         if len(found) != batch.size:
             raise JobError(f"ffmpeg's libvmaf told the scores of {len(found)} pictures, not of {batch.size}")

@@ -17,13 +17,16 @@ from typing import Any
 
 import torch
 
+from vcmbench import archives
 from vcmbench.errors import RequestError
+from vcmbench.files import open_regular, read_bounded
 from vcmbench.iqa.metric import Missing
 from vcmbench.runner import probe
 
 _TIMEOUT_S = 10.0
 _CHUNK_BYTES = 1 << 20
 SUMS = "SHA256SUMS"
+_MAX_BYTES, _MAX_SUMS_BYTES = 1 << 32, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Weights:
         """A file's tensors by name, on the CPU."""
         path = self._path(file)
         try:
+            with open_regular(path, _MAX_BYTES) as content:
+                archives.check(content)
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             if "weights only" in str(error).lower() or "weights_only" in str(error).lower():
@@ -139,7 +144,7 @@ def _read_sums(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     sums = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         parts = line.split(maxsplit=1)
         if not parts:
             continue
@@ -147,6 +152,13 @@ def _read_sums(path: Path) -> dict[str, str]:
             raise RequestError(f"{path}, line {number}: is no 'SHA-256  name', as sha256sum writes it")
         sums[parts[1].lstrip("*")] = parts[0].lower()
     return sums
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bounded(path, _MAX_SUMS_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _cached(file: WeightFile) -> Path:
@@ -173,6 +185,8 @@ def _fetch(file: WeightFile, path: Path) -> None:
             while chunk := source.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 output.write(chunk)
+                if output.tell() > _MAX_BYTES:
+                    raise Missing(f"no weights: {file.url} gave more than {_MAX_BYTES} bytes")
         if digest.hexdigest() != file.sha256:
             raise Missing(f"no weights: {file.url} gave a file of another SHA-256, {digest.hexdigest()[:16]}..")
         os.replace(temporary, path)

@@ -6,8 +6,6 @@ An answer of a segmentation is (H, W) uint8 class ids; it is kept as a palette P
 
 from __future__ import annotations
 
-import glob
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench import labels
+from vcmbench import images, labels
 from vcmbench.errors import JobError
-from vcmbench.files import is_alive
+from vcmbench.files import check_inside, hidden_stem, is_alive, open_regular, sha256_of
 from vcmbench.measure.units import Unit
 from vcmbench.store import job_key
 from vcmbench.tasks.base import Task
@@ -119,7 +117,7 @@ class NetworkAnswers(Answers):
             raise JobError("internal error: a network was asked without a picture")
         answer = self._task.predict([rgb])[0]
         if self.kind == "segmentation":
-            _keep(path, answer, key)
+            _keep(self._root, path, answer, key)
         return answer
 
     def foreign(self, units: Sequence[Unit]) -> list[Path]:
@@ -134,7 +132,7 @@ class NetworkAnswers(Answers):
         answers = self._task.predict([rgb for _, _, rgb in frames if rgb is not None])
         if self.kind == "segmentation":
             for (unit, index, _), answer in zip(frames, answers, strict=True):
-                _keep(_paths(self._root, unit, index)[1], answer, self.key(unit, index))
+                _keep(self._root, _paths(self._root, unit, index)[1], answer, self.key(unit, index))
         return answers
 
 
@@ -181,7 +179,7 @@ def _paths(root: Path, unit: Unit, index: int) -> tuple[Path, Path]:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path, images.MAX_BYTES)
     except OSError as error:
         raise JobError(f"{path}: cannot be read: {error.strerror}; lay it there, or take the network's") from None
 
@@ -189,17 +187,18 @@ def _digest(path: Path) -> str:
 def _is_whole(path: Path) -> bool:
     """Whether a PNG's checksums hold, which is found out without decoding it."""
     try:
-        with Image.open(path) as picture:
-            picture.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with images.complaints(path), open_regular(path, images.MAX_BYTES) as file:
+            Image.open(file, formats=images.FORMATS).verify()
+    except JobError:
         return False
     return True
 
 
-def _keep(path: Path, answer: Answer, key: str) -> None:
-    """Write a prediction, and remove what a run that was killed left of it."""
+def _keep(root: Path, path: Path, answer: Answer, key: str) -> None:
+    """Write a prediction, and remove what a run that was killed left of it. Raises OSError."""
+    check_inside(root, path)
     write_prediction(path, answer, key)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+    for left in path.parent.glob(f"{hidden_stem(path)}*"):
         pid = left.name.rpartition(".")[2].split("-")[0]
         if pid.isdigit() and not is_alive(int(pid)):
             left.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from vcmbench.blocks.sampler import Block
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import Cancelled, RequestError
 from vcmbench.experiment import Blocks
+from vcmbench.files import check_inside, sha256_of
 from vcmbench.iqa import Scorer
 from vcmbench.measure import block_state, truth
 from vcmbench.measure.block_state import FOLDER, Reasons, Sampled, Values
@@ -29,6 +29,7 @@ from vcmbench.store import Store, job_key
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 _BATCH = 512
+_MOST_BYTES = 1 << 28
 
 
 class BlockLevel:
@@ -140,6 +141,7 @@ class BlockLevel:
     def _keep(self, name: str, key: str, blocks: list[Block], notes: Sequence[str]) -> None:
         # the key last: without it the file of blocks does not count
         block_state.write(self._store, name, {**block_state.read(self._store, name), "key": None})
+        check_inside(self._data.root, self._place(name))
         published.write_blocks(self._place(name), published.to_published(blocks, self._codings))
         told = {"key": key, "sha256": _sha256(self._place(name)), "notes": list(notes), "predictions": self._key,
                 "sampler": sampler.VERSION}  # fmt: skip
@@ -263,7 +265,9 @@ class BlockLevel:
             str(number): {"acc": block.accuracy, **{name: column[number] for name, column in sampled.values.items()}}
             for number, block in enumerate(sampled.blocks)
         }
-        published.write_metrics(self._store.folder / FOLDER / f"{sampled.name}_val_metrics.json", table)
+        place = self._store.folder / FOLDER / f"{sampled.name}_val_metrics.json"
+        check_inside(self._data.root, place)
+        published.write_metrics(place, table)
 
 
 def _told(sampled: Sampled, entries: Mapping[str, Any], missing: Mapping[str, str], names: Iterable[str]) -> Sampled:
@@ -284,7 +288,7 @@ def _is_reference(unit: Unit) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of(path, _MOST_BYTES)
 
 
 def name_of(path: Path) -> str:

@@ -6,10 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from vcmbench import outside
 from vcmbench.blocks.sampler import Block
+from vcmbench.measure.sound import are_texts, is_number, is_whole
 from vcmbench.store import Store
 
 FOLDER = "blocks"
+_MAX_BYTES = 1 << 29
+_KEPT = ("key", "sha256", "notes", "predictions", "sampler", "metrics")
 
 Values = dict[str, list[float | None]]
 Reasons = dict[str, dict[str, list[int]]]
@@ -41,11 +45,11 @@ class Sampled:
 def read(store: Store, name: str) -> dict[str, Any]:
     """What was remembered of blocks of that name; nothing where it is not there or cannot be read."""
     try:
-        state = json.loads((store.folder / FOLDER / f"{name}.state.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        state = outside.read_json(store.folder / FOLDER / f"{name}.state.json", _MAX_BYTES)
+    except (OSError, ValueError):
         return {}
     is_state = isinstance(state, dict) and isinstance(state.get("metrics", {}), dict)
-    return state if is_state else {}
+    return {key: state[key] for key in _KEPT if key in state} if is_state and are_texts(state.get("notes", [])) else {}
 
 
 def write(store: Store, name: str, state: dict[str, Any]) -> None:
@@ -54,9 +58,13 @@ def write(store: Store, name: str, state: dict[str, Any]) -> None:
 
 def is_of(entry: Any, key: str, count: int) -> bool:
     """Whether what was remembered of a metric is of that key, and of as many blocks."""
+    if not isinstance(entry, dict) or entry.get("key") != key:
+        return False
+    values, reasons = entry.get("values"), entry.get("reasons")
     return (
-        isinstance(entry, dict)
-        and entry.get("key") == key
-        and len(entry.get("values", ())) == count
-        and isinstance(entry.get("reasons"), dict)
+        isinstance(values, list)
+        and len(values) == count
+        and all(value is None or is_number(value) for value in values)
+        and isinstance(reasons, dict)
+        and all(isinstance(why, list) and all(is_whole(number, count) for number in why) for why in reasons.values())
     )

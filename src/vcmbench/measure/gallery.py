@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import decode
+from vcmbench import decode, qpmap
 from vcmbench.coding import ImportanceSource
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
@@ -72,7 +71,7 @@ class Gallery:
             return None
 
     def _is_about(self, score: Score, unit: Unit, index: int) -> bool:
-        identity = score["machine"]["identity"]
+        identity = score["machine"].get("identity", {})
         if identity != OF_FILES:
             return is_of(self._data.root, unit, index, identity)
         answer = FileAnswers(self._data.root).key(unit, index)
@@ -195,8 +194,11 @@ class Gallery:
         if score["qp_map"] is None or not path.is_file():
             missing["QP"] = "one for the whole picture" if score["qp_map"] is None else f"no {path.name}"
             return []
-        with path.open(encoding="ascii", newline="") as file:
-            values = np.array([[float(cell) for cell in row] for row in csv.reader(file)])
+        try:
+            values = np.array([[float(cell) for cell in row] for _, row in qpmap.read_cells(path)])
+        except (RequestError, ValueError) as error:
+            missing["QP"] = f"{path.name} is no map: {error}"
+            return []
         block_px = score["qp_map"].get("block_size", 16) / score["subsampling_factor"]
         return [Layer("QP", values, block_px=block_px, note="as given to the encoder")]
 

@@ -10,16 +10,19 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from vcmbench import outside
 from vcmbench.compress import TIMEOUT_S, cores
 from vcmbench.correlation import Comparison
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.samples import Samples
+from vcmbench.measure.sound import are_texts, is_text_table
 from vcmbench.store import Store
 
 FILE = "measured.json"
 SCHEMA_VERSION = 2
+_MAX_BYTES = 1 << 26
 
 _KEPT = {"asked", "levels", "blocks", "kept", "failed", "missing", "unavailable", "commands"}
 _IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels",
@@ -111,11 +114,24 @@ def keep(store: Store, experiment: Experiment, outcome: Outcome) -> None:
 def recall(store: Store) -> dict[str, Any] | None:
     """What `keep` wrote; None where the last run did not end, or there was none."""
     try:
-        content = json.loads((store.folder / FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = outside.read_json(store.folder / FILE, _MAX_BYTES)
+    except (OSError, ValueError):
         return None
     known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
-    return content if known and content.keys() >= _KEPT else None
+    return content if known and content.keys() >= _KEPT and _is_sound(content) else None
+
+
+def _is_sound(content: dict[str, Any]) -> bool:
+    """Whether all is of the kinds that `keep` writes. Names of blocks become names of files."""
+    names = content["blocks"], content["kept"]
+    return (
+        all(are_texts(content[name]) for name in ("levels", "blocks", "kept", "missing", "commands"))
+        and set(content["levels"]) <= {"image", "block"}
+        and not any("/" in name or "\0" in name for some in names for name in some)
+        and is_text_table(content["unavailable"])
+        and isinstance(content["failed"], list)
+        and all(are_texts(one) and len(one) == 2 for one in content["failed"])
+    )
 
 
 def asked(experiment: Experiment) -> dict[str, Any]:

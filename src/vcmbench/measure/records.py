@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vcmbench import encoder
+from vcmbench import encoder, outside
 from vcmbench.dataset import Source
+from vcmbench.files import check_inside
+from vcmbench.measure.sound import is_machine, is_metric
 from vcmbench.measure.units import Unit
 from vcmbench.store import Store
 
@@ -25,7 +27,7 @@ FOUND_OUT = ("machine", "iqa", "decoded_sha256")
 """The parts of a record that measuring adds; all else comes from compression."""
 
 _ABSENT = object()
-_MACHINE = {"key", "kind", "classes", "pseudo", "labels"}
+_MAX_BYTES = 1 << 24
 
 _COPIED = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "qp_map", "match_rate", "target_bpp", "width_px",
@@ -53,7 +55,9 @@ class Scores:
 
     def drop(self, folder: str, source: Source) -> None:
         """Remove a record: what it says holds no longer, and nothing took its place."""
-        (self._store.folder / self.name(folder, source)).unlink(missing_ok=True)
+        path = self._store.folder / self.name(folder, source)
+        check_inside(self._store.data.root, path)
+        path.unlink(missing_ok=True)
 
     def all(self, units: list[Unit]) -> Iterator[Score]:
         """The records of these units, in their order; what is not there is left out."""
@@ -66,8 +70,8 @@ class Scores:
 def read(path: Path) -> Score | None:
     """A record as it was written; None where it is missing, damaged or of another schema."""
     try:
-        score = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        score = outside.read_json(path, _MAX_BYTES)
+    except (OSError, ValueError):
         return None
     return score if _is_score(score) else None
 
@@ -76,12 +80,8 @@ def _is_score(score: Any) -> bool:
     """Whether a JSON value has the parts that are relied upon: a record may have been edited or damaged."""
     if not isinstance(score, dict) or score.get("schema_version") != SCHEMA_VERSION:
         return False
-    iqa, machine = score.get("iqa"), score.get("machine", _ABSENT)
-    return (
-        isinstance(iqa, dict)
-        and all(isinstance(entry, dict) and entry.keys() == {"value", "reason", "key"} for entry in iqa.values())
-        and (machine is None or (isinstance(machine, dict) and machine.keys() >= _MACHINE))
-    )
+    iqa = score.get("iqa")
+    return isinstance(iqa, dict) and all(map(is_metric, iqa.values())) and is_machine(score.get("machine", _ABSENT))
 
 
 def begin(unit: Unit, index: int) -> Score:

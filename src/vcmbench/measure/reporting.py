@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import __version__
+from vcmbench.files import check_inside
 from vcmbench.measure import content, truth
 from vcmbench.measure.gallery import Gallery
 from vcmbench.measure.outcome import Correlated, Outcome
@@ -39,6 +40,9 @@ def write(run: Run, outcome: Outcome, path: Path | None = None) -> Path:
     summary = summarise(run)
     shown = report_content(run, outcome, summary)
     target = path or run.store.folder / REPORT
+    if path is None:
+        check_inside(run.data.root, target)
+        check_inside(run.data.root, target.parent / FIGURES / "any")
     write_report(shown, target)
     write_figures(shown, target.parent / FIGURES if path is None else target.with_suffix("") / FIGURES)
     run.store.write_table("bd.json", _bd_json(shown.bd))

@@ -130,8 +130,8 @@ class Summary:
         parts = [score["machine"] for point in self.points for score in self._scores(point)]
         if not parts or any(part is None for part in parts):
             return None
-        kinds = {part["kind"] for part in parts}
-        return str(kinds.pop()) if len(kinds) == 1 else None
+        kinds = {(part["kind"], part["classes"]) for part in parts}
+        return str(kinds.pop()[0]) if len(kinds) == 1 else None
 
     def why_no_machine(self) -> str:
         return "no machine task looked at all of these pictures"
@@ -202,6 +202,8 @@ class Summary:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
         parts = [(self.pristine.get(image) or {}).get("machine") for image in self.images]
         if self.kind() != "segmentation" or any(part is None or part["labels"] is None for part in parts):
+            return None
+        if {(part["kind"], part["classes"]) for part in parts if part} != {("segmentation", self.classes)}:
             return None
         counts = np.stack([dense(part["labels"]["confusion"], self.classes) for part in parts if part])
         return self.draws.segmentation(counts[None])

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from vcmbench import importance, labels, mapping
+from vcmbench import images, importance, labels, mapping
 from vcmbench.coding import ImportanceSource
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import JobError
@@ -146,11 +145,8 @@ def _of_file(
     path = importance.importance_path(data, source)
     if not path.exists():
         return None, {"importance": f"no {path.name}"}
-    try:
-        with Image.open(source.path) as image:
-            width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise JobError(f"{source.path}: not an image that can be read: {error}") from None
+    with images.complaints(source.path):
+        width, height = images.size_of(source.path)
     return mapping.read(data, source, wanted, width, height).values, {}
 
 

@@ -14,8 +14,9 @@ from vcmbench.report.content import Curve, Damage, Estimate, Scatter
 from vcmbench.report.draw import BOTTOM, LEFT, RIGHT, TOP, WIDTH
 from vcmbench.report.markup import Markup, element
 from vcmbench.report.styles import Style, Styles
-from vcmbench.report.text import interval, number, visible
+from vcmbench.report.text import interval, number
 from vcmbench.report.text import rate as bpp
+from vcmbench.shown import visible
 
 RATE_LABEL = "Rate in bits per pixel, logarithmic"
 MOST_DOTS = 600

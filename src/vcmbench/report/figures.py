@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vcmbench.files import write_atomically
+from vcmbench.files import hidden_beside, write_atomically
 from vcmbench.report.charts import sampled, shown
 from vcmbench.report.content import CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent, Scatter
 from vcmbench.report.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
-from vcmbench.report.text import capital, visible
+from vcmbench.report.text import capital
 from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
+from vcmbench.shown import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def write_figures(content: ReportContent, folder: Path) -> list[Path]:
                 data = io.BytesIO()
                 figure.savefig(data, format=kind, bbox_inches="tight", pad_inches=0.02, metadata=metadata)
                 path = folder / f"{name}.{kind}"
-                write_atomically(path, data.getvalue(), folder / f".{path.name}.{os.getpid()}.tmp")
+                write_atomically(path, data.getvalue(), hidden_beside(path))
                 written.append(path)
     return written
 

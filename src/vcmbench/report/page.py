@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from importlib import resources
 from pathlib import Path
 
-from vcmbench.files import write_atomically
+from vcmbench.files import hidden_beside, write_atomically
 from vcmbench.report.about import findings_section, missing_section, provenance_section
 from vcmbench.report.bd import bd_section
 from vcmbench.report.content import ReportContent
@@ -42,7 +41,7 @@ def write_report(content: ReportContent, path: Path) -> Path:
     """Write the report, all of the file or none of it; the same content makes the same bytes. Returns `path`."""
     page = render(content).encode("utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, page, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+    write_atomically(path, page, hidden_beside(path))
     return path
 
 

@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 
 from vcmbench.report.content import Estimate
 
 MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
 MISSING = "\u2014"
-
-
-def visible(text: object) -> str:
-    """A name as it can be shown: what controls, turns or breaks text is written out as its escape.
-
-    Control characters are no HTML and no XML, lone surrogates (names of files that are no UTF-8) no UTF-8, and
-    characters that change the direction of writing would make a name look like another.
-    """
-    return "".join(_spelled(letter) if _is_odd(letter) else letter for letter in str(text))
-
-
-def _is_odd(letter: str) -> bool:
-    if letter in "\n\t":
-        return False
-    category = unicodedata.category(letter)
-    return category in ("Cc", "Cs", "Cn") or (category == "Cf" and letter not in "\u00ad\u200c\u200d")
-
-
-def _spelled(letter: str) -> str:
-    code = ord(letter)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:

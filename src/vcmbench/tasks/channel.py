@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.outside import parse_json
+
 _LENGTH = struct.Struct(">I")
 _MAX_HEADER = 1 << 22
 _MAX_ARRAYS_BYTES = 1 << 30
@@ -57,7 +59,7 @@ def receive(read: Read) -> Message:
     (length,) = _LENGTH.unpack(_take(read, _LENGTH.size))
     if length > _MAX_HEADER:
         raise ValueError("no message of the channel: its header is too long")
-    header = json.loads(_take(read, length))
+    header = parse_json(_take(read, length))
     about = header.pop("arrays", None) if isinstance(header, dict) else None
     if not isinstance(about, list):
         raise ValueError("no message of the channel: it lists no arrays")

@@ -6,8 +6,6 @@ a short list of harmless objects that training tools lay beside the weights.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pickle
 import re
 import warnings
@@ -16,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vcmbench import archives
 from vcmbench.errors import RequestError
+from vcmbench.files import sha256_of
+from vcmbench.outside import parse_json, short, short_list
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _HOLDERS = ("state_dict", "model_state_dict", "model")
 _SHOWN = 3
+_MAX_BYTES = 1 << 34
+_MOST_CLASSES, _MOST_LETTERS = 100_000, 1 << 22
 _STRANGE = re.compile(r"unsupported global:? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)
 
 
@@ -38,11 +41,9 @@ class Checkpoint:
 
 def sha256(path: Path) -> str:
     """Of a weights file. Raises RequestError where there is none."""
-    if not path.is_file():
-        raise RequestError(f"checkpoint {path}: {'is not a regular file' if path.exists() else 'no such file'}")
+    _check_file(path)
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path, _MAX_BYTES)
     except OSError as error:
         raise RequestError(f"checkpoint {path}: cannot be read: {error.strerror}") from None
 
@@ -51,14 +52,39 @@ def load(path: Path) -> Checkpoint:
     """Read .safetensors, or .pth by PyTorch's restricted reader. Raises RequestError where that refuses it."""
     if path.suffix not in SUFFIXES:
         raise RequestError(f"checkpoint {path}: must end in {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise RequestError(f"checkpoint {path}: {'is not a regular file' if path.exists() else 'no such file'}")
+    _check_file(path)
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise RequestError(f"checkpoint {path}: {size} bytes, the most that are read are {_MAX_BYTES}")
     content, meta = _load_safetensors(path) if path.suffix == ".safetensors" else _load_pickle(path)
     tensors = _tensors(path, content)
-    strange = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if strange:
-        raise RequestError(f"checkpoint {path}: {strange[0]} holds NaN or infinity; its training had failed")
+    for name, tensor in tensors.items():
+        _check_tensor(path, name, tensor, size)
     return Checkpoint(path, tensors, _classes(meta))
+
+
+def _check_file(path: Path) -> None:
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # a name that is too long
+        raise RequestError(f"checkpoint {path}: cannot be read: {error.strerror}") from None
+    if not is_file:
+        raise RequestError(f"checkpoint {path}: {'is not a regular file' if path.exists() else 'no such file'}")
+
+
+def _check_tensor(path: Path, name: str, tensor: torch.Tensor, size: int) -> None:
+    """Raises RequestError where a tensor is none of weights, or is larger, once it is unfolded, than its file."""
+    import torch
+
+    is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not is_plain or tensor.numel() * tensor.element_size() > size:
+        raise RequestError(f"checkpoint {path}: {short(name)} is no tensor of weights, or larger than the file")
+    try:
+        is_finite = not tensor.is_floating_point() or bool(tensor.isfinite().all())
+    except (RuntimeError, NotImplementedError) as error:  # numbers of eight bits can only be stored
+        raise RequestError(f"checkpoint {path}: {short(name)} holds {tensor.dtype}, no weights: {error}") from None
+    if not is_finite:
+        raise RequestError(f"checkpoint {path}: {name} holds NaN or infinity; its training had failed")
 
 
 def _load_safetensors(path: Path) -> tuple[Any, Any]:
@@ -75,6 +101,8 @@ def _load_pickle(path: Path) -> tuple[Any, Any]:
     import torch
 
     try:
+        with path.open("rb") as file:
+            archives.check(file)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -143,9 +171,12 @@ def _classes(meta: Any) -> tuple[str, ...] | None:
         return None
     dataset = meta.get("dataset_meta")
     named = (dataset.get("classes") if isinstance(dataset, dict) else None) or meta.get("CLASSES")
-    if named is None and isinstance(meta.get("classes"), str):
+    written = meta.get("classes")
+    if named is None and isinstance(written, str):
         try:
-            named = json.loads(meta["classes"])
+            named = (
+                parse_json(written.encode("utf-8", "replace"), _MOST_CLASSES) if len(written) <= _MOST_LETTERS else None
+            )
         except ValueError:
             return None
     is_list = isinstance(named, list | tuple) and named and all(isinstance(name, str) for name in named)
@@ -177,4 +208,4 @@ def fit(network: torch.nn.Module, checkpoint: Checkpoint, ignored: tuple[str, ..
 
 def _few(what: str, names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{what}: {', '.join(names[:_SHOWN])}{more}" if names else ""
+    return f"{what}: {short_list(names[:_SHOWN])}{more}" if names else ""

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import RequestError
+from vcmbench.files import read_bounded
 from vcmbench.labels import CLASSES
+from vcmbench.outside import parse_json, short
+from vcmbench.tasks import parts
 
 SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _MAX_BYTES = 1 << 20
 _TUPLE = "__tuple__"
+_MOST_NODES, _MOST_LEVELS = 200_000, 100
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,26 @@ def pack(node: Any) -> Any:
 
     Raises RequestError where it holds what JSON has no form for.
     """
+    return _packed(node, [0], 0)
+
+
+def _packed(node: Any, seen: list[int], level: int) -> Any:
+    """`seen` counts what has been packed: aliases of YAML can name one part a million times over, or lead into
+    themselves."""
+    seen[0] += 1
+    if seen[0] > _MOST_NODES or level > _MOST_LEVELS:
+        raise RequestError(f"the config's model has more than {_MOST_NODES} parts, or {_MOST_LEVELS} levels of them")
     if isinstance(node, dict):
-        return {str(key): pack(value) for key, value in node.items()}
+        return {str(key): _packed(value, seen, level + 1) for key, value in node.items()}
     if isinstance(node, tuple):
-        return {_TUPLE: [pack(value) for value in node]}
+        return {_TUPLE: [_packed(value, seen, level + 1) for value in node]}
     if isinstance(node, list):
-        return [pack(value) for value in node]
+        return [_packed(value, seen, level + 1) for value in node]
     if node is None or isinstance(node, str | int | float | bool):
         return node
     if isinstance(node, type):  # new-style configs name classes themselves
         return f"{node.__module__}.{node.__qualname__}"
-    raise RequestError(f"the config's model holds a {type(node).__name__}, which cannot be handed on: {node!r:.80}")
+    raise RequestError(f"the config's model holds a {type(node).__name__}, which cannot be handed on: {short(node)}")
 
 
 def unpack(node: Any) -> Any:
@@ -68,26 +81,32 @@ def read(path: Path) -> NetworkConfig:
         raise RequestError(f"{path}: {'is not a regular file' if path.exists() else 'no such config'}")
     if path.stat().st_size > _MAX_BYTES:
         raise RequestError(f"{path}: {path.stat().st_size} bytes is too long for a config")
-    content = _run(path) if path.suffix == ".py" else _parse(path)
+    is_program = path.suffix == ".py"
+    content = _run(path) if is_program else _parse(path)
     model = content.get("model")
     if not isinstance(model, dict):
         raise RequestError(f"{path}: has no `model`; mmseg configs describe their network there")
     for key in ("data_preprocessor", "decode_head"):
         if not isinstance(model.get(key, content.get(key)), dict | list):
             raise RequestError(f"{path}: its `model` has no {key}; configs of mmsegmentation 1.x do (0.x is not read)")
-    model = {"data_preprocessor": content.get("data_preprocessor"), **model}
-    return NetworkConfig(unpack(pack(model)), _classes(content))
+    try:
+        model = unpack(pack({"data_preprocessor": content.get("data_preprocessor"), **model}))
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+    if not is_program:
+        parts.check_names(path, [model, {"type": content.get("dataset_type")}, _test_set(content)])
+    return NetworkConfig(model, _classes(content))
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text("utf-8")
+        data = read_bounded(path, _MAX_BYTES)
         if path.suffix == ".json":
-            content = json.loads(text)
+            content = parse_json(data)
         else:
             import yaml
 
-            content = yaml.safe_load(text)
+            content = yaml.safe_load(data.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: cannot be read: {error}") from None
     except Exception as error:  # yaml's own, which is not here to be named where yaml is not installed
@@ -115,11 +134,16 @@ def _run(path: Path) -> dict[str, Any]:
     return content
 
 
-def _classes(content: dict[str, Any]) -> tuple[str, ...] | None:
-    """The classes that a config names itself, or those of the dataset that it tests on."""
+def _test_set(content: dict[str, Any]) -> dict[str, Any]:
+    """The dataset that a config tests on; empty where it names none."""
     loader = content.get("test_dataloader")
     dataset = loader.get("dataset") if isinstance(loader, dict) else None
-    dataset = dataset if isinstance(dataset, dict) else {}
+    return {key: dataset[key] for key in ("type", "metainfo") if key in dataset} if isinstance(dataset, dict) else {}
+
+
+def _classes(content: dict[str, Any]) -> tuple[str, ...] | None:
+    """The classes that a config names itself, or those of the dataset that it tests on."""
+    dataset = _test_set(content)
     meta = dataset.get("metainfo")
     named = content.get("classes") or (meta.get("classes") if isinstance(meta, dict) else None)
     if isinstance(named, list | tuple) and all(isinstance(name, str) for name in named):
@@ -134,6 +158,7 @@ def _classes(content: dict[str, Any]) -> tuple[str, ...] | None:
     mmsegmentation.prepare()
     from mmseg.registry import DATASETS
 
+    parts.check_registered({"type": kind})
     found = DATASETS.get(kind)
     names = (getattr(found, "METAINFO", None) or {}).get("classes")
     return tuple(names) if names else None

@@ -16,6 +16,7 @@ from vcmbench.errors import RequestError
 
 _TIMEOUT_S = 30.0
 _CHUNK = 1 << 20
+_MAX_BYTES = 1 << 34
 _HASH_IN_NAME = re.compile(r"[-_]([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$")
 
 
@@ -73,6 +74,8 @@ def _fetch(url: str, checksum: str, path: Path) -> None:
                 while chunk := answer.read(_CHUNK):
                     digest.update(chunk)
                     file.write(chunk)
+                    if file.tell() > _MAX_BYTES:
+                        raise ValueError(f"more than {_MAX_BYTES} bytes came")
             file.flush()
             if not digest.hexdigest().startswith(checksum):
                 found = digest.hexdigest()[: len(checksum)]

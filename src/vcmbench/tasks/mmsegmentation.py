@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.errors import JobError, RequestError
+from vcmbench.tasks import parts
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +79,9 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
     from mmengine import ConfigDict
     from mmseg.registry import MODELS
 
-    wanted = ConfigDict(_cleaned(copy.deepcopy(model)))
+    cleaned = _cleaned(copy.deepcopy(model))
+    parts.check_registered(cleaned)
+    wanted = ConfigDict(cleaned)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from vcmbench.errors import RequestError
+from vcmbench.files import read_bounded
+from vcmbench.outside import short
 
 _MAX_BYTES = 1 << 20
 
@@ -13,13 +16,15 @@ def given(classes: list[str] | str | None) -> list[str] | None:
     """The names that `classes` of the settings give; None: none. Raises RequestError where the file cannot be read."""
     if not isinstance(classes, str):
         return classes
-    path = Path(classes).expanduser()
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-            raise RequestError(f"classes {classes!r}: no text file with one name a line")
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise RequestError(f"classes {classes!r}: cannot be read: {error}") from None
+        path = Path(classes).expanduser()
+        if not path.is_file():
+            raise RequestError(f"classes {short(classes)}: no text file with one name a line")
+        lines = read_bounded(path, _MAX_BYTES).decode("utf-8").splitlines()
+    except OSError as error:
+        raise RequestError(f"classes {short(classes)}: cannot be read: {error.strerror}") from None
+    except (ValueError, RuntimeError) as error:  # no UTF-8; a home folder of nobody
+        raise RequestError(f"classes {short(classes)}: cannot be read: {error}") from None
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -28,6 +33,6 @@ def fitting(classes: list[str], count: int) -> tuple[str, ...]:
     if len(classes) != count:
         raise RequestError(f"classes: {len(classes)} names were given, but the network has {count} outputs")
     if len(set(classes)) != count:
-        twice = next(name for name in classes if classes.count(name) > 1)
+        twice = next(name for name, times in Counter(classes).items() if times > 1)
         raise RequestError(f"classes: {twice!r} is given twice")
     return tuple(classes)

@@ -7,26 +7,24 @@ colours of its own for networks with more classes.
 from __future__ import annotations
 
 import io
-import os
-import threading
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from vcmbench import images
 from vcmbench.dataset import PREDICTIONS
 from vcmbench.errors import JobError
-from vcmbench.files import write_atomically
+from vcmbench.files import hidden_beside, open_regular, write_atomically
 from vcmbench.labels import CLASSES, PALETTE, VOID
 
 PRISTINE, DECODED = PREDICTIONS
 _CITYSCAPES = "leftImg8bit"
 _KEY = "vcmbench-key"
 _UNKNOWN = -1
-_MAX_PIXELS = 1 << 28
 
 
 def prediction_path(root: Path, source: PurePosixPath, configuration: str | None = None) -> Path:
@@ -70,16 +68,19 @@ def write_prediction(path: Path, labels: NDArray[np.uint8], key: str = "") -> No
     picture.save(data, "PNG", pnginfo=about, compress_level=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     # hidden, so that no half-written file is taken for a prediction
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    write_atomically(path, data.getvalue(), temporary)
+    write_atomically(path, data.getvalue(), hidden_beside(path))
 
 
 def prediction_key(path: Path) -> str | None:
     """The key inside a prediction's file, without decoding its picture; None where there is no file or no key."""
     try:
-        with Image.open(path) as picture:
+        with (
+            images.complaints(path),
+            open_regular(path, images.MAX_BYTES) as file,
+            Image.open(file, formats=images.FORMATS) as picture,
+        ):
             key = picture.info.get(_KEY)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except JobError:
         return None
     return key if isinstance(key, str) else None
 
@@ -104,29 +105,21 @@ def read_prediction(
 
 
 def _open(path: Path, shape: tuple[int, int] | None) -> Image.Image:
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise JobError(
-            f"{path}: no such prediction; run_metrics.py (vcmbench metrics) writes it, or lay yours there"
-        ) from None
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
+    with images.complaints(path, "prediction"):
+        try:
+            data = images.read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise JobError(
+                f"{path}: no such prediction; run_metrics.py (vcmbench metrics) writes it, or lay yours there"
+            ) from None
+        with images.opened(data) as picture:
             found = picture.height, picture.width
             if shape is not None and found != tuple(shape):
                 sizes = f"{found[1]}x{found[0]} px, but its picture has {shape[1]}x{shape[0]}"
                 raise JobError(f"{path}: the prediction has {sizes}; remove it to have it made again")
-            if found[0] * found[1] > _MAX_PIXELS:
-                raise JobError(f"{path}: {found[1]}x{found[0]} px is more than {_MAX_PIXELS} px")
             _check_mode(path, picture)
             picture.load()
             return picture
-    except UnidentifiedImageError:
-        raise JobError(f"{path}: not an image that can be read") from None
-    except Image.DecompressionBombError as error:
-        raise JobError(f"{path}: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise JobError(f"{path}: damaged or truncated prediction: {error}") from None
 
 
 def _check_mode(path: Path, picture: Image.Image) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.error
 import urllib.request
 from email.message import Message
@@ -15,6 +16,7 @@ from vcmbench.tasks import fetch
 _HUB = "https://huggingface.co"
 _TIMEOUT_S = 30.0
 _FILE = "model.safetensors"
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 
 def of_torchvision(name: str) -> Path:
@@ -69,7 +71,7 @@ def _told_checksum(model: str, url: str) -> str:
     except (OSError, ValueError) as error:
         raise _cannot(model, url, str(getattr(error, "reason", error))) from None
     checksum = str(headers.get("X-Linked-Etag", "")).strip('"')
-    if len(checksum) != 64:
+    if not _CHECKSUM.fullmatch(checksum):  # it becomes part of a file's name
         raise _cannot(model, url, "it tells no checksum")
     return checksum
 

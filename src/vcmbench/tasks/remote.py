@@ -64,8 +64,11 @@ class RemoteTask(Task):
         }
         try:
             answer = self._ask(opening).header
-            self.kind, self.classes = answer["kind"], tuple(answer["classes"])
-            self._identity: dict[str, Any] = answer["identity"]
+            try:
+                self.kind, self.classes = answer["kind"], tuple(answer["classes"])
+                self._identity: dict[str, Any] = dict(answer["identity"])
+            except (LookupError, TypeError, ValueError) as error:
+                raise JobError(f"the task's process did not say what it is: {error!r:.80}") from None
         except BaseException:
             self.close()
             raise
@@ -109,7 +112,8 @@ class RemoteTask(Task):
             how = how if isinstance(error, EOFError | OSError) else f"{how} ({error})"
             raise JobError(f"the task's process {how}{said}", log=log) from error
         if "error" in answer.header:
-            raise (RequestError if answer.header.get("error_kind") == "request" else JobError)(answer.header["error"])
+            kind = RequestError if answer.header.get("error_kind") == "request" else JobError
+            raise kind(str(answer.header["error"]))
         return answer
 
     def close(self) -> None:

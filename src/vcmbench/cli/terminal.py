@@ -1,0 +1,33 @@
+"""What is printed is text alone: no name of a file or of a codec moves the cursor or colours a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO, cast
+
+from vcmbench.shown import visible
+
+
+class _Shown:
+    """A stream whose texts are made visible on their way; `plain` is the stream itself."""
+
+    def __init__(self, plain: TextIO) -> None:
+        self.plain = plain
+
+    def write(self, text: str) -> int:
+        # most of what is printed is fine, and this is quick to see
+        shown = "\n".join(line if line.isprintable() else visible(line) for line in text.split("\n"))
+        return self.plain.write(shown)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+
+@contextmanager
+def text_alone() -> Iterator[None]:
+    """Standard output and standard error print what can be shown."""
+    out, err = (cast(TextIO, _Shown(stream)) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield

@@ -1,0 +1,39 @@
+"""What is wrong with a table that a pydantic model was to be made of, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ValidationError
+
+from vcmbench.outside import short
+
+_MOST_LETTERS = 600
+
+
+def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str, type[BaseModel]]) -> str:
+    """The first mistake that pydantic found, as key, value and what is allowed. `nested` are the models of the tables
+    inside `whole`, by their keys."""
+    first = error.errors(include_url=False)[0]
+    key = ""
+    for part in first["loc"]:
+        key += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if key else ''}{_shown(part)}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        model = whole
+        for part in first["loc"][:-1]:
+            model = nested.get(str(part), model)
+        known = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        return f"{key}: unknown key; known here: {known}{more}"
+    if first["type"] == "model_type":
+        return f"{key}: must be a table, such as {{ key = value }} (found {short(first['input'])})"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message if len(message) <= _MOST_LETTERS else f"{message[:_MOST_LETTERS]}..."
+    has_value = not isinstance(first["input"], dict) and first["type"] != "missing"
+    found = f" (found {short(first['input'])})" if has_value else ""
+    return f"{key + ': ' if key else ''}{message}{found}{more}"
+
+
+def _shown(key: str) -> str:
+    """A key of the file, which may be any text, as part of a line."""
+    return key if len(key) <= 80 and key.isprintable() else short(key)
