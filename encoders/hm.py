@@ -24,7 +24,7 @@ class Hm(Encoder):
     side_multiple_px = 8
     encode_tools = (Tool("TAppEncoderStatic", ("TAppEncoder",)),)
     decode_tools = (Tool("TAppDecoderStatic", ("TAppDecoder",)),)
-    typical = Typical(((12, 2.16), (22, 0.64), (32, 0.21), (42, 0.062)), 3.1)
+    typical = Typical(((12, 2.16), (22, 0.64), (32, 0.21), (42, 0.062)), ((32, 3.1),))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         size = {

@@ -1,0 +1,144 @@
+"""A plan that was written, and the runs since: how far off it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from vcmbench import runlog
+from vcmbench.files import read_bounded
+from vcmbench.forecast.prediction import SCHEMA_VERSION, Prediction
+from vcmbench.progress import clock
+from vcmbench.runlog import RunLog, Step
+from vcmbench.store import Store
+
+FILE = "plan.json"
+_MAX_BYTES = 1 << 20
+_STEPS: tuple[Step, ...] = ("compress", "metrics")
+_DONE = {"compress": "jobs", "metrics": "pictures"}
+
+
+@dataclass(frozen=True)
+class Account:
+    """A step as it was planned and as it went: `done` of `planned` jobs in `wall_s` on `workers`, predicted for as many
+    workers in `predicted_s`. Bytes are of bitstreams, None where the runs do not say."""
+
+    step: Step
+    planned: int
+    done: int
+    workers: int
+    predicted_s: float
+    wall_s: float
+    predicted_bytes: int | None
+    written_bytes: int | None
+
+    @property
+    def off(self) -> float:
+        """How much more it took than predicted, as a share; negative where less. Of what was done, where that is not
+        all."""
+        return self.wall_s / self._due_s - 1
+
+    @property
+    def _due_s(self) -> float:
+        return self.predicted_s * min(1.0, self.done / self.planned)
+
+    def __str__(self) -> str:
+        where = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
+        text = f"{self.step}: predicted {clock(self._due_s)} for {where}, took {clock(self.wall_s)} ({_off(self.off)})"
+        if self.done < self.planned:
+            text += f" for {self.done} of {self.planned} {_DONE[self.step]} so far"
+        if self.predicted_bytes and self.written_bytes:
+            due = self.predicted_bytes * min(1.0, self.done / self.planned)
+            text += f"; storage {_size(due)}, {_size(self.written_bytes)} ({_off(self.written_bytes / due - 1)})"
+        return text
+
+
+def keep(store: Store, prediction: Prediction) -> bool:
+    """Write a prediction beside the experiment's results; not where nothing is to be done, so that the plan of what was
+    done stays. Raises OSError."""
+    todo = prediction.compress.jobs - prediction.compress.done
+    if not todo and (prediction.metrics is None or prediction.metrics.jobs == prediction.metrics.done):
+        return False
+    store.write_table(FILE, json.dumps(prediction.as_json(), indent=1, allow_nan=False).encode())
+    return True
+
+
+def recall(store: Store) -> dict[str, Any] | None:
+    """The last plan that was written; None where there is none, or it is damaged."""
+    try:
+        plan = json.loads(read_bounded(store.folder / FILE, _MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    try:
+        _check(plan)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return plan if isinstance(plan, dict) else None
+
+
+def _check(plan: Any) -> None:
+    """Raises KeyError, TypeError or ValueError where a plan lacks what is relied upon."""
+    if plan["schema_version"] != SCHEMA_VERSION or datetime.fromisoformat(plan["date"]).tzinfo is None:
+        raise ValueError
+    for name in _STEPS:
+        if (step := plan[name]) is not None:
+            numbers = [step["jobs"], step["done"], step["wall_s"], step["workers"], *step["storage"].values()]
+            numbers += [number for rung in step["ladder"] for number in (rung["workers"], rung["wall_s"])]
+            if not step["ladder"] or not all(isinstance(one, int | float) and one >= 0 for one in numbers):
+                raise ValueError
+
+
+def accounts(store: Store) -> list[Account]:
+    """Each step of the last plan that runs have worked on since; where they were several, their sums."""
+    plan = recall(store)
+    if plan is None:
+        return []
+    began = datetime.fromisoformat(plan["date"])
+    runs = [run for run in runlog.read(store) if datetime.fromisoformat(run.date) >= began and run.done]
+    found = (_account(step, plan[step], [run for run in runs if run.step == step]) for step in _STEPS)
+    return [one for one in found if one is not None]
+
+
+def _account(step: Step, planned: dict[str, Any] | None, runs: list[RunLog]) -> Account | None:
+    todo = planned["jobs"] - planned["done"] if planned else 0
+    if planned is None or not runs or not todo:
+        return None
+    wall_s, done = sum(run.wall_s for run in runs), sum(run.done for run in runs)
+    # pieces may have had different numbers of workers: that of the most work counts
+    workers = max(runs, key=lambda run: run.wall_s).workers
+    written = sum(run.written_bytes for run in runs)
+    return Account(step, todo, done, workers, _wall_s(planned["ladder"], workers), wall_s,
+                   planned["storage"].get("bitstreams") if step == "compress" else None, written or None)  # fmt: skip
+
+
+def _wall_s(ladder: list[dict[str, Any]], workers: int) -> float:
+    """The predicted time on that many workers; between two rungs in a straight line over 1 / workers."""
+    below = max((rung for rung in ladder if rung["workers"] <= workers), key=lambda rung: int(rung["workers"]))
+    above = min((rung for rung in ladder if rung["workers"] >= workers), key=lambda rung: int(rung["workers"]),
+                default=below)  # fmt: skip
+    if above["workers"] == below["workers"]:
+        return float(below["wall_s"])
+    share = (1 / below["workers"] - 1 / workers) / (1 / below["workers"] - 1 / above["workers"])
+    return float(below["wall_s"] + share * (above["wall_s"] - below["wall_s"]))
+
+
+def compare(store: Store, step: Step | None = None) -> str | None:
+    """How far off the last plan was, a line a step: "plan: compress: predicted 0:42 for 2 workers, took 0:45 (7 %
+    more); storage 1.2 MB, 1.3 MB (8 % more)". None where there is no plan, or no run has worked on it."""
+    lines = [f"plan: {one}" for one in accounts(store) if step in (None, one.step)]
+    return "\n".join(lines) or None
+
+
+def _off(share: float) -> str:
+    if abs(share) < 0.005:
+        return "as predicted"
+    return f"{abs(share):.0%}".replace("%", " %") + (" more" if share > 0 else " less")
+
+
+def _size(size_bytes: float) -> str:
+    for unit, many in (("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= many:
+            return f"{size_bytes / many:.3g} {unit}"
+    return f"{size_bytes / 1e3:.3g} kB"
