@@ -130,8 +130,8 @@ def run_experiment(
         print("\nmapped against uniform at equal rate, PSNR-Y gained, mean over n pictures [95 % interval]:")
         print(table.comparison(outcome.comparisons))
     _print_end(this, outcome)
-    if (line := forecast.compare(this.store, "compress")) is not None:
-        print(line, file=sys.stderr)
+    if (account := forecast.compare(this.store, "compress")) is not None:
+        print(account, file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if outcome.failed else 0

@@ -144,8 +144,8 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     else:
         _print_tables(this, outcome)
     _print_end(this, outcome, report)
-    if (line := forecast.compare(this.store, "metrics")) is not None:
-        print(line, file=sys.stderr)
+    if (account := forecast.compare(this.store, "metrics")) is not None:
+        print(account, file=sys.stderr)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
 
 

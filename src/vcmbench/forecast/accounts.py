@@ -23,7 +23,9 @@ _DONE = {"compress": "jobs", "metrics": "pictures"}
 @dataclass(frozen=True)
 class Account:
     """A step as it was planned and as it went: `done` of `planned` jobs in `wall_s` on `workers`, predicted for as many
-    workers in `predicted_s`. Bytes are of bitstreams, None where the runs do not say."""
+    workers in `predicted_s`. `predicted_core_s` are core-seconds and `cpu_s` the processor time that was used: the two
+    agree where the wall time was off because others were at work on the machine. Bytes are of bitstreams. None is what
+    the runs do not say."""
 
     step: Step
     planned: int
@@ -31,26 +33,35 @@ class Account:
     workers: int
     predicted_s: float
     wall_s: float
-    predicted_bytes: int | None
-    written_bytes: int | None
+    predicted_core_s: float
+    cpu_s: float | None
+    predicted_bytes: int | None = None
+    written_bytes: int | None = None
 
     @property
     def off(self) -> float:
         """How much more it took than predicted, as a share; negative where less. Of what was done, where that is not
         all."""
-        return self.wall_s / self._due_s - 1
+        return self.wall_s / (self.predicted_s * self._share) - 1
 
     @property
-    def _due_s(self) -> float:
-        return self.predicted_s * min(1.0, self.done / self.planned)
+    def _share(self) -> float:
+        """Of what was predicted; more than 1 where jobs were done again that the plan took for done."""
+        return self.done / self.planned
 
     def __str__(self) -> str:
         where = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
-        text = f"{self.step}: predicted {clock(self._due_s)} for {where}, took {clock(self.wall_s)} ({_off(self.off)})"
+        due_s = self.predicted_s * self._share
+        text = f"{self.step}: predicted {clock(due_s)} for {where}, took {clock(self.wall_s)} ({_off(self.off)})"
         if self.done < self.planned:
             text += f" for {self.done} of {self.planned} {_DONE[self.step]} so far"
+        elif self.done > self.planned:
+            text += f" for {self.done} {_DONE[self.step]}, where {self.planned} were planned"
+        if self.predicted_core_s and self.cpu_s:
+            core_s = self.predicted_core_s * self._share
+            text += f"; core time {clock(core_s)}, {clock(self.cpu_s)} ({_off(self.cpu_s / core_s - 1)})"
         if self.predicted_bytes and self.written_bytes:
-            due = self.predicted_bytes * min(1.0, self.done / self.planned)
+            due = self.predicted_bytes * self._share
             text += f"; storage {_size(due)}, {_size(self.written_bytes)} ({_off(self.written_bytes / due - 1)})"
         return text
 
@@ -84,9 +95,11 @@ def _check(plan: Any) -> None:
         raise ValueError
     for name in _STEPS:
         if (step := plan[name]) is not None:
-            numbers = [step["jobs"], step["done"], step["wall_s"], step["workers"], *step["storage"].values()]
+            numbers = [step["jobs"], step["done"], step["wall_s"], step["core_s"], *step["storage"].values()]
             numbers += [number for rung in step["ladder"] for number in (rung["workers"], rung["wall_s"])]
-            if not step["ladder"] or not all(isinstance(one, int | float) and one >= 0 for one in numbers):
+            if not all(isinstance(one, int | float) and 0 <= one < 1e18 for one in numbers):
+                raise ValueError
+            if min(rung["workers"] for rung in step["ladder"]) != 1:
                 raise ValueError
 
 
@@ -103,14 +116,18 @@ def accounts(store: Store) -> list[Account]:
 
 def _account(step: Step, planned: dict[str, Any] | None, runs: list[RunLog]) -> Account | None:
     todo = planned["jobs"] - planned["done"] if planned else 0
-    if planned is None or not runs or not todo:
+    if planned is None or not runs or todo < 1 or not planned["wall_s"]:
         return None
     wall_s, done = sum(run.wall_s for run in runs), sum(run.done for run in runs)
     # pieces may have had different numbers of workers: that of the most work counts
     workers = max(runs, key=lambda run: run.wall_s).workers
-    written = sum(run.written_bytes for run in runs)
-    return Account(step, todo, done, workers, _wall_s(planned["ladder"], workers), wall_s,
-                   planned["storage"].get("bitstreams") if step == "compress" else None, written or None)  # fmt: skip
+    used = [run.cpu_s for run in runs if run.cpu_s is not None]
+    return Account(
+        step, todo, done, workers, _wall_s(planned["ladder"], workers), wall_s, planned["core_s"],
+        sum(used) if len(used) == len(runs) else None,
+        planned["storage"].get("bitstreams") if step == "compress" else None,
+        sum(run.written_bytes for run in runs) or None,
+    )  # fmt: skip
 
 
 def _wall_s(ladder: list[dict[str, Any]], workers: int) -> float:

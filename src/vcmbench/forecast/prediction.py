@@ -161,7 +161,8 @@ def _metrics(measuring: Measuring, workers: int) -> Step:
                          "an assumption, not a measurement")  # fmt: skip
     return Step(
         measuring.frames, measuring.done, measuring.block_s + (0.0 if measuring.gpus else on_places_s),
-        rungs[-1].wall_s, places, rungs, longest, schedule.longest_s, run.useful_workers(),
+        rungs[-1].wall_s, places, rungs, longest, schedule.longest_s,
+        run.useful_workers(workers if measuring.gpus else None),
         {
             "predictions": round(measuring.prediction_bytes),
             "scores": round(measuring.score_bytes),
@@ -186,26 +187,24 @@ class _Run:
             self._known[workers] = simulate(self._tasks, workers)
         return self._known[workers]
 
+    def wall_s(self, workers: int, cores: int | None = None) -> float:
+        """On `workers`; `cores` are there for what runs on cores alone, by default as many."""
+        even_s = self._even_s / workers + self._on_cores_s / (cores or workers)
+        return self._fixed_s + self.on(workers).wall_s + even_s
+
     def rungs(self, most: int, cores: int | None = None) -> tuple[Rung, ...]:
-        """The wall time on 1, 2, 4, .. `most`; `cores` are there for the rest, by default as many."""
+        """The wall time on 1, 2, 4, .. `most`."""
+        return tuple(Rung(one, self.wall_s(one, cores), self.on(one).utilisation) for one in ladder(most))
 
-        def wall_s(workers: int) -> float:
-            even_s = self._even_s / workers + self._on_cores_s / (cores or workers)
-            return self._fixed_s + self.on(workers).wall_s + even_s
-
-        return tuple(Rung(one, wall_s(one), self.on(one).utilisation) for one in ladder(most))
-
-    def useful_workers(self) -> int:
-        """With more workers than this, twice as many save less than a twentieth of the time."""
-        if not self._tasks:
-            return 1
-        return _first(lambda workers: self.on(2 * workers).wall_s > (1 - WORTH) * self.on(workers).wall_s,
+    def useful_workers(self, cores: int | None = None) -> int:
+        """From so many on, twice as many save less than a twentieth of the time."""
+        return _first(lambda workers: self.wall_s(2 * workers, cores) > (1 - WORTH) * self.wall_s(workers, cores),
                       len(self._tasks))  # fmt: skip
 
 
 def _first(is_enough: Callable[[int], bool], most: int) -> int:
-    """The smallest power of two that is enough, at most `most`."""
+    """The smallest power of two that is enough, but not more than `most`; at least 1."""
     workers = 1
     while workers < most and not is_enough(workers):
         workers *= 2
-    return min(workers, most)
+    return max(1, min(workers, most))
