@@ -67,12 +67,14 @@ class Account:
 
 
 def keep(store: Store, prediction: Prediction) -> bool:
-    """Write a prediction beside the experiment's results; not where nothing is to be done, so that the plan of what was
-    done stays. Raises OSError."""
-    todo = prediction.compress.jobs - prediction.compress.done
-    if not todo and (prediction.metrics is None or prediction.metrics.jobs == prediction.metrics.done):
+    """Write a prediction beside the experiment's results. A step that has nothing to do keeps the plan by which it was
+    done; where both have nothing, nothing is written. Raises OSError."""
+    plan, before = prediction.as_json(), recall(store) or {}
+    ended = [name for name in _STEPS if plan[name] is None or plan[name]["jobs"] == plan[name]["done"]]
+    if len(ended) == len(_STEPS):
         return False
-    store.write_table(FILE, json.dumps(prediction.as_json(), indent=1, allow_nan=False).encode())
+    plan |= {name: before.get(name) or plan[name] for name in ended}
+    store.write_table(FILE, json.dumps(plan, indent=1, allow_nan=False).encode())
     return True
 
 
@@ -91,10 +93,12 @@ def recall(store: Store) -> dict[str, Any] | None:
 
 def _check(plan: Any) -> None:
     """Raises KeyError, TypeError or ValueError where a plan lacks what is relied upon."""
-    if plan["schema_version"] != SCHEMA_VERSION or datetime.fromisoformat(plan["date"]).tzinfo is None:
+    if plan["schema_version"] != SCHEMA_VERSION:
         raise ValueError
     for name in _STEPS:
         if (step := plan[name]) is not None:
+            if datetime.fromisoformat(step["date"]).tzinfo is None:
+                raise ValueError
             numbers = [step["jobs"], step["done"], step["wall_s"], step["core_s"], *step["storage"].values()]
             numbers += [number for rung in step["ladder"] for number in (rung["workers"], rung["wall_s"])]
             if not all(isinstance(one, int | float) and 0 <= one < 1e18 for one in numbers):
@@ -108,15 +112,15 @@ def accounts(store: Store) -> list[Account]:
     plan = recall(store)
     if plan is None:
         return []
-    began = datetime.fromisoformat(plan["date"])
-    runs = [run for run in runlog.read(store) if datetime.fromisoformat(run.date) >= began and run.done]
-    found = (_account(step, plan[step], [run for run in runs if run.step == step]) for step in _STEPS)
+    runs = runlog.read(store)
+    found = (_account(step, plan[step], runs) for step in _STEPS if plan[step] is not None)
     return [one for one in found if one is not None]
 
 
-def _account(step: Step, planned: dict[str, Any] | None, runs: list[RunLog]) -> Account | None:
-    todo = planned["jobs"] - planned["done"] if planned else 0
-    if planned is None or not runs or todo < 1 or not planned["wall_s"]:
+def _account(step: Step, planned: dict[str, Any], all_runs: list[RunLog]) -> Account | None:
+    todo, began = planned["jobs"] - planned["done"], datetime.fromisoformat(planned["date"])
+    runs = [run for run in all_runs if run.step == step and run.done and datetime.fromisoformat(run.date) >= began]
+    if not runs or todo < 1 or not planned["wall_s"]:
         return None
     wall_s, done = sum(run.wall_s for run in runs), sum(run.done for run in runs)
     # pieces may have had different numbers of workers: that of the most work counts

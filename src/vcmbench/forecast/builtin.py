@@ -30,7 +30,7 @@ PROCESS_MB, PROCESS_MB_PER_MPX, CLIENT_MB = 75.0, 18.0, 80.0
 
 # --- what compressing leaves
 
-RECORD_BYTES, FRAME_BYTES = 2300, 190
-"""A record, and more for each picture in it; the row of compression.csv is in it."""
+RECORD_BYTES, FRAME_BYTES = 2480, 210
+"""A record and its row of compression.csv, and more for each picture in it."""
 CELL_BYTES = 3
 """A block of a QP map, as CSV."""

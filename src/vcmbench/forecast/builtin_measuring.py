@@ -18,21 +18,21 @@ SCORE_S = 0.003
 """Finding out what is to be done of a picture, its hash, and its record."""
 GPU_SPEED = 20.0
 """How many cores a GPU is taken for. An assumption: no GPU was at hand to measure it."""
-START_S, PLAIN_START_S = 12.0, 5.0
+START_S, PLAIN_START_S = 5.5, 2.5
 """Imports and opening the network; without one."""
-TELL_S, TELL_FRAME_S, RESAMPLE_S = 8.0, 0.002, 1.5e-7
+TELL_S, TELL_FRAME_S, RESAMPLE_S = 3.5, 0.002, 1.5e-7
 """Figures and report; a record read and told; a sample of a metric in a resample."""
 
 PROCESS_MB, PLAIN_PROCESS_MB, PROCESS_MB_PER_MPX = 700.0, 250.0, 470.0
 """A worker's process with PyTorch, without, and what a picture adds: the network's layers most of all."""
 
-PREDICTION_BYTES, PREDICTION_BYTES_PER_MPX = 1000, 16_000
+PREDICTION_BYTES, PREDICTION_BYTES_PER_MPX = 2200, 16_500
 SCORE_BYTES, SCORE_OF_METRIC_BYTES, SCORE_OF_MACHINE_BYTES = 900, 150, 6000
-ROW_BYTES, ROW_OF_METRIC_BYTES = 900, 30
+ROW_BYTES, ROW_OF_METRIC_BYTES = 280, 25
 """A row of image_scores, as CSV and Parquet."""
 BLOCK_BYTES, BLOCK_OF_METRIC_BYTES = 900, 75
 """A block: in its sample, its scores, and block_scores."""
-REPORT_BYTES = 2_500_000
+REPORT_BYTES = 1_600_000
 """report.html and figures."""
 
 _VGG_PAIR = (0.02, 14.5, 0.078)

@@ -87,7 +87,12 @@ class Prediction:
     schema_version: int = SCHEMA_VERSION
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As it is printed and written; each step has the date, too, since a later plan may keep one of them."""
+        told = asdict(self)
+        for name in ("compress", "metrics"):
+            if told[name] is not None:
+                told[name]["date"] = self.date
+        return told
 
 
 def predict(
@@ -129,8 +134,8 @@ def _compress(grid: Grid, todo: list[Planned], workers: int) -> Step:
     longest = grid.title(todo[schedule.longest]) if schedule.longest is not None else ""
     together = nlargest(workers, (job.cost.process_mb + job.cost.tool_mb for job in todo))
     return Step(
-        len(grid.jobs), len(grid.jobs) - len(todo), schedule.busy_s, rungs[-1].wall_s, workers, rungs, longest,
-        schedule.longest_s, run.useful_workers(),
+        len(grid.jobs), len(grid.jobs) - len(todo), schedule.busy_s + run.fixed_s, rungs[-1].wall_s, workers, rungs,
+        longest, schedule.longest_s, run.useful_workers(),
         {
             "bitstreams": round(sum(job.cost.bitstream_bytes for job in todo)),
             "maps and reconstructions": round(sum(job.cost.more_bytes for job in todo)),
@@ -160,7 +165,7 @@ def _metrics(measuring: Measuring, workers: int) -> Step:
         notes = (*notes, f"a GPU is taken for {builtin_measuring.GPU_SPEED:g} cores in networks and metrics: "
                          "an assumption, not a measurement")  # fmt: skip
     return Step(
-        measuring.frames, measuring.done, measuring.block_s + (0.0 if measuring.gpus else on_places_s),
+        measuring.frames, measuring.done, run.fixed_s + measuring.block_s + (0.0 if measuring.gpus else on_places_s),
         rungs[-1].wall_s, places, rungs, longest, schedule.longest_s,
         run.useful_workers(workers if measuring.gpus else None),
         {
@@ -179,7 +184,8 @@ class _Run:
     """A step's tasks between a start and an end that no worker shortens, and even work that all of them share."""
 
     def __init__(self, tasks: list[Task], fixed_s: float, even_s: float = 0.0, on_cores_s: float = 0.0) -> None:
-        self._tasks, self._fixed_s, self._even_s, self._on_cores_s = tasks, fixed_s, even_s, on_cores_s
+        self.fixed_s = fixed_s
+        self._tasks, self._even_s, self._on_cores_s = tasks, even_s, on_cores_s
         self._known: dict[int, Schedule] = {}
 
     def on(self, workers: int) -> Schedule:
@@ -190,7 +196,7 @@ class _Run:
     def wall_s(self, workers: int, cores: int | None = None) -> float:
         """On `workers`; `cores` are there for what runs on cores alone, by default as many."""
         even_s = self._even_s / workers + self._on_cores_s / (cores or workers)
-        return self._fixed_s + self.on(workers).wall_s + even_s
+        return self.fixed_s + self.on(workers).wall_s + even_s
 
     def rungs(self, most: int, cores: int | None = None) -> tuple[Rung, ...]:
         """The wall time on 1, 2, 4, .. `most`."""
