@@ -5,7 +5,8 @@ stands as `typical` in `encoders/*.py`:
 
 - bits per coded pixel and seconds (encode and decode) per coded megapixel at a few qualities, on 2048x1024;
 - `start_s`: what a pair of processes costs before the first pixel, from 512x256 against 2048x1024;
-- `memory_mb`: the peak resident memory of the larger of both tools, a base and a part per coded megapixel;
+- `memory_mb`: the peak resident memory of the larger of both tools, a base, a part per coded megapixel, and more of it
+  in a stack;
 - `variants`: presets, published parameter sets and chroma formats as factors on time and on bits.
 
 Seconds are processor time of the tool alone (user and system, os.wait4), so that others at work on the machine count
@@ -38,6 +39,7 @@ from vcmbench.runner.found import FoundTool
 from vcmbench.runner.local import LocalRunner
 
 SMALL, LARGE, MIDDLE = (512, 256), (2048, 1024), (1024, 512)
+STACK = 24
 QUALITIES = {"QP": {51: (0, 6, 12, 22, 32, 42, 51), 63: (0, 6, 12, 22, 32, 42, 52, 63)},
              "quality": {100: (5, 10, 30, 50, 70, 90, 98)}}  # fmt: skip
 
@@ -107,15 +109,16 @@ def run(tool: FoundTool, command: Command, place: Path) -> tuple[float, float]:
     return float(told), int(kilobytes) / 1e3
 
 
-def measure(one: Encoder, tools: tuple[FoundTool, FoundTool], coding: CodingConfiguration, source: Source) -> Cost:
+def measure(one: Encoder, tools: tuple[FoundTool, FoundTool], coding: CodingConfiguration, source: Source,
+            frames: int = 1) -> Cost:  # fmt: skip
     with Image.open(source.path) as image:
-        size = geometry(one, coding, *image.size, 1)
+        size = geometry(one, coding, *image.size, frames)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "out")
         place.mkdir()
         Path(folder, "in").mkdir()
         target = Path(folder, "in", Path(encoder.SOURCE[one.pixels]).name)
-        target.write_bytes(lane.prepare(source, source.sha256(), one, size).frame)
+        target.write_bytes(lane.prepare(source, source.sha256(), one, size).frame * frames)
         encode, memory = run(tools[0], one.encode(tools[0].program, coding, size.clip), place)
         bits = (place / one.bitstream).stat().st_size * 8
         decode, more = run(tools[1], one.decode(tools[1].program, coding, size.clip), place)
@@ -159,7 +162,7 @@ def figures(one: Encoder, tools: tuple[FoundTool, FoundTool], folder: Path, scen
         f"encode_s_per_mpx={_anchors(keys, encode)},",
         f"decode_s_per_mpx={_anchors(keys, decode)},",
         f"start_s={start_s:.3f},",
-        f"memory_mb=({max(floor, 0):.0f}, {slope:.0f}),",
+        f"memory_mb=({max(floor, 0):.0f}, {slope:.0f}, {_more_in_stacks(one, tools, folder):.0f}),",
         f"variants={_variants(one, tools, folder)},",
     ]
     told = (wrapped for line in lines for wrapped in _wrapped(line))
@@ -171,6 +174,17 @@ def _wrapped(line: str) -> list[str]:
     """Lines that fit into a file of ours, broken between pairs only."""
     whole = re.sub(r"\([^()]*\)", lambda pair: pair[0].replace(" ", "\0"), line)
     return [part.replace("\0", " ") for part in textwrap.wrap(whole, 112, subsequent_indent=" " * 10)]
+
+
+def _more_in_stacks(one: Encoder, tools: tuple[FoundTool, FoundTool], folder: Path) -> float:
+    """MB per coded megapixel that a stack takes more than a picture: pictures wait in line between threads."""
+    if not one.stackable:
+        return 0.0
+    quality = round((one.scale.minimum + one.scale.maximum) * 0.6)
+    coding = CodingConfiguration(one.name, quality, one.chroma[0], stacked=True)
+    source = picture(folder, 0, MIDDLE)
+    costs = [measure(one, tools, coding, source, frames) for frames in (1, STACK)]
+    return max(0.0, costs[1].memory_mb - costs[0].memory_mb) / mpx(MIDDLE)
 
 
 def _detail(few: Cost, many: Cost) -> float:

@@ -56,7 +56,7 @@ class Jm(Encoder):
         encode_s_per_mpx=((12, 4.8), (22, 3.5), (32, 2.7), (42, 2.3)),
         decode_s_per_mpx=((12, 0.1), (32, 0.03)),
         start_s=0.01,
-        memory_mb=(60, 40),
+        memory_mb=(60, 40, 0),
     )  # fmt: skip
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:

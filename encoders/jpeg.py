@@ -37,7 +37,7 @@ class Jpeg(Encoder):
         decode_s_per_mpx=((5, 0.0194), (10, 0.0154), (30, 0.00899), (50, 0.00891), (70, 0.00956), (90, 0.0102),
                   (98, 0.0132)),
         start_s=0.001,
-        memory_mb=(1, 8),
+        memory_mb=(1, 8, 0),
     )  # fmt: skip
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:

@@ -35,7 +35,7 @@ class Kvazaar(Encoder):
         decode_s_per_mpx=((0, 0.117), (6, 0.0938), (12, 0.057), (22, 0.0292), (32, 0.0159), (42, 0.0111),
                   (51, 0.00828)),
         start_s=0.023,
-        memory_mb=(33, 7),
+        memory_mb=(33, 7, 32),
         variants=(("ultrafast", 0.46, 1.2), ("superfast", 0.49, 1.2), ("veryfast", 0.52, 1.2), ("faster", 0.57, 1.2),
                   ("fast", 0.62, 1.2), ("slower", 2.8, 0.95), ("veryslow", 3.4, 0.96), ("placebo", 3.5, 0.96)),
     )  # fmt: skip

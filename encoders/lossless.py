@@ -19,7 +19,7 @@ class Lossless(Encoder):
         encode_s_per_mpx=((0, 0.416),),
         decode_s_per_mpx=((0, 0.0311),),
         start_s=0.000,
-        memory_mb=(1, 8),
+        memory_mb=(1, 8, 0),
     )  # fmt: skip
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:

@@ -18,7 +18,7 @@ class Uncoded(Encoder):
         encode_s_per_mpx=((0, 0.000716),),
         decode_s_per_mpx=((0, 0.000752),),
         start_s=0.001,
-        memory_mb=(0, 0),
+        memory_mb=(0, 0, 0),
     )  # fmt: skip
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:

@@ -88,16 +88,16 @@ class Typical:
     demo scenes and prints them as they stand in an encoder's file.
 
     By quality: bits per coded pixel, and seconds per coded megapixel of encoding and of decoding. `start_s` is what a
-    pair of processes costs before the first pixel; `memory_mb` the peak resident memory of the larger of both tools, a
-    base and a part per coded megapixel; `variants` what presets, published sets and chroma formats make of it: (name,
-    factor on seconds, factor on bits).
+    pair of processes costs before the first pixel; `memory_mb` the peak resident memory of the larger of both tools: a
+    base, a part per coded megapixel, and more per coded megapixel in a stack, whose pictures wait in line; `variants`
+    what presets, published sets and chroma formats make of it: (name, factor on seconds, factor on bits).
     """
 
     bpp: Anchors
     encode_s_per_mpx: Anchors
     decode_s_per_mpx: Anchors = ((0, 0.03),)
     start_s: float = 0.0
-    memory_mb: tuple[float, float] = (50.0, 50.0)
+    memory_mb: tuple[float, float, float] = (50.0, 50.0, 50.0)
     variants: tuple[tuple[str, float, float], ...] = ()
 
     @property

@@ -104,8 +104,8 @@ def quality_of(typical: Typical, coding: CodingConfiguration, shrinking: float) 
 
 def memory_mb(encoder: Encoder, clip: Clip) -> float:
     """Peak resident memory of the larger of a job's tools, in MB."""
-    base, per_mpx = encoder.typical.memory_mb
-    return base + per_mpx * clip.width * clip.height / 1e6
+    base, per_mpx, more_in_stacks = encoder.typical.memory_mb
+    return base + (per_mpx + (more_in_stacks if clip.frames > 1 else 0.0)) * clip.width * clip.height / 1e6
 
 
 def _detail_bits(bpp: float) -> float:
