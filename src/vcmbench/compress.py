@@ -99,6 +99,7 @@ class Run:
         ):
             Loop(self, engine, outcome, progress, stop, listen).execute()
             outcome.interrupted = stop.is_set()
+            outcome.engine, outcome.workers = engine.name, engine.slots()
         if not outcome.interrupted:
             self._write_table(outcome)
         return outcome

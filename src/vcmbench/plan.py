@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 from PIL import Image
 
 from vcmbench import mapping
-from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import DataRoot, Source, read_picture
-from vcmbench.encoder import Encoder, Tool, Typical
+from vcmbench.encoder import Tool
 from vcmbench.encoder import get as get_encoder
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
+from vcmbench.forecast.figures import Figures, rough_seconds
+from vcmbench.forecast.grid import cost_of
 from vcmbench.job import Job, Tools
 from vcmbench.recipe import Measured, Recipe
 from vcmbench.runner.base import Runner
 from vcmbench.runner.found import FoundTool
-from vcmbench.store import Record, Store
+from vcmbench.store import Store
 
 
 def measure(source: Source) -> Measured:
@@ -41,8 +41,6 @@ def measure(source: Source) -> Measured:
             return Measured(problem=str(error))
         return Measured(problem=f"{source.path}: cannot be read")
 
-
-_SEARCH_ENCODES = 4  # about as many as the search for a rate takes, the uniform encode among them
 
 Toolbox = dict[tuple[str, tuple[Tool, ...]], FoundTool]
 """For each encoder's name and choice of tools, the one that was found: containers have an image an encoder."""
@@ -101,7 +99,7 @@ def jobs(
 
 
 def _cost_per_mpx(recipe: Recipe) -> float:
-    return _cost(recipe.encoder, recipe.coding, 1e6 * recipe.coding.subsampling_factor**2)
+    return rough_seconds(recipe.encoder, recipe.coding, 1000, 1000)
 
 
 def _octave(source: Source) -> int:
@@ -114,46 +112,8 @@ def _octave(source: Source) -> int:
 
 def seconds(job: Job) -> float:
     """How long a job will take on one core, by built-in figures: enough to know which are the long ones."""
-    clip = job.geometry.clip if job.geometry else None
-    return _cost(job.encoder, job.coding, clip.width * clip.height * clip.frames if clip else 0)
-
-
-def _cost(encoder: Encoder, coding: CodingConfiguration, pixels: float) -> float:
-    return encoder.typical.seconds_per_mpx * pixels / 1e6 * (_SEARCH_ENCODES if coding.is_searched else 1)
-
-
-@dataclass
-class Figures:
-    """What one encoder's jobs cost: bits per coded pixel by quality, seconds per coded megapixel."""
-
-    typical: Typical
-    bpp: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
-    seconds_per_mpx: list[float] = field(default_factory=list)
-
-    def add(self, record: Record) -> None:
-        pixels = record["coded_width_px"] * record["coded_height_px"] * record["frames"]
-        quality = record["quality"] or 0 if record["target_bpp"] is None else record.get("found_quality")
-        if isinstance(quality, int):  # a map with a target has none of its own
-            self.bpp[quality].append(record["size_bytes"] * 8 / pixels)
-        self.seconds_per_mpx.append((record["encode_s"] + record["decode_s"]) / pixels * 1e6)
-
-    def bits(self, quality: int | None, pixels: int) -> float:
-        """Estimated bits: log-linear between the nearest known qualities."""
-        known = {q: sum(values) / len(values) for q, values in self.bpp.items()} or dict(self.typical.bpp)
-        return pixels * _interpolate(sorted(known.items()), quality or 0)
-
-    def seconds(self, pixels: int) -> float:
-        known = self.seconds_per_mpx
-        return pixels / 1e6 * (sum(known) / len(known) if known else self.typical.seconds_per_mpx)
-
-
-def _interpolate(anchors: list[tuple[int, float]], quality: int) -> float:
-    if len(anchors) == 1:
-        return anchors[0][1]
-    index = next((i for i in range(1, len(anchors)) if quality <= anchors[i][0]), len(anchors) - 1)
-    (q0, b0), (q1, b1) = anchors[index - 1], anchors[index]
-    slope = (math.log(b1) - math.log(b0)) / (q1 - q0)
-    return math.exp(math.log(b0) + slope * (quality - q0))
+    size = job.geometry
+    return rough_seconds(job.encoder, job.coding, size.width, size.height, len(job.sources)) if size else 0.0
 
 
 @dataclass
@@ -170,29 +130,25 @@ class Estimate:
 def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Estimate]:
     """Per encoder: how many jobs there are, how many are done, and what the rest will cost in bits and core-seconds.
 
-    Figures come from the records of this data root where there are any, else from the encoder's built-in ones.
+    Figures come from the records of this data root where there are any, else from the encoder's built-in ones: those
+    of `vcmbench plan`, which also simulates the schedule.
     """
     rows: defaultdict[str, Estimate] = defaultdict(Estimate)
-    figures: dict[str, Figures] = {}
+    figures = Figures()
     waiting: list[Job] = []
     for job in all_jobs:
-        known = figures.setdefault(job.encoder.name, Figures(job.encoder.typical))
         rows[job.encoder.name].jobs += 1
         record = store.finished(job.bitstream, job.key, adopt=False) if job.key else None
         if record is not None:
             rows[job.encoder.name].done += 1
-            known.add(record)
+            figures.add(record)
         else:
             waiting.append(job)
     for job in waiting:
         if job.geometry is not None:
-            clip = job.geometry.clip
-            pixels = clip.width * clip.height * clip.frames
-            row, known = rows[job.encoder.name], figures[job.encoder.name]
-            if job.coding.target_bpp is not None:
-                row.bits += job.coding.target_bpp * job.geometry.width * job.geometry.height * clip.frames
-            else:
-                row.bits += known.bits(job.coding.quality, pixels)
-            row.seconds += known.seconds(pixels) * (_SEARCH_ENCODES if job.coding.is_searched else 1)
-            row.is_measured = bool(known.bpp)
+            row, cost = rows[job.encoder.name], cost_of(figures, job.encoder, job.coding, job.geometry)
+            row.bits += cost.tools.bits
+            row.seconds += cost.seconds
+    for name, row in rows.items():
+        row.is_measured = figures.source(name) == "records"
     return dict(rows)

@@ -66,6 +66,9 @@ class Outcome:
     resumed: int = 0
     failed: list[tuple[Job, JobError]] = field(default_factory=list)
     interrupted: bool = False
+    engine: str = ""
+    """Where the jobs were done: threads, processes, or a cluster; and how many workers that had at the end."""
+    workers: int = 1
     csv: Path | None = None
     comparisons: list[gains.Row] = field(default_factory=list)
     comparison_csv: Path | None = None

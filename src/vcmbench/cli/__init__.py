@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         encoders,
         importance,
         metrics,
+        plan,
         qpmap,
         tasks,
         verify,
@@ -46,19 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vcmbench {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (
-        demo,
-        compress,
-        metrics,
-        verify,
-        decode,
-        importance,
-        qpmap,
-        correlate,
-        bdrate,
-        encoders,
-        tasks,
-        doctor,
-    ):
+        demo, plan, compress, metrics, verify, decode, importance, qpmap, correlate, bdrate, encoders, tasks, doctor,
+    ):  # fmt: skip
         module.add_parser(commands)
     metrics.add_report_parser(commands)
     return parser

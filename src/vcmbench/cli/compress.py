@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from vcmbench import compress, experiment, plan
+from vcmbench import compress, experiment, forecast, plan, runlog
 from vcmbench.cli import INTERRUPTED, runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import find_sources, open_root
@@ -123,13 +123,26 @@ def run_experiment(
     if dry_run:
         _print_plan(this, as_json=arguments.json)
         return 0
-    outcome = this.execute(_print_json if arguments.json else _say_nothing)
+    watch, tally = runlog.Watch.start(), runlog.Tally()
+    listen = _print_json if arguments.json else _say_nothing
+
+    def tell(state: str, job: Job, record: Record | None, error: JobError | None) -> None:
+        if state == "done" and record is not None:
+            tally.add(record)
+        listen(state, job, record, error)
+
+    outcome = this.execute(tell)
+    run_log = watch.stop("compress", outcome.engine, outcome.workers, done=outcome.done, resumed=outcome.resumed,
+                         failed=len(outcome.failed), tally=tally, elsewhere=outcome.engine == "cluster")  # fmt: skip
+    runlog.append(this.store, run_log)
     if not arguments.json and outcome.done + outcome.resumed:
         print(table.summary(outcome.summary))
     if not arguments.json and outcome.comparisons:
         print("\nmapped against uniform at equal rate, PSNR-Y gained, mean over n pictures [95 % interval]:")
         print(table.comparison(outcome.comparisons))
     _print_end(this, outcome)
+    if (account := forecast.compare(this.store, "compress")) is not None:
+        print(account, file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if outcome.failed else 0

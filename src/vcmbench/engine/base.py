@@ -56,6 +56,8 @@ class Engine(ABC):
     died again and again), Cancelled after `cancel`; anything else is what the function raised.
     """
 
+    name: str
+
     @abstractmethod
     def slots(self, needs: Resource = "CPU") -> int:
         """How many pieces of work are done at once, as of now; at least 1."""

@@ -92,7 +92,9 @@ class ClusterEngine(Engine):
         place: Place,
         connect: Callable[[], Client],
         finish: Callable[[], None] = lambda: None,
+        name: str = "cluster",
     ) -> None:
+        self.name = name
         self._place, self._connect, self._finish = place, connect, finish
         self._lock = threading.Lock()
         self._sent = 0

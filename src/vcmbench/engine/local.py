@@ -45,4 +45,4 @@ def start(place: Place, processes: int) -> ClusterEngine:
         cluster.close(timeout=10)
         shutil.rmtree(folder, ignore_errors=True)
 
-    return ClusterEngine(place, lambda: Client(cluster, set_as_default=False), finish)
+    return ClusterEngine(place, lambda: Client(cluster, set_as_default=False), finish, "processes")

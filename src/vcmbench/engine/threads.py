@@ -11,6 +11,8 @@ from vcmbench.engine.base import Engine, Resource, Site, Work
 class ThreadsEngine(Engine):
     """`jobs` threads on one site, which it closes at the end."""
 
+    name = "threads"
+
     def __init__(self, site: Site, jobs: int) -> None:
         self._site, self._jobs = site, jobs
         self._pool = ThreadPoolExecutor(jobs, "vcmbench")
