@@ -296,3 +296,55 @@ def test_a_plan_that_was_edited_badly_is_no_plan(
     found["compress"][part] = value
     (store.folder / forecast.FILE).write_text(json.dumps(found))
     assert forecast.recall(store) is None
+
+
+# --- measuring
+
+MEASURED = '[task]\nname = "segmentation"\n[metrics]\niqa = ["PSNR", "SSIM"]\nlevels = ["image"]\n'
+FIVE = 'encoder = "jpeg"\nquality = [10, 30, 50, 70, 90]'
+
+
+def test_pictures_that_have_scores_are_done(streets: Path, write_experiment: Write) -> None:
+    config = write_experiment(FIVE, head=MEASURED)
+    before = as_json("-d", streets, "-s", config, "-w", 1)["metrics"]
+    assert (before["jobs"], before["done"]) == (25, 0)
+    folder = "cityscapes_JPEG(quality=10, color_subsampling=420, subsampling_factor=1.0)"
+    for picture in (streets / "cityscapes/leftImg8bit/val/frankfurt").glob("*.png"):
+        place = streets / "results/trial/scores" / folder / "leftImg8bit/val/frankfurt" / f"{picture.stem}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("{}")
+    after = as_json("-d", streets, "-s", config, "-w", 1)["metrics"]
+    assert (after["jobs"], after["done"]) == (25, 3)
+    assert after["core_s"] < before["core_s"]
+    assert as_json("-d", streets, "-s", config, "-w", 1, "--all")["metrics"]["done"] == 0
+
+
+def test_what_a_measuring_run_took_corrects_the_next_plan(streets: Path, write_experiment: Write) -> None:
+    config = write_experiment(FIVE, head=MEASURED)
+    usual = as_json("-d", streets, "-s", config, "-w", 2)["metrics"]
+    store = Store(open_root(streets), "trial")
+    for wall_s in (1000.0, 2000.0):
+        runlog.append(store, RunLog("metrics", "2026-01-01T00:00:00+00:00", "threads", 2, wall_s, 25))
+        found = as_json("-d", streets, "-s", config, "-w", 2, "--all")["metrics"]
+        assert found["wall_s"] == pytest.approx(wall_s, rel=0.2), "as the last run, for the same work"
+    assert usual["wall_s"] < 100
+    runlog.append(store, RunLog("metrics", "2026-01-01T00:00:00+00:00", "threads", 2, 5.0, 3))
+    again = as_json("-d", streets, "-s", config, "-w", 2, "--all")["metrics"]
+    assert again["wall_s"] == found["wall_s"], "a run of three pictures says nothing"
+
+
+def test_blocks_and_metrics_cost(write_experiment: Write) -> None:
+    words = ("-w", 1, "--pictures", 20)
+    image = as_json("-s", write_experiment(FIVE, head=MEASURED), *words)["metrics"]
+    head = MEASURED.replace('["image"]', '["image", "block"]') + "[metrics.blocks]\nsize_px = [32, 64]\ncount = 1000\n"
+    blocks = as_json("-s", write_experiment(FIVE, head=head), *words)["metrics"]
+    assert blocks["core_s"] > image["core_s"]
+    assert blocks["storage"]["tables"] > image["storage"]["tables"]
+    more = as_json("-s", write_experiment(FIVE, head=head.replace('"SSIM"', '"SSIM", "VIFp"')), *words)["metrics"]
+    assert more["core_s"] > blocks["core_s"] + 100 * 1.5
+    learned = as_json("-s", write_experiment(FIVE, head=head.replace('"SSIM"', '"LPIPS"')), *words)["metrics"]
+    assert learned["memory_mb"]["process"] > 1.5 * more["memory_mb"]["process"]
+
+
+def test_without_a_task_and_metrics_there_is_nothing_to_measure(write_experiment: Write) -> None:
+    assert as_json("-s", write_experiment(JPEG, head="[metrics]\niqa = []"), "-w", 1)["metrics"] is None

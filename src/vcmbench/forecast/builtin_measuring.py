@@ -23,8 +23,10 @@ START_S, PLAIN_START_S = 5.5, 2.5
 TELL_S, TELL_FRAME_S, RESAMPLE_S = 3.5, 0.002, 1.5e-7
 """Figures and report; a record read and told; a sample of a metric in a resample."""
 
-PROCESS_MB, PLAIN_PROCESS_MB, PROCESS_MB_PER_MPX = 700.0, 250.0, 470.0
-"""A worker's process with PyTorch, without, and what a picture adds: the network's layers most of all."""
+PROCESS_MB, PLAIN_PROCESS_MB = 900.0, 250.0
+"""A worker's process with PyTorch, and without."""
+NETWORK_MB_PER_MPX, METRICS_MB_PER_MPX, LEARNED_MB_PER_MPX = 470.0, 95.0, 1200.0
+"""What a picture adds: layers of the embedded network, of metrics without weights, and of VGG16 twice."""
 
 PREDICTION_BYTES, PREDICTION_BYTES_PER_MPX = 2200, 16_500
 SCORE_BYTES, SCORE_OF_METRIC_BYTES, SCORE_OF_MACHINE_BYTES = 900, 150, 6000

@@ -194,6 +194,9 @@ class Measuring:
 
     @property
     def process_mb(self) -> float:
-        """Peak memory of one worker's process."""
+        """Peak memory of one worker's process: the network and the metrics come one after the other."""
         base = builtin.PROCESS_MB if self.has_network or self.names else builtin.PLAIN_PROCESS_MB
-        return base + builtin.PROCESS_MB_PER_MPX * self.largest_mpx
+        learned = any(METRICS[name].needs == "weights" for name in self._image_names)
+        per_mpx = max(builtin.METRICS_MB_PER_MPX, builtin.NETWORK_MB_PER_MPX if self.has_network else 0.0,
+                      builtin.LEARNED_MB_PER_MPX if learned else 0.0)  # fmt: skip
+        return base + per_mpx * self.largest_mpx

@@ -157,7 +157,7 @@ def _metrics(measuring: Measuring, workers: int) -> Step:
     # the blocks' decoders and sampling run on cores, whatever the pictures were measured on
     fixed_s = measuring.fixed_s if has_work else 0.0
     run = _Run(measuring.tasks, fixed_s, measuring.pristine_s, measuring.block_s)
-    rungs, schedule = run.rungs(places, workers), run.on(places)
+    rungs, schedule = run.rungs(places, workers if measuring.gpus else None), run.on(places)
     on_places_s = schedule.busy_s + measuring.pristine_s
     notes = (measuring.network_note,) if measuring.network_note else ()
     longest = measuring.titles[schedule.longest] if schedule.longest is not None else ""
