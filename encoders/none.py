@@ -13,7 +13,13 @@ class Uncoded(Encoder):
     stackable = False
     max_side_px = 65535
     encode_tools = decode_tools = (Tool("raw-copy"),)
-    typical = Typical(((0, 24.0),), 0.002)
+    typical = Typical(
+        bpp=((0, 24),),
+        encode_s_per_mpx=((0, 0.000716),),
+        decode_s_per_mpx=((0, 0.000752),),
+        start_s=0.001,
+        memory_mb=(0, 0, 0),
+    )  # fmt: skip
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command((program, SOURCE["rgb"], self.bitstream))

@@ -44,7 +44,16 @@ class X265(Encoder):
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
     zones = True
-    typical = Typical(((12, 2.24), (22, 0.71), (32, 0.23), (42, 0.072)), 0.35)
+    typical = Typical(
+        bpp=((0, 5.09), (6, 3.56), (12, 1.98), (22, 0.564), (32, 0.168), (42, 0.0476), (51, 0.0132)),
+        encode_s_per_mpx=((0, 0.696), (6, 0.667), (12, 0.518), (22, 0.324), (32, 0.237), (42, 0.188), (51, 0.169)),
+        decode_s_per_mpx=((0, 0.117), (6, 0.107), (12, 0.0672), (22, 0.0344), (32, 0.0227), (42, 0.0175), (51, 0.012)),
+        start_s=0.013,
+        memory_mb=(38, 16, 42),
+        variants=(("ultrafast", 0.42, 1.2), ("superfast", 0.91, 0.99), ("faster", 0.92, 1), ("fast", 0.93, 1),
+                  ("slow", 1.5, 0.89), ("slower", 1.9, 0.89), ("veryslow", 1.9, 0.89), ("placebo", 2.5, 0.89),
+                  ("qomex2023", 1.7, 1.2), ("422", 1.1, 1.1), ("444", 1.2, 1), ("400", 0.75, 0.91)),
+    )  # fmt: skip
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         more = ffmpeg.more_parameters(coding)

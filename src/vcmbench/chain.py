@@ -34,7 +34,10 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
         record = _record(job, job.geometry, worker, coded, psnrs)
         record |= meta | ({"notes": notes} if (notes := [*lane.notes, *coded.notes]) else {})
         store.data.link_labels(store.data.configuration_folder(job.encoder.folder_name(job.coding)))
-        return store.publish(_files(job, worker, coded), job.bitstream, record)
+        files = _files(job, worker, coded)
+        if beside := {name.name: _sha256(path) for path, name in files.items() if name != job.bitstream}:
+            record["files"] = beside
+        return store.publish(files, job.bitstream, record)
     except OSError as error:
         raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
 
@@ -60,6 +63,11 @@ def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:
         decoded = worker.scratch.outputs / DECODED[job.encoder.pixels]
         files[decoded] = job.bitstream.with_name(f"{stem}_rec{decoded.suffix}")
     return files
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: list[float | None]) -> Record:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import threading
-import traceback
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from queue import SimpleQueue
+from pathlib import Path, PurePosixPath
 
-from vcmbench import __version__, chain, gains, mapping, plan
-from vcmbench.coding import CodingConfiguration
+from vcmbench import __version__, engine, gains, mapping, plan
 from vcmbench.dataset import MAPS, DataRoot, Source, find_sources, open_root
-from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.engine import Engine, ThreadsEngine
+from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.interrupts import interruptible
 from vcmbench.job import Job
-from vcmbench.lane import Cache
+from vcmbench.loop import Loop
 from vcmbench.progress import Progress
-from vcmbench.runner.base import Runner, Worker, describe, remove_stale_scratch
+from vcmbench.runner.base import Runner, remove_stale_scratch
+from vcmbench.site import CompressPlace, Site, software
 from vcmbench.store import Record, Store
+from vcmbench.tally import Listener, Outcome, Summary
 
 TIMEOUT_S = 600.0
-_WAIT_S = 0.2
 
 
 def cores() -> int:
@@ -42,70 +38,18 @@ class Settings:
     """How to run, as opposed to what: nothing here changes a result."""
 
     jobs: int = field(default_factory=cores)
+    """Jobs at once, on threads of this process."""
+    processes: int = 0
+    """In place of threads, as many processes of this machine; below 2 there are none."""
+    scheduler: str | None = None
+    """In place of both, the address of a Dask scheduler."""
     force: bool = False
     timeout_s: float = TIMEOUT_S
     """Bound on one command, per picture."""
     quiet: bool = False
     """No progress on stderr."""
-
-
-@dataclass
-class Sums:
-    """Raw sums of one coding configuration, reduced only when they are shown."""
-
-    pictures: int = 0
-    bits: int = 0
-    pixels: int = 0
-    encode_s: float = 0.0
-    decode_s: float = 0.0
-    psnr_sum_db: float = 0.0
-    psnr_pictures: int = 0
-    qp_sum: float = 0.0
-    qp_pictures: int = 0
-
-
-class Summary:
-    """Sums per coding configuration: what the table at the end shows, in memory that does not grow with pictures."""
-
-    def __init__(self, configurations: Iterable[CodingConfiguration] = ()) -> None:
-        self.rows = {configuration: Sums() for configuration in configurations}
-        self.missed_rates: list[float] = []
-
-    def add(self, coding: CodingConfiguration, record: Record) -> None:
-        sums = self.rows[coding]
-        search = record.get("rate_search")
-        if search is not None and not search["is_equal"]:
-            self.missed_rates.append(search["size_error"])
-        frames = record["frames"]
-        sums.pictures += frames
-        sums.bits += record["size_bytes"] * 8
-        sums.pixels += record["width_px"] * record["height_px"] * frames
-        sums.encode_s += record["encode_s"]
-        sums.decode_s += record["decode_s"]
-        if record["psnr_y_db"] is not None:
-            finite = sum(psnr is not None for psnr in record.get("frame_psnr_y_db", [0.0]))
-            sums.psnr_sum_db += record["psnr_y_db"] * finite
-            sums.psnr_pictures += finite
-        if record["coded_qp"] is not None:
-            sums.qp_sum += record["coded_qp"] * frames
-            sums.qp_pictures += frames
-
-
-@dataclass
-class Outcome:
-    """What became of a run."""
-
-    summary: Summary
-    done: int = 0
-    resumed: int = 0
-    failed: list[tuple[Job, JobError]] = field(default_factory=list)
-    interrupted: bool = False
-    csv: Path | None = None
-    comparisons: list[gains.Row] = field(default_factory=list)
-    comparison_csv: Path | None = None
-
-
-Listener = Callable[[str, Job, Record | None, JobError | None], None]
+    only: frozenset[PurePosixPath] | None = None
+    """Of the experiment's bitstreams, only these."""
 
 
 class Run:
@@ -122,9 +66,15 @@ class Run:
         self.measure = cache(plan.measure)
 
     def jobs(self) -> Iterator[Job]:
-        return plan.jobs(self.experiment, self.data, self.sources, self.tools, self.measure)
+        wanted, found = (
+            self.settings.only,
+            plan.jobs(self.experiment, self.data, self.sources, self.tools, self.measure),
+        )
+        return found if wanted is None else (job for job in found if job.bitstream in wanted)
 
     def job_count(self) -> int:
+        if self.settings.only is not None:
+            return len(self.settings.only)
         stacked = sum(coding.stacked for coding in self.experiment.configurations())
         single = len(self.experiment.configurations()) - stacked
         return stacked * len({source.group for source in self.sources}) + single * len(self.sources)
@@ -132,7 +82,7 @@ class Run:
     def execute(self, listen: Listener) -> Outcome:
         """Do what is not done. `listen` hears of every job: "resumed", "done" or "failed".
 
-        Raises RequestError, before anything is started, where a tool is missing.
+        Raises RequestError, before anything is started, where a tool is missing or a cluster cannot do it.
         """
         if self.missing:
             raise RequestError(
@@ -142,115 +92,45 @@ class Run:
         remove_stale_scratch()
         outcome = Outcome(summary=Summary(self.experiment.configurations()))
         with (
+            self.store.probe() as probe,
+            self._engine(probe.path.name) as engine,
             Progress(self.job_count(), quiet=self.settings.quiet) as progress,
-            self._workers() as workers,
-            interruptible(self.runner.cancel) as stop,
+            interruptible(engine.cancel) as stop,
         ):
-            self._loop(outcome, progress, workers, stop, listen)
+            Loop(self, engine, outcome, progress, stop, listen).execute()
             outcome.interrupted = stop.is_set()
+            outcome.engine, outcome.workers = engine.name, engine.slots()
         if not outcome.interrupted:
             self._write_table(outcome)
         return outcome
 
-    @contextmanager
-    def _workers(self) -> Iterator[SimpleQueue[Worker]]:
-        """The idle workers; all of them are closed at the end."""
-        workers: list[Worker] = []
-        idle: SimpleQueue[Worker] = SimpleQueue()
-        try:
-            for _ in range(self.settings.jobs):
-                workers.append(self.runner.worker())
-                idle.put(workers[-1])
-            yield idle
-        finally:
-            for worker in workers:
-                worker.close()
-
-    def _loop(
-        self,
-        outcome: Outcome,
-        progress: Progress,
-        workers: SimpleQueue[Worker],
-        stop: threading.Event,
-        listen: Listener,
-    ) -> None:
+    def _engine(self, probe: str) -> Engine:
+        """Where the jobs are done: here, in processes of this machine, or on a cluster."""
+        settings = self.settings
         has_maps = any(one.qp_map for one in self.experiment.configurations())
-        # a map adds the importance and the uniform encode to each picture
-        cache = Cache((3 if has_maps else 1) * (self.settings.jobs + 1))
         meta = {**self.store.meta, "runner": self.runner.name, "vcmbench": __version__}
-
-        def do(job: Job) -> Record:
-            worker = workers.get()
-            try:
-                return chain.run(job, worker, self.store, cache, self.settings.timeout_s, meta)
-            except (JobError, Cancelled):
-                raise
-            except Exception as error:  # a fault in an encoder's file must not end the other jobs
-                raise JobError(f"internal error: {error!r}", log=traceback.format_exc()) from error
-            finally:
-                workers.put(worker)
-
-        def finish(job: Job, future: Future[Record]) -> None:
-            try:
-                record = future.result()
-            except (Cancelled, CancelledError):
-                return
-            except JobError as error:
-                if stop.is_set():
-                    return
-                # what is wrong with a picture is said once, not for each of its configurations
-                if error.command or str(error) not in {str(other) for _, other in outcome.failed[-1000:]}:
-                    progress.say(f"failed: {job.title}: {describe(error)}")
-                outcome.failed.append((job, error))
-                listen("failed", job, None, error)
-            else:
-                outcome.done += 1
-                outcome.summary.add(job.coding, record)
-                listen("done", job, record, None)
-            progress.advance(job.title)
-
-        def finish_some() -> None:
-            # Timed, because a signal that arrives just before a wait begins is not handled until the wait is over.
-            done = wait(running, timeout=_WAIT_S, return_when=FIRST_COMPLETED).done
-            if stop.is_set():
-                for future in running:
-                    future.cancel()
-            for future in [future for future in running if future in done]:  # in the order of the plan
-                finish(running.pop(future), future)
-
-        has_warned = self.settings.force
-        running: dict[Future[Record], Job] = {}
-        with ThreadPoolExecutor(self.settings.jobs) as pool:
-            for job in itertools.takewhile(lambda _: not stop.is_set(), self.jobs()):
-                record = None if self.settings.force or not job.key else self.store.finished(job.bitstream, job.key)
-                if record is not None:
-                    outcome.resumed += 1
-                    outcome.summary.add(job.coding, record)
-                    listen("resumed", job, record, None)
-                    progress.advance(job.title)
-                    continue
-                if not has_warned and (other := self._is_of_another_tool(job)):
-                    has_warned = True
-                    progress.say(
-                        f"note: results that another tool made are there (experiment {other}), and are made anew with "
-                        "this one; the records of other experiments that spoke of them go"
-                    )
-                running[pool.submit(do, job)] = job
-                # A short queue ahead of the workers: enough to keep them busy, and memory stays flat.
-                while len(running) >= 2 * self.settings.jobs and not stop.is_set():
-                    finish_some()
-            while running:
-                finish_some()
-
-    def _is_of_another_tool(self, job: Job) -> str | None:
-        """The experiment that has this bitstream made by another tool, if there is one."""
-        for record in self.store.of_all_experiments(job.bitstream) if job.key else ():
-            if record.get("tool", {}).get("encode") != job.tools.encode.identity():
-                return str(record["experiment"])
-        return None
+        # a map adds the importance and the uniform encode to each picture
+        kept = 3 if has_maps else 1
+        if settings.scheduler is None and settings.processes < 2:
+            jobs = settings.processes or settings.jobs
+            site = Site(self.store, self.runner, meta, settings.timeout_s, settings.force, kept * (jobs + 1))
+            return ThreadsEngine(site, jobs)
+        place = CompressPlace(
+            uuid.uuid4().hex, self.data.root, self.experiment.name, self.experiment.seed, self.runner.choice,
+            tuple(meta.items()), settings.timeout_s, settings.force, kept * 2, probe, software(),
+        )  # fmt: skip
+        if settings.scheduler is not None:
+            return engine.scheduler(place, settings.scheduler)
+        return engine.local_cluster(place, settings.processes)
 
     def _write_table(self, outcome: Outcome) -> None:
         """All records of the experiment as CSV; what failed in this run has none that still holds."""
+        compares = any(coding.match_rate for coding in self.experiment.configurations())
+        if not (outcome.done or outcome.failed or compares):
+            # nothing new: reading every record again would take as long as resuming did
+            outcome.csv = self.store.table_tells(outcome.summary.told)
+            if outcome.csv is not None:
+                return
         failed = {job.bitstream for job, _ in outcome.failed}
         try:
             comparison = gains.Comparison(self.experiment.seed)

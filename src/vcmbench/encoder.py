@@ -79,13 +79,33 @@ class Command:
     then: tuple[tuple[str, ...], ...] = ()
 
 
+Anchors = tuple[tuple[int, float], ...]
+"""A figure at some qualities, as (quality, value), ascending in quality."""
+
+
 @dataclass(frozen=True)
 class Typical:
-    """Built-in figures for a plan made before anything ran: (quality, bits per coded pixel) anchors and seconds
-    per coded megapixel, measured on the demo scenes on one core."""
+    """Built-in figures for a plan made before anything ran, on one core; `benchmarks/figures.py` measures them on the
+    demo scenes and prints them as they stand in an encoder's file.
 
-    bpp: tuple[tuple[int, float], ...]
-    seconds_per_mpx: float
+    By quality: bits per coded pixel, and seconds per coded megapixel of encoding and of decoding. `start_s` is what a
+    pair of processes costs before the first pixel; `memory_mb` the peak resident memory of the larger of both tools: a
+    base, a part per coded megapixel, and more per coded megapixel in a stack, whose pictures wait in line; `variants`
+    what presets, published sets and chroma formats make of it: (name, factor on seconds, factor on bits).
+    """
+
+    bpp: Anchors
+    encode_s_per_mpx: Anchors
+    decode_s_per_mpx: Anchors = ((0, 0.03),)
+    start_s: float = 0.0
+    memory_mb: tuple[float, float, float] = (50.0, 50.0, 50.0)
+    variants: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def seconds_per_mpx(self) -> float:
+        """Of encode and decode together, the mean over the anchors."""
+        found = self.encode_s_per_mpx, self.decode_s_per_mpx
+        return sum(sum(value for _, value in anchors) / len(anchors) for anchors in found)
 
 
 class Encoder(ABC):
@@ -114,7 +134,7 @@ class Encoder(ABC):
     """Published parameter sets that it can reproduce."""
     published_stacked: ClassVar[bool] = False
     """Whether the published experiment coded a city's images as one video with it."""
-    typical: ClassVar[Typical] = Typical(((0, 24.0),), 0.01)
+    typical: ClassVar[Typical] = Typical(((0, 24.0),), ((0, 0.1),))
     fixed_parameters: ClassVar[frozenset[str] | None] = None
     """The tool's own parameters that are set here, and that a coding's `parameters` must not touch; None: it takes no
     parameters beyond ours."""
@@ -135,6 +155,10 @@ class Encoder(ABC):
     """Whether the QP in its log is the mean over the blocks of a map, and not only the one that it started from."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        """Other processes find it by its name: its file is no module that could be imported."""
+        return get, (self.name,)
 
     @abstractmethod
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:

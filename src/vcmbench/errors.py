@@ -1,4 +1,4 @@
-"""The two ways in which a run can go wrong.
+"""The ways in which a run can go wrong.
 
 A `RequestError` is the user's request being wrong: nothing has started, exit code 2. A `JobError` is one job that
 failed while the others finish: exit code 1. Both carry one readable line: what was asked, what was found, what to do.
@@ -22,6 +22,15 @@ class JobError(VcmbenchError):
         super().__init__(message)
         self.command = command
         self.log = log
+
+
+class Lost(JobError):
+    """What a job stood on went away under it: the Docker engine, or its container. The job itself did nothing wrong;
+    it is to be done again once `Runner.wait_until_back` says so."""
+
+
+class WorkerDied(JobError):
+    """The processes that a job was sent to died, again and again; perhaps over it, perhaps over another one."""
 
 
 class Cancelled(VcmbenchError):

@@ -54,6 +54,11 @@ def check_inside(root: Path, path: Path) -> None:
 def open_regular(path: Path, max_bytes: int) -> BufferedReader:
     """A regular file, open for reading. Raises OSError, which is also what a file of more than `max_bytes`, a folder, a
     pipe or a device is."""
+    return os.fdopen(_open_regular(path, max_bytes)[0], "rb")
+
+
+def _open_regular(path: Path | str, max_bytes: int) -> tuple[int, int]:
+    """A regular file's descriptor and size."""
     _check_regular(os.stat(path), path)  # merely to open a device may do something
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -61,25 +66,31 @@ def open_regular(path: Path, max_bytes: int) -> BufferedReader:
         _check_regular(status, path)  # it may be another by now
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes, such a file has at most {max_bytes}", str(path))
-        return os.fdopen(number, "rb")
+        return number, status.st_size
     except BaseException:
         os.close(number)
         raise
 
 
-def _check_regular(status: os.stat_result, path: Path) -> None:
+def _check_regular(status: os.stat_result, path: Path | str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
-def read_bounded(path: Path, max_bytes: int) -> bytes:
+def read_bounded(path: Path | str, max_bytes: int) -> bytes:
     """A regular file's bytes. Raises OSError, which is also what a file of more than `max_bytes` or a pipe is.
 
     Whoever reads what others may have written reads it by this: a file of gigabytes must not fill the memory, a pipe
     must not be waited for.
     """
-    with open_regular(path, max_bytes) as file:
-        return file.read(max_bytes)
+    number, size = _open_regular(path, max_bytes)
+    try:
+        data = os.read(number, size + 1)
+        while len(data) < size and (more := os.read(number, size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(number)
 
 
 def sha256_of(path: Path, max_bytes: int) -> str:

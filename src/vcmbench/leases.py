@@ -97,7 +97,7 @@ def is_held(path: Path) -> bool:
 @contextmanager
 def abandoned(path: Path) -> Iterator[bool]:
     """Whether nobody holds the lease of that name any more; while the block lasts it is ours, and then it is gone."""
-    lease = take(path) if path.is_file() else None
+    lease = take(path) if path.is_file() and not path.is_symlink() else None
     if lease is None:
         yield False
     elif not lease.is_real:  # no lock, hence no answer: whoever made it may be alive
@@ -121,12 +121,15 @@ def of_this_process(folder: Path) -> Lease:
         lease = _ours.get(folder)
         if lease is None or not lease.path.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            if not _ours:
-                atexit.register(_release_all)
             lease = _ours[folder] = take_new(folder)
         return lease
 
 
-def _release_all() -> None:
-    for lease in _ours.values():
+@atexit.register
+def release_all() -> None:
+    """Let go of this process' leases, as its end does."""
+    with _lock:
+        held = list(_ours.values())
+        _ours.clear()
+    for lease in held:
         lease.release()

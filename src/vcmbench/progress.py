@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from vcmbench.shown import lines
 
 _LINE_EVERY_S = 5.0
+_BAR_EVERY_S = 0.1
 
 
 def clock(seconds: float) -> str:
@@ -16,6 +18,10 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _said(what: str | Callable[[], str]) -> str:
+    return lines(what if isinstance(what, str) else what())
 
 
 class Progress:
@@ -33,12 +39,14 @@ class Progress:
 
             self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, file=self._terminal)
 
-    def advance(self, what: str, done: int | None = None) -> None:
-        """One more is done, or `done` of them are."""
+    def advance(self, what: str | Callable[[], str], done: int | None = None) -> None:
+        """One more is done, or `done` of them are. `what` is only asked for where it is shown."""
         step = 1 if done is None else done - self.done
         self.done += step
         if self._bar is not None:
-            self._bar.set_postfix_str(lines(what), refresh=False)
+            if time.monotonic() - self._last_line >= _BAR_EVERY_S:
+                self._last_line = time.monotonic()
+                self._bar.set_postfix_str(_said(what), refresh=False)
             self._bar.update(step)
             return
         if not self.done:
@@ -47,7 +55,7 @@ class Progress:
         if now - self._last_line >= _LINE_EVERY_S or self.done == self.total:
             self._last_line = now
             remaining = (now - self._start) / self.done * (self.total - self.done)
-            self.say(f"{self.done}/{self.total} {self.unit}s, ETA {clock(remaining)}, last: {what}")
+            self.say(f"{self.done}/{self.total} {self.unit}s, ETA {clock(remaining)}, last: {_said(what)}")
 
     def say(self, line: str) -> None:
         """A line above the bar."""

@@ -20,6 +20,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -39,11 +40,14 @@ Record = dict[str, Any]
 
 _AT_WORK = (".tmp", ".leases", ".claims")
 """Folders below the results that hold nothing once all runs have ended."""
+TABLE = "compression.csv"
+_TABLE_STATE = "compression.state.json"
 _NAME_BYTES = 255
 _ABSENT = object()
 _OPTIONAL_TEXT = (str, type(None))
 _OPTIONAL_NUMBER = (int, float, type(None))
-_SIDES = ("width", "height", "scaled_width", "scaled_height", "coded_width", "coded_height")
+_KEY = re.compile(r"[0-9a-f]{64}")
+_SIDES = ("width_px", "height_px", "scaled_width_px", "scaled_height_px", "coded_width_px", "coded_height_px")
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "key": str, "encoder": str, "quality": (int, type(None)), "color_subsampling": str,
     "subsampling_factor": (int, float), "preset": _OPTIONAL_TEXT, "compat": _OPTIONAL_TEXT, "stacked": bool,
@@ -52,7 +56,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "coded_qp": _OPTIONAL_NUMBER, "psnr_y_db": _OPTIONAL_NUMBER, "experiment": str, "runner": str,
     "qp_map": (dict, type(None)),
     "importance": (dict, type(None)), "match_rate": bool, "parameters": dict, "target_bpp": _OPTIONAL_NUMBER,
-    **{f"{side}_px": int for side in _SIDES},
+    **dict.fromkeys(_SIDES, int),
 }  # fmt: skip
 
 CSV_FIELDS = (
@@ -62,6 +66,13 @@ CSV_FIELDS = (
     "psnr_y_db", "found_quality", "size_error", "map_method", "importance", "psnr_y_inside_db", "psnr_y_outside_db",
     "uniform_size_bytes", "uniform_psnr_y_inside_db", "uniform_psnr_y_outside_db", "runner", "bitstream", "key",
 )  # fmt: skip
+_NESTED = {
+    "region": {"psnr_y_inside_db": "psnr_y_inside_db", "psnr_y_outside_db": "psnr_y_outside_db"},
+    "map": {"method": "map_method"},
+    "uniform": {"size_bytes": "uniform_size_bytes"},
+    "rate_search": {"size_error": "size_error"},
+}
+"""Columns of the table that stand in a part of the record, by their names there."""
 
 
 def job_key(parts: dict[str, Any]) -> str:
@@ -77,6 +88,7 @@ class Store:
         self.meta = {"experiment": experiment, "seed": seed}
         self.folder = data.root / RESULTS / experiment
         self.records = self.folder / "records"
+        self._root_text, self._records_text = str(data.root), str(self.records)
         self._temporaries, self._leases, self._claims = (data.root / RESULTS / name for name in _AT_WORK)
 
     def prepare(self) -> None:
@@ -88,7 +100,8 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / ".probe", b"", self._temporary())
             (self.folder / ".probe").unlink()
-            self._claims.mkdir(exist_ok=True)
+            for folder in (self._leases, self._claims):
+                folder.mkdir(exist_ok=True)
             self._remove_abandoned()
         except OSError as error:
             raise RequestError(f"{self.folder}: cannot be written: {error.strerror}") from None
@@ -115,7 +128,23 @@ class Store:
         It ends with the process that holds it. Raises OSError.
         """
         self._claims.mkdir(parents=True, exist_ok=True)
-        return leases.take(self._claims / hashlib.sha256(str(name).encode()).hexdigest()[:32])
+        return leases.take(self._claim_path(name))
+
+    def is_claimed(self, name: PurePosixPath) -> bool:
+        """Whether a process, this one included, has the claim of what lies at `name`."""
+        return leases.is_held(self._claim_path(name))
+
+    def was_abandoned(self, name: PurePosixPath) -> bool:
+        """Whether a process died while it had the claim of what lies at `name`."""
+        path = self._claim_path(name)
+        return path.exists() and not leases.is_held(path)
+
+    def _claim_path(self, name: PurePosixPath) -> Path:
+        return self._claims / hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+
+    def probe(self) -> leases.Lease:
+        """A file in the results that is locked as long as a run goes: workers of other machines must see it so."""
+        return leases.take_new(self._leases, "run-")
 
     def record_path(self, bitstream: PurePosixPath) -> Path:
         """Where the record of a bitstream (named relative to the data root) lies."""
@@ -123,7 +152,7 @@ class Store:
 
     def read(self, bitstream: PurePosixPath) -> Record | None:
         """The record of a bitstream; None where there is none or it cannot be read."""
-        return read_record(self.record_path(bitstream))
+        return read_record(f"{self._records_text}/{bitstream}.json")  # a run resumes many: no path is made of it
 
     def finished(self, bitstream: PurePosixPath, key: str, *, adopt: bool = True) -> Record | None:
         """The record of a finished job: its key holds and its bitstream lies there in full length.
@@ -131,7 +160,9 @@ class Store:
         A record that another experiment made of the very same job counts; it is taken over, unless `adopt` is False.
         """
         record = self.read(bitstream)
-        if record is None or record["key"] != key:
+        if record is not None and record["key"] == key:
+            return record if self._bitstream_is_there(record) else None
+        else:
             record = next((other for other in self.of_all_experiments(bitstream) if other["key"] == key), None)
             if record is None or not self._bitstream_is_there(record):
                 return None
@@ -139,12 +170,11 @@ class Store:
             if adopt:
                 with suppress(OSError):  # where there is no room for it now, it is taken over next time
                     write_atomically(self.record_path(bitstream), _dump(record), self._temporary())
-        return record if self._bitstream_is_there(record) else None
+            return record
 
     def _bitstream_is_there(self, record: Record) -> bool:
         try:
-            size = (self.data.root / record["bitstream"]).stat().st_size
-            return bool(size == record["size_bytes"])
+            return bool(os.stat(f"{self._root_text}/{record['bitstream']}").st_size == record["size_bytes"])
         except OSError:
             return False
 
@@ -236,33 +266,70 @@ class Store:
 
     def write_csv(self, records: Iterable[Record]) -> Path:
         """The experiment's records as one table, `compression.csv`."""
-        path = self.folder / "compression.csv"
+        path, told = self.folder / TABLE, Told()
+
+        def rows() -> Iterator[list[Any]]:
+            for record in records:
+                told.add(record)
+                yield _as_row(record)
+
         temporary = self._temporary()
         try:
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, CSV_FIELDS, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(_as_row(record) for record in records)
+                writer = csv.writer(file)
+                writer.writerow(CSV_FIELDS)
+                writer.writerows(rows())
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        self.write_table(_TABLE_STATE, json.dumps(_state(path, told)).encode())
         return path
 
+    def table_tells(self, told: Told) -> Path | None:
+        """The table where it lies there as it was written, of just these records; None where it has to be made anew."""
+        path = self.folder / TABLE
+        try:
+            state = json.loads(read_bounded(self.folder / _TABLE_STATE, _MAX_RECORD_BYTES))
+            return path if state == _state(path, told) else None
+        except (OSError, ValueError, RecursionError):
+            return None
 
-def _as_row(record: Record) -> dict[str, Any]:
+
+@dataclass
+class Told:
+    """Which records a table tells of: how many, and a sum over their seals that does not depend on their order."""
+
+    records: int = 0
+    seals: int = 0
+
+    def add(self, record: Record) -> None:
+        self.records += 1
+        self.seals = (self.seals + int(str(record.get("seal") or record["key"])[:16], 16)) % (1 << 64)
+
+
+def _state(path: Path, told: Told) -> dict[str, Any]:
+    status = path.stat()
+    return {"records": told.records, "seals": f"{told.seals:016x}", "size_bytes": status.st_size,
+            "changed_ns": status.st_mtime_ns, "columns": list(CSV_FIELDS)}  # fmt: skip
+
+
+def probe_path(data_root: Path, name: str) -> Path:
+    """Where `Store.probe` lies, by its name."""
+    return data_root / RESULTS / _AT_WORK[1] / name
+
+
+def _as_row(record: Record) -> list[Any]:
     """A record as a line of the table: what is a table itself as JSON, empty where there is nothing in it."""
     row = {**record, "source": record["sources"][0]["name"]}
-    region, used = record.get("region") or {}, record.get("map") or {}
-    uniform, search = record.get("uniform") or {}, record.get("rate_search") or {}
-    regions = {"": region, "uniform_": uniform.get("region") or {}}
-    for before, found in regions.items():
-        row |= {f"{before}{name}": found.get(name) for name in ("psnr_y_inside_db", "psnr_y_outside_db")}
-    row |= {"map_method": used.get("method"), "uniform_size_bytes": uniform.get("size_bytes")}
-    row["size_error"] = search.get("size_error")
     for name in ("qp_map", "importance", "parameters"):
         row[name] = json.dumps(record[name], sort_keys=True) if record[name] else ""
-    return row
+    for part, names in _NESTED.items():
+        if found := record.get(part):
+            row |= {column: found.get(name) for name, column in names.items()}
+    if found := (record.get("uniform") or {}).get("region"):
+        row |= {f"uniform_{name}": found.get(name) for name in _NESTED["region"]}
+    return [row.get(name) for name in CSV_FIELDS]
 
 
 def as_json(record: Record) -> bytes:
@@ -295,7 +362,7 @@ def _move(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def read_record(path: Path) -> Record | None:
+def read_record(path: Path | str) -> Record | None:
     """A record as it was written; None where it is missing, damaged or of another schema."""
     try:
         text = read_bounded(path, _MAX_RECORD_BYTES)
@@ -314,17 +381,17 @@ def _is_record(record: Any) -> bool:
     """Whether a JSON value has all that is relied upon: a record may have been edited or damaged."""
     if not isinstance(record, dict) or record.get("schema_version") not in (SCHEMA_VERSION, _UNSEALED_VERSION):
         return False
-    if not all(isinstance(record.get(name, _ABSENT), kinds) for name, kinds in _FIELDS.items()):
-        return False
-    name = PurePosixPath(record["bitstream"])
-    sources = record["sources"]
+    for field, kinds in _FIELDS.items():
+        if not isinstance(record.get(field, _ABSENT), kinds):
+            return False
+    name, sources = record["bitstream"], record["sources"]
     return (
-        re.fullmatch(r"[0-9a-f]{64}", record["key"]) is not None
-        and not name.is_absolute()
-        and ".." not in name.parts
-        and "\0" not in record["bitstream"]
+        _KEY.fullmatch(record["key"]) is not None
+        and not name.startswith("/")
+        and ".." not in name.split("/")
+        and "\0" not in name
         and record["color_subsampling"] in CHROMA_FORMATS
         and len(sources) == record["frames"]
         and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
-        and all(record[f"{kind}_px"] > 0 for kind in _SIDES)
+        and all(record[side] > 0 for side in _SIDES)
     )

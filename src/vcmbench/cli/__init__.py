@@ -32,8 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
         encoders,
         importance,
         metrics,
+        plan,
         qpmap,
         tasks,
+        verify,
     )
 
     parser = argparse.ArgumentParser(
@@ -44,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vcmbench {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, compress, metrics, decode, importance, qpmap, correlate, bdrate, encoders, tasks, doctor):
+    for module in (
+        demo, plan, compress, metrics, verify, decode, importance, qpmap, correlate, bdrate, encoders, tasks, doctor,
+    ):  # fmt: skip
         module.add_parser(commands)
     metrics.add_report_parser(commands)
     return parser

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from vcmbench import compress, experiment, plan
+from vcmbench import compress, experiment, forecast, plan, runlog
 from vcmbench.cli import INTERRUPTED, runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import find_sources, open_root
@@ -17,6 +17,7 @@ from vcmbench.job import Job
 from vcmbench.progress import clock
 from vcmbench.runner.base import Runner
 from vcmbench.store import Record, Store
+from vcmbench.tally import Outcome
 
 _EXAMPLES = """\
 examples:
@@ -24,6 +25,7 @@ examples:
   python run_compression.py -d photos -s photos --runner local
   python run_compression.py -d data -s qomex2023 --dry-run
   python run_compression.py -d data -s my.toml --encoder x265 --encoder jpeg --jobs 8 --json > jobs.jsonl
+  python run_compression.py -d /shared/data -s qomex2023 --scheduler tcp://head:8786
 
 DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images. Results lie beside the
 pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/.
@@ -59,9 +61,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     defaults = compress.Settings()
-    parser.add_argument(
-        "-j", "--jobs", type=positive_int, default=defaults.jobs, metavar="N",
-        help="how many jobs at once, one thread each (default: the cores, %(default)s here)",
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "-j", "--jobs", type=positive_int, metavar="N",
+        help="as many jobs at once, each in a process of its own on this machine (default: on threads of one process, "
+        f"as many as cores, {defaults.jobs} here)",
+    )  # fmt: skip
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="work on a Dask cluster that is there, such as tcp://host:8786; its workers see DATA at the same path",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="do finished jobs again")
     parser.add_argument(
@@ -102,7 +110,10 @@ def run_experiment(
     root = open_root(data)
     find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
     before = Store(root, wanted.name).any_runner()
-    settings = compress.Settings(_at_most_cores(arguments.jobs), arguments.force, arguments.timeout)
+    settings = compress.Settings(
+        processes=_at_most_cores(arguments.jobs or 0), scheduler=arguments.scheduler, force=arguments.force,
+        timeout_s=arguments.timeout,
+    )  # fmt: skip
     runner = runners.choose(arguments, wanted.encoders(), before)
     if skip_missing:
         wanted = _without_missing(wanted, runner)
@@ -112,13 +123,26 @@ def run_experiment(
     if dry_run:
         _print_plan(this, as_json=arguments.json)
         return 0
-    outcome = this.execute(_print_json if arguments.json else _say_nothing)
+    watch, tally = runlog.Watch.start(), runlog.Tally()
+    listen = _print_json if arguments.json else _say_nothing
+
+    def tell(state: str, job: Job, record: Record | None, error: JobError | None) -> None:
+        if state == "done" and record is not None:
+            tally.add(record)
+        listen(state, job, record, error)
+
+    outcome = this.execute(tell)
+    run_log = watch.stop("compress", outcome.engine, outcome.workers, done=outcome.done, resumed=outcome.resumed,
+                         failed=len(outcome.failed), tally=tally, elsewhere=outcome.engine == "cluster")  # fmt: skip
+    runlog.append(this.store, run_log)
     if not arguments.json and outcome.done + outcome.resumed:
         print(table.summary(outcome.summary))
     if not arguments.json and outcome.comparisons:
         print("\nmapped against uniform at equal rate, PSNR-Y gained, mean over n pictures [95 % interval]:")
         print(table.comparison(outcome.comparisons))
     _print_end(this, outcome)
+    if (account := forecast.compare(this.store, "compress")) is not None:
+        print(account, file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if outcome.failed else 0
@@ -155,7 +179,7 @@ def _print_json(state: str, job: Job, record: Record | None, error: JobError | N
     print(json.dumps(event, allow_nan=False), flush=True)
 
 
-def _print_end(this: compress.Run, outcome: compress.Outcome) -> None:
+def _print_end(this: compress.Run, outcome: Outcome) -> None:
     say = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         say[0] += "; interrupted: run the same command again to go on"
@@ -194,6 +218,7 @@ def _print_plan(this: compress.Run, *, as_json: bool) -> None:
     print(table.render(("encoder", "jobs", "done", "MB to come", "core time to come", "estimated from"), cells))
     for line in dict.fromkeys(this.missing.values()):
         print(f"missing: {line}")
+    jobs = this.settings.processes or this.settings.jobs
     configurations = len(this.experiment.configurations())
     total, done = sum(row.jobs for row in rows.values()), sum(row.done for row in rows.values())
     seconds = sum(row.seconds for row in rows.values())
@@ -201,5 +226,5 @@ def _print_plan(this: compress.Run, *, as_json: bool) -> None:
         f"{configurations} coding configuration{'' if configurations == 1 else 's'}, {len(this.sources)} pictures, "
         f"{total} jobs, {done} done, "
         f"about {sum(row.bits for row in rows.values()) / 8e6:.1f} MB and {clock(seconds)} of core time to come "
-        f"({clock(seconds / this.settings.jobs)} with --jobs {this.settings.jobs})"
+        f"({clock(seconds / jobs)} with {jobs} at once)"
     )

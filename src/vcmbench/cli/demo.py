@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vcmbench import experiment
+from vcmbench import compress, experiment
 from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.cli.compress import add_run_options, run_experiment
 from vcmbench.cli.metrics import add_measure_options, check_packages
@@ -74,7 +74,9 @@ def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:
 
     data = open_root(folder)
     tasks = tasks_of(data, find_sources(data, experiment.Dataset()), 1)
-    results = Batch(tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs, arguments.force).execute()
+    results = Batch(
+        tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs or compress.cores(), arguments.force
+    ).execute()
     print(f"importance maps and pictures of them: {data.root / MAPS}", file=sys.stderr)
     return 1 if any(result.error for result in results) else 0
 
@@ -91,7 +93,7 @@ def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> 
                 width=arguments.width,
                 height=arguments.width // 2,
                 seed=arguments.seed,
-                jobs=arguments.jobs,
+                jobs=arguments.jobs or compress.cores(),
                 progress=lambda done, _: progress.advance("drawing street scenes", done),
                 **sizes,
             )

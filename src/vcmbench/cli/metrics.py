@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vcmbench import compress, experiment
+from vcmbench import compress, experiment, forecast, runlog
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import open_root
@@ -123,11 +123,12 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
-    settings = Settings(min(arguments.jobs, compress.cores()), arguments.force, arguments.timeout,
+    settings = Settings(min(arguments.jobs or compress.cores(), compress.cores()), arguments.force, arguments.timeout,
                         skip_missing=arguments.skip_missing)  # fmt: skip
     this = Run(wanted, folder, runner, settings, _config(wanted, arguments))
     for line in this.warnings:
         print(f"warning: {line}", file=sys.stderr)
+    watch = runlog.Watch.start()
     with ExitStack() as stack:
         answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
         outcome = this.execute(answers, scorer, levels, _commands(wanted, arguments, levels))
@@ -136,11 +137,15 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
         from vcmbench.measure.reporting import write
 
         report = write(this, outcome)
+    runlog.append(this.store, watch.stop("metrics", "threads", settings.jobs, done=outcome.done,
+                                         resumed=outcome.resumed, failed=len(outcome.failed)))  # fmt: skip
     if arguments.json:
         print(json.dumps(_as_json(outcome, report), allow_nan=False))
     else:
         _print_tables(this, outcome)
     _print_end(this, outcome, report)
+    if (account := forecast.compare(this.store, "metrics")) is not None:
+        print(account, file=sys.stderr)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
 
 

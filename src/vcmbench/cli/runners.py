@@ -12,7 +12,7 @@ from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.base import Runner
-from vcmbench.runner.local import LocalRunner
+from vcmbench.runner.choice import MEMORY, NAMES, RunnerChoice
 
 
 def memory_size(text: str) -> str:
@@ -25,14 +25,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where tools come from")
     group.add_argument(
         "--runner",
-        choices=["auto", "docker", "local"],
+        choices=["auto", *NAMES],
         default="auto",
-        help="docker: containers; local: this machine's binaries; auto: docker where an engine runs and has every "
-        "image that is needed, else local (default: %(default)s)",
+        help="docker: containers; local: this machine's binaries; apptainer: SIF images; auto: docker where an engine "
+        "runs and has every image that is needed, else local (default: %(default)s)",
     )
     group.add_argument("--bin-dir", type=Path, metavar="DIR", help="look for binaries here before PATH (local runner)")
     group.add_argument(
-        "--memory", type=memory_size, default="4g", help="limit of one container (docker runner; default: %(default)s)"
+        "--sif-dir",
+        type=Path,
+        metavar="DIR",
+        help="where <encoder>.sif lie (apptainer runner; default: the environment's VCMBENCH_SIF_DIR)",
+    )
+    group.add_argument(
+        "--memory",
+        type=memory_size,
+        default=MEMORY,
+        help="limit of one container (docker and apptainer runner; default: %(default)s)",
     )
 
 
@@ -42,15 +51,32 @@ def choose(arguments: argparse.Namespace, encoders: list[Encoder], before: str |
     `before` is the runner of results that are there already: `auto` keeps to it, since the other one's tools would do
     all of them again. Raises RequestError where it cannot.
     """
-    if arguments.runner == "docker":
-        if arguments.bin_dir is not None:
-            raise RequestError("--bin-dir: containers bring their own tools; leave it out, or use --runner local")
-        return _docker(arguments.memory)
-    if arguments.runner == "local" or arguments.bin_dir is not None:
-        return LocalRunner(arguments.bin_dir)
+    runner = _choice(arguments, encoders, before).open()
+    if (note := runner.note()) is not None:
+        print(note, file=sys.stderr)
+    return runner
+
+
+def _choice(arguments: argparse.Namespace, encoders: list[Encoder], before: str | None) -> RunnerChoice:
+    bin_dir, sif_dir = arguments.bin_dir, arguments.sif_dir
+    local = RunnerChoice("local", bin_dir=bin_dir)
+    docker = RunnerChoice("docker", memory=arguments.memory)
+    apptainer = RunnerChoice("apptainer", memory=arguments.memory, sif_dir=sif_dir)
+    named = arguments.runner
+    if named == "auto" and (bin_dir is not None or sif_dir is not None):
+        named = "apptainer" if bin_dir is None else "local"
+    if bin_dir is not None and named != "local":
+        raise RequestError("--bin-dir: containers bring their own tools; leave it out, or use --runner local")
+    if sif_dir is not None and named != "apptainer":
+        raise RequestError("--sif-dir: is for --runner apptainer")
+    if named != "auto":
+        return {"local": local, "docker": docker, "apptainer": apptainer}[named]
     if before == "local":
         print("runner: local (as the results that are there)", file=sys.stderr)
-        return LocalRunner()
+        return local
+    if before == "apptainer":
+        print("runner: apptainer (as the results that are there)", file=sys.stderr)
+        return apptainer
     why_not = _why_not_docker(encoders)
     if before == "docker" and why_not is not None:
         raise RequestError(
@@ -59,15 +85,9 @@ def choose(arguments: argparse.Namespace, encoders: list[Encoder], before: str |
         )
     if why_not is None:
         print("runner: docker (an engine answers and every image is built)", file=sys.stderr)
-        return _docker(arguments.memory)
+        return docker
     print(f"runner: local ({why_not})", file=sys.stderr)
-    return LocalRunner()
-
-
-def _docker(memory: str) -> Runner:
-    from vcmbench.runner.docker import DockerRunner  # needs an engine; the local runner must work without the SDK's
-
-    return DockerRunner(memory)
+    return local
 
 
 def _why_not_docker(encoders: list[Encoder]) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vcmbench.compress import Summary
 from vcmbench.gains import Row
+from vcmbench.tally import Summary
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

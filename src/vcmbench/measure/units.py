@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from shlex import quote
 
-from vcmbench import encoder, plan
+from vcmbench import recipe
 from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import DataRoot, Picture, Source, read_picture
 from vcmbench.errors import JobError, RequestError
@@ -45,23 +43,6 @@ class Unit:
         return picture
 
 
-def _places(
-    experiment: Experiment, data: DataRoot, sources: list[Source]
-) -> Iterator[tuple[PurePosixPath, CodingConfiguration, str, tuple[Source, ...]]]:
-    """Every bitstream that the experiment wants: picture by picture, so that a picture's configurations follow."""
-    groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
-    for source in sources:
-        groups[source.group].append(source)
-    for group in groups.values():
-        for stacked in (True, False):
-            for chosen in [tuple(group)] if stacked else [(source,) for source in group]:
-                for coding in experiment.configurations():
-                    if coding.stacked is stacked:
-                        tool = encoder.get(coding.encoder)
-                        place = plan.bitstream_path(data, tool, coding, chosen)
-                        yield place, coding, data.configuration_folder(tool.folder_name(coding)).name, chosen
-
-
 def find(
     experiment: Experiment, data: DataRoot, sources: list[Source], store: Store, *, partial: bool, config: str = ""
 ) -> list[Unit]:
@@ -73,7 +54,7 @@ def find(
     found: list[Unit] = []
     missing: list[str] = []
     taken: dict[tuple[str, PurePosixPath], PurePosixPath] = {}
-    for place, coding, folder, chosen in _places(experiment, data, sources):
+    for place, coding, folder, chosen in recipe.bitstreams(experiment, data, sources):
         for source in chosen:
             if (other := taken.setdefault((folder, source.name), place)) != place:
                 raise RequestError(

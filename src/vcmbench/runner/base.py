@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,10 @@ from pathlib import Path
 from vcmbench import leases
 from vcmbench.encoder import Command, Encoder, Tool
 from vcmbench.errors import JobError
-from vcmbench.runner import builtin
+from vcmbench.runner import builtin, marks
+from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.found import FoundTool
+from vcmbench.runner.timing import FILE_LIMIT_BYTES
 
 _LOG_CHARACTERS = 1 << 20
 _FAILED_LOG_CHARACTERS = 1 << 12  # failures are kept until the end of a run
@@ -45,21 +49,49 @@ class Scratch:
         self.inputs.chmod(0o755)
         self.outputs.chmod(0o777)
 
+    @property
+    def lease(self) -> Path:
+        return self._lease.path
+
     def clear(self) -> None:
         for folder in (self.inputs, self.outputs):
             for path in folder.iterdir():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
+                _discard(path)
+
+    def discard(self, name: str) -> None:
+        """Remove what has that name in `out/`, if there is anything."""
+        with suppress(FileNotFoundError):
+            _discard(self.outputs / name)
+
+    def remove_strange_outputs(self) -> list[str]:
+        """Remove what is neither a file nor a folder from `out/` and say what it was.
+
+        We read and write there by fixed names. A link of such a name would lead us out of the scratch folder, to a
+        file that the tool itself can neither read nor write; a pipe would make us wait.
+        """
+        strange = []
+        with os.scandir(self.outputs) as entries:
+            for entry in entries:
+                if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+                    strange.append(f"{entry.name}, a {'link' if entry.is_symlink() else 'pipe, socket or device'}")
+                    _discard(Path(entry.path))
+        return sorted(strange)
 
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
         self._lease.release()
 
 
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
 def remove_stale_scratch() -> None:
-    """Remove the scratch folders of runs that were killed before they could."""
+    """End what tools of killed runs left running, and remove the scratch folders of those runs."""
+    marks.end_abandoned()  # first: afterwards nothing tells any more that their runs are gone
     for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
         path = root.with_suffix("")
         with suppress(OSError):
@@ -79,11 +111,20 @@ class Worker(ABC):
     def run(self, tool: FoundTool, command: Command, timeout_s: float) -> Completed:
         """Run one command in the scratch folder.
 
-        Raises JobError where it cannot be started, exits with another code than 0 or takes longer than `timeout_s`.
+        Raises JobError where it cannot be started, exits with another code than 0, takes longer than `timeout_s` or
+        leaves what is no file; Lost where that is not the command's fault.
         """
         for name, text in command.files.items():
             (self.scratch.inputs / name).write_text(text, encoding="utf-8")
-        done = self._run_builtin(command.argv) if tool.is_builtin else self._run(tool, command.argv, timeout_s)
+        if tool.is_builtin:
+            done = self._run_builtin(command.argv)
+        else:
+            try:
+                done = self._run(tool, command.argv, timeout_s)
+            finally:
+                strange = self.scratch.remove_strange_outputs()
+            if strange:
+                raise JobError(f"{command.argv[0]} left {', '.join(strange)}: only files are taken", command.argv)
         for argv in command.then:
             done = Completed(done.log, done.seconds + self._run_builtin(argv).seconds)
         return done
@@ -116,11 +157,27 @@ class Runner(ABC):
     def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:
         """One line that says what was looked for, where, and what to do."""
 
+    @property
+    @abstractmethod
+    def choice(self) -> RunnerChoice:
+        """By which another process can open the same runner."""
+
+    def note(self) -> str | None:
+        """A line that the user should know of before a run; None where there is nothing to say."""
+        return None
+
     @abstractmethod
     def worker(self) -> Worker: ...
 
     @abstractmethod
     def cancel(self) -> None: ...
+
+    def wait_until_back(self, timeout_s: float, is_stopped: Callable[[], bool]) -> bool:
+        """After a Lost: wait until commands can be run again. False where that took longer, or somebody stopped us."""
+        return not is_stopped()
+
+    def close(self) -> None:  # noqa: B027  # most runners have nothing to do
+        """Remove whatever is left of this run; called when its workers have been closed."""
 
 
 def completed(argv: tuple[str, ...], code: int, stdout: bytes, stderr: bytes, seconds: float) -> Completed:
@@ -128,6 +185,8 @@ def completed(argv: tuple[str, ...], code: int, stdout: bytes, stderr: bytes, se
     log = b"\n".join((stdout[-_LOG_CHARACTERS:], stderr[-_LOG_CHARACTERS:])).decode(errors="replace")
     if code != 0:
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        if code == -signal.SIGXFSZ:
+            how = f"wrote more than {FILE_LIMIT_BYTES >> 30} GiB into one file"
         raise JobError(f"{argv[0]} {how}", argv, log[-_FAILED_LOG_CHARACTERS:])
     return Completed(log, seconds)
 

@@ -2,6 +2,9 @@
 
 A container's first process is `cat` on a standard input that the run holds open. It ends when the run ends, however
 the run ends: a killed run leaves no container behind. Commands are started beside it.
+
+An engine may be restarted, and containers may be removed by others. A command that this happens to is `Lost`: the
+worker forgets what it knew of the engine, and its next command asks for a new client and a new container.
 """
 
 from __future__ import annotations
@@ -12,34 +15,31 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.encoder import Encoder, Tool
-from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.errors import Cancelled, JobError, Lost, RequestError
 from vcmbench.files import is_alive
-from vcmbench.runner import builtin, images, probe
+from vcmbench.runner import builtin, containers, images, inside, probe, timing
 from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
+from vcmbench.runner.choice import MEMORY, RunnerChoice
+from vcmbench.runner.containers import OWNER_LABEL, RUN_LABEL
 from vcmbench.runner.found import FoundTool
+from vcmbench.runner.watchdog import Watchdog, follow
 
 if TYPE_CHECKING:
     import docker
-    from docker.models.containers import Container
 
-RUN_LABEL = "vcmbench.run"
-OWNER_LABEL = "vcmbench.owner"
-_NOBODY = 65534
-_ELAPSED = ".elapsed_ns"
-# Times the tool from inside: starting a process in a container costs 60 ms that are not the tool's.
-_TIMED = (
-    f's=$(date +%s%N); "$@"; c=$?; e=$(date +%s%N); '
-    f'rm -f {_ELAPSED}; echo $((e - s)) > {_ELAPSED}; exit $c'
-)  # fmt: skip
+_KILLED = 128 + 9
+_PING_S = 5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _SLICE_S = 0.05, 2.0, 0.1
 
 
 class DockerRunner(Runner):
     name = "docker"
 
-    def __init__(self, memory: str = "4g") -> None:
+    def __init__(self, memory: str = MEMORY) -> None:
         self.memory = memory
         self.run_id = uuid.uuid4().hex
         self._client = images.engine()
@@ -47,15 +47,19 @@ class DockerRunner(Runner):
         self._remove_left_behind()
 
     @property
+    def choice(self) -> RunnerChoice:
+        return RunnerChoice(self.name, memory=self.memory)
+
+    @property
     def labels(self) -> dict[str, str]:
         return {RUN_LABEL: self.run_id, OWNER_LABEL: f"{socket.gethostname()} {os.getpid()}"}
 
     def _remove_left_behind(self) -> None:
         """Remove what runs left that were killed between making a container and starting it, or while asking one."""
-        for container in _containers(self._client, RUN_LABEL, status=["created", "exited"]):
+        for container in containers.labelled(self._client, RUN_LABEL, status=["created", "exited", "dead"]):
             host, _, pid = container.labels.get(OWNER_LABEL, "").rpartition(" ")
             if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
-                _remove(self._client, str(container.id))
+                containers.remove(self._client, str(container.id))
 
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
         image = images.image_id(self._client, encoder.name) if images.has_dockerfile(encoder.name) else None
@@ -63,34 +67,15 @@ class DockerRunner(Runner):
             if (found := builtin.find(tool.program)) is not None:
                 # An image must not be passed over in silence for a copy of the tool inside this process.
                 return found if not images.has_dockerfile(encoder.name) else None
-            for program in (tool.program, *tool.aliases) if image else ():
-                path = self._ask(str(image), ["sh", "-c", 'command -v "$1"', "sh", program]).strip()
-                if path and self._has_component(str(image), path, tool):
-                    answer = self._ask(str(image), [path, *probe.version_arguments(tool.program)])
-                    return FoundTool(tool.program, path, probe.first_line(answer), str(image), str(image))
+            if image and (found := inside.find(image, [tool], lambda argv: self._ask(image, argv))) is not None:
+                return found
         return None
-
-    def _has_component(self, image: str, path: str, tool: Tool) -> bool:
-        if not tool.needs:
-            return True
-        kind, component = tool.needs.split(":")
-        return probe.lists_component(self._ask(image, [path, "-hide_banner", f"-{kind}s"]), component)
 
     def _ask(self, image: str, argv: list[str]) -> str:
         """What a program of an image prints; remembered, since an image id never changes its meaning."""
-
-        def ask() -> str:
-            container = self._client.containers.create(
-                image, argv, network_mode="none", labels=self.labels, environment={"LC_ALL": "C"}
-            )
-            try:
-                container.start()
-                container.wait(timeout=60)
-                return bytes(container.logs(stdout=True, stderr=True)).decode(errors="replace")[: 1 << 17]
-            finally:
-                container.remove(force=True)
-
-        return probe.remember(f"image {image} {argv}", ask)
+        return probe.remember(
+            f"image {image} {argv}", lambda: containers.ask(self._client, image, argv, self.memory, self.labels)
+        )
 
     def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:
         if not images.has_dockerfile(encoder.name):
@@ -110,23 +95,44 @@ class DockerRunner(Runner):
     def cancel(self) -> None:
         """Kill every container of this run, found by its label."""
         self._cancelled.set()
-        client = images.engine()
-        for container in _containers(client, f"{RUN_LABEL}={self.run_id}"):
-            _remove(client, str(container.id))
+        self._remove_all()
+
+    def wait_until_back(self, timeout_s: float, is_stopped: Callable[[], bool]) -> bool:
+        """Wait for the engine to answer, asking less and less often."""
+        deadline = time.monotonic() + timeout_s
+        pause_s = _FIRST_PAUSE_S
+        while not (self.is_cancelled or is_stopped()):
+            with contextlib.suppress(RequestError):
+                self._client = images.engine(_PING_S)
+                return True
+            until = min(time.monotonic() + pause_s, deadline)
+            if until >= deadline and time.monotonic() >= deadline:
+                return False
+            while (left_s := until - time.monotonic()) > 0 and not is_stopped():
+                if self._cancelled.wait(min(left_s, _SLICE_S)):
+                    return False
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        return False
+
+    def close(self) -> None:
+        """Remove the containers of this run that are still there: an engine that went away under it may have brought
+        them back."""
+        self._remove_all()
+
+    def _remove_all(self) -> None:
+        try:
+            client = images.engine()
+            for container in containers.labelled(client, f"{RUN_LABEL}={self.run_id}"):
+                containers.remove(client, str(container.id))
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            # the engine is gone; its containers end with it, or when it comes back and finds their input closed
 
 
-def _containers(client: docker.DockerClient, label: str, **more: list[str]) -> list[Container]:
-    return client.containers.list(all=True, ignore_removed=True, filters={"label": label, **more})
-
-
-def _remove(client: docker.DockerClient, container: str) -> None:
-    """Kill and remove a container; one that ended by itself in the meantime is no error."""
-    import docker
-
-    try:
-        client.api.remove_container(container, force=True)
-    except docker.errors.APIError:
-        pass
+def is_fault(error: Exception) -> bool:
+    """Whether an exception means that the engine, or the way to it, has failed."""
+    return isinstance(error, OSError | RequestError) or images.is_engine_fault(error)
 
 
 class DockerWorker(Worker):
@@ -135,51 +141,54 @@ class DockerWorker(Worker):
         self._runner = runner
         self._client: docker.DockerClient | None = None
         self._containers: dict[str, tuple[str, Any]] = {}
+        self._unburied: list[str] = []
 
     def _run(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed:
         if self._runner.is_cancelled:
             raise Cancelled
-        import docker
-
         try:
             return self._exec(tool, argv, timeout_s)
-        except (docker.errors.DockerException, OSError) as error:
+        except Exception as error:
+            if not is_fault(error):
+                raise
             self._drop(str(tool.image))
+            self._client = None
             if self._runner.is_cancelled:
                 raise Cancelled from None
-            raise JobError(f"{argv[0]}: the Docker engine failed: {error}", argv) from error
+            kind = JobError if _is_final(error) else Lost
+            raise kind(f"{argv[0]}: the Docker engine failed: {error}", argv) from error
 
     def _exec(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed:
-        container = self._container(str(tool.image))
+        image = str(tool.image)
+        container = self._container(image)
         api = self._engine().api
-        watchdog = _Watchdog(timeout_s, lambda: images.engine().api.kill(container))
+        self.scratch.discard(timing.RESULT)
         start = time.perf_counter()
-        with watchdog:
-            created = api.exec_create(container, ["sh", "-c", _TIMED, "sh", tool.path, *argv[1:]])
-            stdout, stderr = api.exec_start(created["Id"], demux=True)
+        with Watchdog(timeout_s, lambda: images.engine(_PING_S).api.kill(container)) as watchdog:
+            created = api.exec_create(container, timing.wrapped([tool.path, *argv[1:]], ends_all=True))
+            stdout, stderr = follow(api.exec_start(created["Id"], socket=True), watchdog)
         seconds = time.perf_counter() - start
         if watchdog.has_bitten or self._runner.is_cancelled:
-            self._drop(str(tool.image))
+            self._drop(image)
             if self._runner.is_cancelled:
                 raise Cancelled
             raise timed_out(argv, timeout_s)
         code = api.exec_inspect(created["Id"])["ExitCode"]
-        if code is None:
-            self._drop(str(tool.image))
-            raise JobError(f"{argv[0]}: its container ended underneath it", argv)
-        if code == 137:
+        result = timing.read(self.scratch.outputs)
+        if code is None or (code == _KILLED and not containers.is_alive(self._engine(), container)):
+            # Whoever kills a container kills the tool in it: the memory limit takes the tool alone.
+            self._drop(image)
+            raise Lost(f"{argv[0]}: its container ended underneath it", argv)
+        if result is None:
+            self._drop(image)  # the shell beside the tool did not come to its end: nobody knows what still runs there
+        if code == _KILLED:
             raise JobError(
                 f"{argv[0]} was killed, most likely at the memory limit of {self._runner.memory} (--memory)", argv
             )
         if 128 < code <= 128 + 64:  # a shell's way to say that a signal ended its command
             code = 128 - code
-        return completed(argv, code, stdout or b"", stderr or b"", self._elapsed() or seconds)
-
-    def _elapsed(self) -> float | None:
-        try:
-            return int((self.scratch.outputs / _ELAPSED).read_text()) / 1e9
-        except (OSError, ValueError):
-            return None
+        elapsed_s = timing.elapsed_s(result) if result is not None else None
+        return completed(argv, code, stdout, stderr, seconds if elapsed_s is None else elapsed_s)
 
     def _engine(self) -> docker.DockerClient:
         # A client of its own: the SDK's connections are not made to be shared between threads.
@@ -189,53 +198,37 @@ class DockerWorker(Worker):
 
     def _container(self, image: str) -> str:
         if image not in self._containers:
-            api = self._engine().api
-            scratch = self.scratch
-            host = api.create_host_config(
-                network_mode="none",
-                binds={
-                    str(scratch.inputs): {"bind": "/job/in", "mode": "ro"},
-                    str(scratch.outputs): {"bind": "/job/out", "mode": "rw"},
-                },
-                read_only=True,
-                tmpfs={"/tmp": "size=256m"},
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                mem_limit=self._runner.memory,
-                memswap_limit=self._runner.memory,
-                nano_cpus=1_000_000_000,  # one job, one thread
-                pids_limit=256,
-                auto_remove=True,
-            )
-            created = api.create_container(
-                image,
-                ["cat"],
-                stdin_open=True,
-                user=f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{_NOBODY}:{_NOBODY}",
-                working_dir="/job/out",
-                environment={"LC_ALL": "C", "HOME": "/tmp"},
-                labels=self._runner.labels,
-                host_config=host,
-            )
-            stdin = api.attach_socket(created["Id"], params={"stdin": 1, "stream": 1})
-            self._containers[image] = (created["Id"], stdin)
+            client = self._engine()
+            self._bury()
+            container = containers.create(client, image, self.scratch, self._runner.memory, self._runner.labels)
+            stdin = client.api.attach_socket(container, params={"stdin": 1, "stream": 1})
+            self._containers[image] = (container, stdin)
             if self._runner.is_cancelled:
                 raise Cancelled
-            api.start(created["Id"])
+            client.api.start(container)
         return self._containers[image][0]
 
     def _drop(self, image: str) -> None:
         """End a container; the next command starts another."""
-        import docker
-
         container, stdin = self._containers.pop(image, (None, None))
-        if stdin is not None:
-            stdin.close()
         if container is not None:
-            try:
-                _remove(self._engine(), container)
-            except (docker.errors.DockerException, OSError, RequestError):
-                pass  # the engine is gone, and the container with it
+            self._unburied.append(container)
+        try:
+            if stdin is not None:
+                stdin.close()
+            self._bury()
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            self._client = None  # the engine is gone; what it may bring back goes before another container starts
+
+    def _bury(self) -> None:
+        """Make sure that containers given up are gone. An engine may leave them running while it is away itself, and
+        the tools in them would go on writing into the scratch folder."""
+        while self._unburied:
+            containers.remove(self._engine(), self._unburied[-1])
+            containers.await_end(self._engine(), self._unburied[-1])
+            self._unburied.pop()
 
     def close(self) -> None:
         for image in list(self._containers):
@@ -243,22 +236,11 @@ class DockerWorker(Worker):
         super().close()
 
 
-class _Watchdog:
-    """Calls `bite` unless the block ends within `timeout_s`."""
+def _is_final(error: Exception) -> bool:
+    """Whether the engine answered, and would answer the same again: such a request is not done once more."""
+    import docker
 
-    def __init__(self, timeout_s: float, bite: Any) -> None:
-        self.has_bitten = False
-        self._bite = bite
-        self._timer = threading.Timer(timeout_s, self._on_time)
-        self._timer.daemon = True
-
-    def _on_time(self) -> None:
-        self.has_bitten = True
-        with contextlib.suppress(Exception):  # it ended at this very moment, or the engine is gone: so is the tool
-            self._bite()
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+    if isinstance(error, docker.errors.ImageNotFound):
+        return True
+    gone = (404, 409)  # no such container, no such command, not running
+    return isinstance(error, docker.errors.APIError) and error.is_client_error() and error.status_code not in gone

@@ -16,19 +16,21 @@ from vcmbench.errors import RequestError
 if TYPE_CHECKING:
     import docker
 
+TIMEOUT_S = 60
 BASE = "debian:trixie-slim"
 _SOURCE_FILE = "/usr/local/share/vcmbench/source.txt"
 _COMMIT_LABEL = "vcmbench.commit"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def engine() -> docker.DockerClient:
-    """A client of the running engine. Raises RequestError where none answers."""
+def engine(timeout_s: int | None = None) -> docker.DockerClient:
+    """A client of the running engine. It waits at most `timeout_s` (a minute) for an answer, but for a command in a
+    container as long as that runs. Raises RequestError where no engine answers."""
     # imported here: a local run needs no Docker, and the import costs a tenth of a second
     import docker
 
     try:
-        client = docker.from_env(timeout=60)
+        client = docker.from_env(timeout=TIMEOUT_S if timeout_s is None else timeout_s)
         client.ping()
     except Exception as error:  # the SDK lets errors of requests, urllib3 and the socket layer through
         raise RequestError(f"no Docker engine answers: {_short(error)}; start it, or use --runner local") from None

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import threading
-import time
 from functools import cache
 from pathlib import Path
 
 from vcmbench.encoder import Encoder, Tool
-from vcmbench.errors import Cancelled, JobError, RequestError
-from vcmbench.runner import builtin, images, probe
+from vcmbench.errors import JobError, RequestError
+from vcmbench.runner import builtin, images, marks, probe
 from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
+from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.found import FoundTool
+from vcmbench.runner.processes import Processes
 
 
 @cache
@@ -30,12 +28,6 @@ def _wheel_ffmpeg() -> Path | None:
         return None
 
 
-@cache
-def _setpriv() -> str | None:
-    """util-linux's setpriv: with it a tool ends with a run that was killed -9, instead of going on unseen."""
-    return shutil.which("setpriv") if sys.platform == "linux" else None
-
-
 class LocalRunner(Runner):
     name = "local"
 
@@ -43,9 +35,7 @@ class LocalRunner(Runner):
         if bin_dir is not None and not bin_dir.is_dir():
             raise RequestError(f"--bin-dir {str(bin_dir)!r}: is not a folder")
         self.bin_dir = bin_dir.resolve() if bin_dir else None
-        self._processes: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self.processes = Processes()
 
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
         for tool in tools:
@@ -87,69 +77,35 @@ class LocalRunner(Runner):
             f"{instead if images.has_dockerfile(encoder.name) else ''}"
         )
 
+    @property
+    def choice(self) -> RunnerChoice:
+        return RunnerChoice(self.name, bin_dir=self.bin_dir)
+
     def worker(self) -> LocalWorker:
         return LocalWorker(self)
 
     def cancel(self) -> None:
-        self._cancelled.set()
-        with self._lock:
-            for process in self._processes:
-                _kill_group(process)
-
-    def start(self, argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
-        if setpriv := _setpriv():
-            argv = [setpriv, "--pdeathsig", "KILL", *argv]
-        with self._lock:
-            if self._cancelled.is_set():
-                raise Cancelled
-            process = subprocess.Popen(
-                argv,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # a group of its own, so that its children end with it
-                env={**os.environ, "LC_ALL": "C"},
-            )
-            self._processes.add(process)
-        return process
-
-    def ended(self, process: subprocess.Popen[bytes]) -> None:
-        with self._lock:
-            self._processes.discard(process)
-        if self._cancelled.is_set():
-            raise Cancelled
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # it ended by itself in the meantime
+        self.processes.cancel()
 
 
 class LocalWorker(Worker):
     def __init__(self, runner: LocalRunner) -> None:
         super().__init__()
-        self._runner = runner
+        self._processes = runner.processes
 
     def _run(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed:
-        start = time.perf_counter()
         if not os.access(tool.path, os.X_OK):
             raise JobError(f"{tool.path}: cannot be started: it is gone, or not executable", argv)
         try:
-            process = self._runner.start([tool.path, *argv[1:]], self.scratch.outputs)
+            ended = self._processes.run(
+                [tool.path, *argv[1:]],
+                self.scratch.outputs,
+                {**os.environ, "LC_ALL": "C"},
+                marks.new(self.scratch.lease),
+                timeout_s,
+            )
         except OSError as error:
             raise JobError(f"{tool.path}: cannot be started: {error.strerror}", argv) from None
-        try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
-            seconds = time.perf_counter() - start
         except subprocess.TimeoutExpired:
             raise timed_out(argv, timeout_s) from None
-        finally:
-            _kill_group(process)  # the tool itself if it hangs, and what it left running
-            process.wait()
-            for pipe in (process.stdout, process.stderr):
-                pipe.close()  # type: ignore[union-attr]
-            self._runner.ended(process)
-        return completed(argv, process.returncode, stdout, stderr, seconds)
+        return completed(argv, ended.code, ended.stdout, ended.stderr, ended.seconds)

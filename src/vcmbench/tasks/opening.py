@@ -43,6 +43,8 @@ def missing_packages() -> list[str]:
 
 def where(runner: str) -> str:
     """ "local" or "docker". Raises RequestError where `runner` is "auto" and neither can be."""
+    if runner == "apptainer":  # its images are the encoders'; networks run in this process then
+        return "local"
     if runner != "auto":
         return runner
     absent = missing_packages()

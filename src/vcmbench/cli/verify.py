@@ -1,0 +1,133 @@
+"""`vcmbench verify`: are the results still what was written, and what is not, made again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path, PurePosixPath
+
+from vcmbench import compress, experiment, verify
+from vcmbench.cli import INTERRUPTED, runners
+from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.dataset import find_sources, open_root
+from vcmbench.errors import RequestError
+from vcmbench.experiment import Experiment
+from vcmbench.progress import Progress
+from vcmbench.recipe import bitstreams
+from vcmbench.store import Store
+from vcmbench.tally import Outcome
+from vcmbench.verify import Damage, Verified
+
+_EXAMPLES = """\
+examples:
+  vcmbench verify -d vcmbench-demo/data -s demo
+  vcmbench verify -d vcmbench-demo/data -s demo --repair
+  vcmbench verify -d data -s qomex2023 --json > damages.jsonl
+
+Reads every record, bitstream, QP map, score record and prediction of an experiment. Records are checked by their
+seals, what lies beside them by the hashes in them, predictions by their own checksums. --repair codes again what is
+damaged and nothing else; damaged scores and predictions are removed, and run_metrics.py makes them again.
+exit codes: 0 all is as it was written, or is again; 1 something is damaged; 2 the request was wrong; 130 interrupted
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="find results that were damaged, and make them again",
+        description="Hold all results of an experiment against what was recorded when they were written.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    defaults = compress.Settings()
+    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
+    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
+                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
+    parser.add_argument("--repair", action="store_true", help="do the damaged jobs again, and only those")
+    parser.add_argument("-j", "--jobs", type=positive_int, default=defaults.jobs, metavar="N",
+                        help="files, or jobs, at once (default: the cores, %(default)s here)")  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=positive_seconds, default=defaults.timeout_s, metavar="SECONDS",
+        help="with --repair: stop a tool that takes longer per picture (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="one JSON object a damaged file on stdout")
+    runners.add_options(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    wanted = experiment.load(arguments.config)
+    root = open_root(arguments.data)
+    store = Store(root, wanted.name, wanted.seed)
+    if not store.records.is_dir():
+        raise RequestError(
+            f"{store.records}: no such folder; nothing of experiment {wanted.name} was compressed here yet"
+        )
+    with Progress(verify.count(store), "file") as progress:
+        places = (place for place, *_ in bitstreams(wanted, root, find_sources(root, wanted.dataset)))
+        found = verify.verify(store, places, arguments.jobs, progress.advance)
+    for damage in found.damages:
+        _tell(damage, root.root, as_json=arguments.json)
+    _say(f"{found.jobs} jobs ({found.size_bytes / 1e6:.1f} MB of bitstreams), {found.scores} score records and "
+         f"{found.predictions} predictions looked at: {len(found.damages)} damaged")  # fmt: skip
+    if found.not_done:
+        _say(f"{found.not_done} jobs have no record (yet): python run_compression.py -d {arguments.data} "
+             f"-s {arguments.config}")  # fmt: skip
+    if not found.damages:
+        return 0
+    if not arguments.repair:
+        _say("--repair makes them again, and nothing else")
+        return 1
+    return _repair(wanted, store, found, arguments)
+
+
+def _tell(damage: Damage, root: Path, *, as_json: bool) -> None:
+    path = damage.path.relative_to(root)
+    if as_json:
+        bitstream = str(damage.bitstream) if damage.bitstream else None
+        print(json.dumps({"path": str(path), "why": damage.why, "bitstream": bitstream}), flush=True)
+    else:
+        print(f"damaged: {path}: {damage.why}", flush=True)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argparse.Namespace) -> int:
+    loose = [damage for damage in found.damages if damage.bitstream is None]
+    for damage in loose:
+        damage.path.unlink(missing_ok=True)
+    if loose:
+        _say(f"{len(loose)} files were removed; made again by: python run_metrics.py -d {arguments.data} "
+             f"-s {arguments.config}")  # fmt: skip
+    before = {damage.bitstream: damage.sha256 for damage in found.damages if damage.bitstream is not None}
+    if not before:
+        return 0
+    runner = runners.choose(arguments, wanted.encoders(), store.any_runner())
+    settings = compress.Settings(
+        jobs=min(arguments.jobs, compress.cores()), force=True, timeout_s=arguments.timeout, only=frozenset(before)
+    )
+    outcome = compress.Run(wanted, arguments.data, runner, settings).execute(lambda *_: None)
+    return _told(store, before, outcome)
+
+
+def _told(store: Store, before: dict[PurePosixPath, str | None], outcome: Outcome) -> int:
+    """What became of a repair."""
+    again = same = 0
+    left = []
+    for bitstream, sha256 in before.items():
+        record = store.read(bitstream)
+        if record is None or any(job.bitstream == bitstream for job, _ in outcome.failed):
+            left.append(bitstream)
+            continue
+        again += 1
+        same += sha256 == record["bitstream_sha256"]
+    _say(f"{again} jobs were done again; {same} gave the very bitstream that their record had spoken of")
+    for bitstream in left[:20]:
+        _say(f"not repaired: {bitstream} (its configuration or its picture is not in the experiment any more, or it "
+             "failed, see above)")  # fmt: skip
+    if outcome.interrupted:
+        return INTERRUPTED
+    return 1 if left else 0

@@ -1,0 +1,311 @@
+"""Work on the workers of a Dask scheduler: this module is the client's side, `far` is the workers'.
+
+Decisions, and why:
+
+- The store decides what is finished, not the scheduler: a task that was done and lost is found finished when it is sent
+  again, and a worker that was cut off but works on holds the claim of its job. So whatever Dask loses is simply sent
+  again, and Dask's own `retries` stay at 0: a job that fails would fail again.
+- A task whose worker died goes to another worker, `distributed.scheduler.allowed-failures` times (3 by Dask's default,
+  which is the scheduler's to say; local clusters take 2): a job that kills its workers must end as a failed job. Dask
+  blames all that were sent to that worker, those that only waited there, too; the claims tell who was being done.
+- Work stealing stays on: jobs differ in length by a factor of a thousand, and there is nothing to move but a name.
+- A scheduler that went away is waited for. Its workers end with it (that is Dask's way), so whoever starts it again
+  starts them, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import dask
+from distributed import Client
+from distributed.client import Future as FarFuture
+from distributed.scheduler import KilledWorker
+
+from vcmbench.engine import far
+from vcmbench.engine.base import Engine, Place, Resource, Work
+from vcmbench.errors import Cancelled, JobError, RequestError, WorkerDied
+
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
+_CONNECT_S = 10.0
+_LOOK_EVERY_S = 1.0
+_SCHEDULER_MAY_BE_GONE_S = 600.0
+_ASK_S = 20.0
+
+Workers = dict[str, dict[str, Any]]
+"""What the scheduler says of its workers, by address."""
+
+
+def quiet() -> None:
+    """Dask's own log lines speak to whoever looks after a cluster; what matters to a run is said here."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    dask.config.set({"distributed.admin.low-level-log-length": 100})
+
+
+def connect(address: str) -> Client:
+    """Raises RequestError where no scheduler answers there."""
+    quiet()
+    if not _ADDRESS.fullmatch(address):
+        raise RequestError(f"--scheduler {address!r}: is no address such as tcp://host:8786")
+    try:
+        return Client(address, timeout=_CONNECT_S, set_as_default=False, name="vcmbench")
+    except Exception as error:  # addresses, sockets and certificates each fail in their own way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(
+            f"--scheduler {address!r}: no Dask scheduler answers there ({reason}); start one with `dask scheduler`, "
+            "and give its address, such as tcp://host:8786"
+        ) from None
+
+
+def suitable(workers: Workers, needs: Resource) -> Workers:
+    """The workers that may do such work: those that were started with that resource, where there are any.
+
+    Without any resources named, every worker may. What needs a GPU goes to CPU workers only where no worker has a GPU;
+    what needs a CPU never goes to a worker that names its GPU alone.
+    """
+
+    def having(name: str) -> Workers:
+        return {address: one for address, one in workers.items() if (one.get("resources") or {}).get(name, 0) >= 1}
+
+    if needs == "GPU" and (found := having("GPU")):
+        return found
+    return having("CPU") or {address: one for address, one in workers.items() if address not in having("GPU")}
+
+
+class ClusterEngine(Engine):
+    """The workers of the scheduler that `connect` finds. `finish` ends what the caller started for it.
+
+    Raises RequestError where some of the workers that are there cannot do the work, with each one's reason.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        connect: Callable[[], Client],
+        finish: Callable[[], None] = lambda: None,
+        name: str = "cluster",
+    ) -> None:
+        self.name = name
+        self._place, self._connect, self._finish = place, connect, finish
+        self._lock = threading.Lock()
+        self._sent = 0
+        self._running: set[FarFuture[Any]] = set()
+        self._lost: list[tuple[Work, Future[Any]]] = []
+        self._unfit: dict[str, str] = {}
+        self._workers: Workers = {}
+        self._ending = threading.Event()
+        self._client = connect()
+        try:
+            self._wait_for_workers()
+            self._check_workers()
+        except BaseException:
+            self.close()
+            raise
+        self._watcher = threading.Thread(target=self._watch, name="vcmbench-cluster", daemon=True)
+        self._watcher.start()
+
+    # --- workers
+
+    def _look(self) -> None:
+        self._workers = dict(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _wait_for_workers(self) -> None:
+        self._look()
+        if not self._workers:
+            _say("the scheduler has no workers yet; waiting for the first one (Ctrl-C ends it)")
+        while not self._workers:
+            time.sleep(_LOOK_EVERY_S)
+            self._look()
+
+    def _check_workers(self) -> None:
+        """Open the site of this run on every worker that is there."""
+        found = self._client.run(far.check, self._place, on_error="return")
+        wrong = {address: reason for address, reason in found.items() if reason is not None}
+        if wrong:
+            lines = "".join(f"\n  worker {address}: {_reason(reason)}" for address, reason in sorted(wrong.items()))
+            raise RequestError(f"{len(wrong)} of {len(found)} workers cannot work on this, nothing was started:{lines}")
+        if not suitable(self._workers, "CPU"):
+            raise RequestError(
+                "every worker names a GPU alone, which encoders never take; "
+                'start a worker for them: dask worker ADDRESS --nthreads 1 --resources "CPU=1"'
+            )
+
+    def slots(self, needs: Resource = "CPU") -> int:
+        found = suitable(self._workers, needs).items()
+        return max(1, sum(int(one["nthreads"]) for address, one in found if address not in self._unfit))
+
+    # --- work
+
+    def submit(self, work: Work) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._send(work, future)
+        return future
+
+    def _send(self, work: Work, future: Future[Any]) -> None:
+        with self._lock:
+            self._sent += 1
+            # The number makes it a task of its own each time: Dask takes two of one key for the same.
+            key = f"vcmbench-{work.key}-{self._place.run_id[:8]}-{self._sent}"
+        try:
+            sent = self._client.submit(
+                far.call, self._place, work.function, work.argument,
+                key=key, pure=False, priority=work.seconds, **self._where(work.needs),
+            )  # fmt: skip
+        except Exception:  # the client has lost its scheduler
+            self._lose(work, future)
+            return
+        with self._lock:
+            self._running.add(sent)
+        sent.add_done_callback(partial(self._done, work, future))
+
+    def _where(self, needs: Resource) -> dict[str, Any]:
+        """Which workers may do it, in Dask's terms."""
+        found = suitable(self._workers, needs)
+        where: dict[str, Any] = {}
+        for name in (needs, "CPU"):
+            if any((one.get("resources") or {}).get(name, 0) >= 1 for one in found.values()):
+                where["resources"] = {name: 1}
+                break
+        names_no_gpu = "resources" in where or len(found) == len(self._workers)
+        if self._unfit or not names_no_gpu:
+            where["workers"] = [address for address in found if address not in self._unfit] or None
+        return where
+
+    def _done(self, work: Work, future: Future[Any], sent: FarFuture[Any]) -> None:
+        with self._lock:
+            self._running.discard(sent)
+        try:
+            if sent.status == "error":  # what the function raised, or what Dask says of it
+                future.set_exception(_as_error(sent.exception()))
+                return
+            result = sent.result()
+        except Exception:  # cancelled with its scheduler, or the worker went before it could be asked
+            self._lose(work, future)
+        else:
+            if isinstance(result, far.Unfit):
+                self._leave_out(result)
+                self._lose(work, future)
+            else:
+                future.set_result(result)
+        finally:
+            with suppress(Exception):  # the client may be gone by now
+                sent.release()
+
+    def _lose(self, work: Work, future: Future[Any]) -> None:
+        """The work's answer will not come: it is sent again as soon as that can be done."""
+        if self._ending.is_set():
+            future.set_exception(Cancelled())
+            return
+        with self._lock:
+            self._lost.append((work, future))
+
+    def _leave_out(self, unfit: far.Unfit) -> None:
+        if self._unfit.setdefault(unfit.worker, unfit.reason) is unfit.reason:
+            _say(f"worker {unfit.worker} is left out: {unfit.reason}")
+
+    # --- what goes wrong
+
+    def _watch(self) -> None:
+        """Looks after workers and scheduler until the end."""
+        gone_since: float | None = None
+        idle = False
+        while not self._ending.wait(_LOOK_EVERY_S):
+            if self._is_connected():
+                if gone_since is not None:
+                    _say(f"the scheduler is back after {time.monotonic() - gone_since:.0f} s; the work goes on")
+                    gone_since = None
+                idle = self._tell_whether_idle(idle)
+                self._send_again()
+                continue
+            if gone_since is None:
+                gone_since = time.monotonic()
+                _say("the scheduler does not answer; waiting for it")
+            if time.monotonic() - gone_since > _SCHEDULER_MAY_BE_GONE_S:
+                self._give_up(f"the scheduler was gone for {_SCHEDULER_MAY_BE_GONE_S:.0f} s")
+            elif self._client.status == "closed":
+                self._connect_again()
+
+    def _is_connected(self) -> bool:
+        if self._client.status != "running":
+            return False
+        try:
+            self._look()
+        except Exception:  # whatever it is, it did not answer
+            return False
+        return True
+
+    def _connect_again(self) -> None:
+        with suppress(RequestError):
+            self._client = self._connect()
+
+    def _tell_whether_idle(self, idle: bool) -> bool:
+        has_any = bool(self._workers.keys() - self._unfit.keys())
+        if not has_any and self._workers:
+            self._give_up("no worker is left that can do the work")
+        elif not has_any and not idle:
+            _say("the scheduler has no workers; waiting for some")
+        return not has_any
+
+    def _send_again(self) -> None:
+        with self._lock:
+            lost, self._lost = self._lost, []
+        for work, future in lost:
+            self._send(work, future)
+
+    def _give_up(self, reason: str) -> None:
+        with self._lock:
+            lost, self._lost = self._lost, []
+        for _, future in lost:
+            future.set_exception(JobError(f"{reason}; the same command again goes on from here"))
+
+    def cancel(self) -> None:
+        self._ending.set()
+        with suppress(Exception):  # a cluster that is gone runs nothing
+            self._client.run(far.cancel, self._place.run_id, on_error="ignore")
+        with self._lock:
+            running = list(self._running)
+            lost, self._lost = self._lost, []
+        for _, future in lost:
+            future.set_exception(Cancelled())
+        with suppress(Exception):
+            self._client.cancel(running, force=True)
+
+    def close(self) -> None:
+        if not self._ending.is_set():
+            self._ending.set()
+        with suppress(Exception):
+            self._client.run(far.close, self._place.run_id, on_error="ignore")
+        with suppress(Exception):
+            self._client.close(timeout=_ASK_S)
+        self._finish()
+        self._finish = lambda: None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _as_error(error: BaseException) -> BaseException:
+    if not isinstance(error, KilledWorker):
+        return error
+    last = getattr(error.last_worker, "address", "unknown")
+    return WorkerDied(
+        f"its worker died {error.allowed_failures + 1} times over it, at last {last}; was it killed for its memory? "
+        "fewer workers a machine, or a --memory limit for tools, may help"
+    )
+
+
+def _reason(found: object) -> str:
+    if isinstance(found, ModuleNotFoundError):
+        return f"{found}; install the same vcmbench there"
+    return found if isinstance(found, str) else repr(found)

@@ -1,0 +1,48 @@
+"""A cluster of processes of this machine, for as long as a run: one job each, no open port for others."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import dask
+from distributed import Client, LocalCluster
+
+from vcmbench.engine.base import Place
+from vcmbench.engine.cluster import ClusterEngine, quiet
+from vcmbench.errors import RequestError
+
+# A worker that dies is started again and its job done again, twice; the third death fails the job.
+_ALLOWED_FAILURES = 2
+
+
+def start(place: Place, processes: int) -> ClusterEngine:
+    """Raises RequestError where the processes cannot be started."""
+    quiet()
+    dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_FAILURES})
+    folder = Path(tempfile.mkdtemp(prefix="vcmbench-dask-"))
+    dask.config.set({"temporary-directory": str(folder)})
+    try:
+        cluster = LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,  # one job, one process: nothing waits for another one's Python
+            processes=True,
+            resources={"CPU": 1},
+            host="127.0.0.1",
+            security=True,  # certificates of its own: other users of the machine must not send it work
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            memory_limit=0,  # what takes memory are tools, which are processes of their own: Dask does not see them
+            local_directory=str(folder),
+            silence_logs=50,
+        )
+    except (OSError, RuntimeError, TimeoutError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise RequestError(f"--jobs {processes}: the processes cannot be started: {error}") from error
+
+    def finish() -> None:
+        cluster.close(timeout=10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return ClusterEngine(place, lambda: Client(cluster, set_as_default=False), finish, "processes")

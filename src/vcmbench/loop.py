@@ -1,0 +1,143 @@
+"""The loop over a run's jobs: what is finished is passed over, the rest goes to an engine, and every end is told."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from vcmbench import plan
+from vcmbench.engine import Engine, Work
+from vcmbench.errors import Cancelled, JobError, WorkerDied
+from vcmbench.job import Job
+from vcmbench.progress import Progress
+from vcmbench.runner.base import describe
+from vcmbench.site import Result, do
+from vcmbench.store import Record
+from vcmbench.tally import Listener, Outcome
+
+if TYPE_CHECKING:
+    from vcmbench.compress import Run
+
+_WAIT_S = 0.2
+_AHEAD = 2
+_MOST_DEATHS = 3
+
+
+class Loop:
+    """Does the jobs of a run on an engine. `execute` is called once; `stop` ends it early."""
+
+    def __init__(
+        self, run: Run, engine: Engine, outcome: Outcome, progress: Progress, stop: threading.Event, listen: Listener
+    ) -> None:
+        self._run, self._store, self._force = run, run.store, run.settings.force
+        self._engine, self._outcome, self._progress = engine, outcome, progress
+        self._stop, self._listen = stop, listen
+        self._running: dict[Future[Result], Job] = {}
+        self._put_off: list[Job] = []
+        self._deaths: Counter[PurePosixPath] = Counter()
+        self._asked_again = time.monotonic()
+        self._has_warned = self._force
+
+    def execute(self) -> None:
+        for job in itertools.takewhile(lambda _: not self._stop.is_set(), self._run.jobs()):
+            self._take(job)
+            # A short queue ahead of the workers: enough to keep them busy, and memory stays flat.
+            while len(self._running) >= _AHEAD * self._engine.slots() and not self._stop.is_set():
+                self._finish_some()
+        while self._running or (self._put_off and not self._stop.is_set()):
+            self._finish_some()
+            self._ask_again()
+
+    def _take(self, job: Job) -> None:
+        if (record := self._known(job)) is not None:
+            self._tell_resumed(job, record)
+        elif job.geometry is None:
+            self._tell_failed(job, JobError(job.problem))
+        elif self._store.is_claimed(job.bitstream):
+            self._put_off.append(job)
+        else:
+            self._warn_of_another_tool(job)
+            seconds = plan.seconds(job)
+            self._running[self._engine.submit(Work(job.key, do, job, seconds))] = job
+
+    def _known(self, job: Job) -> Record | None:
+        return None if self._force or not job.key else self._store.finished(job.bitstream, job.key)
+
+    def _finish_some(self) -> None:
+        # Timed, because a signal that arrives just before a wait begins is not handled until the wait is over.
+        if not self._running:
+            self._stop.wait(_WAIT_S)
+            return
+        done = wait(self._running, timeout=_WAIT_S, return_when=FIRST_COMPLETED).done
+        if self._stop.is_set():
+            for future in self._running:
+                future.cancel()
+        for future in [future for future in self._running if future in done]:  # in the order of the plan
+            self._finish(self._running.pop(future), future)
+
+    def _finish(self, job: Job, future: Future[Result]) -> None:
+        try:
+            result = future.result()
+        except (Cancelled, CancelledError):
+            return
+        except WorkerDied as error:
+            result = self._blame(job, error)
+        except JobError as error:
+            result = Result("failed", error=error)
+        if result.state == "busy":
+            self._put_off.append(job)
+        elif result.state == "failed" and result.error is not None and not self._stop.is_set():
+            self._tell_failed(job, result.error)
+        elif result.state == "resumed" and result.record is not None:
+            self._tell_resumed(job, result.record)
+        elif result.state == "done" and result.record is not None:
+            self._outcome.done += 1
+            self._outcome.summary.add(job.coding, result.record)
+            self._listen("done", job, result.record, None)
+            self._progress.advance(lambda: job.title)
+
+    def _blame(self, job: Job, error: WorkerDied) -> Result:
+        """A job that was being done when its worker died left its claim behind; another one only waited there."""
+        self._deaths[job.bitstream] += 1
+        if self._store.was_abandoned(job.bitstream) or self._deaths[job.bitstream] > _MOST_DEATHS:
+            return Result("failed", error=error)
+        return Result("busy")
+
+    def _ask_again(self) -> None:
+        """Jobs that another run was at: it has finished them, is still at it, or is gone."""
+        if self._stop.is_set() or not self._put_off or time.monotonic() - self._asked_again < _WAIT_S:
+            return
+        self._asked_again = time.monotonic()
+        waiting, self._put_off = self._put_off, []
+        for job in waiting:
+            self._take(job)
+
+    def _tell_resumed(self, job: Job, record: Record) -> None:
+        self._outcome.resumed += 1
+        self._outcome.summary.add(job.coding, record)
+        self._listen("resumed", job, record, None)
+        self._progress.advance(lambda: job.title)
+
+    def _tell_failed(self, job: Job, error: JobError) -> None:
+        # what is wrong with a picture is said once, not for each of its configurations
+        if error.command or str(error) not in {str(other) for _, other in self._outcome.failed[-1000:]}:
+            self._progress.say(f"failed: {job.title}: {describe(error)}")
+        self._outcome.failed.append((job, error))
+        self._listen("failed", job, None, error)
+        self._progress.advance(lambda: job.title)
+
+    def _warn_of_another_tool(self, job: Job) -> None:
+        """Once, where this bitstream was made by another tool and is now made anew."""
+        for record in self._store.of_all_experiments(job.bitstream) if not self._has_warned else ():
+            if record.get("tool", {}).get("encode") != job.tools.encode.identity():
+                self._has_warned = True
+                self._progress.say(
+                    f"note: results that another tool made are there (experiment {record['experiment']}), and are made "
+                    "anew with this one; the records of other experiments that spoke of them go"
+                )
+                return

@@ -1,0 +1,185 @@
+"""How jobs of one coding configuration are made: what all of them share is worked out once, for there may be many."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from vcmbench import mapping
+from vcmbench.coding import CodingConfiguration, ImportanceSource
+from vcmbench.dataset import DataRoot, Source
+from vcmbench.encoder import Clip, Command, Encoder
+from vcmbench.encoder import get as get_encoder
+from vcmbench.errors import JobError, RequestError
+from vcmbench.experiment import Experiment
+from vcmbench.job import Geometry, Job, Tools, geometry
+from vcmbench.runner import builtin
+
+_KEPT_SIZES = 1024
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a plan knows of a picture without decoding it; `problem` where it cannot be read at all."""
+
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _OfSize:
+    """What jobs on pictures of one size share: sizes, and the texts around what differs in what their keys hash; or why
+    there can be none."""
+
+    geometry: Geometry | None = None
+    before: str = ""
+    after: str = ""
+    problem: str = ""
+
+
+def bitstream_path(
+    data: DataRoot, encoder: Encoder, coding: CodingConfiguration, sources: tuple[Source, ...]
+) -> PurePosixPath:
+    """Where the bitstream of these pictures goes, below the data root."""
+    return _place(data.configuration_folder(encoder.folder_name(coding)).name, encoder, coding, sources)
+
+
+def _place(folder: str, encoder: Encoder, coding: CodingConfiguration, sources: Sequence[Source]) -> PurePosixPath:
+    name = sources[0].group / (sources[0].group.name or "images") if coding.stacked else sources[0].name
+    return PurePosixPath(f"{folder}/{name}{encoder.extension}")
+
+
+def bitstreams(
+    experiment: Experiment, data: DataRoot, sources: list[Source]
+) -> Iterator[tuple[PurePosixPath, CodingConfiguration, str, tuple[Source, ...]]]:
+    """Every bitstream that the experiment wants: picture by picture, so that a picture's configurations follow."""
+    groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
+    for source in sources:
+        groups[source.group].append(source)
+    for group in groups.values():
+        for stacked in (True, False):
+            for chosen in [tuple(group)] if stacked else [(source,) for source in group]:
+                for coding in experiment.configurations():
+                    if coding.stacked is stacked:
+                        tool = get_encoder(coding.encoder)
+                        place = bitstream_path(data, tool, coding, chosen)
+                        yield place, coding, data.configuration_folder(tool.folder_name(coding)).name, chosen
+
+
+class Recipe:
+    """One coding configuration on its way to jobs. `digest` tells what a picture's importance is made of."""
+
+    def __init__(
+        self, data: DataRoot, encoder: Encoder, coding: CodingConfiguration, tools: Tools,
+        digest: Callable[[Source, ImportanceSource], str],
+    ) -> None:  # fmt: skip
+        self.encoder, self.coding, self._tools, self._digest = encoder, coding, tools, digest
+        self._folder = data.configuration_folder(encoder.folder_name(coding)).name
+        self._sizes: dict[tuple[int, int, int], _OfSize] = {}
+
+    def job(self, sources: tuple[Source, ...], measured: Sequence[Measured]) -> Job:
+        """The job of these pictures, in stacking order; where it cannot be done it says why."""
+        bitstream = _place(self._folder, self.encoder, self.coding, sources)
+        digests = tuple(one.sha256 for one in measured)
+        maps: tuple[str, ...] = ()
+        shared, problem = _OfSize(), _problem(sources, measured)
+        if not problem:
+            shared = self._of_size(measured[0].width, measured[0].height, len(sources))
+            problem = f"{sources[0].path}: {shared.problem}" if shared.problem else ""
+        if not problem and self.coding.importance is not None:
+            try:
+                maps = tuple(self._digest(source, self.coding.importance) for source in sources)
+            except JobError as error:
+                problem = str(error)
+        if problem:
+            return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, None, "", problem)
+        key = _key(shared, digests, maps)
+        return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, shared.geometry, key, maps=maps)
+
+    def _of_size(self, width: int, height: int, pictures: int) -> _OfSize:
+        which = width, height, pictures
+        if which not in self._sizes:
+            if len(self._sizes) >= _KEPT_SIZES:
+                self._sizes.clear()
+            self._sizes[which] = self._make(width, height, pictures)
+        return self._sizes[which]
+
+    def _make(self, width: int, height: int, pictures: int) -> _OfSize:
+        try:
+            size = geometry(self.encoder, self.coding, width, height, pictures)
+            parts = _parts(self.encoder, self.coding, self._tools, size)
+        except RequestError as error:
+            return _OfSize(problem=str(error))
+        except Exception as error:  # a fault in an encoder's file must not end the other jobs
+            return _OfSize(problem=f"{self.encoder.name} cannot make its command: {error!r}")
+        names = sorted(parts)
+        first = {name: parts[name] for name in names if name < "maps"}
+        last = {name: parts[name] for name in names if name > "sources"}
+        return _OfSize(size, _dump(first)[:-1], _dump(last)[1:])
+
+
+def _problem(sources: Sequence[Source], measured: Sequence[Measured]) -> str:
+    """What is wrong with the pictures: one cannot be read, or they differ in size."""
+    first = measured[0]
+    for source, one in zip(sources, measured, strict=True):
+        if one.problem:
+            return one.problem
+        if (one.width, one.height) != (first.width, first.height):
+            return (
+                f"{source.path}: is {one.width}x{one.height} px, to be stacked with {sources[0].path} of "
+                f"{first.width}x{first.height} px"
+            )
+    return ""
+
+
+def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Geometry) -> dict[str, Any]:
+    """What decides a job's result beside its pictures and their maps; those come between `geometry` and `tools`."""
+    commands = _commands(encoder, coding, tools, size.clip)
+    return {
+        "coding": coding.as_dict(),
+        "commands": [[command.argv, command.files, command.then] for command in commands],
+        "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
+        "version": [mapping.VERSION, encoder.typical.bpp] if coding.is_searched or coding.qp_map else None,
+        "filter": metadata.version("scipy") if coding.qp_map and encoder.method(coding) == "prefilter" else None,
+        "tools": [tools.encode.identity(), tools.decode.identity()],
+        "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
+    }
+
+
+def _key(shared: _OfSize, digests: Sequence[str], maps: Sequence[str]) -> str:
+    """`store.job_key` of all parts together: they are sorted by name, so only these two have to be put between."""
+    text = f'{shared.before}, "maps": {_dump(maps)}, "sources": {_dump(digests)}, {shared.after}'
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _commands(encoder: Encoder, coding: CodingConfiguration, tools: Tools, clip: Clip) -> list[Command]:
+    """What a QP map adds differs from picture to picture and is not known before it is read; an even map stands for it,
+    so that a change of how an encoder is called with maps makes its jobs new.
+    """
+    program = tools.encode.program
+    if coding.quality is None and encoder.quality is not None:
+        coding = replace(coding, quality=encoder.quality.minimum)
+    commands = [encoder.encode(program, coding, clip), encoder.decode(tools.decode.program, coding, clip)]
+    if coding.qp_map is not None and encoder.method(coding) in ("native", "coefficients"):
+        even = encoder.quantisers(coding.quality or 0, np.zeros((1, 1)), 0.0, encoder.map_unit_px(coding, clip))
+        commands.append(encoder.encode_mapped(program, coding, clip, even))
+    return commands
+
+
+def _builtin_version(program: str) -> str:
+    tool = builtin.find(program)
+    return tool.version if tool else ""

@@ -1,0 +1,178 @@
+"""What a process holds while it compresses for a run, and how one job is done there: claimed, done, and told."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from vcmbench import chain, leases, resources
+from vcmbench.dataset import DataRoot, open_root
+from vcmbench.errors import Cancelled, JobError, Lost, RequestError
+from vcmbench.job import Job, Tools
+from vcmbench.lane import Cache
+from vcmbench.runner.base import Runner, Worker, remove_stale_scratch
+from vcmbench.runner.choice import RunnerChoice
+from vcmbench.store import Record, Store, probe_path
+
+_TRIES = 3
+_WAIT_FOR_ENGINE_S = 120.0
+_LIBRARIES = ("numpy", "pillow", "scipy", "jpeglib")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job. "busy": another process is at it."""
+
+    state: Literal["done", "resumed", "busy", "failed", "cancelled"]
+    record: Record | None = None
+    error: JobError | None = None
+
+
+class Site:
+    """The tools, scratch folders and prepared pictures of one process. Jobs may be done on several threads at once."""
+
+    def __init__(
+        self, store: Store, runner: Runner, meta: Record, timeout_s: float, force: bool, cache_size: int
+    ) -> None:
+        self.store, self.runner, self.meta = store, runner, meta
+        self.timeout_s, self.force, self.cache = timeout_s, force, Cache(cache_size)
+        self.cancelled = threading.Event()
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
+        self._lock = threading.Lock()
+        self.find = cache(runner.find)
+
+    @contextmanager
+    def worker(self) -> Iterator[Worker]:
+        """A worker that nobody else uses meanwhile."""
+        with self._lock:
+            worker = self._idle.pop() if self._idle else self.runner.worker()
+            if worker not in self._all:
+                self._all.append(worker)
+        try:
+            yield worker
+        finally:
+            with self._lock:
+                self._idle.append(worker)
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+        self.runner.cancel()
+
+    def close(self) -> None:
+        with self._lock:
+            workers, self._all, self._idle = self._all, [], []
+        for worker in workers:
+            worker.close()
+        self.runner.close()
+
+
+def do(site: Site, job: Job) -> Result:
+    """Do a job unless it is finished or another process is at it."""
+    try:
+        claim = site.store.claim(job.bitstream)
+        if claim is None:
+            return Result("busy")
+        with claim:
+            # looked at again: whoever held the claim may have finished it
+            if not site.force and (record := site.store.finished(job.bitstream, job.key)) is not None:
+                return Result("resumed", record)
+            return Result("done", _do(site, replace(job, tools=_tools_there(site, job))))
+    except Cancelled:
+        return Result("cancelled")
+    except JobError as error:
+        return Result("failed", error=error)
+    except OSError as error:
+        return Result("failed", error=JobError(f"{error.filename or job.bitstream}: {error.strerror or error}"))
+    except Exception as error:  # a fault in an encoder's file must not end the other jobs
+        return Result("failed", error=JobError(f"internal error: {error!r}", log=traceback.format_exc()))
+
+
+def _do(site: Site, job: Job) -> Record:
+    for _ in range(_TRIES - 1):
+        try:
+            with site.worker() as worker:
+                return chain.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
+        except Lost:  # the engine that its container ran on: not the job's fault
+            if not site.runner.wait_until_back(_WAIT_FOR_ENGINE_S, site.cancelled.is_set):
+                raise
+    with site.worker() as worker:
+        return chain.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
+
+
+def _tools_there(site: Site, job: Job) -> Tools:
+    """The tools of this process for a job that another one may have planned. Raises JobError where they differ."""
+    found = []
+    encoder = job.encoder
+    wanted = (encoder.tools_to_encode(job.coding), job.tools.encode), (encoder.decode_tools, job.tools.decode)
+    for choice, planned in wanted:
+        tool = site.find(encoder, choice)
+        if tool is None:
+            raise JobError(f"on the worker: {site.runner.missing(encoder, choice)}")
+        if tool.identity() != planned.identity():
+            raise JobError(
+                f"{planned.program}: the worker has another one ({tool.version}, {tool.digest[:19]}) than this run "
+                f"({planned.version}, {planned.digest[:19]}); install the same on all machines"
+            )
+        found.append(tool)
+    return Tools(*found)
+
+
+# --- in other processes
+
+
+@dataclass(frozen=True)
+class CompressPlace:
+    """How a site is opened in another process, which must see the same data root and have the same tools."""
+
+    run_id: str
+    data_root: Path
+    experiment: str
+    seed: int
+    runner: RunnerChoice
+    meta: tuple[tuple[str, Any], ...]
+    timeout_s: float
+    force: bool
+    cache_size: int
+    probe: str
+    """The name of a lease that the run holds (`Store.probe`)."""
+    software: str
+
+    def open(self) -> Site:
+        """Raises RequestError where this process does not see the data, or would come to other results."""
+        data = see(self.data_root, self.probe, self.software)
+        remove_stale_scratch()
+        store = Store(data, self.experiment, self.seed)
+        return Site(store, self.runner.open(), dict(self.meta), self.timeout_s, self.force, self.cache_size)
+
+
+def see(data_root: Path, probe: str, there: str) -> DataRoot:
+    """The data root, as it is seen from here. Raises RequestError where it is not the one that the run sees."""
+    path = probe_path(data_root, probe)
+    if not data_root.is_dir():
+        raise RequestError(f"{data_root}: does not exist there; all workers need the data root at the same path")
+    if not path.is_file():
+        raise RequestError(f"{path}: is not seen there: another folder of that name, or the run has ended")
+    if not leases.is_held(path):
+        raise RequestError(f"{path}: is not seen as locked there; the file system must pass on locks (flock)")
+    if (here := software()) != there:
+        raise RequestError(f"vcmbench is another one there ({here}), this run has {there}; install the same")
+    return open_root(data_root)
+
+
+@cache
+def software() -> str:
+    """What decides results beyond the tools: our own code and the libraries under it, in one line."""
+    total = hashlib.sha256()
+    for folder in (Path(__file__).parent, resources.folder("encoders")):
+        for path in sorted(folder.rglob("*.py")):
+            total.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return ", ".join([f"code {total.hexdigest()[:12]}", *(f"{name} {metadata.version(name)}" for name in _LIBRARIES)])

@@ -1,0 +1,77 @@
+"""What becomes of a run's jobs, summed up as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vcmbench import gains
+from vcmbench.coding import CodingConfiguration
+from vcmbench.errors import JobError
+from vcmbench.job import Job
+from vcmbench.store import Record, Told
+
+
+@dataclass
+class Sums:
+    """Raw sums of one coding configuration, reduced only when they are shown."""
+
+    pictures: int = 0
+    bits: int = 0
+    pixels: int = 0
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+    psnr_sum_db: float = 0.0
+    psnr_pictures: int = 0
+    qp_sum: float = 0.0
+    qp_pictures: int = 0
+
+
+class Summary:
+    """Sums per coding configuration: what the table at the end shows, in memory that does not grow with pictures."""
+
+    def __init__(self, configurations: Iterable[CodingConfiguration] = ()) -> None:
+        self.rows = {configuration: Sums() for configuration in configurations}
+        self.missed_rates: list[float] = []
+        self.told = Told()
+
+    def add(self, coding: CodingConfiguration, record: Record) -> None:
+        sums = self.rows[coding]
+        self.told.add(record)
+        search = record.get("rate_search")
+        if search is not None and not search["is_equal"]:
+            self.missed_rates.append(search["size_error"])
+        frames = record["frames"]
+        sums.pictures += frames
+        sums.bits += record["size_bytes"] * 8
+        sums.pixels += record["width_px"] * record["height_px"] * frames
+        sums.encode_s += record["encode_s"]
+        sums.decode_s += record["decode_s"]
+        if record["psnr_y_db"] is not None:
+            finite = sum(psnr is not None for psnr in record.get("frame_psnr_y_db", [0.0]))
+            sums.psnr_sum_db += record["psnr_y_db"] * finite
+            sums.psnr_pictures += finite
+        if record["coded_qp"] is not None:
+            sums.qp_sum += record["coded_qp"] * frames
+            sums.qp_pictures += frames
+
+
+@dataclass
+class Outcome:
+    """What became of a run."""
+
+    summary: Summary
+    done: int = 0
+    resumed: int = 0
+    failed: list[tuple[Job, JobError]] = field(default_factory=list)
+    interrupted: bool = False
+    engine: str = ""
+    """Where the jobs were done: threads, processes, or a cluster; and how many workers that had at the end."""
+    workers: int = 1
+    csv: Path | None = None
+    comparisons: list[gains.Row] = field(default_factory=list)
+    comparison_csv: Path | None = None
+
+
+Listener = Callable[[str, Job, Record | None, JobError | None], None]

@@ -1,0 +1,182 @@
+"""Whether results are still what was written: records by their seals, all other files by the hashes in records."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from vcmbench.dataset import PREDICTIONS
+from vcmbench.store import Record, Store, read_record
+
+T = TypeVar("T")
+
+_AT_ONCE = 64
+SCORES = "scores"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not what was written. `bitstream` is whose job has to be done again, None where it is no job's."""
+
+    path: Path
+    why: str
+    bitstream: PurePosixPath | None = None
+    sha256: str | None = None
+    """What the bitstream was, where a sound record says so."""
+
+
+@dataclass
+class Verified:
+    """What was looked at, and what was found."""
+
+    jobs: int = 0
+    scores: int = 0
+    predictions: int = 0
+    size_bytes: int = 0
+    not_done: int = 0
+    damages: list[Damage] = field(default_factory=list)
+
+
+def verify(store: Store, wanted: Iterable[PurePosixPath], jobs: int, advance: Callable[[str], None]) -> Verified:
+    """Read everything that an experiment has on disk and hold it against what was recorded. Nothing is changed.
+
+    `wanted` are the bitstreams that the experiment asks for: what has no record yet is counted, and where a bitstream
+    lies there without one, the record is missed.
+    """
+    found = Verified()
+    for bitstream in wanted:
+        if not store.record_path(bitstream).exists():
+            found.not_done += 1
+            if (store.data.root / bitstream).exists() and not _is_at_work(store, bitstream):
+                why = "is missing, though its bitstream is there"
+                found.damages.append(Damage(store.record_path(bitstream), why, bitstream))
+    with ThreadPoolExecutor(jobs) as pool:
+        for path, size_bytes, damages in _mapped(pool, lambda path: _job(store, path), _files_below(store.records)):
+            found.jobs += 1
+            found.size_bytes += size_bytes
+            found.damages += damages
+            advance(path.name)
+        for path, damage in _mapped(pool, _score, _files_below(store.folder / SCORES)):
+            found.scores += 1
+            found.damages += damage
+            advance(path.name)
+        for path, damage in _mapped(pool, _prediction, _predictions(store)):
+            found.predictions += 1
+            found.damages += damage
+            advance(path.name)
+    return found
+
+
+def count(store: Store) -> int:
+    """How many files `verify` will tell of."""
+    places = (_files_below(store.records), _files_below(store.folder / SCORES), _predictions(store))
+    return sum(1 for place in places for _ in place)
+
+
+def _mapped(pool: ThreadPoolExecutor, look: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[T]:
+    """In order, a bounded number at a time: there may be 100,000."""
+    waiting = iter(paths)
+    while some := list(islice(waiting, _AT_ONCE)):
+        yield from pool.map(look, some)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for place, names, files in os.walk(folder):
+        names.sort()
+        yield from (Path(place, name) for name in sorted(files))
+
+
+# --- jobs
+
+
+def _job(store: Store, path: Path) -> tuple[Path, int, list[Damage]]:
+    """What is wrong with a record and with the files that it speaks of."""
+    bitstream = _bitstream_of(store, path)
+    if bitstream is None:
+        return path, 0, [Damage(path, "is no record's name")]
+    record = read_record(path)
+    if record is None:
+        return path, 0, [] if _is_at_work(store, bitstream) else [Damage(path, _why_no_record(path), bitstream)]
+    damages = list(_of_record(store, path, bitstream, record))
+    if damages and (_is_at_work(store, bitstream) or read_record(path) != record):
+        return path, 0, []  # a run is at it just now
+    return path, record["size_bytes"], damages
+
+
+def _bitstream_of(store: Store, path: Path) -> PurePosixPath | None:
+    name = PurePosixPath(path.relative_to(store.records))
+    return name.with_name(name.name.removesuffix(".json")) if name.name.endswith(".json") else None
+
+
+def _is_at_work(store: Store, bitstream: PurePosixPath) -> bool:
+    return store.is_claimed(bitstream)
+
+
+def _why_no_record(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return f"is no whole record ({size} bytes), or what it says is not what was written: its seal does not hold"
+
+
+def _of_record(store: Store, path: Path, bitstream: PurePosixPath, record: Record) -> Iterator[Damage]:
+    if record["bitstream"] != str(bitstream):
+        yield Damage(path, f"is the record of another bitstream, {record['bitstream']}", bitstream)
+        return
+    sha256 = record["bitstream_sha256"]
+    target = store.data.root / bitstream
+    if why := _differs(target, sha256, record["size_bytes"]):
+        yield Damage(target, why, bitstream, sha256)
+    beside = record.get("files")
+    for name, wanted in beside.items() if isinstance(beside, dict) else ():
+        if why := _differs(target.with_name(name), wanted):
+            yield Damage(target.with_name(name), why, bitstream, sha256)
+
+
+def _differs(path: Path, sha256: str, size_bytes: int | None = None) -> str:
+    """Why a file is not the one of that hash; empty where it is."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            return "is missing" if not os.path.lexists(path) else "is no regular file"
+        size = path.stat().st_size
+        if size_bytes is not None and size != size_bytes:
+            return f"has {size} bytes, its record says {size_bytes}"
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if found == sha256 else "its SHA-256 is not the one in its record"
+
+
+# --- what was measured
+
+
+def _score(path: Path) -> tuple[Path, list[Damage]]:
+    from vcmbench.measure import records  # needs no network, but its package is for those who measure
+
+    is_whole = path.suffix == ".json" and records.read(path) is not None
+    return path, [] if is_whole else [Damage(path, "is no whole score record")]
+
+
+def _predictions(store: Store) -> Iterator[Path]:
+    """The predictions on this experiment's pictures. Those on pristine pictures are all experiments' together."""
+    folders = [store.data.root / PREDICTIONS[0]]
+    scored = store.folder / SCORES
+    if not scored.is_dir():
+        return
+    folders += [store.data.root / PREDICTIONS[1] / path.name for path in sorted(scored.iterdir())]
+    for folder in folders:
+        yield from (path for path in _files_below(folder) if path.suffix == ".png")
+
+
+def _prediction(path: Path) -> tuple[Path, list[Damage]]:
+    from vcmbench.measure.answers import _is_whole
+
+    return path, [] if _is_whole(path) else [Damage(path, "is no whole picture: its checksums do not hold")]
