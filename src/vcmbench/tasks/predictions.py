@@ -7,8 +7,7 @@ colours of its own for networks with more classes.
 from __future__ import annotations
 
 import io
-import os
-import threading
+import uuid
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -53,10 +52,11 @@ def palette() -> NDArray[np.uint8]:
     return np.array([*colours, (0, 0, 0)], np.uint8)
 
 
-def write_prediction(path: Path, labels: NDArray[np.uint8], key: str = "") -> None:
+def write_prediction(path: Path, labels: NDArray[np.uint8], key: str = "", temporary: Path | None = None) -> None:
     """Write class indices, (H, W) uint8 with 255 for void, as a palette PNG: all of the file or none of it.
 
-    `key` says what made it; `prediction_key` gives it back.
+    `key` says what made it; `prediction_key` gives it back. `temporary` is a free name on the same file system, for
+    while it is written; None: a hidden one beside it.
     """
     if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
         raise JobError(f"{path}: a prediction must be (H, W) uint8, not {labels.shape} {labels.dtype}")
@@ -70,8 +70,7 @@ def write_prediction(path: Path, labels: NDArray[np.uint8], key: str = "") -> No
     picture.save(data, "PNG", pnginfo=about, compress_level=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     # hidden, so that no half-written file is taken for a prediction
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    write_atomically(path, data.getvalue(), temporary)
+    write_atomically(path, data.getvalue(), temporary or path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}"))
 
 
 def prediction_key(path: Path) -> str | None:

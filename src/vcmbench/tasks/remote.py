@@ -66,6 +66,7 @@ class RemoteTask(Task):
             answer = self._ask(opening).header
             self.kind, self.classes = answer["kind"], tuple(answer["classes"])
             self._identity: dict[str, Any] = answer["identity"]
+            self.together = place.jobs if self._identity["device"] == "cpu" else place.batch_size
         except BaseException:
             self.close()
             raise
