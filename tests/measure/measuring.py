@@ -112,6 +112,11 @@ class Results:
     def folder(self) -> Path:
         return self.root / "results" / self.name
 
+    def remove(self, *folders: str) -> None:
+        """Remove folders of the data root."""
+        for folder in folders:
+            shutil.rmtree(self.root / folder)
+
     def scores(self) -> list[dict[str, Any]]:
         """The score records, in the order of their paths."""
         paths = sorted((self.folder / "scores").rglob("*.json"))
