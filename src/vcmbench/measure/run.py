@@ -26,6 +26,7 @@ from vcmbench.measure.line import Line
 from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked, forget, keep, recall
 from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, Scores, begin
+from vcmbench.measure.sharing import alone
 from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.summary import Summary
 from vcmbench.measure.telling import Teller
@@ -107,8 +108,10 @@ class Run:
             Line(answers, jobs) as line,
             Decoders(self.data.root, self.runner, jobs, timeout_s) as decoders,
         ):
-            run = ImageRun(self.units, level, finding, shelf, decoders, line, stop, force=self.settings.force)
-            found = run.execute(progress)
+            run = ImageRun(
+                self.units, self.store, level, finding, shelf, decoders, line, stop, progress, force=self.settings.force
+            )
+            found = run.execute(waits=True)
         outcome.done, outcome.resumed, outcome.failed = found.done, found.resumed, list(found.failed)
 
     def _check(self, answers: Answers | None, levels: Sequence[str]) -> None:
@@ -148,7 +151,9 @@ class Run:
         for size_px in [0] if wanted.file else dict.fromkeys(wanted.size_px):
             title = f"blocks of {wanted.file}" if wanted.file else f"blocks of {size_px} px"
             try:
-                sampled = self._blocks_of(level, size_px, scorer, stop)
+                name = name_of(Path(wanted.file)) if wanted.file else level.drawn_name(size_px)
+                with alone(self.store, f"{block_state.FOLDER}/{name}", stop):
+                    sampled = self._blocks_of(level, size_px, scorer, stop)
             except Cancelled:
                 return
             except (RequestError, JobError, OSError) as error:

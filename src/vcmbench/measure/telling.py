@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 from vcmbench.correlation_file import ABOUT, document
 from vcmbench.experiment import Experiment
@@ -95,7 +96,7 @@ class Teller:
         """`holding` are the samples, by level, that files of earlier runs may be about."""
         told = {one.file: one for one in done if one.whole is not None}
         for path in self._store.folder.glob("correlation_*.json"):
-            about = _about(path.read_bytes())
+            about = _about(path)
             level, samples = str(about.get("level")), about.get(SAMPLES)
             if path.name not in told and (samples is None or holding.get(level) != samples):
                 self._store.write_table(path.name, None)
@@ -163,10 +164,10 @@ class Teller:
         return Correlated(level, samples.explained(whole, what), codecs, clusters)
 
 
-def _about(content: bytes) -> dict[str, object]:
+def _about(path: Path) -> dict[str, object]:
     try:
-        about = json.loads(content)[ABOUT]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        about = json.loads(path.read_bytes())[ABOUT]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # another run may have removed it
         return {}
     return about if isinstance(about, dict) else {}
 
