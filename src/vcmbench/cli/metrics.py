@@ -174,7 +174,7 @@ def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answe
     if Path(task.model).suffix == ".py":
         print(f"running the config {task.model}: it is a program", file=sys.stderr)
     opened = open_task(task, arguments.runner, arguments.gpu, run.settings.jobs)
-    return NetworkAnswers(stack.enter_context(opened), run.data.root)
+    return NetworkAnswers(stack.enter_context(opened), run.store)
 
 
 def _scorer(run: Run, arguments: argparse.Namespace) -> Scorer | None:

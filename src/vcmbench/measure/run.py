@@ -18,10 +18,15 @@ from vcmbench.measure import block_state, points, statistics, truth
 from vcmbench.measure.answers import Answers, FileAnswers, NetworkAnswers
 from vcmbench.measure.block_level import BlockLevel, name_of
 from vcmbench.measure.block_state import Sampled
+from vcmbench.measure.decoding import Decoders
+from vcmbench.measure.finding import Finding
 from vcmbench.measure.image_level import ImageLevel
 from vcmbench.measure.image_run import ImageRun
+from vcmbench.measure.line import Line
 from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked, forget, keep, recall
+from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, Scores, begin
+from vcmbench.measure.sharing import alone
 from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.summary import Summary
 from vcmbench.measure.telling import Teller
@@ -79,8 +84,7 @@ class Run:
                 self.data, self.scores, answers, scorer, self.image_names,
                 truth.weights_of(self.experiment),
             )  # fmt: skip
-            chunk = max(self.settings.jobs, self.experiment.task.batch_size if self.experiment.task else 1)
-            ImageRun(self.data, self.units, level, self.runner, self.settings, outcome, stop).execute(chunk)
+            self._images(level, answers, scorer, outcome, stop)
             if not stop.is_set() and "block" in levels:
                 self._blocks(answers, scorer, level.truths, outcome, stop)
             outcome.interrupted = stop.is_set()
@@ -91,6 +95,24 @@ class Run:
             self._tell(outcome, names, self.all_scores(names), kept, writes=True)
             keep(self.store, self.experiment, outcome)
         return outcome
+
+    def _images(
+        self, level: ImageLevel, answers: Answers | None, scorer: Scorer | None, outcome: Outcome, stop: threading.Event
+    ) -> None:
+        jobs, timeout_s = self.settings.jobs, self.settings.timeout_s
+        finding = Finding(self.data, self.scores, answers, scorer, level)
+        shelf = Shelf(self.data, truth.weights_of(self.experiment))
+        total = sum(len(unit.sources) for unit in self.units)
+        with (
+            Progress(total, "picture", quiet=self.settings.quiet) as progress,
+            Line(answers, jobs) as line,
+            Decoders(self.data.root, self.runner, jobs, timeout_s) as decoders,
+        ):
+            run = ImageRun(
+                self.units, self.store, level, finding, shelf, decoders, line, stop, progress, force=self.settings.force
+            )
+            found = run.execute(waits=True)
+        outcome.done, outcome.resumed, outcome.failed = found.done, found.resumed, list(found.failed)
 
     def _check(self, answers: Answers | None, levels: Sequence[str]) -> None:
         file = self.experiment.metrics.blocks.file
@@ -129,7 +151,9 @@ class Run:
         for size_px in [0] if wanted.file else dict.fromkeys(wanted.size_px):
             title = f"blocks of {wanted.file}" if wanted.file else f"blocks of {size_px} px"
             try:
-                sampled = self._blocks_of(level, size_px, scorer, stop)
+                name = name_of(Path(wanted.file)) if wanted.file else level.drawn_name(size_px)
+                with alone(self.store, f"{block_state.FOLDER}/{name}", stop):
+                    sampled = self._blocks_of(level, size_px, scorer, stop)
             except Cancelled:
                 return
             except (RequestError, JobError, OSError) as error:
