@@ -41,6 +41,9 @@ class OwnEngine:
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    # Without a bridge of its own an engine removes `docker0`, which may be another's: it gets a
+                    # network namespace, where there is none.
+                    "unshare", "--net",
                     "dockerd", "-H", self.host, "--data-root", self.root / "data", "--exec-root", self.root / "exec",
                     "--pidfile", self.root / "pid", "--bridge=none", "--iptables=false", "--ip-forward=false",
                     "--ip-masq=false", "--containerd-namespace", self.root.name,
@@ -134,7 +137,9 @@ def why_not() -> str | None:
     """Why no engine can be started here; None where one can."""
     if os.getuid() != 0:
         return "starting a Docker engine needs root"
-    missing = [program for program in ("dockerd", "docker", "containerd", "runc") if shutil.which(program) is None]
+    missing = [
+        program for program in ("dockerd", "docker", "containerd", "runc", "unshare") if shutil.which(program) is None
+    ]
     return f"needs {', '.join(missing)}" if missing else None
 
 

@@ -34,8 +34,11 @@ def built(engine: Any) -> None:
 
 @pytest.fixture(scope="module", params=[(), ("--live-restore",)], ids=["plain", "live-restore"])
 def own(request: pytest.FixtureRequest, built: None) -> Iterator[OwnEngine]:
+    bridge = Path("/sys/class/net/docker0")
+    was_there = bridge.exists()
     with own_engine(images.tag(ENCODER), options=request.param) as engine:
         yield engine
+    assert bridge.exists() == was_there, "the other engine's network is none of its business"
 
 
 @pytest.fixture
