@@ -17,6 +17,7 @@ from vcmbench.encoder import Command
 from vcmbench.errors import JobError, Lost
 from vcmbench.runner import images
 from vcmbench.runner.base import Completed
+from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.containers import OWNER_LABEL, RUN_LABEL
 from vcmbench.runner.docker import DockerRunner, DockerWorker
 from vcmbench.runner.found import FoundTool
@@ -204,6 +205,14 @@ def test_a_tool_that_kills_the_shell_beside_it_gains_nothing(worker: DockerWorke
         shell(worker, "exec >/dev/null 2>&1; setsid -f sleep 600; kill -9 $PPID; sleep 600")
     assert shell(worker, "cat /etc/hostname") != before
     assert shell(worker, "cat /proc/[0-9]*/comm").split().count("sleep") == 0
+
+
+def test_a_choice_opens_the_same_runner_elsewhere(built: Any) -> None:
+    choice = DockerRunner(MEMORY).choice
+    assert choice == RunnerChoice("docker", memory=MEMORY)
+    again = choice.open()
+    assert isinstance(again, DockerRunner)
+    assert again.choice == choice
 
 
 def test_one_container_serves_many_commands(worker: DockerWorker) -> None:

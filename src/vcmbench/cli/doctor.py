@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import shutil
 import sys
@@ -11,7 +12,7 @@ import tempfile
 from vcmbench import __version__, encoder
 from vcmbench.compress import cores
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
+from vcmbench.runner import apptainer, images
 from vcmbench.runner.local import LocalRunner
 from vcmbench.tasks import image, missing_packages
 
@@ -31,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     except RequestError as error:
         client = None
         print(f"docker: {error}")
+    if (singularity := apptainer.find_program()) is not None:
+        print(f"apptainer: {singularity}; images: {os.environ.get(apptainer.VARIABLE) or '--sif-dir'}")
     local = LocalRunner()
     for fault in encoder.faults().values():
         print(f"faulty: {fault}", file=sys.stderr)

@@ -34,6 +34,11 @@ _KEPT = {f"{prefix}_{name}" for prefix in _PREFIXES for name in ("CACHEDIR", "CO
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
+def find_program() -> str | None:
+    """Where Apptainer or Singularity is; None where neither is on PATH."""
+    return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+
+
 def exec_argv(
     program: str, sif: Path, command: Sequence[str], scratch: Scratch | None, memory: str | None, uid: int
 ) -> list[str]:
@@ -75,7 +80,7 @@ class ApptainerRunner(Runner):
     name = "apptainer"
 
     def __init__(self, sif_dir: Path | None = None, memory: str = MEMORY) -> None:
-        found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+        found = find_program()
         if found is None:
             raise RequestError(f"no {' or '.join(PROGRAMS)} on PATH; install one, or use --runner local or docker")
         named = sif_dir or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)

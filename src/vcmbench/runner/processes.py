@@ -106,9 +106,11 @@ def _limit(pid: int) -> None:
     if sys.platform == "linux":
         import resource
 
-        with suppress(OSError, ValueError):  # it ended already, or the limit is lower as it is
+        with suppress(OSError):  # it ended already
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (FILE_LIMIT_BYTES, FILE_LIMIT_BYTES))
+            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            if hard == resource.RLIM_INFINITY or hard > FILE_LIMIT_BYTES:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (FILE_LIMIT_BYTES, FILE_LIMIT_BYTES))
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -34,7 +34,7 @@ def wrapped(argv: Sequence[str], *, ends_all: bool, addresses_bytes: int | None 
     afterwards.
     """
     script = [
-        f"ulimit -c 0; ulimit -f {FILE_LIMIT_BYTES // 512}",
+        f"{{ ulimit -c 0; ulimit -f {FILE_LIMIT_BYTES // 512}; }} 2>/dev/null",  # it may be lower as it is
         "" if addresses_bytes is None else f"ulimit -v {addresses_bytes // 1024}",
         f"s=$(date +%s%N); {_READ.format('u')}",
         '"$@"; c=$?',
