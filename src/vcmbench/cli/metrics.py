@@ -162,28 +162,20 @@ def check_packages() -> None:
 
 def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answers | None:
     """Whoever answers for the machine: a network, files, or nobody where the experiment has no [task]."""
-    from vcmbench.measure.answers import FileAnswers, NetworkAnswers
-    from vcmbench.tasks import open_task
+    from vcmbench.measure.place import open_answers
 
     task = run.experiment.task
     if task is None:
         print("no [task] in the experiment: quality metrics only", file=sys.stderr)
-        return None
-    if task.predictions == "files":
-        return FileAnswers(run.data.root)
-    if Path(task.model).suffix == ".py":
+    elif task.predictions == "network" and Path(task.model).suffix == ".py":
         print(f"running the config {task.model}: it is a program", file=sys.stderr)
-    opened = open_task(task, arguments.runner, arguments.gpu, run.settings.jobs)
-    return NetworkAnswers(stack.enter_context(opened), run.store)
+    return open_answers(run.experiment, run.store, arguments.runner, arguments.gpu, run.settings.jobs, stack)
 
 
 def _scorer(run: Run, arguments: argparse.Namespace) -> Scorer | None:
-    from vcmbench.iqa import Scorer
-    from vcmbench.tasks import devices
+    from vcmbench.measure.place import open_scorer
 
-    if not run.names:
-        return None
-    return Scorer(run.names, run.experiment.metrics.profile, devices.local(arguments.gpu), arguments.weights)
+    return open_scorer(run.experiment, arguments.gpu, arguments.weights)
 
 
 def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[str]) -> list[str]:

@@ -101,18 +101,17 @@ class Answers(ABC):
         """What is said of them in a report."""
 
 
-class NetworkAnswers(Answers):
-    """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
+class ToldAnswers(Answers):
+    """Those of a network that other processes ask, by what they told of it: all that its files and keys say."""
 
     needs_pictures = True
 
-    def __init__(self, task: Task, store: Store) -> None:
-        self._task, self._store, self._root = task, store, store.data.root
-        self.kind, self.classes = task.kind, task.classes
-        self.at_once, self.together = task.at_once, task.together
+    def __init__(self, kind: str, classes: tuple[str, ...], identity: Identity, store: Store) -> None:
+        self.kind, self.classes, self._identity = kind, classes, identity
+        self._store, self._root = store, store.data.root
 
     def identity(self) -> Identity:
-        return self._task.identity()
+        return dict(self._identity)
 
     def key(self, unit: Unit, index: int) -> str:
         return decoded_key(self.identity(), unit, index)
@@ -139,12 +138,6 @@ class NetworkAnswers(Answers):
                                for path in _paths(self._root, unit, i))  # fmt: skip
         return [path for path in places if prediction_key(path) is None and is_whole(path)]
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
-        pictures = [one.picture for one in questions if one.picture is not None]
-        if len(pictures) < len(questions):
-            raise JobError("internal error: a network was asked without a picture")
-        return self._task.predict(pictures)
-
     def keep(self, question: Question, answer: Answer) -> None:
         if self.kind != "segmentation":
             return
@@ -154,6 +147,23 @@ class NetworkAnswers(Answers):
         check_inside(self._root, path)
         # among the store's: what a run that was killed leaves there is removed by the next one, whoever had its number
         write_prediction(path, answer, key(unit, index), self._store._temporary())
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        raise JobError("internal error: the network is in another process")
+
+
+class NetworkAnswers(ToldAnswers):
+    """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
+
+    def __init__(self, task: Task, store: Store) -> None:
+        super().__init__(task.kind, task.classes, task.identity(), store)
+        self._task, self.at_once, self.together = task, task.at_once, task.together
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        pictures = [one.picture for one in questions if one.picture is not None]
+        if len(pictures) < len(questions):
+            raise JobError("internal error: a network was asked without a picture")
+        return self._task.predict(pictures)
 
 
 class FileAnswers(Answers):

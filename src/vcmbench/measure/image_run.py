@@ -29,6 +29,10 @@ class Found:
     failed: list[tuple[str, JobError]] = field(default_factory=list)
     put_off: list[Unit] = field(default_factory=list)
     """What another run was at work on."""
+    known: set[str] = field(default_factory=set)
+    """Metrics that some record knows, as they would be computed today."""
+    truths: dict[str, str] = field(default_factory=dict)
+    """By picture, what decides the truth that a machine was held against."""
 
 
 class ImageRun:
@@ -64,7 +68,8 @@ class ImageRun:
             for chunk in self._under_way:
                 chunk.cancel()
             self._shared.close()
-        self._found.put_off = self._shared.put_off
+        self._found.put_off, self._found.known = self._shared.put_off, self._level.known
+        self._found.truths = {str(source.name): digest for source, digest in self._level.truths.items()}
         return self._found
 
     def _send(self, frames: list[Frame]) -> None:
