@@ -30,7 +30,7 @@ VARIABLE = "VCMBENCH_TOOL"
 _PR_SET_CHILD_SUBREAPER = 36
 _PREFIX = VARIABLE.encode() + b"="
 _PASSES = 20
-_EXEC_S = 0.1
+_EXEC_S, _LAST_MOMENT_S = 0.1, 0.005
 _IS_LINUX = sys.platform == "linux"
 _numbers = itertools.count()
 
@@ -73,11 +73,7 @@ def end_leftovers(tool: int, mark: str) -> None:
 def _orphans() -> list[int]:
     """The children that were given to us: the kernel gives them to the first thread, tools are started by others."""
     pid = os.getpid()
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
-            return [int(child) for child in file.readall().split()]
-    except OSError:  # a kernel without that list
-        return []
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]  # some kernels have no such list
 
 
 def _is_of_session(pid: int, tool: int) -> bool:
@@ -90,16 +86,22 @@ def _is_of_session(pid: int, tool: int) -> bool:
 
 def _carries(pid: int, mark: bytes) -> bool:
     """Whether a process has that mark. One that becomes another program right now has no environment for a moment."""
-    deadline = time.monotonic() + _EXEC_S
-    while not (environment := _environment(pid)) and _may_get_one(pid) and time.monotonic() < deadline:
+    start = time.monotonic()
+    while not (environment := _environment(pid)) and time.monotonic() - start < _patience_s(pid):
         os.sched_yield()
     return mark in environment
 
 
-def _may_get_one(pid: int) -> bool:
-    """Whether a process without an environment is between two programs: no zombie, and none of the kernel's."""
+def _patience_s(pid: int) -> float:
+    """For how long a process without an environment may be between two programs.
+
+    Then it has no arguments either, but for the last moment. Daemons may have been started with an empty environment;
+    zombies and what the kernel runs have none at all.
+    """
     fields = _stat(pid)
-    return bool(fields) and fields[0] not in (b"Z", b"X") and b"2" not in (fields[1], str(pid).encode())
+    if not fields or fields[0] in (b"Z", b"X") or b"2" in (fields[1], str(pid).encode()):
+        return 0.0
+    return _LAST_MOMENT_S if _read(f"/proc/{pid}/cmdline") else _EXEC_S
 
 
 def _started(pid: int) -> str:
@@ -110,19 +112,19 @@ def _started(pid: int) -> str:
 
 def _stat(pid: int) -> list[bytes]:
     """The fields of a process's `stat` from its state on."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.readall().rpartition(b")")[2].split()
-    except OSError:
-        return []
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def _environment(pid: int) -> list[bytes]:
+    return [entry for entry in _read(f"/proc/{pid}/environ").split(b"\0") if entry]
+
+
+def _read(path: str) -> bytes:
     try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return [entry for entry in file.readall().split(b"\0") if entry]
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
     except OSError:  # it is gone, or somebody else's
-        return []
+        return b""
 
 
 def _namespace(kind: str) -> int:
@@ -136,11 +138,12 @@ def end_abandoned() -> None:
     """End what tools of killed runs left running: processes of this user whose mark names a run that is gone."""
     for _ in range(_PASSES if _IS_LINUX else 0):
         pids, found = list(_processes_of_this_user()), False
-        deadline = time.monotonic() + _EXEC_S
+        start = time.monotonic()
         while pids:
-            ended = {pid: _end_if_abandoned(pid) for pid in pids}
+            waited_s = time.monotonic() - start
+            ended = {pid: _end_if_abandoned(pid, waited_s) for pid in pids}
             found = found or True in ended.values()
-            pids = [pid for pid in pids if ended[pid] is None and time.monotonic() < deadline]
+            pids = [pid for pid in pids if ended[pid] is None]
             os.sched_yield()
         if not found:
             return
@@ -153,12 +156,12 @@ def _processes_of_this_user() -> Iterator[int]:
                 yield int(name)
 
 
-def _end_if_abandoned(pid: int) -> bool | None:
-    """End a process whose run is gone; None where it is not to be told now."""
+def _end_if_abandoned(pid: int, waited_s: float) -> bool | None:
+    """End a process whose run is gone; None where that is not to be told yet."""
     started = _started(pid)
     environment = _environment(pid)
     if not environment:
-        return None if _may_get_one(pid) else False
+        return None if waited_s < _patience_s(pid) else False
     if not _is_abandoned(environment):
         return False
     with suppress(OSError):
