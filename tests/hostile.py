@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,9 +12,13 @@ import sys
 import textwrap
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import FrameType
+
+from conftest import Typed
+from vcmbench import cli
+from vcmbench.shown import visible
 
 GIGABYTE = 1 << 30
 
@@ -36,6 +41,22 @@ def pipe(path: Path) -> Path:
     return path
 
 
+def typed(*words: object) -> Typed:
+    """`vcmbench WORDS` in this process, through the same `main`: hundreds of processes would take minutes to start."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as end:  # argparse
+            code = int(end.code or 0)
+    return Typed(code, out.getvalue(), err.getvalue())
+
+
+def compress(root: Path, config: object, *words: object) -> Typed:
+    """`vcmbench compress`, as JSON."""
+    return typed("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words)
+
+
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Fails what takes longer, instead of waiting for it."""
@@ -52,12 +73,25 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+_PEAK = """
+import resource
+from pathlib import Path
+# of this program alone: what getrusage tells begins with the memory of the process that started it
+lines = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else []
+told = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+print((told or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss])[0])
+"""
+
+
 def peak_mib(code: str, *arguments: object) -> tuple[float, str]:
     """The most memory that a program of its own came to have, in MiB, and what it printed. It gets `arguments` as
     `sys.argv[1:]`. That of the interpreter and of its imports is part of it."""
-    script = f"{textwrap.dedent(code)}\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", textwrap.dedent(code) + _PEAK, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     *out, peak = done.stdout.splitlines()
@@ -112,3 +146,21 @@ TEXTS: dict[str, bytes] = {
     "other kinds": b'{"schema_version": [], "objects": 3, "iqa": [], "machine": 1, "metrics": [], "model": 3, "0": 1}',
 }
 """What a file of JSON may hold in place of what is expected; none of it is what any of them holds."""
+
+
+NAMES = (
+    "$(touch sprung)", "`id`", "a;b|c&d", "'; exit 1; '", '"quoted"', "new\nline", "carriage\rreturn", "tab\tbed",
+    "-dash", "--output=x", "*?[a-z]", "{a,b}", "~", "%s%n{0}{x}", "back\\slash", "trailing space ", "trailing dot.",
+    " leading", "\x1b[2J\x1b[31mred", "bell\x07", "\u202egnp.exe", "\u2066isolated", "e\u0301\u0327\u0323",
+    "z" + "\u0300" * 60, "\u05e9\u05dc\u05d5\u05dd", "\u6771\u4eac", "\U0001f468\u200d\U0001f469", "\ufeffbom",
+    "\u2028line", "<script>hit()", "<img src=x onerror=hit()>", "&lt;b&gt;", "=cmd|' C calc'!A0", "+1+1", "@SUM(A1)",
+    "-1+1", "a=b(c)", "con", "nul", "a..b", "a,b", "x(quality=1, color_subsampling=420)", "y" * 200,
+)  # fmt: skip
+"""Names that a file may have here."""
+
+
+def printable(done: Typed) -> None:
+    """Nothing that was printed moves a cursor, colours a terminal or turns the direction of writing."""
+    assert "Traceback" not in done.err
+    for line in (done.out + done.err).split("\n"):
+        assert visible(line) == line, ascii(line)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import hostile
-from conftest import type_command
 from vcmbench import scores
 from vcmbench.blocks import published
 from vcmbench.dataset import DataRoot
@@ -130,7 +129,7 @@ def test_the_commands_say_so(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_bytes(content)
     for words in (["correlate", path], ["bdrate", path, "--quality", "q"]):
-        done = type_command(*words)
+        done = hostile.typed(*words)
         assert done.code == 2, done.err
         assert "Traceback" not in done.err
         assert done.err.startswith("vcmbench: error: ")
@@ -150,7 +149,7 @@ def test_pipes_are_not_waited_for_by_commands(tmp_path: Path) -> None:
         ["compress", "-d", tmp_path, "-s", path],
     ):
         with hostile.within(60):
-            done = type_command(*words)
+            done = hostile.typed(*words)
         assert done.code == 2, (words, done.err)
         assert "Traceback" not in done.err
     assert set(os.listdir(tmp_path)) == {"m.json", "good.json"}
@@ -160,7 +159,7 @@ def test_names_that_would_move_the_cursor_are_refused(tmp_path: Path) -> None:
     """Of metrics and of codecs: they are printed in a table."""
     table = {str(i): {"acc": i / 5, "\x1b[2JPSNR": i * i} for i in range(5)}
     (tmp_path / "m.json").write_text(json.dumps(table))
-    done = type_command("correlate", tmp_path / "m.json")
+    done = hostile.typed("correlate", tmp_path / "m.json")
     assert done.code == 2
     assert "\x1b" not in done.err + done.out
     assert "cannot be the name of a metric" in done.err

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import hostile
-from conftest import JPEG, compress, save, type_command
+from conftest import JPEG, save
 from vcmbench import qpmap
 from vcmbench.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
@@ -252,7 +252,7 @@ def test_maps_that_are_no_files(make: Callable[[Path], object], photos: Path, wr
         'encoder = "jpeg"\nquality = [50]\nqp_map = { delta = 3, method = "prefilter" }', head=head
     )
     with hostile.within(60):
-        done = compress(photos, config)
+        done = hostile.compress(photos, config)
     assert done.code == 1, done.err
     assert {event["bitstream"].rpartition("/")[2]: event["state"] for event in done.events} == {
         "a.jpg": "failed",
@@ -293,7 +293,7 @@ def test_a_run_names_them_and_goes_on(photos: Path, write_experiment: Write) -> 
     config = write_experiment(JPEG)
     for good in ("done", "resumed"):
         with hostile.within(60):
-            done = compress(photos, config)
+            done = hostile.compress(photos, config)
         assert done.code == 1, done.err
         assert "Traceback" not in done.err
         assert "Warning" not in done.err
@@ -317,7 +317,7 @@ def test_labels_of_a_scene(streets: Path, tmp_path: Path) -> None:
     (scene / f"gtFine/val/frankfurt/{names[0]}_gtFine_labelIds.png").write_bytes(hostile.png(60_000, 60_000, b"x"))
     hostile.sparse(scene / f"camera/val/frankfurt/{names[1]}_camera.json")
     with hostile.within(60):
-        done = type_command("importance", "-d", streets, "--cities", "frankfurt", "--json")
+        done = hostile.typed("importance", "-d", streets, "--cities", "frankfurt", "--json")
     assert done.code == 1, done.err
     assert "Traceback" not in done.err
     states = {json.loads(line)["image"].rpartition("/")[2]: json.loads(line)["state"] for line in done.out.splitlines()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hostile
-from conftest import tree, type_command
+from conftest import tree
 from vcmbench import experiment
 from vcmbench.errors import RequestError
 from vcmbench.importance import classes
@@ -144,7 +144,7 @@ def test_files_that_an_experiment_names(photos: Path, tmp_path: Path) -> None:
     for key in ("[importance]\nclasses", "[task]\ncheckpoint"):
         path = tmp_path / "trial.toml"
         path.write_text(f'{NAMED}{key} = "elsewhere/secret.txt"\n{X265}qp_map = {{ delta = 2 }}\n')
-        done = type_command("metrics", "-d", photos, "-s", path, "--runner", "local")
+        done = hostile.typed("metrics", "-d", photos, "-s", path, "--runner", "local")
         assert done.code == 2
         assert "Traceback" not in done.err
         assert "hunter2" not in done.err + done.out
@@ -157,7 +157,7 @@ def test_the_command_says_so(photos: Path, tmp_path: Path) -> None:
         path = tmp_path / "trial.toml"
         path.write_text(EXPERIMENTS[what][0])
         with hostile.within(60):
-            done = type_command("compress", "-d", photos, "-s", path, "--runner", "local")
+            done = hostile.typed("compress", "-d", photos, "-s", path, "--runner", "local")
         assert done.code == 2, done.err
         assert "Traceback" not in done.err
         assert re.search(EXPERIMENTS[what][1], done.err)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,8 @@ RESULTS = "results"
 MAPS = "importance_map"
 PREDICTIONS = ("P_GT", "P_hat_C")
 _MAX_BYTES = (1 << 31) + (1 << 20)  # of an importance map: as many pixels as pictures may have, of eight bytes
-_MOST_FOLDERS = 100_000
 _MOST_LEVELS = 100
+_MOST_WAYS = 1000
 _LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
 
 
@@ -96,22 +96,31 @@ def _is_result(path: Path) -> bool:
     return path.name in (RESULTS, MAPS, *PREDICTIONS) or (path.name.startswith("images_") and path.name.endswith(")"))
 
 
-def _walk(folder: Path, seen: frozenset[Path] = frozenset(), walked: list[int] | None = None) -> list[Path]:
+@dataclass
+class _Ways:
+    """The folders that were walked, and how often a link led to one of them again."""
+
+    known: set[Path] = field(default_factory=set)
+    again: int = 0
+
+
+def _walk(folder: Path, seen: frozenset[Path] = frozenset(), ways: _Ways | None = None) -> list[Path]:
     """Image files below `folder`, hidden ones and our own results left out; links are followed, not in circles.
 
-    Raises RequestError where that takes more folders than any data set has: a few links to and fro can make millions of
-    ways through the same few folders.
+    Raises RequestError where links lead back to the same folders too often: a few of them to and fro make millions of
+    ways.
     """
-    walked = [0] if walked is None else walked
-    walked[0] += 1
-    if walked[0] > _MOST_FOLDERS or len(seen) > _MOST_LEVELS:
-        raise RequestError(
-            f"{_ending(folder)}: lies more than {_MOST_LEVELS} folders deep, or beyond {_MOST_FOLDERS} other folders; "
-            "links that lead to and fro may be the reason, take them out"
-        )
+    ways = ways or _Ways()
     real = folder.resolve()
     if real in seen:
         return []
+    ways.again += real in ways.known
+    ways.known.add(real)
+    if ways.again > _MOST_WAYS or len(seen) > _MOST_LEVELS:
+        raise RequestError(
+            f"{_ending(folder)}: lies more than {_MOST_LEVELS} folders deep, or links lead to the same folders more "
+            f"than {_MOST_WAYS} times; take out those that lead to and fro"
+        )
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -121,7 +130,7 @@ def _walk(folder: Path, seen: frozenset[Path] = frozenset(), walked: list[int] |
         if path.name.startswith(".") or (not seen and _is_result(path)):
             continue
         if path.is_dir():
-            files += _walk(path, seen | {real}, walked)
+            files += _walk(path, seen | {real}, ways)
         elif path.suffix.lower() in SUFFIXES and path.is_file():
             files.append(path)
     return files

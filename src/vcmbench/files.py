@@ -45,10 +45,11 @@ def hidden_stem(path: Path) -> str:
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
 
 
-def check_inside(root: Path, path: Path) -> None:
-    """Raises OSError where a link on the way to `path` leads out of `root`: nothing is written or removed there."""
+def check_inside(root: Path, path: Path, what: str = "the data root") -> None:
+    """Raises OSError where a link on the way to `path` leads out of `root`, which is `what`: nothing is written or
+    removed there."""
     if not path.parent.resolve().is_relative_to(root.resolve()):
-        raise OSError(errno.EPERM, f"a link leads out of {root}, where nothing may be changed", str(path))
+        raise OSError(errno.EPERM, f"a link leads out of {what}", str(path))
 
 
 def open_regular(path: Path, max_bytes: int) -> BufferedReader:

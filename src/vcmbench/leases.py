@@ -82,7 +82,7 @@ def take_new(folder: Path, prefix: str = "") -> Lease:
 def is_held(path: Path) -> bool:
     """Whether somebody holds that lease, this process included."""
     try:
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -18,7 +18,7 @@ def _is_odd(letter: str) -> bool:
     if letter in "\n\t":
         return False
     category = unicodedata.category(letter)
-    return category in ("Cc", "Cs", "Cn") or (category == "Cf" and letter not in "\u00ad\u200c\u200d")
+    return category in ("Cc", "Cs", "Cn", "Zl", "Zp") or (category == "Cf" and letter not in "\u00ad\u200c\u200d")
 
 
 def _spelled(letter: str) -> str:

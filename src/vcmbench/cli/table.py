@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vcmbench.gains import Row
+from vcmbench.shown import visible
 from vcmbench.tally import Summary
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns side by side; those whose cells look like numbers are set to the right."""
-    cells = [list(header), *map(list, rows)]
+    cells = [[visible(cell).replace("\n", "\\n") for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     right = [all(not row[i] or row[i][0].isdigit() or row[i][0] == "-" for row in rows) for i in range(len(header))]
     lines = [

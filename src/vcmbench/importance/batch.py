@@ -160,7 +160,7 @@ class Batch:
         try:
             for _ in range(9):
                 folder.mkdir(parents=True, exist_ok=True)
-                check_inside(self.output, ours)
+                check_inside(self.output, ours, str(self.output))
                 with suppress(FileNotFoundError):  # another run has just ended, and removed it in between
                     ours.touch()
                     break
@@ -266,7 +266,7 @@ class Batch:
         try:
             for ending, content in (contents | {_RECORD: text.encode()}).items():
                 target = self.path(task, ending)
-                check_inside(self.output, target)
+                check_inside(self.output, target, str(self.output))
                 if target.is_dir():
                     raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
                 temporary = self._temporary()
