@@ -165,9 +165,10 @@ def test_a_killed_runs_tools_end_when_the_next_run_begins(tmp_path: Path, monkey
     living = LocalRunner().worker()  # of a run that lives: nothing of it may end
     alive = subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: marks.new(living.scratch.lease)})
     unknown = subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: marks.new(tmp_path / "no such")})
-    foreign = subprocess.Popen(  # a name that means something else where that process lives
-        ["sleep", "600"], env={**os.environ, marks.VARIABLE: f"1 0 {tmp_path}/stale"}
-    )
+    # names that mean something else where those processes live
+    namespace, rest = marks.new(tmp_path / "stale").split(" ", 1)
+    foreign = [f"1 {rest}", f"{namespace} 1:1:1 0 {tmp_path}/no such", f"{namespace} 1", ""]
+    others = [subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: mark}) for mark in foreign]
     (tmp_path / "stale").touch()
     try:
         assert process.stdout is not None
@@ -189,12 +190,51 @@ def test_a_killed_runs_tools_end_when_the_next_run_begins(tmp_path: Path, monkey
             os.sched_yield()
         assert not lease.exists()
         assert not lease.with_suffix(".scratch").exists()
-        assert [one.poll() for one in (alive, unknown, foreign)] == [None, None, None]
+        assert [one.poll() for one in (alive, unknown, *others)] == [None] * 6
     finally:
-        for one in (process, alive, unknown, foreign):
+        for one in (process, alive, unknown, *others):
             one.kill()
             one.wait()
         living.close()
+
+
+def test_what_was_missed_once_is_found_later(tmp_path: Path) -> None:
+    """A run's scratch folder and lease may have been removed by somebody who did not see a process of it."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from pathlib import Path; from vcmbench.runner import marks\n"
+         "print(marks.new(Path(sys.argv[1])), flush=True); sys.stdin.read()", tmp_path / "no such"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert owner.stdout is not None
+    mark = owner.stdout.readline().strip()
+    orphan = subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: mark})
+    try:
+        marks.end_abandoned()
+        assert orphan.poll() is None, "its owner lives"
+        owner.communicate()
+        marks.end_abandoned()
+        assert orphan.wait(timeout=60) == -signal.SIGKILL
+    finally:
+        owner.kill()
+        orphan.kill()
+        owner.wait()
+        orphan.wait()
+
+
+def test_a_process_between_two_programs_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it starts another program a process has no environment: here one that does nothing else."""
+    (tmp_path / "lease").touch()
+    mark = marks.new(tmp_path / "lease")
+    script = 'export n=$((${n:-0} + 1)); exec sh "$0"'
+    (tmp_path / "again").write_text(script)
+    for _ in range(10):
+        restless = subprocess.Popen(["sh", tmp_path / "again"], env={**os.environ, marks.VARIABLE: mark})
+        try:
+            marks.end_abandoned()
+            assert restless.wait(timeout=60) == -signal.SIGKILL
+        finally:
+            restless.kill()
+            restless.wait()
 
 
 def test_looking_costs_next_to_nothing(worker: Worker) -> None:
@@ -213,6 +253,16 @@ def test_looking_costs_next_to_nothing(worker: Worker) -> None:
         for other in others:
             other.kill()
             other.wait()
+
+
+def test_folders_of_any_depth_are_cleared(worker: Worker) -> None:
+    deep = f'{sys.executable} -c \'import os\nfor _ in range(3000): os.mkdir("d"); os.chdir("d")\''
+    run(worker, deep)
+    worker.scratch.clear()
+    assert list(worker.scratch.outputs.iterdir()) == []
+    run(worker, deep)
+    worker.close()
+    assert not worker.scratch.root.exists()
 
 
 @pytest.mark.parametrize("strange", ["ln -s /etc/passwd coded", "ln -s nowhere coded", "mkfifo coded", "ln -s . coded"])

@@ -100,7 +100,9 @@ class Watch:
 
 
 def append(store: Store, run: RunLog) -> None:
-    """Add a run to the experiment's log. Raises OSError."""
+    """Add a run to the experiment's log; one that had nothing to do leaves no line. Raises OSError."""
+    if not run.done and not run.failed:
+        return
     line = json.dumps(asdict(run), ensure_ascii=False, allow_nan=False).encode() + b"\n"
     store.folder.mkdir(parents=True, exist_ok=True)
     number = os.open(store.folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)

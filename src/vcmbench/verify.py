@@ -177,6 +177,6 @@ def _predictions(store: Store) -> Iterator[Path]:
 
 
 def _prediction(path: Path) -> tuple[Path, list[Damage]]:
-    from vcmbench.measure.answers import _is_whole
+    from vcmbench.tasks.predictions import is_whole
 
-    return path, [] if _is_whole(path) else [Damage(path, "is no whole picture: its checksums do not hold")]
+    return path, [] if is_whole(path) else [Damage(path, "is no whole picture: its checksums do not hold")]

@@ -29,6 +29,13 @@ def test_what_was_appended_comes_back_in_order(store: Store) -> None:
     assert runlog.read(store) == runs
 
 
+def test_a_run_that_had_nothing_to_do_leaves_no_line(store: Store) -> None:
+    runlog.append(store, replace(ONE, done=0, failed=0))
+    assert not store.folder.exists()
+    runlog.append(store, replace(ONE, done=0, failed=1))
+    assert len(runlog.read(store)) == 1
+
+
 @pytest.mark.parametrize(
     "line",
     [

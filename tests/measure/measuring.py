@@ -20,6 +20,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
+import conftest
 from conftest import Typed
 from vcmbench import cli, decode
 from vcmbench.blocks import published
@@ -111,6 +112,11 @@ class Results:
     def folder(self) -> Path:
         return self.root / "results" / self.name
 
+    def remove(self, *folders: str) -> None:
+        """Remove folders of the data root."""
+        for folder in folders:
+            shutil.rmtree(self.root / folder)
+
     def scores(self) -> list[dict[str, Any]]:
         """The score records, in the order of their paths."""
         paths = sorted((self.folder / "scores").rglob("*.json"))
@@ -144,6 +150,11 @@ class Results:
         name = record["sources"][score["frame"]]["name"]
         folder = self.root / "cityscapes" if (self.root / "cityscapes").exists() else self.root
         return read_picture(folder / f"{name}.png").rgb, pictures[score["frame"]]
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below a folder with its hash, but for what this process holds while it lives."""
+    return {name: found for name, found in conftest.tree(root).items() if "/.leases/" not in f"/{name}"}
 
 
 def draw(root: Path, **more: Any) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import Results, compressed, copy, counts, measure, outcome, write_toml
+from measuring import Results, compressed, copy, counts, measure, outcome, tree, write_toml
 
-from conftest import tree
 from vcmbench.iqa import Scorer
 from vcmbench.tasks.predictions import read_prediction
 

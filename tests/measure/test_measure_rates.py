@@ -39,6 +39,7 @@ from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
 from vcmbench.runner.local import LocalRunner
+from vcmbench.store import as_json
 
 ALL = CONFIGURATIONS * PICTURES
 IMAGE_ONLY = TASK + METRICS.replace("100", "0") + 'levels = ["image"]\n'
@@ -156,7 +157,7 @@ def test_records_know_whether_the_search_met_its_rate(results: Results, tmp_path
     missed = sorted((found.folder / "records").rglob("*qp_map*/**/*.json"))[0]
     record = json.loads(missed.read_bytes())
     record["rate_search"] |= {"is_equal": False, "size_error": 0.2}
-    missed.write_text(json.dumps(record))
+    missed.write_bytes(as_json(record))
     assert measure(results.root, config).code == 0
     told = {score["source"]: (score["is_equal"], score["size_error"]) for score in found.scores() if score["qp_map"]}
     assert told.pop(record["sources"][0]["name"]) == (False, 0.2)

@@ -10,18 +10,8 @@ from typing import Any
 import measuring
 import numpy as np
 import pytest
-from measuring import (
-    CONFIGURATIONS,
-    PICTURES,
-    TASK,
-    Results,
-    copy,
-    counts,
-    measure,
-    outcome,
-)
+from measuring import CONFIGURATIONS, PICTURES, TASK, Results, copy, counts, measure, outcome, tree
 
-from conftest import tree
 from vcmbench import experiment
 from vcmbench.blocks import sampler
 from vcmbench.iqa import Scorer

@@ -21,12 +21,13 @@ from measuring import (
     copy,
     measure,
     outcome,
+    tree,
     typed,
     write_toml,
 )
 from PIL import Image
 
-from conftest import save, tree
+from conftest import save
 from vcmbench import experiment
 from vcmbench.correlation import correlate
 from vcmbench.measure.outcome import Settings

@@ -26,12 +26,13 @@ from measuring import (
     measure,
     once,
     outcome,
+    tree,
     typed,
     write_toml,
 )
 from PIL import Image
 
-from conftest import save, tree
+from conftest import save
 from vcmbench.labels import PALETTE
 from vcmbench.tasks.predictions import read_prediction, write_prediction
 from vcmbench.tasks.segmentation import NETWORKS

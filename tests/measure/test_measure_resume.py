@@ -30,14 +30,16 @@ from measuring import (
     measure,
     once,
     outcome,
+    tree,
     write_toml,
 )
 from PIL import Image
 
-from conftest import half_written, save, tree
+from conftest import half_written, save
 from vcmbench.iqa import Scorer
 from vcmbench.measure import block_level
-from vcmbench.measure.image_level import ImageLevel
+from vcmbench.measure.finding import Finding
+from vcmbench.store import as_json
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.segmentation import NETWORKS, Segmentation
 
@@ -237,7 +239,8 @@ def test_another_bitstream_is_measured_anew(results: Results, config: Path) -> N
     shutil.copy(results.root / lower["bitstream"], bitstream)
     data = bitstream.read_bytes()
     told = {"key": "0" * 64, "bitstream_sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    edit(results.folder / f"records/{score['bitstream']}.json", lambda record: record.update(told))
+    record = results.folder / f"records/{score['bitstream']}.json"
+    record.write_bytes(as_json(json.loads(record.read_bytes()) | told))
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (0, (1, ALL - 1, 0)), done.err
     now = json.loads(results.score_path("jpeg 40").read_bytes())
@@ -362,7 +365,7 @@ def interrupting(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        (ImageLevel, "measure", 2),  # among the pictures
+        (Finding, "score", 2),  # among the pictures
         (segmentation.Segmentation, "predict", 3),
         (block_level, "read_prediction", 4),  # while blocks are drawn
         (block_level.perception, "crop", 10),  # while they are scored

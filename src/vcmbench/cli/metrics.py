@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import uuid
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,8 +57,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--no-report", action="store_true", help="tables only, no report and no figures")
     add_measure_options(parser)
     defaults = compress.Settings()
-    parser.add_argument("-j", "--jobs", type=positive_int, default=defaults.jobs, metavar="N",
-                        help="pictures at once (default: the cores, %(default)s here)")  # fmt: skip
+    parser.add_argument("-j", "--jobs", type=positive_int, metavar="N",
+                        help=f"pictures at once (default: the cores, {defaults.jobs} here); with --scheduler: "
+                        "decoders, and on the CPU pictures, at once for each worker (default: 1)")  # fmt: skip
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+                        help="measure whole pictures on a Dask cluster that is there, such as tcp://host:8786; its "
+                        "workers see DATA at the same path")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="find out again what is known")
     parser.add_argument("--timeout", type=positive_seconds, default=defaults.timeout_s, metavar="SECONDS",
                         help="stop a decoder that takes longer per picture (default: %(default)g)")  # fmt: skip
@@ -130,15 +135,21 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
         print(f"warning: {line}", file=sys.stderr)
     watch = runlog.Watch.start()
     with ExitStack() as stack:
-        answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
-        outcome = this.execute(answers, scorer, levels, _commands(wanted, arguments, levels))
+        commands = _commands(wanted, arguments, levels)
+        if (scheduler := getattr(arguments, "scheduler", None)) is not None:
+            outcome = _execute_elsewhere(this, arguments, levels, commands, scheduler, stack)
+        else:
+            answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
+            outcome = this.execute(answers, scorer, levels, commands)
     report = None
     if not outcome.interrupted and not arguments.no_report:
         from vcmbench.measure.reporting import write
 
         report = write(this, outcome)
-    runlog.append(this.store, watch.stop("metrics", "threads", settings.jobs, done=outcome.done,
-                                         resumed=outcome.resumed, failed=len(outcome.failed)))  # fmt: skip
+    engine = "threads" if scheduler is None else "cluster"
+    log = watch.stop("metrics", engine, settings.jobs, elsewhere=scheduler is not None, done=outcome.done,
+                     resumed=outcome.resumed, failed=len(outcome.failed))  # fmt: skip
+    runlog.append(this.store, log)
     if arguments.json:
         print(json.dumps(_as_json(outcome, report), allow_nan=False))
     else:
@@ -147,6 +158,38 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     if (account := forecast.compare(this.store, "metrics")) is not None:
         print(account, file=sys.stderr)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
+
+
+def _execute_elsewhere(
+    run: Run, arguments: argparse.Namespace, levels: list[str], commands: list[str], scheduler: str, stack: ExitStack
+) -> Outcome:
+    """Whole pictures on the workers of a cluster, all else here."""
+    from vcmbench import engine
+    from vcmbench.measure.answers import FileAnswers, ToldAnswers
+    from vcmbench.measure.elsewhere import Elsewhere, FarPlace
+    from vcmbench.measure.place import PlaceSettings
+    from vcmbench.site import software
+
+    run.store.prepare()
+    probe = stack.enter_context(run.store.probe())
+    settings = PlaceSettings(
+        uuid.uuid4().hex, run.data.root, run.experiment, run.runner.choice, tuple(levels), arguments.runner,
+        arguments.gpu, arguments.weights.resolve() if arguments.weights else None, arguments.jobs or 1,
+        arguments.timeout,
+    )  # fmt: skip
+    workers = stack.enter_context(engine.scheduler(FarPlace(settings, probe.path.name, software()), scheduler))
+    far = Elsewhere(workers, arguments.gpu, force=arguments.force, quiet=run.settings.quiet)
+    machine, missing = far.describe()
+    scorer = _scorer(run, arguments)
+    if scorer is not None and scorer.missing.keys() != missing.keys():
+        differing = ", ".join(sorted(scorer.missing.keys() ^ missing.keys()))
+        raise RequestError(f"metrics {differing}: can be computed on the workers, or here, but not on both")
+    answers: Answers | None = None
+    if machine is not None:
+        answers = ToldAnswers(machine.kind, machine.classes, machine.identity, run.store)
+    elif run.experiment.task is not None:
+        answers = FileAnswers(run.data.root)
+    return run.execute(answers, scorer, levels, commands, lambda stop: far.measure(run.units, stop))
 
 
 def check_packages() -> None:
@@ -162,28 +205,20 @@ def check_packages() -> None:
 
 def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answers | None:
     """Whoever answers for the machine: a network, files, or nobody where the experiment has no [task]."""
-    from vcmbench.measure.answers import FileAnswers, NetworkAnswers
-    from vcmbench.tasks import open_task
+    from vcmbench.measure.place import open_answers
 
     task = run.experiment.task
     if task is None:
         print("no [task] in the experiment: quality metrics only", file=sys.stderr)
-        return None
-    if task.predictions == "files":
-        return FileAnswers(run.data.root)
-    if Path(task.model).suffix == ".py":
+    elif task.predictions == "network" and Path(task.model).suffix == ".py":
         print(f"running the config {task.model}: it is a program", file=sys.stderr)
-    opened = open_task(task, arguments.runner, arguments.gpu, run.settings.jobs)
-    return NetworkAnswers(stack.enter_context(opened), run.data.root)
+    return open_answers(run.experiment, run.store, arguments.runner, arguments.gpu, run.settings.jobs, stack)
 
 
 def _scorer(run: Run, arguments: argparse.Namespace) -> Scorer | None:
-    from vcmbench.iqa import Scorer
-    from vcmbench.tasks import devices
+    from vcmbench.measure.place import open_scorer
 
-    if not run.names:
-        return None
-    return Scorer(run.names, run.experiment.metrics.profile, devices.local(arguments.gpu), arguments.weights)
+    return open_scorer(run.experiment, arguments.gpu, arguments.weights)
 
 
 def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[str]) -> list[str]:

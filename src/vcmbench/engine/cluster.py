@@ -41,6 +41,9 @@ _LOOK_EVERY_S = 1.0
 _SCHEDULER_MAY_BE_GONE_S = 600.0
 _ASK_S = 20.0
 
+_SHARE: dict[str, float] = {"CPU": 1, "GPU": 0.5}
+"""What one piece of work takes of a resource. Two share a GPU: while it works for one, the other reads and writes."""
+
 Workers = dict[str, dict[str, Any]]
 """What the scheduler says of its workers, by address."""
 
@@ -141,7 +144,7 @@ class ClusterEngine(Engine):
 
     def slots(self, needs: Resource = "CPU") -> int:
         found = suitable(self._workers, needs).items()
-        return max(1, sum(int(one["nthreads"]) for address, one in found if address not in self._unfit))
+        return max(1, sum(_at_once(one, needs) for address, one in found if address not in self._unfit))
 
     # --- work
 
@@ -174,7 +177,7 @@ class ClusterEngine(Engine):
         where: dict[str, Any] = {}
         for name in (needs, "CPU"):
             if any((one.get("resources") or {}).get(name, 0) >= 1 for one in found.values()):
-                where["resources"] = {name: 1}
+                where["resources"] = {name: _SHARE[name]}
                 break
         names_no_gpu = "resources" in where or len(found) == len(self._workers)
         if self._unfit or not names_no_gpu:
@@ -289,6 +292,14 @@ class ClusterEngine(Engine):
             self._client.close(timeout=_ASK_S)
         self._finish()
         self._finish = lambda: None
+
+
+def _at_once(worker: dict[str, Any], needs: Resource) -> int:
+    """How many pieces of work a worker does at once: it has threads, and perhaps names its resources."""
+    named = worker.get("resources") or {}
+    name = needs if named.get(needs) else "CPU"
+    threads = int(worker["nthreads"])
+    return min(threads, int(named[name] / _SHARE[name])) if named.get(name) else threads
 
 
 def _say(line: str) -> None:

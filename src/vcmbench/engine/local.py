@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import dask
 from distributed import Client, LocalCluster
 
 from vcmbench.engine.base import Place
 from vcmbench.engine.cluster import ClusterEngine, quiet
 from vcmbench.errors import RequestError
+from vcmbench.runner.base import Scratch
 
 # A worker that dies is started again and its job done again, twice; the third death fails the job.
 _ALLOWED_FAILURES = 2
@@ -21,8 +18,8 @@ def start(place: Place, processes: int) -> ClusterEngine:
     """Raises RequestError where the processes cannot be started."""
     quiet()
     dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_FAILURES})
-    folder = Path(tempfile.mkdtemp(prefix="vcmbench-dask-"))
-    dask.config.set({"temporary-directory": str(folder)})
+    scratch = Scratch()  # one that the next run removes, should this one be killed
+    dask.config.set({"temporary-directory": str(scratch.root)})
     try:
         cluster = LocalCluster(
             n_workers=processes,
@@ -34,15 +31,15 @@ def start(place: Place, processes: int) -> ClusterEngine:
             dashboard_address=None,
             worker_dashboard_address=None,
             memory_limit=0,  # what takes memory are tools, which are processes of their own: Dask does not see them
-            local_directory=str(folder),
+            local_directory=str(scratch.root),
             silence_logs=50,
         )
     except (OSError, RuntimeError, TimeoutError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove()
         raise RequestError(f"--jobs {processes}: the processes cannot be started: {error}") from error
 
     def finish() -> None:
         cluster.close(timeout=10)
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove()
 
     return ClusterEngine(place, lambda: Client(cluster, set_as_default=False), finish, "processes")

@@ -80,9 +80,10 @@ def ask(experiment: Experiment, question: Question) -> tuple[Prediction, Store |
     grid = Grid(experiment, wanted, figures, data, results, everything=question.everything)
     measuring = None
     if question.metrics and (experiment.task is not None or experiment.metrics.iqa):
-        measuring = Measuring(experiment, grid, known, blocks, question.gpus)
+        labelled = data.is_cityscapes if data is not None else question.count is None
+        measuring = Measuring(experiment, grid, known, blocks, question.gpus, labelled=labelled)
         if runs and not question.gpus and (scale := _scale(experiment, grid, runs[-1])):
-            measuring = Measuring(experiment, grid, known, blocks, 0, scale)
+            measuring = Measuring(experiment, grid, known, blocks, 0, scale, labelled=labelled)
     notes = [f"{wanted.unreadable} pictures cannot be read, and are left out"] if wanted.unreadable else []
     return predict(experiment.name, wanted.what, grid, measuring, question.workers, notes), store
 

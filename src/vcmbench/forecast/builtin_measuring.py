@@ -28,14 +28,14 @@ PROCESS_MB, PLAIN_PROCESS_MB = 900.0, 250.0
 NETWORK_MB_PER_MPX, METRICS_MB_PER_MPX, LEARNED_MB_PER_MPX = 470.0, 95.0, 1200.0
 """What a picture adds: layers of the embedded network, of metrics without weights, and of VGG16 twice."""
 
-PREDICTION_BYTES, PREDICTION_BYTES_PER_MPX = 2200, 16_500
-SCORE_BYTES, SCORE_OF_METRIC_BYTES, SCORE_OF_MACHINE_BYTES = 900, 150, 6000
-ROW_BYTES, ROW_OF_METRIC_BYTES = 280, 25
-"""A row of image_scores, as CSV and Parquet."""
-BLOCK_BYTES, BLOCK_OF_METRIC_BYTES = 900, 75
+PREDICTION_BYTES, PREDICTION_BYTES_PER_MPX = 1700, 20_500
+SCORE_BYTES, SCORE_OF_METRIC_BYTES, SCORE_OF_MACHINE_BYTES, SCORE_OF_LABELS_BYTES = 900, 150, 2500, 6300
+ROW_BYTES, ROW_OF_METRIC_BYTES, ROW_OF_LABELS_BYTES = 280, 25, 450
+"""A row of image_scores, as CSV and Parquet; and what labels and distances add."""
+BLOCK_BYTES, BLOCK_OF_METRIC_BYTES = 270, 75
 """A block: in its sample, its scores, and block_scores."""
-REPORT_BYTES = 1_600_000
-"""report.html and figures."""
+REPORT_BYTES, REPORT_OF_METRIC_BYTES = 300_000, 450_000
+"""report.html, figures and correlations."""
 
 _VGG_PAIR = (0.02, 14.5, 0.078)
 _METRICS: dict[str, dict[str, tuple[float, float, float]]] = {

@@ -34,10 +34,12 @@ class Measuring:
 
     def __init__(
         self, experiment: Experiment, grid: Grid, known: dict[str, set[str]], blocks_known: Collection[str],
-        gpus: int = 0, scale: float = 1.0,
+        gpus: int = 0, scale: float = 1.0, *, labelled: bool = True,
     ) -> None:  # fmt: skip
         """`known` are the pictures of each configuration's folder that have scores, `blocks_known` the samples of
-        blocks that are scored, by name; `scale` is what earlier runs took over what was predicted of them."""
+        blocks that are scored, by name; `scale` is what earlier runs took over what was predicted of them; `labelled`
+        whether there are labels, against which is counted, too."""
+        self._labelled = labelled
         self._experiment, self._grid, self._known = experiment, grid, known
         self.gpus, self._scale, self._pace = gpus, scale, grid.figures.pace * scale
         task, metrics = experiment.task, experiment.metrics
@@ -126,7 +128,10 @@ class Measuring:
     def _store(self, picture: Picture) -> None:
         names = len(self._image_names)
         self.score_bytes += builtin.SCORE_BYTES + names * builtin.SCORE_OF_METRIC_BYTES
-        self.score_bytes += builtin.SCORE_OF_MACHINE_BYTES if self.has_machine else 0
+        if self.has_machine:
+            self.score_bytes += builtin.SCORE_OF_MACHINE_BYTES
+            self.score_bytes += builtin.SCORE_OF_LABELS_BYTES if self._labelled else 0
+            self.rows_bytes += builtin.ROW_OF_LABELS_BYTES if self._labelled else 0
         self.rows_bytes += builtin.ROW_BYTES + names * builtin.ROW_OF_METRIC_BYTES
         if self.has_network:
             self.prediction_bytes += builtin.PREDICTION_BYTES + builtin.PREDICTION_BYTES_PER_MPX * picture.mpx
@@ -191,6 +196,10 @@ class Measuring:
     def fixed_s(self) -> float:
         """Seconds that no worker shortens: the start, and telling it all."""
         return (builtin.START_S if self.has_network else builtin.PLAIN_START_S) + self.tell_s
+
+    @property
+    def report_bytes(self) -> int:
+        return builtin.REPORT_BYTES + builtin.REPORT_OF_METRIC_BYTES * len(self.names)
 
     @property
     def process_mb(self) -> float:

@@ -172,7 +172,7 @@ def _metrics(measuring: Measuring, workers: int) -> Step:
             "predictions": round(measuring.prediction_bytes),
             "scores": round(measuring.score_bytes),
             "tables": round(measuring.rows_bytes),
-            "report": builtin_measuring.REPORT_BYTES if has_work else 0,
+            "report": measuring.report_bytes if has_work else 0,
         },
         {"process": measuring.process_mb, "tool": 0.0, "all": measuring.process_mb * places} if has_work
         else {"process": 0.0, "tool": 0.0, "all": 0.0},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vcmbench import gpu
 from vcmbench.errors import JobError, RequestError
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Convention, Missing
@@ -141,12 +142,11 @@ class Scorer:
             for name in names:
                 values[name][part], reasons[name][part] = self._scored(name, batch)
 
-        with _exact(self.device):
-            if self.device.type == "cpu" and height * width <= _ONE_THREAD_PX:
-                side_by_side(work, jobs, self.jobs)
-            else:
-                for job in jobs:
-                    work(job)
+        if self.device.type == "cpu" and height * width <= _ONE_THREAD_PX:
+            side_by_side(work, jobs, self.jobs)
+        else:
+            for job in jobs:
+                work(job)
         return Scores(values, {name: tuple(found) for name, found in reasons.items()})
 
     def _at_once(self, area_px: int) -> int:
@@ -156,7 +156,9 @@ class Scorer:
     def _scored(self, name: str, batch: Batch) -> tuple[NDArray[np.float64], list[str | None]]:
         try:
             with torch.inference_mode():
-                found = self._functions[name](batch).double().cpu().numpy()
+                with _exact(self.device):
+                    told = self._functions[name](batch)
+                found = told.double().cpu().numpy()
         except JobError as error:
             return np.full(batch.size, np.nan), [str(error)] * batch.size
         except RuntimeError as error:
@@ -186,5 +188,8 @@ def _parts(count: int, at_once: int) -> list[slice]:
 @contextmanager
 def _exact(device: torch.device) -> Iterator[None]:
     """On a GPU without the short floats that convolutions would take there: they have three digits."""
-    with torch.backends.cudnn.flags(allow_tf32=False) if device.type == "cuda" else nullcontext():
+    if device.type != "cuda":
+        yield
+        return
+    with gpu.turn, torch.backends.cudnn.flags(allow_tf32=False):
         yield

@@ -8,26 +8,35 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vcmbench import images, labels
 from vcmbench.errors import JobError
-from vcmbench.files import check_inside, hidden_stem, is_alive, open_regular, sha256_of
+from vcmbench.files import check_inside, sha256_of
 from vcmbench.measure.units import Unit
-from vcmbench.store import job_key
+from vcmbench.store import Store, job_key
 from vcmbench.tasks.base import Task
-from vcmbench.tasks.predictions import prediction_key, prediction_path, read_prediction, write_prediction
+from vcmbench.tasks.predictions import is_whole, prediction_key, prediction_path, read_prediction, write_prediction
 
 Answer = NDArray[Any]
 Rgb = NDArray[np.uint8]
 Identity = dict[str, Any]
-Frame = tuple[Unit, int, Rgb | None]
-"""Frame `index` of a unit, and its decoded picture (H, W, 3) uint8 RGB where it was decoded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A picture that a machine is asked about: frame `index` of a unit, decoded or pristine, (H, W, 3) uint8 RGB; None
+    where nobody has to see it."""
+
+    unit: Unit
+    index: int
+    picture: Rgb | None
+    is_pristine: bool = False
 
 
 OF_FILES: Identity = {"predictions": "files of P_GT and P_hat_C"}
@@ -54,11 +63,14 @@ def is_of(root: Path, unit: Unit, index: int, identity: Identity) -> bool:
 
 
 class Answers(ABC):
-    """What a machine makes of pictures. `needs_pictures`: whether it has to see them."""
+    """What a machine makes of pictures. `needs_pictures`: whether it has to see them; `at_once`: how many calls of
+    `answer` may be made at the same time, `together`: about how many pictures a call should be about."""
 
     kind: str
     classes: tuple[str, ...]
     needs_pictures: bool
+    at_once: int = 1
+    together: int = 1
 
     @abstractmethod
     def key(self, unit: Unit, index: int) -> str:
@@ -73,29 +85,33 @@ class Answers(ABC):
         """Whether the files are there that later steps read."""
 
     @abstractmethod
-    def pristine(self, unit: Unit, index: int, rgb: Rgb | None) -> Answer:
-        """The answer on a frame's pristine picture; `rgb` is None where no pictures are needed. Raises JobError."""
+    def lying_there(self, unit: Unit, index: int) -> Answer | None:
+        """The answer on a frame's pristine picture where nobody has to be asked. Raises JobError."""
 
     @abstractmethod
-    def decoded(self, frames: Sequence[Frame]) -> list[Answer]:
-        """The answers on decoded pictures, of which none is None where they are needed. Raises JobError."""
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers, in order. Raises JobError."""
+
+    @abstractmethod
+    def keep(self, question: Question, answer: Answer) -> None:
+        """Write what later steps read of an answer. Raises JobError or OSError."""
 
     @abstractmethod
     def identity(self) -> Identity:
         """What is said of them in a report."""
 
 
-class NetworkAnswers(Answers):
-    """Asks a network, once for each picture."""
+class ToldAnswers(Answers):
+    """Those of a network that other processes ask, by what they told of it: all that its files and keys say."""
 
     needs_pictures = True
 
-    def __init__(self, task: Task, root: Path) -> None:
-        self._task, self._root = task, root
-        self.kind, self.classes = task.kind, task.classes
+    def __init__(self, kind: str, classes: tuple[str, ...], identity: Identity, store: Store) -> None:
+        self.kind, self.classes, self._identity = kind, classes, identity
+        self._store, self._root = store, store.data.root
 
     def identity(self) -> Identity:
-        return self._task.identity()
+        return dict(self._identity)
 
     def key(self, unit: Unit, index: int) -> str:
         return decoded_key(self.identity(), unit, index)
@@ -106,19 +122,13 @@ class NetworkAnswers(Answers):
     def is_kept(self, unit: Unit, index: int) -> bool:
         if self.kind != "segmentation":
             return True
-        return is_of(self._root, unit, index, self.identity()) and all(map(_is_whole, _paths(self._root, unit, index)))
+        return is_of(self._root, unit, index, self.identity()) and all(map(is_whole, _paths(self._root, unit, index)))
 
-    def pristine(self, unit: Unit, index: int, rgb: Rgb | None) -> Answer:
+    def lying_there(self, unit: Unit, index: int) -> Answer | None:
         path = _paths(self._root, unit, index)[0]
-        key = self.pristine_key(unit, index)
-        if self.kind == "segmentation" and prediction_key(path) == key and _is_whole(path):
-            return read_prediction(path, _shape(unit), len(self.classes))
-        if rgb is None:
-            raise JobError("internal error: a network was asked without a picture")
-        answer = self._task.predict([rgb])[0]
-        if self.kind == "segmentation":
-            _keep(self._root, path, answer, key)
-        return answer
+        if self.kind != "segmentation" or prediction_key(path) != self.pristine_key(unit, index) or not is_whole(path):
+            return None
+        return read_prediction(path, _shape(unit), len(self.classes))
 
     def foreign(self, units: Sequence[Unit]) -> list[Path]:
         """Files in the places of predictions that no network of vcmbench wrote: they must not be lost."""
@@ -126,14 +136,34 @@ class NetworkAnswers(Answers):
             return []
         places = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
                                for path in _paths(self._root, unit, i))  # fmt: skip
-        return [path for path in places if prediction_key(path) is None and _is_whole(path)]
+        return [path for path in places if prediction_key(path) is None and is_whole(path)]
 
-    def decoded(self, frames: Sequence[Frame]) -> list[Answer]:
-        answers = self._task.predict([rgb for _, _, rgb in frames if rgb is not None])
-        if self.kind == "segmentation":
-            for (unit, index, _), answer in zip(frames, answers, strict=True):
-                _keep(self._root, _paths(self._root, unit, index)[1], answer, self.key(unit, index))
-        return answers
+    def keep(self, question: Question, answer: Answer) -> None:
+        if self.kind != "segmentation":
+            return
+        unit, index = question.unit, question.index
+        pristine, decoded = _paths(self._root, unit, index)
+        path, key = (pristine, self.pristine_key) if question.is_pristine else (decoded, self.key)
+        check_inside(self._root, path)
+        # among the store's: what a run that was killed leaves there is removed by the next one, whoever had its number
+        write_prediction(path, answer, key(unit, index), self._store._temporary())
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        raise JobError("internal error: the network is in another process")
+
+
+class NetworkAnswers(ToldAnswers):
+    """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
+
+    def __init__(self, task: Task, store: Store) -> None:
+        super().__init__(task.kind, task.classes, task.identity(), store)
+        self._task, self.at_once, self.together = task, task.at_once, task.together
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        pictures = [one.picture for one in questions if one.picture is not None]
+        if len(pictures) < len(questions):
+            raise JobError("internal error: a network was asked without a picture")
+        return self._task.predict(pictures)
 
 
 class FileAnswers(Answers):
@@ -164,11 +194,17 @@ class FileAnswers(Answers):
     def is_kept(self, unit: Unit, index: int) -> bool:
         return True
 
-    def pristine(self, unit: Unit, index: int, rgb: Rgb | None) -> Answer:
+    def lying_there(self, unit: Unit, index: int) -> Answer | None:
         return read_prediction(_paths(self._root, unit, index)[0], _shape(unit))
 
-    def decoded(self, frames: Sequence[Frame]) -> list[Answer]:
-        return [read_prediction(_paths(self._root, unit, i)[1], _shape(unit)) for unit, i, _ in frames]
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        return [
+            read_prediction(_paths(self._root, one.unit, one.index)[not one.is_pristine], _shape(one.unit))
+            for one in questions
+        ]
+
+    def keep(self, question: Question, answer: Answer) -> None:
+        """They lie there."""
 
 
 def _paths(root: Path, unit: Unit, index: int) -> tuple[Path, Path]:
@@ -182,26 +218,6 @@ def _digest(path: Path) -> str:
         return sha256_of(path, images.MAX_BYTES)
     except OSError as error:
         raise JobError(f"{path}: cannot be read: {error.strerror}; lay it there, or take the network's") from None
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a PNG's checksums hold, which is found out without decoding it."""
-    try:
-        with images.complaints(path), open_regular(path, images.MAX_BYTES) as file:
-            Image.open(file, formats=images.FORMATS).verify()
-    except JobError:
-        return False
-    return True
-
-
-def _keep(root: Path, path: Path, answer: Answer, key: str) -> None:
-    """Write a prediction, and remove what a run that was killed left of it. Raises OSError."""
-    check_inside(root, path)
-    write_prediction(path, answer, key)
-    for left in path.parent.glob(f"{hidden_stem(path)}*"):
-        pid = left.name.rpartition(".")[2].split("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
-            left.unlink(missing_ok=True)
 
 
 def _shape(unit: Unit) -> tuple[int, int]:

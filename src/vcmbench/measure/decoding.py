@@ -6,25 +6,27 @@ ahead is bounded, and so is memory: single pictures wait decoded, a stack is dec
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import decode
 from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.measure.outcome import as_job_error
 from vcmbench.measure.units import Unit
 from vcmbench.runner.base import Runner, Worker
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Frame `index` of a unit, (H, W, 3) uint8 RGB, or what went wrong with all that is left of the unit."""
+    """Frame `index` of a unit, (H, W, 3) uint8 RGB, None where nobody has to see it; or what went wrong with all that
+    is left of the unit."""
 
     unit: Unit
     index: int
@@ -32,49 +34,99 @@ class Decoded:
     error: JobError | None = None
 
 
-def decoded(
-    units: Iterable[Unit], root: Path, runner: Runner, jobs: int, timeout_s: float, is_stopped: Callable[[], bool]
-) -> Iterator[Decoded]:
-    """Every frame of every unit, in order. A unit that fails yields one `Decoded` with its error."""
-    idle: SimpleQueue[Worker] = SimpleQueue()
-    workers = [runner.worker() for _ in range(jobs)]
-    for worker in workers:
-        idle.put(worker)
+_Pictures = Future[list[NDArray[np.uint8]]]
 
-    def single(unit: Unit) -> list[NDArray[np.uint8]]:
-        worker = idle.get()
+
+class Decoders:
+    """`jobs` threads, each with a worker of the runner. A context manager: at its end nothing runs any more."""
+
+    def __init__(self, root: Path, runner: Runner, jobs: int, timeout_s: float) -> None:
+        self._root, self._runner, self._jobs, self._timeout_s = root, runner, jobs, timeout_s
+        self._pool = ThreadPoolExecutor(jobs, "vcmbench-decode")
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
+        self._lock = threading.Lock()
+
+    def frames(
+        self,
+        units: Iterable[Unit | None],
+        is_stopped: Callable[[], bool],
+        needs_pictures: Callable[[Unit], bool] = lambda _: True,
+    ) -> Iterator[Decoded | None]:
+        """Every frame of every unit, in order. A unit that fails yields one `Decoded` with its error.
+
+        None among the units means that the next one may be long in coming: it is given on, after all frames of those
+        before it.
+        """
+        waiting: deque[tuple[Unit, _Pictures | None, bool]] = deque()
         try:
-            return list(decode.decode_on(worker, unit.record, root, runner, timeout_s))
+            for unit in units:
+                if is_stopped():
+                    break
+                if unit is None:
+                    while waiting:
+                        yield from self._finish(*waiting.popleft())
+                    yield None
+                    continue
+                sees = needs_pictures(unit)
+                is_single = sees and len(unit.sources) == 1
+                waiting.append((unit, self._pool.submit(self._single, unit) if is_single else None, sees))
+                while len(waiting) > 2 * self._jobs:
+                    yield from self._finish(*waiting.popleft())
+            while waiting and not is_stopped():
+                yield from self._finish(*waiting.popleft())
         finally:
-            idle.put(worker)
+            for _, future, _ in waiting:
+                if future is not None:
+                    future.cancel()
 
-    def finish(unit: Unit, future: Future[list[NDArray[np.uint8]]] | None) -> Iterator[Decoded]:
+    def _single(self, unit: Unit) -> list[NDArray[np.uint8]]:
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        if worker is None:
+            worker = self._runner.worker()
+            with self._lock:
+                self._all.append(worker)
+        try:
+            return list(decode.decode_on(worker, unit.record, self._root, self._runner, self._timeout_s))
+        finally:
+            with self._lock:
+                self._idle.append(worker)
+
+    def _finish(self, unit: Unit, future: _Pictures | None, sees: bool) -> Iterator[Decoded]:
+        if not sees:
+            yield from (Decoded(unit, index, None) for index in range(len(unit.sources)))
+            return
         index = 0
         try:
             if future is not None:
                 pictures: Iterable[NDArray[np.uint8]] = future.result()
             else:
-                pictures = decode.decode(unit.record, root, runner, timeout_s)
+                pictures = decode.decode(unit.record, self._root, self._runner, self._timeout_s)
             for picture in pictures:
                 yield Decoded(unit, index, picture)
                 index += 1
         except Cancelled:
             return
-        except (JobError, RequestError) as error:  # no decoder is found: other codecs go on
-            yield Decoded(unit, index, None, error if isinstance(error, JobError) else JobError(str(error)))
+        except (JobError, RequestError, OSError) as error:  # no decoder is found: other codecs go on
+            yield Decoded(unit, index, None, as_job_error(error))
 
-    waiting: deque[tuple[Unit, Future[list[NDArray[np.uint8]]] | None]] = deque()
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        for unit in units:
-            if is_stopped():
-                break
-            waiting.append((unit, pool.submit(single, unit) if len(unit.sources) == 1 else None))
-            while len(waiting) > 2 * jobs:
-                yield from finish(*waiting.popleft())
-        while waiting and not is_stopped():
-            yield from finish(*waiting.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for worker in workers:
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        for worker in self._all:
             worker.close()
+        self._all, self._idle = [], []
+
+    def __enter__(self) -> Decoders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def decoded(
+    units: Iterable[Unit], root: Path, runner: Runner, jobs: int, timeout_s: float, is_stopped: Callable[[], bool]
+) -> Iterator[Decoded]:
+    """Every frame of every unit, in order, by decoders of their own."""
+    with Decoders(root, runner, jobs, timeout_s) as decoders:
+        yield from (frame for frame in decoders.frames(units, is_stopped) if frame is not None)

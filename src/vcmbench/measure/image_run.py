@@ -1,105 +1,139 @@
-"""The loop over all pictures of a run: decoded ahead, looked at together, and each failure is one picture's."""
+"""The loop over all pictures of a run: decoded ahead, sent down the line, and each failure is one picture's."""
 
 from __future__ import annotations
 
-import itertools
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.dataset import Source
 from vcmbench.errors import JobError
-from vcmbench.measure.decoding import decoded
-from vcmbench.measure.image_level import ImageLevel, Todo
-from vcmbench.measure.outcome import Outcome, Settings, as_job_error
+from vcmbench.measure.decoding import Decoded, Decoders
+from vcmbench.measure.finding import Finding, Frame
+from vcmbench.measure.image_level import ImageLevel
+from vcmbench.measure.line import Chunk, Line
+from vcmbench.measure.pristine import Shelf
+from vcmbench.measure.sharing import Shared
 from vcmbench.measure.units import Unit
 from vcmbench.progress import Progress
-from vcmbench.runner.base import Runner
+from vcmbench.store import Store
 
-Frame = tuple[Todo, NDArray[np.uint8] | None]
+
+@dataclass
+class Found:
+    """What became of some pictures."""
+
+    done: int = 0
+    resumed: int = 0
+    failed: list[tuple[str, JobError]] = field(default_factory=list)
+    put_off: list[Unit] = field(default_factory=list)
+    """What another run was at work on."""
+    known: set[str] = field(default_factory=set)
+    """Metrics that some record knows, as they would be computed today."""
+    truths: dict[str, str] = field(default_factory=dict)
+    """By picture, what decides the truth that a machine was held against."""
 
 
 class ImageRun:
-    """Measures what is not known yet of some units. `outcome` is told; `stop` ends it between two groups."""
+    """Measures what is not known yet of some units; `stop` ends it early. `execute` is called once."""
 
     def __init__(
-        self, data: DataRoot, units: Sequence[Unit], level: ImageLevel, runner: Runner, settings: Settings,
-        outcome: Outcome, stop: threading.Event,
+        self, units: Sequence[Unit], store: Store, level: ImageLevel, finding: Finding, shelf: Shelf,
+        decoders: Decoders, line: Line, stop: threading.Event, progress: Progress, *, force: bool,
     ) -> None:  # fmt: skip
-        self._data, self._units, self._level, self._runner = data, units, level, runner
-        self._settings, self._outcome, self._stop = settings, outcome, stop
+        self._level, self._finding, self._shelf = level, finding, shelf
+        self._decoders, self._line, self._stop, self._progress = decoders, line, stop, progress
+        self._shared = Shared(
+            units, level, store, stop, force=force, resumed=self._resumed, failed=self._fail, wait=self._say_waiting
+        )
+        self._under_way: deque[Chunk] = deque()
+        self._found = Found()
+        self._has_said = False
 
-    def execute(self, chunk: int) -> None:
-        """All of it, `chunk` pictures at a time."""
-        total = sum(len(unit.sources) for unit in self._units)
-        with Progress(total, "picture", quiet=self._settings.quiet) as progress:
-            frames = self._frames(progress)
-            while not self._stop.is_set() and (group := list(itertools.islice(frames, chunk))):
-                self._measure(group, progress)
-
-    def _frames(self, progress: Progress) -> Iterator[Frame]:
-        """What there is to do, with the decoded picture where it is needed."""
-        waiting: dict[str, list[Todo]] = {}
-        blind: list[Unit] = []
-
-        def seeing() -> Iterator[Unit]:
-            """The units that must be decoded; the others wait in `blind`."""
-            for unit in self._units:
-                try:
-                    todo = list(self._level.todo(unit, force=self._settings.force))
-                except JobError as error:
-                    self._fail(progress, unit, unit.sources, error)
-                    continue
-                for _ in filter(lambda one: one.is_done, todo):
-                    self._outcome.resumed += 1
-                    progress.advance(unit.title)
-                if any(map(self._level.needs_picture, todo)):
-                    waiting[unit.record["bitstream"]] = todo
-                    yield unit
-                elif not all(one.is_done for one in todo):
-                    blind.append(unit)
-
-        jobs, timeout_s = self._settings.jobs, self._settings.timeout_s
-        for frame in decoded(seeing(), self._data.root, self._runner, jobs, timeout_s, self._stop.is_set):
-            name = frame.unit.record["bitstream"]
-            left = [one for one in waiting[name] if one.index >= frame.index and not one.is_done]
-            if frame.error is not None:
-                self._fail(progress, frame.unit, [one.source for one in left], frame.error)
-                del waiting[name]
-                continue
-            if left and left[0].index == frame.index:
-                yield left[0], frame.picture
-            if frame.index == len(frame.unit.sources) - 1:
-                del waiting[name]
-        for unit in blind:
-            try:
-                yield from (
-                    (one, None) for one in self._level.todo(unit, force=self._settings.force) if not one.is_done
-                )
-            except JobError as error:  # a file has gone in between
-                self._fail(progress, unit, unit.sources, error)
-
-    def _measure(self, group: list[Frame], progress: Progress) -> None:
+    def execute(self, *, waits: bool) -> Found:
+        """All of it. Units that other runs are at work on are waited for, or left as `Found.put_off`."""
+        frames: list[Frame] = []
         try:
-            self._level.measure(group)
-        except (JobError, OSError) as error:
-            if len(group) > 1:  # whose fault it is, is found out one by one
-                for one in group:
-                    self._measure([one], progress)
-                return
-            self._fail(progress, group[0][0].unit, [group[0][0].source], as_job_error(error))
-            return
-        for todo, _ in group:
-            self._outcome.done += 1
-            progress.advance(todo.unit.title)
+            for frame in self._frames(waits):
+                frames += [frame] if frame is not None else []
+                if frame is None or len(frames) == self._line.together:
+                    self._send(frames)
+                    frames = []
+                # behind the feeding, so that the line is full whenever something is waited for
+                self._take(leaving=0 if frame is None else self._line.ahead)
+            self._send(frames)
+            self._take(leaving=0)
+        finally:
+            for chunk in self._under_way:
+                chunk.cancel()
+            self._shared.close()
+        self._found.put_off, self._found.known = self._shared.put_off, self._level.known
+        self._found.truths = {str(source.name): digest for source, digest in self._level.truths.items()}
+        return self._found
 
-    def _fail(self, progress: Progress, unit: Unit, sources: Sequence[Source], error: JobError) -> None:
+    def _send(self, frames: list[Frame]) -> None:
+        if frames and not self._stop.is_set():
+            self._under_way.append(self._line.start(self._finding, frames, self._stop))
+
+    def _take(self, leaving: int) -> None:
+        """Take chunks from the end of the line, in order, until no more than `leaving` are under way."""
+        while len(self._under_way) > leaving:
+            chunk = self._under_way.popleft()
+            if self._stop.is_set():
+                chunk.cancel()
+            if not chunk.wait():
+                continue
+            for frame in chunk.frames:
+                unit = frame.todo.unit
+                if frame.error is not None:
+                    self._fail(unit, [frame.todo.source], frame.error)
+                else:
+                    self._found.done += 1
+                    self._progress.advance(unit.title)
+                    self._shared.finished(unit)
+
+    def _frames(self, waits: bool) -> Iterator[Frame | None]:
+        """What there is to do, with the decoded picture where it is needed."""
+        lacking = self._shared.lacking(waits=waits)
+        for decoded in self._decoders.frames(lacking, self._stop.is_set, self._needs_pictures):
+            if decoded is None:
+                yield None
+            elif (frame := self._frame(decoded)) is not None:
+                yield frame
+
+    def _needs_pictures(self, unit: Unit) -> bool:
+        return any(map(self._level.needs_picture, self._shared.todo(unit)))
+
+    def _frame(self, decoded: Decoded) -> Frame | None:
+        """A frame of which something is to be found out; None where all is known, or decoding failed."""
+        left = [one for one in self._shared.todo(decoded.unit) if one.index >= decoded.index]
+        if decoded.error is not None:
+            self._fail(decoded.unit, [one.source for one in left], decoded.error)
+            return None
+        if not left or left[0].index != decoded.index:
+            return None
+        pristine = self._shelf.take(decoded.unit, decoded.index)
+        if decoded.picture is not None:
+            self._line.warm(pristine)
+        return Frame(left[0], decoded.picture, pristine)
+
+    def _resumed(self, unit: Unit, count: int) -> None:
+        for _ in range(count):
+            self._found.resumed += 1
+            self._progress.advance(unit.title)
+
+    def _fail(self, unit: Unit, sources: Sequence[Source], error: JobError) -> None:
         """Say it, and take away what earlier runs found out of these pictures: it holds no longer."""
-        if str(error) not in {str(other) for _, other in self._outcome.failed[-1000:]}:
-            progress.say(f"failed: {unit.title}: {error}")
+        if str(error) not in {str(other) for _, other in self._found.failed[-1000:]}:
+            self._progress.say(f"failed: {unit.title}: {error}")
         for source in sources:
             self._level.drop(unit, source)
-            self._outcome.failed.append((unit.title, error))
-            progress.advance(unit.title)
+            self._found.failed.append((unit.title, error))
+            self._progress.advance(unit.title)
+            self._shared.finished(unit)
+
+    def _say_waiting(self, count: int) -> None:
+        if not self._has_said:
+            self._has_said = True
+            self._progress.say(f"another run is at work on {count} bitstreams; waiting for it")

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
-from vcmbench.dataset import DataRoot, Source, find_sources, open_root
-from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.dataset import DataRoot, find_sources, open_root
+from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.interrupts import interruptible
 from vcmbench.iqa import Scorer
 from vcmbench.labels import CLASSES
-from vcmbench.measure import block_state, points, statistics, truth
-from vcmbench.measure.answers import Answers, FileAnswers, NetworkAnswers
-from vcmbench.measure.block_level import BlockLevel, name_of
+from vcmbench.measure import points, statistics, truth
+from vcmbench.measure.answers import Answers, FileAnswers, ToldAnswers
+from vcmbench.measure.block_run import BlockRun
 from vcmbench.measure.block_state import Sampled
-from vcmbench.measure.image_level import ImageLevel
-from vcmbench.measure.image_run import ImageRun
-from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked, forget, keep, recall
+from vcmbench.measure.image_run import Found
+from vcmbench.measure.outcome import Outcome, Settings, asked, forget, keep, recall
+from vcmbench.measure.place import MeasurePlace
 from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, Scores, begin
 from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.summary import Summary
@@ -28,7 +27,7 @@ from vcmbench.measure.telling import Teller
 from vcmbench.measure.units import find
 from vcmbench.progress import Progress
 from vcmbench.runner.base import Runner, remove_stale_scratch
-from vcmbench.store import Store, job_key
+from vcmbench.store import Store
 
 _NAMED = 3
 
@@ -57,9 +56,11 @@ class Run:
         self._summary: Summary | None = None
 
     def execute(
-        self, answers: Answers | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = ()
-    ) -> Outcome:
-        """Measure, then tell. `commands` are what was typed, for the report.
+        self, answers: Answers | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = (),
+        elsewhere: Callable[[threading.Event], Found] | None = None,
+    ) -> Outcome:  # fmt: skip
+        """Measure, then tell. `commands` are what was typed, for the report. `elsewhere` measures whole pictures, where
+        that is done by other processes, until all are known or the event is set.
 
         Raises RequestError before anything starts: where predictions or blocks of files cannot be taken, or predictions
         of others would be lost.
@@ -75,30 +76,44 @@ class Run:
             self._unavailable = outcome.unavailable = dict(scorer.missing)
             outcome.reasons += [f"{name}: {why}" for name, why in scorer.missing.items()]
         with interruptible(self.runner.cancel) as stop:
-            level = ImageLevel(
-                self.data, self.scores, answers, scorer, self.image_names,
-                truth.weights_of(self.experiment),
-            )  # fmt: skip
-            chunk = max(self.settings.jobs, self.experiment.task.batch_size if self.experiment.task else 1)
-            ImageRun(self.data, self.units, level, self.runner, self.settings, outcome, stop).execute(chunk)
+            found = (elsewhere or self._here(answers, scorer))(stop)
+            outcome.done, outcome.resumed, outcome.failed = found.done, found.resumed, list(found.failed)
             if not stop.is_set() and "block" in levels:
-                self._blocks(answers, scorer, level.truths, outcome, stop)
+                self._blocks().execute(answers, scorer, found.truths, outcome, stop)
             outcome.interrupted = stop.is_set()
         if not outcome.interrupted:
-            kept = self._blocks_of_before(answers, scorer, level.truths, before, outcome)
+            kept = []
+            if "block" not in levels:
+                kept = self._blocks().of_before(answers, scorer, found.truths, before, outcome)
             outcome.kept = [sampled.name for sampled in kept]
-            names = [name for name in self.names if name in self.image_names or name in level.known]
+            names = [name for name in self.names if name in self.image_names or name in found.known]
             self._tell(outcome, names, self.all_scores(names), kept, writes=True)
             keep(self.store, self.experiment, outcome)
         return outcome
 
+    def _here(self, answers: Answers | None, scorer: Scorer | None) -> Callable[[threading.Event], Found]:
+        """What measures whole pictures in this process."""
+
+        def measure(stop: threading.Event) -> Found:
+            settings, total = self.settings, sum(len(unit.sources) for unit in self.units)
+            with (
+                Progress(total, "picture", quiet=settings.quiet) as progress,
+                MeasurePlace(
+                    self.experiment, self.store, self.runner, answers, scorer, self.image_names, settings.jobs,
+                    settings.timeout_s, stop,
+                ) as place,
+            ):  # fmt: skip
+                return place.measure(self.units, progress, force=settings.force, waits=True)
+
+        return measure
+
     def _check(self, answers: Answers | None, levels: Sequence[str]) -> None:
         file = self.experiment.metrics.blocks.file
         if file is not None and "block" in levels:
-            self._block_level(1, "").named(Path(file))
+            self._blocks().named(Path(file))
         if isinstance(answers, FileAnswers) and (missing := answers.missing(self.units)):
             raise RequestError(f'task.predictions = "files": {len(missing)} predictions are not there:{_some(missing)}')
-        if isinstance(answers, NetworkAnswers) and (foreign := answers.foreign(self.units)):
+        if isinstance(answers, ToldAnswers) and (foreign := answers.foreign(self.units)):
             raise RequestError(
                 f"{len(foreign)} predictions lie there that vcmbench did not make and would replace; say "
                 f'task.predictions = "files" to use them, or move them away:{_some(foreign)}'
@@ -109,80 +124,8 @@ class Run:
         """The metrics of whole pictures."""
         return self.names if "image" in self.levels else []
 
-    # --- blocks
-
-    def _block_level(self, classes: int, key: str) -> BlockLevel:
-        return BlockLevel(self.data, self.store, self.units, classes, key)
-
-    def _blocks(
-        self, answers: Answers | None, scorer: Scorer | None, truths: dict[Source, str], outcome: Outcome,
-        stop: threading.Event,
-    ) -> None:  # fmt: skip
-        if (reason := _why_no_blocks(answers, scorer, outcome)) or answers is None or scorer is None:
-            outcome.reasons.append(f"blocks: {reason}")
-            return
-        wanted = self.experiment.metrics.blocks
-        level = self._block_level(len(answers.classes), self._predictions_key(answers, truths))
-        if not level.pairs:
-            outcome.reasons.append("blocks: no configuration loses anything, so none would differ")
-            return
-        for size_px in [0] if wanted.file else dict.fromkeys(wanted.size_px):
-            title = f"blocks of {wanted.file}" if wanted.file else f"blocks of {size_px} px"
-            try:
-                sampled = self._blocks_of(level, size_px, scorer, stop)
-            except Cancelled:
-                return
-            except (RequestError, JobError, OSError) as error:
-                outcome.failed.append((title, as_job_error(error)))
-            else:
-                outcome.sampled.append(sampled)
-
-    def _predictions_key(self, answers: Answers, truths: dict[Source, str]) -> str:
-        return job_key({"answers": [answers.key(unit, i) for unit in self.units for i in range(len(unit.sources))],
-                        "truths": [truths[source] for unit in self.units for source in unit.sources]})  # fmt: skip
-
-    def _blocks_of_before(
-        self, answers: Answers | None, scorer: Scorer | None, truths: dict[Source, str], before: dict[str, Any] | None,
-        outcome: Outcome,
-    ) -> list[Sampled]:  # fmt: skip
-        """Blocks that the run `before` measured, which still hold and this one was not asked for."""
-        if "block" in self.levels or answers is None or scorer is None or _why_no_blocks(answers, scorer, outcome):
-            return []
-        wanted = self.experiment.metrics.blocks
-        if before is not None and before["asked"] == asked(self.experiment):
-            names = [*before["blocks"], *before["kept"]]
-        elif wanted.file is not None:
-            names = [name_of(Path(wanted.file))]
-        else:
-            names = [self._block_level(1, "").drawn_name(size_px) for size_px in dict.fromkeys(wanted.size_px)]
-        if not any(block_state.read(self.store, name) for name in names):
-            return []
-        level = self._block_level(len(answers.classes), self._predictions_key(answers, truths))
-        return [found for name in names if (found := level.known(name, scorer, self.names)) is not None]
-
-    def _blocks_of(self, level: BlockLevel, size_px: int, scorer: Scorer, stop: threading.Event) -> Sampled:
-        """Blocks of one size, or those of the file, and their scores."""
-        wanted, quiet, jobs = self.experiment.metrics.blocks, self.settings.quiet, self.settings.jobs
-
-        def go_on() -> None:
-            if stop.is_set():
-                raise Cancelled
-
-        with Progress(level.pairs, "picture", quiet=quiet) as progress:
-
-            def sampling(name: str) -> None:
-                go_on()
-                progress.advance(f"sampling blocks in {name}")
-
-            if wanted.file is not None:
-                sampled = level.of_file(Path(wanted.file))
-            else:
-                sampled = level.drawn(wanted, size_px, self.experiment.seed, jobs, sampling)
-        with Progress(len(sampled.blocks), "block", quiet=quiet) as progress:
-            return level.score(
-                sampled, scorer, self.names, self.runner, jobs, self.settings.timeout_s, stop.is_set,
-                lambda n: progress.advance("quality of blocks", progress.done + n), force=self.settings.force,
-            )  # fmt: skip
+    def _blocks(self) -> BlockRun:
+        return BlockRun(self.experiment, self.data, self.store, self.units, self.runner, self.settings)
 
     # --- telling
 
@@ -201,7 +144,7 @@ class Run:
         outcome = Outcome(tuple(known["levels"]), failed=failed, reasons=known["missing"], commands=known["commands"])
         outcome.unavailable = self._unavailable = known["unavailable"]
         self.levels = outcome.levels
-        level = self._block_level(len(CLASSES), "")
+        level = self._blocks().level(len(CLASSES), "")
         for name in known["blocks"]:
             if (found := level.recall(name, self.names, outcome.unavailable)) is None:
                 raise RequestError(f"experiment {self.experiment.name}: its blocks {name} are not there; {again}")
@@ -273,17 +216,6 @@ class Run:
             name: (score["iqa"] | lacking)[name] for name in names if name in score["iqa"] or name in lacking
         }
         return score
-
-
-def _why_no_blocks(answers: Answers | None, scorer: Scorer | None, outcome: Outcome) -> str:
-    """Why no blocks are drawn; empty where they are."""
-    if answers is None:
-        return "no [task] in the experiment; blocks are drawn by what a machine predicts"
-    if scorer is None:
-        return "no metric was asked for (metrics.iqa)"
-    if answers.kind != "segmentation":
-        return f"the task is a {answers.kind}; only pictures of labels have blocks"
-    return "some pictures failed; mend that and run again" if outcome.failed else ""
 
 
 def _warnings(experiment: Experiment, data: DataRoot) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -78,15 +79,22 @@ class Scratch:
         return sorted(strange)
 
     def remove(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        _remove_tree(self.root)
         self._lease.release()
 
 
 def _discard(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_tree(path)
     else:
         path.unlink()
+
+
+def _remove_tree(path: Path) -> None:
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except RecursionError:  # deeper than Python calls itself: a tool that does wrong must not fail the jobs after it
+        subprocess.run(["rm", "-rf", "--", path], capture_output=True, check=False)
 
 
 def remove_stale_scratch() -> None:
@@ -99,7 +107,7 @@ def remove_stale_scratch() -> None:
                 continue
             with leases.abandoned(path) as is_abandoned:
                 if is_abandoned:
-                    shutil.rmtree(root, ignore_errors=True)
+                    _remove_tree(root)
 
 
 class Worker(ABC):

@@ -4,8 +4,9 @@ A tool's process group is ended with it, but a process may have left that group.
 a mark of its own, and this process becomes the one that orphans are given to: what a tool left behind is then a child
 of ours with the command's mark. A child without one is never touched.
 
-A mark also tells whose it is: it names the lease of the scratch folder (and the mount namespace in which that name
-means something). A run that was killed -9 no longer holds it, and the next run ends what it left running.
+A mark also tells whose it is: it names the lease of the scratch folder and the process that started the command (and
+the namespaces in which these names mean something). A run that was killed -9 no longer holds the one, and is no longer
+the other; the next run ends what it left running.
 
 Linux only; elsewhere the process group has to do.
 """
@@ -29,14 +30,15 @@ VARIABLE = "VCMBENCH_TOOL"
 _PR_SET_CHILD_SUBREAPER = 36
 _PREFIX = VARIABLE.encode() + b"="
 _PASSES = 20
-_EXEC_S = 0.1
+_EXEC_S, _LAST_MOMENT_S = 0.1, 0.005
 _IS_LINUX = sys.platform == "linux"
 _numbers = itertools.count()
 
 
 def new(lease: Path) -> str:
     """The mark of one command that runs under a scratch folder's lease."""
-    return f"{_mount_namespace('self')} {next(_numbers)} {lease}"
+    pid = os.getpid()
+    return f"{_namespace('mnt')} {_namespace('pid')}:{pid}:{_started(pid)} {next(_numbers)} {lease}"
 
 
 def adopt_orphans() -> None:
@@ -71,11 +73,7 @@ def end_leftovers(tool: int, mark: str) -> None:
 def _orphans() -> list[int]:
     """The children that were given to us: the kernel gives them to the first thread, tools are started by others."""
     pid = os.getpid()
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
-            return [int(child) for child in file.readall().split()]
-    except OSError:  # a kernel without that list
-        return []
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]  # some kernels have no such list
 
 
 def _is_of_session(pid: int, tool: int) -> bool:
@@ -88,40 +86,66 @@ def _is_of_session(pid: int, tool: int) -> bool:
 
 def _carries(pid: int, mark: bytes) -> bool:
     """Whether a process has that mark. One that becomes another program right now has no environment for a moment."""
-    deadline = time.monotonic() + _EXEC_S
-    while not (environment := _environment(pid)) and _lives(pid) and time.monotonic() < deadline:
+    start = time.monotonic()
+    while not (environment := _environment(pid)) and time.monotonic() - start < _patience_s(pid):
         os.sched_yield()
     return mark in environment
 
 
-def _lives(pid: int) -> bool:
-    """Whether a process could still get an environment: it is no zombie, and its environment is not a secret."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.readall().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except OSError:
-        return False
+def _patience_s(pid: int) -> float:
+    """For how long a process without an environment may be between two programs.
+
+    Then it has no arguments either, but for the last moment. Daemons may have been started with an empty environment;
+    zombies and what the kernel runs have none at all.
+    """
+    fields = _stat(pid)
+    if not fields or fields[0] in (b"Z", b"X") or b"2" in (fields[1], str(pid).encode()):
+        return 0.0
+    return _LAST_MOMENT_S if _read(f"/proc/{pid}/cmdline") else _EXEC_S
+
+
+def _started(pid: int) -> str:
+    """When a process was started, which tells it from a later one of the same number; empty where there is none."""
+    fields = _stat(pid)
+    return fields[19].decode() if fields and fields[0] not in (b"Z", b"X") else ""
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of a process's `stat` from its state on."""
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def _environment(pid: int) -> list[bytes]:
+    return [entry for entry in _read(f"/proc/{pid}/environ").split(b"\0") if entry]
+
+
+def _read(path: str) -> bytes:
     try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return [entry for entry in file.readall().split(b"\0") if entry]
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
     except OSError:  # it is gone, or somebody else's
-        return []
+        return b""
 
 
-def _mount_namespace(pid: int | str) -> int:
+def _namespace(kind: str) -> int:
     try:
-        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+        return os.stat(f"/proc/self/ns/{kind}").st_ino
     except OSError:
         return 0
 
 
 def end_abandoned() -> None:
-    """End what tools of killed runs left running: processes of this user whose mark names a lease that nobody holds."""
+    """End what tools of killed runs left running: processes of this user whose mark names a run that is gone."""
     for _ in range(_PASSES if _IS_LINUX else 0):
-        if not sum(_end_if_abandoned(pid) for pid in _processes_of_this_user()):
+        pids, found = list(_processes_of_this_user()), False
+        start = time.monotonic()
+        while pids:
+            waited_s = time.monotonic() - start
+            ended = {pid: _end_if_abandoned(pid, waited_s) for pid in pids}
+            found = found or True in ended.values()
+            pids = [pid for pid in pids if ended[pid] is None]
+            os.sched_yield()
+        if not found:
             return
 
 
@@ -132,13 +156,18 @@ def _processes_of_this_user() -> Iterator[int]:
                 yield int(name)
 
 
-def _end_if_abandoned(pid: int) -> bool:
-    if not _is_abandoned(pid):
+def _end_if_abandoned(pid: int, waited_s: float) -> bool | None:
+    """End a process whose run is gone; None where that is not to be told yet."""
+    started = _started(pid)
+    environment = _environment(pid)
+    if not environment:
+        return None if waited_s < _patience_s(pid) else False
+    if not _is_abandoned(environment):
         return False
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
-            if _is_abandoned(pid):  # still: the number was not given to another one before the descriptor held it
+            if _started(pid) == started:  # still: the number was not given to another one before the descriptor held it
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                 return True
         finally:
@@ -146,11 +175,19 @@ def _end_if_abandoned(pid: int) -> bool:
     return False
 
 
-def _is_abandoned(pid: int) -> bool:
-    mark = next((entry for entry in _environment(pid) if entry.startswith(_PREFIX)), None)
-    if mark is None:
+def _is_abandoned(environment: list[bytes]) -> bool:
+    mark = next((entry for entry in environment if entry.startswith(_PREFIX)), None)
+    words = os.fsdecode(mark.removeprefix(_PREFIX)).split(" ", 3) if mark is not None else []
+    if len(words) != 4 or words[0] != str(_namespace("mnt")):
         return False
-    namespace, _, rest = os.fsdecode(mark.removeprefix(_PREFIX)).partition(" ")
-    lease = Path(rest.partition(" ")[2])
-    # A name that does not exist tells nothing: it may have been cleaned away under a run that lives.
-    return namespace == str(_mount_namespace("self")) and lease.is_file() and not leases.is_held(lease)
+    lease = Path(words[3])
+    if lease.is_file():
+        return not leases.is_held(lease)
+    # Removed with its run, by somebody who did not see this process; or cleaned away under a run that lives.
+    return _is_gone(words[1])
+
+
+def _is_gone(owner: str) -> bool:
+    namespace, _, rest = owner.partition(":")
+    pid, _, started = rest.partition(":")
+    return namespace == str(_namespace("pid")) and pid.isdigit() and _started(int(pid)) != started

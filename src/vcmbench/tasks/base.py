@@ -77,6 +77,11 @@ class Task(ABC):
     kind: Kind
     classes: tuple[str, ...]
     runner: str = "local"
+    at_once: int = 1
+    """How many calls of `predict` may be made at the same time, from several threads: with 2, the pictures of the next
+    one wait beside the network while it looks at those of the last."""
+    together: int = 1
+    """How many pictures it looks at at a time: a call is best about as many, or a multiple."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

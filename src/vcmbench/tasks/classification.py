@@ -60,6 +60,7 @@ class Classification(LocalTask):
         checkpoints.fit(network, checkpoint)
         self.classes = _classes(count, prepared.options["classes"], checkpoint.classes)
         self._lanes = Lanes(network, lambda image: transform(Image.fromarray(image)), _probabilities, place)
+        self.at_once, self.together = self._lanes.at_once, self._lanes.together
         library = "torchvision" if model.startswith(TORCHVISION) else "timm"
         self._identity = {
             "task": "classification",

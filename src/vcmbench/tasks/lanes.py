@@ -3,6 +3,9 @@
 On the CPU the last bits of a convolution depend on the number of threads and of pictures that it was given. So each
 picture goes alone, on one thread, and several pictures at a time on threads of their own (which is faster, too). On a
 GPU pictures of one size go in batches that are always full.
+
+Two threads may call at a time, so that the network never waits for whoever calls: while it works for one, the pictures
+of the other are made ready and lie in the queue, of the threads or of the GPU.
 """
 
 from __future__ import annotations
@@ -12,12 +15,13 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench import gpu
 from vcmbench.errors import JobError, VcmbenchError
 from vcmbench.tasks.base import Picture, Place, check_pictures
 
@@ -33,6 +37,8 @@ Forward = Callable[[Any, "torch.Tensor"], "torch.Tensor"]
 class Lanes:
     """Runs `forward` of a network, which is moved to its place once."""
 
+    at_once = 2
+
     def __init__(self, network: torch.nn.Module, read: Read, forward: Forward, place: Place) -> None:
         self._read, self._forward, self._place = read, forward, place
         self._network = network.eval().requires_grad_(False).to(place.device)
@@ -42,6 +48,11 @@ class Lanes:
             self._pool = self._start_threads(place.jobs)
         else:
             self._make_repeatable()
+
+    @property
+    def together(self) -> int:
+        """How many pictures it looks at at a time."""
+        return self._place.jobs if self._pool is not None else self._place.batch_size
 
     def _start_threads(self, count: int) -> ThreadPoolExecutor:
         import torch
@@ -94,7 +105,12 @@ class Lanes:
 
         kind = self._place.device.split(":")[0]
         with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=self._place.is_mixed):
-            result: NDArray[Any] = self._forward(network, batch.to(self._place.device)).cpu().numpy()
+            if kind == "cuda":
+                batch = batch.pin_memory()  # from there it is copied while the batch before is still looked at
+            # a GPU is only told here what to do: it does it while the next ones are made ready
+            with nullcontext() if kind == "cpu" else gpu.turn:
+                found = self._forward(network, batch.to(self._place.device, non_blocking=True))
+            result: NDArray[Any] = found.cpu().numpy()
         return result
 
     def close(self) -> None:

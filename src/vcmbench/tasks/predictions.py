@@ -51,10 +51,11 @@ def palette() -> NDArray[np.uint8]:
     return np.array([*colours, (0, 0, 0)], np.uint8)
 
 
-def write_prediction(path: Path, labels: NDArray[np.uint8], key: str = "") -> None:
+def write_prediction(path: Path, labels: NDArray[np.uint8], key: str = "", temporary: Path | None = None) -> None:
     """Write class indices, (H, W) uint8 with 255 for void, as a palette PNG: all of the file or none of it.
 
-    `key` says what made it; `prediction_key` gives it back.
+    `key` says what made it; `prediction_key` gives it back. `temporary` is a free name on the same file system, for
+    while it is written; None: a hidden one beside it.
     """
     if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
         raise JobError(f"{path}: a prediction must be (H, W) uint8, not {labels.shape} {labels.dtype}")
@@ -68,7 +69,7 @@ def write_prediction(path: Path, labels: NDArray[np.uint8], key: str = "") -> No
     picture.save(data, "PNG", pnginfo=about, compress_level=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     # hidden, so that no half-written file is taken for a prediction
-    write_atomically(path, data.getvalue(), hidden_beside(path))
+    write_atomically(path, data.getvalue(), temporary or hidden_beside(path))
 
 
 def prediction_key(path: Path) -> str | None:
@@ -83,6 +84,16 @@ def prediction_key(path: Path) -> str | None:
     except JobError:
         return None
     return key if isinstance(key, str) else None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a PNG's checksums hold, which is found out without decoding it."""
+    try:
+        with images.complaints(path), open_regular(path, images.MAX_BYTES) as file:
+            Image.open(file, formats=images.FORMATS).verify()
+    except JobError:
+        return False
+    return True
 
 
 def read_prediction(

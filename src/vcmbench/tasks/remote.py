@@ -67,6 +67,7 @@ class RemoteTask(Task):
             try:
                 self.kind, self.classes = answer["kind"], tuple(answer["classes"])
                 self._identity: dict[str, Any] = dict(answer["identity"])
+                self.together = place.jobs if self._identity["device"] == "cpu" else place.batch_size
             except (LookupError, TypeError, ValueError) as error:
                 raise JobError(f"the task's process did not say what it is: {error!r:.80}") from None
         except BaseException:

@@ -61,6 +61,7 @@ class Segmentation(LocalTask):
         checkpoints.fit(network, checkpoint, ignored=("auxiliary_head.", "data_preprocessor."))
         self.classes = _classes(_class_count(network), options, checkpoint.classes)
         self._lanes = Lanes(_in_fast_layout(network), as_chw, _segment, place)
+        self.at_once, self.together = self._lanes.at_once, self._lanes.together
         self._identity = {
             "task": "segmentation",
             "network": options["word"] or type(network).__name__,

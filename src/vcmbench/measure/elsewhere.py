@@ -1,0 +1,110 @@
+"""Whole pictures measured by other processes: pieces go to an engine, and what became of them is put together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import dataclass
+
+from vcmbench.engine import Engine, Resource, Work
+from vcmbench.errors import Cancelled, JobError
+from vcmbench.measure.image_run import Found
+from vcmbench.measure.place import (
+    Machine,
+    MeasurePlace,
+    Piece,
+    PieceOutcome,
+    PlaceSettings,
+    describe,
+    measure_piece,
+    pieces,
+    together,
+)
+from vcmbench.measure.units import Unit
+from vcmbench.progress import Progress
+from vcmbench.site import see
+from vcmbench.store import job_key
+
+_WAIT_S = 0.2
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class FarPlace:
+    """A place in another process, which must see the same data root and have the same software."""
+
+    settings: PlaceSettings
+    probe: str
+    software: str
+
+    @property
+    def run_id(self) -> str:
+        return self.settings.run_id
+
+    def open(self) -> MeasurePlace:
+        """Raises RequestError where this process does not see the data, or would come to other results."""
+        see(self.settings.data_root, self.probe, self.software)
+        return self.settings.open()
+
+
+class Elsewhere:
+    """An engine that measures. `gpu` as `--gpu` says: without one, pieces go where encodes go."""
+
+    def __init__(self, engine: Engine, gpu: str, *, force: bool, quiet: bool) -> None:
+        self._engine, self._force, self._quiet = engine, force, quiet
+        self._needs: Resource = "CPU" if gpu == "none" else "GPU"
+
+    def describe(self) -> tuple[Machine | None, dict[str, str]]:
+        """Who answers there, and which metrics are lacking there, by one of the processes. Raises JobError."""
+        found: tuple[Machine | None, dict[str, str]] = self._engine.submit(
+            Work("describe", describe, None, needs=self._needs)
+        ).result()
+        return found
+
+    def measure(self, units: Sequence[Unit], stop: threading.Event) -> Found:
+        """All that is not known of some units, until the event is set."""
+        waiting = deque(pieces(units))
+        running: dict[Future[PieceOutcome], Piece] = {}
+        outcomes: list[PieceOutcome] = []
+        with Progress(sum(piece.pictures for piece in waiting), "picture", quiet=self._quiet) as progress:
+            while (waiting or running) and not stop.is_set():
+                while waiting and len(running) < _AHEAD * self._engine.slots(self._needs):
+                    piece = waiting.popleft()
+                    running[self._engine.submit(self._work(piece))] = piece
+                for future in wait(running, timeout=_WAIT_S, return_when=FIRST_COMPLETED).done:
+                    piece = running.pop(future)
+                    outcome = _outcome(future, piece)
+                    outcomes.append(outcome)
+                    self._tell(progress, piece, outcome)
+                    if outcome.put_off is not None:  # another run is at it
+                        waiting.append(outcome.put_off)
+                        stop.wait(_WAIT_S)
+            if stop.is_set():
+                self._engine.cancel()
+        return together(outcomes)
+
+    def _work(self, piece: Piece) -> Work:
+        key = job_key({"sources": piece.sources, "bitstreams": piece.bitstreams})
+        return Work(key, _measure, (piece, self._force), piece.pictures, self._needs)
+
+    def _tell(self, progress: Progress, piece: Piece, outcome: PieceOutcome) -> None:
+        for title, why in dict.fromkeys(outcome.failed):
+            progress.say(f"failed: {title}: {why}")
+        left = outcome.put_off.pictures if outcome.put_off else 0
+        progress.advance(piece.sources[0], progress.done + piece.pictures - left)
+
+
+def _measure(place: MeasurePlace, argument: tuple[Piece, bool]) -> PieceOutcome:
+    piece, force = argument
+    return measure_piece(place, piece, force)
+
+
+def _outcome(future: Future[PieceOutcome], piece: Piece) -> PieceOutcome:
+    try:
+        return future.result()
+    except (Cancelled, CancelledError):
+        return PieceOutcome(is_stopped=True)
+    except JobError as error:
+        return PieceOutcome(failed=tuple((name, str(error)) for name in piece.bitstreams for _ in piece.sources))
