@@ -19,8 +19,7 @@ from vcmbench import qpmap
 from vcmbench.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import inputs
-from vcmbench.measure import answers
-from vcmbench.tasks.predictions import prediction_key, read_prediction
+from vcmbench.tasks.predictions import is_whole, prediction_key, read_prediction
 
 Write = Callable[..., Path]
 MIB = 1 << 20
@@ -112,7 +111,7 @@ def test_whatever_it_is(what: str, tmp_path: Path) -> None:
             pytest.fail(f"{read} took it")
     with hostile.within(10):
         assert prediction_key(path) is None
-        answers._is_whole(path)  # whether it is does not matter here
+        is_whole(path)  # whether it is does not matter here
 
 
 @pytest.mark.parametrize("what", ["a pipe", "a folder", "a device", "three gigabytes", "a name too long", "nothing"])
@@ -134,7 +133,7 @@ def test_what_is_no_picture(what: str, tmp_path: Path) -> None:
         hostile.one_line(error.value)
     with hostile.within(5):
         assert prediction_key(path) is None
-        assert not answers._is_whole(path)
+        assert not is_whole(path)
 
 
 def test_memory_stays_small(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy as copying
 import csv
+import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from measuring import (
     typed,
     write_toml,
 )
+from PIL import Image
 
 import hostile
 from conftest import save, tree
@@ -362,6 +365,38 @@ def test_names_of_sources_in_a_record(name: str, results: Results, tmp_path: Pat
     assert done.code == (0 if name in ("/etc/x", "..") else 2), "names below the folder, whatever they look like"
     hostile.printable(done)
     assert {place: one for place, one in everything(tmp_path).items() if not place.startswith("out")} == before
+
+
+def bitstreams() -> dict[str, bytes]:
+    """What a bitstream of the JPEG encoder may be in place of one."""
+    data = io.BytesIO()
+    Image.new("L", (4000, 4000), 77).save(data, "JPEG", progressive=True)
+    whole = data.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return {
+        "a program": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+        "60000 px": hostile.png(60_000, 60_000, b"x"),
+        "many scans": whole[:-2] + 1000 * last + whole[-2:],
+        "a text chunk": hostile.png(8, 8, b"", hostile.chunk(b"zTXt", b"k\0\0" + hostile.bomb(1 << 28))),
+        "another picture": hostile.png(8, 8, b"\0" * 200),
+        "zeros": bytes(99),
+    }
+
+
+@pytest.mark.parametrize("what", bitstreams())
+def test_bitstreams_of_others(what: str, results: Results, tmp_path: Path) -> None:
+    """Their records say the same of them: size and hash hold."""
+    content = bitstreams()[what]
+    path = next((results.folder / "records").rglob("*.jpg.json"))
+    record = read_record(path)
+    assert record is not None
+    (results.root / record["bitstream"]).write_bytes(content)
+    changed = {"size_bytes": len(content), "bitstream_sha256": hashlib.sha256(content).hexdigest()}
+    path.write_bytes(as_json(record | changed))
+    with hostile.within(20):
+        done = typed("decode", path, "-o", tmp_path / "out", "--runner", "local")
+    assert done.code in (1, 2), done.err
+    hostile.printable(done)
 
 
 # --- names
