@@ -60,9 +60,19 @@ def _decode(path: Path, record: Record, runner: Runner, output: Path) -> None:
     configuration = next(iter(Path(record["bitstream"]).parts), "")
     pictures = decode.decode(record, decode.data_root_of(path), runner)
     for source, picture in zip(record["sources"], pictures, strict=True):
-        target = output / configuration / f"{source['name']}.png"
-        if "\0" in source["name"] or not target.resolve().is_relative_to(output.resolve()):
-            raise RequestError(f"{path}: names a picture that leads out of {output}")
+        target = _target(path, output, f"{configuration}/{source['name']}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(target)
+        Image.fromarray(picture).save(target, "PNG")
         print(target)
+
+
+def _target(record: Path, output: Path, name: str) -> Path:
+    """Where a picture goes that a record names. Raises RequestError where that is not below `output`."""
+    target = output / name
+    try:
+        is_inside = target.resolve().is_relative_to(output.resolve())
+    except ValueError:  # a NUL, or letters that no name of a file has
+        is_inside = False
+    if not is_inside:
+        raise RequestError(f"{record}: names a picture that leads out of {output}")
+    return target
