@@ -5,14 +5,15 @@ PYTHON ?= $(shell for v in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test lint bench network requirements clean
+.PHONY: help setup demo test lint bench kills network requirements clean
 
 help:
 	@echo "make demo    the whole chain on an embedded data set; results in vcmbench-demo/"
 	@echo "make test    linters, type checker, and all tests (those that need Docker skip where no engine runs)"
 	@echo "make setup   only the set-up: .venv with pinned requirements"
 	@echo "make lint    linters and type checker"
-	@echo "make bench   what is timed, and against what (minutes)"
+	@echo "make bench   what is timed, and against what, into docs/performance.md (over an hour; BENCH=--small tries it)"
+	@echo "make kills   kill -9 at random moments, over and over: is anything lost? (twenty minutes)"
 	@echo "make network the embedded segmentation network, trained anew (half an hour)"
 
 setup: .venv/metrics
@@ -51,10 +52,10 @@ lint: .venv/dev
 	@$(BIN)/mypy
 
 bench: .venv/dev
-	@$(BIN)/python benchmarks/harness.py
-	@$(BIN)/python benchmarks/maps.py
-	@$(BIN)/python benchmarks/iqa.py
-	@$(BIN)/python benchmarks/blocks.py
+	@$(BIN)/python benchmarks/run.py $(BENCH)
+
+kills: .venv/dev  # kill -9 at random moments: about twenty minutes
+	@$(BIN)/python benchmarks/kills.py
 
 network: .venv/metrics  # the embedded network anew: draws its scenes and trains, half an hour on two cores
 	@$(BIN)/python -m vcmbench.demo.train

@@ -1,13 +1,16 @@
-"""What the harness costs: `make bench` (minutes), or `python benchmarks/harness.py --help`.
+"""What the harness costs: part of `make bench`, or `python benchmarks/harness.py --help` (minutes).
 
 Both sides of every comparison are measured in this one run, in turn, several times:
 
-1. 40 pictures of 1024x512, x265 medium, `--jobs 2`, against the very same FFmpeg encode and decode commands under
-   `xargs -P 2`. Once with a third FFmpeg command before them that makes the raw frame from the PNG, which is what
-   somebody without vcmbench has to run; once on raw frames that lie there already, so that the ratio is the full price
-   of reading PNGs, converting colours, comparing pictures and writing records.
+1. 40 pictures of 1024x512, x265 medium, a job a core, against the very same FFmpeg encode and decode commands under
+   `xargs -P`, as many at once. Once with a third FFmpeg command before them that makes the raw frame from the PNG, as
+   somebody without vcmbench has to run it; once on raw frames that lie there already, so that the ratio is the full
+   price of reading PNGs, converting colours, comparing pictures and writing records.
 2. The codec `none` per picture, against reading the same PNG and writing the same raw bytes, nothing else.
 3. Peak memory of a run over 40 pictures and over ten times as many.
+
+Jobs are done on threads, as they are unless `--jobs` asks for processes: those of a local cluster take 1.5 s to start,
+which is a row of its own in the table (`rows`). Only memory is that of `--jobs 2`.
 
 Exits with 1 where a median is over its bound: 1.10 times FFmpeg from PNG to decoded frame, 10 ms, 1.10 times memory.
 """
@@ -23,25 +26,29 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
+from table import Row, compared
 
 from vcmbench import encoder, lane
 from vcmbench.coding import CodingConfiguration
+from vcmbench.compress import cores
 from vcmbench.dataset import Source
 from vcmbench.demo import scene
 from vcmbench.job import geometry
 from vcmbench.runner.local import LocalRunner
 
 WIDTH, HEIGHT = 1024, 512
+AGAINST = {True: "FFmpeg from PNG to decoded frame", False: "its encode and decode commands alone"}
 
 
-def make_pictures(folder: Path, count: int, distinct: int = 10) -> list[Path]:
+def make_pictures(folder: Path, count: int, distinct: int = 10, width: int = WIDTH, height: int = HEIGHT) -> list[Path]:
     """Street scenes; beyond `distinct`, mirrored and shifted ones, since drawing takes longer than the test."""
     folder.mkdir(parents=True)
-    drawn = [scene.render(seed, WIDTH, HEIGHT).image for seed in range(distinct)]
+    drawn = [scene.render(seed, width, height).image for seed in range(min(count, distinct))]
     paths = []
     for i in range(count):
         picture = np.roll(drawn[i % distinct], 37 * (i // distinct), axis=1)[:, :: -1 if i // distinct % 2 else 1]
@@ -57,12 +64,19 @@ def run(argv: list[object], **options: object) -> float:
     return time.perf_counter() - start
 
 
-def harness(data: Path, config: Path) -> float:
-    """A first run of `vcmbench compress` on a data root, results removed beforehand."""
+def afresh(data: Path) -> None:
     for path in [data / "results", *data.glob("images_*")]:
         shutil.rmtree(path, ignore_errors=True)
-    words = ["-m", "vcmbench", "compress", "-d", data, "-s", config, "--runner", "local", "--jobs", 2]
-    return run([sys.executable, *words], stdout=subprocess.DEVNULL)
+
+
+def command(data: Path, config: Path, *options: object) -> list[object]:
+    return [sys.executable, "-m", "vcmbench", "compress", "-d", data, "-s", config, "--runner", "local", *options]
+
+
+def harness(data: Path, config: Path, *options: object) -> float:
+    """A first run of `vcmbench compress` on a data root, results removed beforehand."""
+    afresh(data)
+    return run(command(data, config, *options), stdout=subprocess.DEVNULL)
 
 
 def write_config(folder: Path, name: str, coding: str) -> Path:
@@ -100,7 +114,7 @@ def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration
 def bare(folder: Path, script: Path) -> float:
     names = "\n".join(path.name for path in sorted(folder.iterdir()) if path.is_dir())
     start = time.perf_counter()
-    subprocess.run(["xargs", "-P", "2", "-n", "1", script], input=names.encode(), cwd=folder, check=True)
+    subprocess.run(["xargs", "-P", str(cores()), "-n", "1", script], input=names.encode(), cwd=folder, check=True)
     return time.perf_counter() - start
 
 
@@ -133,27 +147,34 @@ def ratio_line(title: str, a: list[float], b: list[float], bound: float | None) 
     )
 
 
-def encode_cost(work: Path, pictures: list[Path], rounds: int, quality: int, from_png: bool) -> str:
+def encode_times(
+    work: Path, pictures: list[Path], rounds: int, quality: int, from_png: bool, *options: object
+) -> tuple[list[float], list[float]]:
     coding = CodingConfiguration("x265", quality, preset="medium")
     config = write_config(work, "x265", f'encoder = "x265"\nquality = [{quality}]\npreset = "medium"')
     shutil.rmtree(work / "bare", ignore_errors=True)
     script = prepare_bare(work / "bare", pictures, coding, from_png)
-    ours, theirs = in_turn(rounds, lambda: harness(pictures[0].parent, config), lambda: bare(work / "bare", script))
-    against = "FFmpeg from PNG to decoded frame" if from_png else "its encode and decode commands alone"
-    title = f"x265 medium, QP {quality}, {len(pictures)} pictures, against {against}"
+    return in_turn(rounds, lambda: harness(pictures[0].parent, config, *options), lambda: bare(work / "bare", script))
+
+
+def encode_cost(work: Path, pictures: list[Path], rounds: int, quality: int, from_png: bool) -> str:
+    ours, theirs = encode_times(work, pictures, rounds, quality, from_png)
+    title = f"x265 medium, QP {quality}, {len(pictures)} pictures, against {AGAINST[from_png]}"
     return ratio_line(title, ours, theirs, bound=1.10 if from_png else None)
 
 
-def none_cost(work: Path, pictures: list[Path], rounds: int) -> str:
-    """Milliseconds a picture with one job at a time, start of the process left out by a difference of two runs."""
+def none_times(work: Path, pictures: list[Path], rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds a picture with one job at a time, start of the process left out by a difference of two runs; and
+    those of reading and writing it."""
     config = write_config(work, "none", 'encoder = "none"')
     few = work / "few"
     few.mkdir()
     shutil.copy(pictures[0], few)
+    count = len(pictures) - 1
 
     def ours() -> float:
-        # two jobs at once
-        return 2 * (harness(pictures[0].parent, config) - harness(few, config))
+        whole = harness(pictures[0].parent, config, "--jobs", 1)
+        return (whole - harness(few, config, "--jobs", 1)) / count * 1e3
 
     def read_and_write() -> float:
         start = time.perf_counter()
@@ -161,15 +182,18 @@ def none_cost(work: Path, pictures: list[Path], rounds: int) -> str:
             with Image.open(picture) as image:
                 raw = np.asarray(image).tobytes()
             (work / "raw").write_bytes(raw)
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / count * 1e3
 
-    a, b = in_turn(rounds, ours, read_and_write)
-    count = len(pictures) - 1
-    costs = sorted((x - y) / count * 1e3 for x, y in zip(a, b, strict=True))
+    return in_turn(rounds, ours, read_and_write)
+
+
+def none_cost(work: Path, pictures: list[Path], rounds: int) -> str:
+    a, b = none_times(work, pictures, rounds)
+    costs = sorted(x - y for x, y in zip(a, b, strict=True))
     check("none, ms a picture", statistics.median(costs), 10)
     return (
         f"none: {statistics.median(costs):.1f} ms a picture beyond reading and writing it "
-        f"({costs[0]:.1f} to {costs[-1]:.1f}; reading and writing: {statistics.median(b) / count * 1e3:.1f} ms)"
+        f"({costs[0]:.1f} to {costs[-1]:.1f}; reading and writing: {statistics.median(b):.1f} ms)"
     )
 
 
@@ -179,8 +203,7 @@ def peak_memory(data: Path, config: Path) -> float:
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=-3, stderr=-3); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    words = ["-m", "vcmbench", "compress", "-d", data, "-s", config, "--runner", "local", "--jobs", 2, "--force"]
-    argv = [sys.executable, "-c", code, sys.executable, *map(str, words)]
+    argv = [sys.executable, "-c", code, *map(str, command(data, config, "--jobs", 2, "--force"))]
     return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout) / 1024
 
 
@@ -194,6 +217,26 @@ def memory(work: Path, pictures: list[Path]) -> str:
     few, ten_times = peak_memory(pictures[0].parent, config), peak_memory(many, config)
     check("memory over ten times the pictures, ratio", ten_times / few, 1.10)
     return f"memory: {few:.0f} MB over {len(pictures)} pictures, {ten_times:.0f} MB over {10 * len(pictures)}"
+
+
+def rows(small: bool) -> Iterator[Row]:
+    """Memory has a benchmark of its own."""
+    count, rounds, qualities = (4, 1, (32,)) if small else (40, 5, (22, 32))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        pictures = make_pictures(work / "pictures", count)
+        for quality in qualities:
+            title = f"x265 medium, QP {quality}, {count} pictures of {WIDTH}x{HEIGHT}"
+            for from_png, bound in ((True, 1.10), (False, None)):
+                ours, theirs = encode_times(work, pictures, rounds, quality, from_png)
+                yield compared("harness", title, ours, theirs, "s", AGAINST[from_png], bound)
+        if cores() > 1:  # informs: what processes cost over threads where there is little to do
+            ours, theirs = encode_times(work, pictures, rounds, qualities[-1], True, "--jobs", cores())
+            yield compared("harness", f"{title}, in processes", ours, theirs, "s", AGAINST[True])
+        ours, theirs = none_times(work, pictures, rounds)
+        cost = [max(a - b, 0.0) for a, b in zip(ours, theirs, strict=True)]
+        reading = f"beyond reading and writing it: {statistics.median(theirs):.1f} ms"
+        yield Row("harness", "`none`, a picture", statistics.median(cost), "ms", reading)
 
 
 def main() -> None:

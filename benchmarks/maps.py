@@ -22,12 +22,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from table import Row
+from table import quartiles as spread_of
 
 from vcmbench import encoder, experiment, mapping, qpmap, quantisers
 from vcmbench.coding import CodingConfiguration, QpMap
@@ -41,6 +43,8 @@ from vcmbench.runner.local import LocalRunner
 
 SIZES = ((2048, 1024), (512, 256))
 BOUND_MS, BOUND_RATIO = 60.0, 1.10
+REGRESSION = 1.25
+"""In the table: 1.10 is the aim and x265 misses it at 512x256 (1.12); what is above this has become worse."""
 # coarse ones, where an encode is short and the map's share of it large
 QUALITIES = {"x264": 32, "x265": 32, "kvazaar": 32, "jpeg": 30}
 BLOCK_PX, DELTA = 16, 6
@@ -49,6 +53,8 @@ MATCHING_SHIFT = -3.37
 """About what takes a map's mean back to the base, with a fraction."""
 
 Array = np.ndarray[Any, Any]
+Ratios = tuple[list[str], list[float], list[float]]
+"""Regions, and the ratios to flat maps and to uniform encodes, scene by scene and round by round."""
 exceeded: list[str] = []
 
 
@@ -74,8 +80,8 @@ def quartiles(values: list[float], form: str) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def maps(data: DataRoot, rounds: int, bound_ms: float | None) -> list[Array]:
-    """Time importance and QP maps; the importance of every scene."""
+def maps(data: DataRoot, rounds: int, bound_ms: float | None) -> tuple[list[Array], dict[str, list[float]]]:
+    """The importance of every scene, and milliseconds of importance and QP maps."""
     values: list[Array] = []
     times: dict[str, list[float]] = {"importance": [], "and QP map": [], "and steps of a job": []}
     for source in find_sources(data, experiment.Dataset()):
@@ -102,7 +108,7 @@ def maps(data: DataRoot, rounds: int, bound_ms: float | None) -> list[Array]:
         print(f"{name + ':':<20}{quartiles(found, '.1f')} ms", flush=True)
         if bound_ms is not None:
             check(f"{name}, ms", statistics.median(found), bound_ms)
-    return values
+    return values, times
 
 
 def random_steps(rows: int, columns: int, delta: int = DELTA) -> Array:
@@ -213,10 +219,13 @@ def compare(bench: Bench, steps: Array, shift: float, rounds: int) -> tuple[list
     return against
 
 
-def encoders(data: DataRoot, values: list[Array], title: str, arguments: argparse.Namespace) -> None:
+def encoders(
+    data: DataRoot, values: list[Array], title: str, arguments: argparse.Namespace
+) -> Iterator[tuple[str, Ratios]]:
+    """The name of each encoder and the ratios of its importance maps."""
     for name in arguments.encoder:
         rounds = max(round(ROUNDS[name] * arguments.effort), 3)
-        rows: dict[str, tuple[list[str], list[float], list[float]]] = {}
+        found_of: dict[str, Ratios] = {}
         for index, importance in enumerate(values[: arguments.scenes]):
             bench = Bench(name, data, index, importance)
             cases = {
@@ -226,12 +235,12 @@ def encoders(data: DataRoot, values: list[Array], title: str, arguments: argpars
             if index == 0:
                 cases["random"] = (random_steps(*bench.steps.shape), 0.0, 3)
             for case, (steps, shift, count) in cases.items():
-                row = rows.setdefault(case, ([], [], []))
+                row = found_of.setdefault(case, ([], [], []))
                 row[0].append(bench.rectangles(steps, shift))
                 for found, more in zip(row[1:], compare(bench, steps, shift, count), strict=True):
                     found += more
             bench.worker.close()
-        for case, (regions, flat, uniform) in rows.items():
+        for case, (regions, flat, uniform) in found_of.items():
             print(
                 f"{title:<10}{name:<8} {case:<20}{' '.join(regions):<16}{len(flat):>3}   {quartiles(flat, '.3f'):<24}"
                 f"{quartiles(uniform, '.3f')}",
@@ -239,6 +248,37 @@ def encoders(data: DataRoot, values: list[Array], title: str, arguments: argpars
             )
             if case == "importance":
                 check(f"{title} {name} against a flat map", statistics.median(flat), BOUND_RATIO)
+        yield name, found_of["importance"]
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, list[float]], dict[str, Ratios]]]:
+    """Size by size: its title, milliseconds of maps, and ratios by encoder."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core, for the tools, too
+    for width, height in SIZES:
+        title = f"{width}x{height}"
+        print(f"{title}, one core; medians (quartiles)")
+        with tempfile.TemporaryDirectory() as folder:
+            cityscapes.write(Path(folder), width=width, height=height, train_scenes=0, sequences=0, jobs=1)
+            data = open_root(Path(folder))
+            rounds = max(round(10 * arguments.effort), 3)
+            values, times = maps(data, rounds, BOUND_MS if width == SIZES[0][0] else None)
+            print(f"{'':<10}{'':<8} {'map':<20}{'regions':<16}{'n':>3}   {'against a flat map':<24}against uniform")
+            yield title, times, dict(encoders(data, values, title, arguments))
+
+
+def rows(small: bool) -> Iterator[Row]:
+    names = ["x264"] if small else list(QUALITIES)
+    arguments = argparse.Namespace(encoder=names, scenes=1 if small else 3, effort=0.1 if small else 1.0)
+    for title, times, by_encoder in measure(arguments):
+        largest = title == "x".join(map(str, SIZES[0]))
+        ms = statistics.median(times["and QP map"])
+        yield Row("maps", f"importance and QP map, {title}, one core", ms, "ms", bound=BOUND_MS if largest else None)
+        for name, (_, flat, uniform) in by_encoder.items():
+            for against, ratios, bound in (("a flat map", flat, REGRESSION), ("a uniform encode", uniform, None)):
+                ratio, spread = statistics.median(ratios), spread_of(ratios)
+                what = f"{name} with a map, {title}, processor time of {len(ratios)} encodes"
+                yield Row("maps", what, ratio, "times", f"{against} of as many bytes", ratio, bound, spread=spread)
 
 
 def main() -> None:
@@ -247,17 +287,8 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=3)
     parser.add_argument("--effort", type=float, default=1.0, help="times as many rounds")
     arguments = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core, for the tools, too
-    for width, height in SIZES:
-        with tempfile.TemporaryDirectory() as folder:
-            cityscapes.write(Path(folder), width=width, height=height, train_scenes=0, sequences=0, jobs=1)
-            data = open_root(Path(folder))
-            title = f"{width}x{height}"
-            print(f"{title}, one core; medians (quartiles)")
-            values = maps(data, max(round(10 * arguments.effort), 3), BOUND_MS if width == SIZES[0][0] else None)
-            print(f"{'':<10}{'':<8} {'map':<20}{'regions':<16}{'n':>3}   {'against a flat map':<24}against uniform")
-            encoders(data, values, title, arguments)
+    for _ in measure(arguments):
+        pass  # it prints
     if exceeded:
         sys.exit("limits exceeded:\n" + "\n".join(exceeded))
 

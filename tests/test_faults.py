@@ -159,7 +159,8 @@ def test_a_named_folder_of_binaries_is_not_passed_over(tmp_path: Path, photos: P
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
-def test_disk_full(tmp_path: Path, write_experiment: Write) -> None:
+@pytest.mark.parametrize("where", [(), ("--jobs", 2)])
+def test_disk_full(where: tuple[object, ...], tmp_path: Path, write_experiment: Write) -> None:
     """On a file system of 700 kB nothing is half-written; with room again the same run goes on."""
     root = tmp_path / "small"
     root.mkdir()
@@ -170,7 +171,7 @@ def test_disk_full(tmp_path: Path, write_experiment: Write) -> None:
         for name in "abcd":
             save(root / f"{name}.png", rng.integers(0, 255, (160, 160, 3), dtype=np.uint8))
         config = write_experiment('encoder = "none"', 'encoder = "lossless"', JPEG)
-        done = compress(root, config)
+        done = compress(root, config, *where)
         assert done.code == 1
         assert "No space left on device" in done.err
         assert "Traceback" not in done.err
@@ -178,9 +179,10 @@ def test_disk_full(tmp_path: Path, write_experiment: Write) -> None:
         for record in root.rglob("*.json"):
             assert json.loads(record.read_text())["size_bytes"] > 0
         subprocess.run(["mount", "-o", "remount,size=16m", root], check=True)
-        again = compress(root, config)
+        again = compress(root, config, *where)
         assert again.code == 0, again.err
         assert len(again.events) == 12
+        assert type_command("verify", "-d", root, "-s", config).code == 0
     finally:
         subprocess.run(["umount", root], check=True)
 
@@ -247,19 +249,19 @@ def test_tools_of_a_killed_run_end_with_it(tmp_path: Path, photos: Path, write_e
 
 
 def test_scratch_of_killed_runs_is_removed(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
-    stale = tmp_path / "vcmbench-abc.scratch"
-    (stale / "in").mkdir(parents=True)
-    (tmp_path / "vcmbench-abc").touch()  # its lease, which nobody holds
-    alive = tmp_path / "vcmbench-def.scratch"
-    alive.mkdir()
-    lease = leases.take(tmp_path / "vcmbench-def")
+    stale, alive = f"vcmbench-{'a' * 32}", f"vcmbench-{'b' * 32}"
+    (tmp_path / f"{stale}.scratch/in").mkdir(parents=True)
+    (tmp_path / stale).touch()  # its lease, which nobody holds
+    (tmp_path / f"vcmbench-{'c' * 32}").touch()  # that of a run which was killed before it had a folder
+    (tmp_path / f"{alive}.scratch").mkdir()
+    lease = leases.take(tmp_path / alive)
     assert lease is not None
     done = type_command(
         "compress", "-d", photos, "-s", write_experiment(JPEG), "--runner", "local",
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.code == 0, done.err
-    assert sorted(path.name for path in tmp_path.glob("vcmbench-*")) == ["vcmbench-def", "vcmbench-def.scratch"]
+    assert sorted(path.name for path in tmp_path.glob("vcmbench-*")) == [alive, f"{alive}.scratch"]
     lease.release()
 
 

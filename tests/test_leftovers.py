@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -89,7 +91,6 @@ def test_output_is_kept_to_its_end(worker: Worker) -> None:
 def test_children_of_others_are_left_alone(worker: Worker) -> None:
     """Also orphans that were given to us, and the tools of another worker at the same time."""
     ours = subprocess.Popen(["sleep", "600"])
-    orphan = int(subprocess.run(["sh", "-c", "sleep 600 >&- 2>&- & echo $!"], capture_output=True, check=True).stdout)
     other = LocalRunner().worker()
     said: list[str] = []
     script = "echo > started; until [ -e go ]; do :; done; echo finished"
@@ -100,6 +101,8 @@ def test_children_of_others_are_left_alone(worker: Worker) -> None:
         while not (other.scratch.outputs / "started").exists():
             assert time.monotonic() < deadline
             os.sched_yield()
+        orphaning = ["sh", "-c", "sleep 600 >&- 2>&- & echo $!"]
+        orphan = int(subprocess.run(orphaning, capture_output=True, check=True).stdout)
         before = of(other)
         assert len(before) >= 2
         for _ in range(3):
@@ -111,13 +114,23 @@ def test_children_of_others_are_left_alone(worker: Worker) -> None:
         assert said[0].strip() == "finished"
         assert of(other) == []
         assert ours.poll() is None
-        assert is_alive(orphan)
+        assert Path(f"/proc/{orphan}/status").read_text().split("PPid:")[1].split()[0] == str(os.getpid())
+        os.kill(orphan, signal.SIGKILL)
+        os.waitpid(orphan, 0)
     finally:
         ours.kill()
         ours.wait()
-        os.kill(orphan, signal.SIGKILL)
-        os.waitpid(orphan, 0)
         other.close()
+
+
+def test_orphans_are_ours_only_while_a_tool_runs(worker: Worker) -> None:
+    """Nobody here would bury what has nothing to do with a tool."""
+    for script in ("true", "exit 3"):
+        with contextlib.suppress(JobError):
+            run(worker, script)
+        answer = ctypes.c_int(-1)
+        assert ctypes.CDLL(None).prctl(37, ctypes.byref(answer), 0, 0, 0) == 0  # PR_GET_CHILD_SUBREAPER
+        assert answer.value == 0
 
 
 def test_no_zombies_gather(worker: Worker) -> None:

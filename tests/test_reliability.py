@@ -272,7 +272,7 @@ def test_what_nobody_holds_any_more_is_removed(photos: Path, write_experiment: W
     for name in (".leases/dead", ".claims/dead", ".tmp/dead.abc"):
         (results / name).write_text("")
     store = Store(open_root(photos), "trial")
-    mine = store._temporary()
+    mine = store.temporary()
     mine.write_text("half")
     with store.claim(Path("x")) as claim:  # type: ignore[union-attr, arg-type]
         assert compress(photos, config).code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -100,6 +101,8 @@ class Run:
             Loop(self, engine, outcome, progress, stop, listen).execute()
             outcome.interrupted = stop.is_set()
             outcome.engine, outcome.workers = engine.name, engine.slots()
+        with suppress(OSError):  # of workers that died while the run went on
+            self.store.remove_abandoned()
         if not outcome.interrupted:
             self._write_table(outcome)
         return outcome

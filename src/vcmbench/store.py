@@ -98,16 +98,19 @@ class Store:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / ".probe", b"", self._temporary())
-            (self.folder / ".probe").unlink()
+            write_atomically(self.folder / ".probe", b"", self.temporary())
+            (self.folder / ".probe").unlink(missing_ok=True)  # another run may have the same
             for folder in (self._leases, self._claims):
                 folder.mkdir(exist_ok=True)
-            self._remove_abandoned()
+            self.remove_abandoned()
         except OSError as error:
             raise RequestError(f"{self.folder}: cannot be written: {error.strerror}") from None
 
-    def _remove_abandoned(self) -> None:
-        """What processes left that live no longer: files that they were writing, their leases, their claims."""
+    def remove_abandoned(self) -> None:
+        """What processes left that live no longer: files that they were writing, their leases, their claims.
+
+        Raises OSError.
+        """
         for path in self._temporaries.iterdir():
             if not leases.is_held(self._leases / path.name.partition(".")[0]):
                 path.unlink(missing_ok=True)
@@ -116,7 +119,7 @@ class Store:
                 with leases.abandoned(path):  # it goes with the block
                     pass
 
-    def _temporary(self) -> Path:
+    def temporary(self) -> Path:
         """A new name in a folder of its own, on the file system of the results: what is there is never a result."""
         self._temporaries.mkdir(parents=True, exist_ok=True)
         owner = leases.of_this_process(self._leases).path.name
@@ -169,7 +172,7 @@ class Store:
             record = sealed({**record, **self.meta})
             if adopt:
                 with suppress(OSError):  # where there is no room for it now, it is taken over next time
-                    write_atomically(self.record_path(bitstream), _dump(record), self._temporary())
+                    write_atomically(self.record_path(bitstream), _dump(record), self.temporary())
             return record
 
     def _bitstream_is_there(self, record: Record) -> bool:
@@ -202,9 +205,9 @@ class Store:
         renames: list[tuple[Path, Path]] = []
         try:
             for source, name in files.items():
-                renames.append((self._temporary(), self._inside(name)))
+                renames.append((self.temporary(), self._inside(name)))
                 _move(source, renames[-1][0])
-            renames.append((self._temporary(), self.record_path(bitstream)))
+            renames.append((self.temporary(), self.record_path(bitstream)))
             record = sealed(record)
             renames[-1][0].write_bytes(_dump(record))
             for _, target in renames:
@@ -248,14 +251,14 @@ class Store:
         if content is None:
             path.unlink(missing_ok=True)
             return None
-        write_atomically(path, content, self._temporary())
+        write_atomically(path, content, self.temporary())
         return path
 
     @contextmanager
     def writing_table(self, name: str) -> Iterator[BinaryIO]:
         """A table that is written as it comes. At the end it takes the old one's place, all of it; where an exception
         ends it, nothing does."""
-        temporary = self._temporary()
+        temporary = self.temporary()
         try:
             with temporary.open("wb") as file:
                 yield file
@@ -273,7 +276,7 @@ class Store:
                 told.add(record)
                 yield _as_row(record)
 
-        temporary = self._temporary()
+        temporary = self.temporary()
         try:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)

@@ -51,11 +51,13 @@ def verify(store: Store, wanted: Iterable[PurePosixPath], jobs: int, advance: Ca
     """
     found = Verified()
     for bitstream in wanted:
-        if not store.record_path(bitstream).exists():
+        path = store.record_path(bitstream)
+        if path.is_dir():
+            found.damages.append(Damage(path, "is a folder; move it away", bitstream))
+        elif not os.path.lexists(path):
             found.not_done += 1
             if (store.data.root / bitstream).exists() and not _is_at_work(store, bitstream):
-                why = "is missing, though its bitstream is there"
-                found.damages.append(Damage(store.record_path(bitstream), why, bitstream))
+                found.damages.append(Damage(path, "is missing, though its bitstream is there", bitstream))
     with ThreadPoolExecutor(jobs) as pool:
         for path, size_bytes, damages in _mapped(pool, lambda path: _job(store, path), _files_below(store.records)):
             found.jobs += 1
@@ -89,7 +91,7 @@ def _mapped(pool: ThreadPoolExecutor, look: Callable[[Path], T], paths: Iterable
 def _files_below(folder: Path) -> Iterator[Path]:
     for place, names, files in os.walk(folder):
         names.sort()
-        yield from (Path(place, name) for name in sorted(files))
+        yield from (Path(place, name) for name in sorted(files) if name.endswith((".json", ".png")))
 
 
 # --- jobs
@@ -98,8 +100,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _job(store: Store, path: Path) -> tuple[Path, int, list[Damage]]:
     """What is wrong with a record and with the files that it speaks of."""
     bitstream = _bitstream_of(store, path)
-    if bitstream is None:
-        return path, 0, [Damage(path, "is no record's name")]
+    if path.is_symlink():
+        return path, 0, [Damage(path, "is a link; records are files", bitstream)]
     record = read_record(path)
     if record is None:
         return path, 0, [] if _is_at_work(store, bitstream) else [Damage(path, _why_no_record(path), bitstream)]
@@ -109,9 +111,9 @@ def _job(store: Store, path: Path) -> tuple[Path, int, list[Damage]]:
     return path, record["size_bytes"], damages
 
 
-def _bitstream_of(store: Store, path: Path) -> PurePosixPath | None:
+def _bitstream_of(store: Store, path: Path) -> PurePosixPath:
     name = PurePosixPath(path.relative_to(store.records))
-    return name.with_name(name.name.removesuffix(".json")) if name.name.endswith(".json") else None
+    return name.with_name(name.name.removesuffix(".json"))
 
 
 def _is_at_work(store: Store, bitstream: PurePosixPath) -> bool:

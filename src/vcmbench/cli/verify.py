@@ -11,12 +11,12 @@ from vcmbench import compress, experiment, verify
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import find_sources, open_root
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.job import Job
 from vcmbench.progress import Progress
 from vcmbench.recipe import bitstreams
-from vcmbench.store import Store
-from vcmbench.tally import Outcome
+from vcmbench.store import Record, Store
 from vcmbench.verify import Damage, Verified
 
 _EXAMPLES = """\
@@ -109,25 +109,24 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
     settings = compress.Settings(
         jobs=min(arguments.jobs, compress.cores()), force=True, timeout_s=arguments.timeout, only=frozenset(before)
     )
-    outcome = compress.Run(wanted, arguments.data, runner, settings).execute(lambda *_: None)
-    return _told(store, before, outcome)
+    again: dict[PurePosixPath, Record] = {}
+
+    def listen(state: str, job: Job, record: Record | None, error: JobError | None) -> None:
+        if state == "done" and record is not None:
+            again[job.bitstream] = record
+
+    outcome = compress.Run(wanted, arguments.data, runner, settings).execute(listen)
+    return _told(before, again, interrupted=outcome.interrupted)
 
 
-def _told(store: Store, before: dict[PurePosixPath, str | None], outcome: Outcome) -> int:
+def _told(before: dict[PurePosixPath, str | None], again: dict[PurePosixPath, Record], *, interrupted: bool) -> int:
     """What became of a repair."""
-    again = same = 0
-    left = []
-    for bitstream, sha256 in before.items():
-        record = store.read(bitstream)
-        if record is None or any(job.bitstream == bitstream for job, _ in outcome.failed):
-            left.append(bitstream)
-            continue
-        again += 1
-        same += sha256 == record["bitstream_sha256"]
-    _say(f"{again} jobs were done again; {same} gave the very bitstream that their record had spoken of")
+    same = sum(before[bitstream] == record["bitstream_sha256"] for bitstream, record in again.items())
+    _say(f"{len(again)} jobs were done again; {same} gave the very bitstream that their record had spoken of")
+    left = [bitstream for bitstream in before if bitstream not in again]
     for bitstream in left[:20]:
         _say(f"not repaired: {bitstream} (its configuration or its picture is not in the experiment any more, or it "
              "failed, see above)")  # fmt: skip
-    if outcome.interrupted:
+    if interrupted:
         return INTERRUPTED
     return 1 if left else 0

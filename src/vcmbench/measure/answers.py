@@ -146,7 +146,7 @@ class ToldAnswers(Answers):
         path, key = (pristine, self.pristine_key) if question.is_pristine else (decoded, self.key)
         check_inside(self._root, path)
         # among the store's: what a run that was killed leaves there is removed by the next one, whoever had its number
-        write_prediction(path, answer, key(unit, index), self._store._temporary())
+        write_prediction(path, answer, key(unit, index), self._store.temporary())
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         raise JobError("internal error: the network is in another process")

@@ -100,13 +100,13 @@ def _remove_tree(path: Path) -> None:
 def remove_stale_scratch() -> None:
     """End what tools of killed runs left running, and remove the scratch folders of those runs."""
     marks.end_abandoned()  # first: afterwards nothing tells any more that their runs are gone
-    for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
-        path = root.with_suffix("")
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{'[0-9a-f]' * 32}"):
+        root = path.with_suffix(_SUFFIX)
         with suppress(OSError):
-            if path.is_symlink() or path.stat().st_uid != os.getuid() or root.is_symlink():
+            if path.stat().st_uid != os.getuid() or root.is_symlink():
                 continue
             with leases.abandoned(path) as is_abandoned:
-                if is_abandoned:
+                if is_abandoned and root.is_dir():  # a run may have been killed before it made it
                     _remove_tree(root)
 
 

@@ -1,8 +1,8 @@
 """Processes that a tool leaves behind: found by a mark in their environment, and ended.
 
 A tool's process group is ended with it, but a process may have left that group. So each command's environment carries
-a mark of its own, and this process becomes the one that orphans are given to: what a tool left behind is then a child
-of ours with the command's mark. A child without one is never touched.
+a mark of its own, and as long as tools run this process is the one that orphans are given to: what a tool left behind
+is then a child of ours with the command's mark. A child without one is never touched.
 
 A mark also tells whose it is: it names the lease of the scratch folder and the process that started the command (and
 the namespaces in which these names mean something). A run that was killed -9 no longer holds the one, and is no longer
@@ -18,11 +18,13 @@ import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import TracebackType
 
 from vcmbench import leases
 
@@ -41,16 +43,47 @@ def new(lease: Path) -> str:
     return f"{_namespace('mnt')} {_namespace('pid')}:{pid}:{_started(pid)} {next(_numbers)} {lease}"
 
 
-def adopt_orphans() -> None:
-    """From now on, descendants of this process whose parents end become its children."""
+class _Adoption:
+    """While any thread is within, descendants of this process whose parents end become its children.
+
+    Not for longer: nobody here would ever bury the orphans that have nothing to do with a tool.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:  # a fork inherits neither the threads within nor the kernel's consent
+        self._lock = threading.Lock()
+        self._within = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._within += 1
+            if self._within == 1:
+                _ask_for_orphans(1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                _ask_for_orphans(0)
+
+
+def _ask_for_orphans(wanted: int) -> None:
     if _IS_LINUX:
-        _adopt_orphans(os.getpid())
+        with suppress(OSError, AttributeError):
+            _library().prctl(_PR_SET_CHILD_SUBREAPER, wanted, 0, 0, 0)
 
 
 @cache
-def _adopt_orphans(_: int) -> None:  # once for each process: a fork does not inherit it
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+adoption = _Adoption()
+os.register_at_fork(after_in_child=adoption._reset)
 
 
 def end_leftovers(tool: int, mark: str) -> None:

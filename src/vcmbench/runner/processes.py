@@ -61,8 +61,16 @@ class Processes:
         When it has ended, however it did, so has all that it started; `mark` tells those (see `marks`). Raises OSError
         where it cannot be started, subprocess.TimeoutExpired, and Cancelled.
         """
+        try:
+            with marks.adoption:
+                return self._run(argv, folder, {**environment, marks.VARIABLE: mark}, mark, timeout_s)
+        finally:
+            if self._cancelled.is_set():
+                raise Cancelled
+
+    def _run(self, argv: list[str], folder: Path, environment: Mapping[str, str], mark: str, timeout_s: float) -> Ended:
         start = time.perf_counter()
-        process = self._start(argv, folder, {**environment, marks.VARIABLE: mark})
+        process = self._start(argv, folder, environment)
         output, errors = Tail(), Tail()
         try:
             _follow(process, {process.stdout: output, process.stderr: errors}, timeout_s)
@@ -76,14 +84,11 @@ class Processes:
                 _drain(pipe, tail)
             with self._lock:
                 self._running.discard(process)
-        if self._cancelled.is_set():
-            raise Cancelled
         return Ended(process.returncode, output.content(), errors.content(), seconds)
 
     def _start(self, argv: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         if setpriv := _setpriv():
             argv = [setpriv, "--pdeathsig", "KILL", *argv]
-        marks.adopt_orphans()
         with self._lock:
             if self._cancelled.is_set():
                 raise Cancelled
