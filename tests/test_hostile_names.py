@@ -48,7 +48,7 @@ def test_they_are_coded_resumed_and_decoded(root: Path, tmp_path: Path, write_ex
 
 def test_the_table_holds_them_as_they_are(root: Path, write_experiment: Write) -> None:
     """A cell that begins with = or @ is a formula to a spreadsheet. It is the picture's name to every program that
-    joins tables by it, so it is not changed; docs/reliability.md says how such a table is opened."""
+    joins tables by it, so it is not changed; docs/hostile.md says how such a table is opened."""
     done = hostile.compress(root, write_experiment(JPEG))
     assert done.code == 0, done.err
     with (root / "results/trial/compression.csv").open(encoding="utf-8", newline="") as file:
