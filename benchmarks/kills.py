@@ -38,7 +38,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from vcmbench.store import read_record
+from vcmbench.record import read_record
 
 CODINGS = (
     'encoder = "none"',

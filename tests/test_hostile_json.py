@@ -19,7 +19,8 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import inputs, polygons
 from vcmbench.importance import record as importance_record
 from vcmbench.measure import block_state, outcome, records, telling
-from vcmbench.store import Store, read_record
+from vcmbench.record import read_record
+from vcmbench.store import Store
 from vcmbench.tasks import configs
 
 Read = Callable[[Path], Any]

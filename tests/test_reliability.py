@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from clusters import Cluster, cluster, end, start, wait_until
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command
 from vcmbench.files import is_alive
-from vcmbench.store import read_record
+from vcmbench.record import read_record
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]

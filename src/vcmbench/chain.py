@@ -14,9 +14,10 @@ from vcmbench.encoder import DECODED
 from vcmbench.errors import JobError
 from vcmbench.job import Geometry, Job
 from vcmbench.lane import Cache, Lane
+from vcmbench.record import SCHEMA_VERSION, Record
 from vcmbench.runner import builtin
 from vcmbench.runner.base import Worker
-from vcmbench.store import SCHEMA_VERSION, Record, Store
+from vcmbench.store import Store
 
 
 def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, meta: Record) -> Record:

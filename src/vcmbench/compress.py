@@ -19,9 +19,10 @@ from vcmbench.interrupts import interruptible
 from vcmbench.job import Job
 from vcmbench.loop import Loop
 from vcmbench.progress import Progress
+from vcmbench.record import Record
 from vcmbench.runner.base import Runner, remove_stale_scratch
 from vcmbench.site import CompressPlace, Site, software
-from vcmbench.store import Record, Store
+from vcmbench.store import Store
 from vcmbench.tally import Listener, Outcome, Summary
 
 TIMEOUT_S = 600.0

@@ -19,8 +19,8 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.files import open_regular
 from vcmbench.images import MAX_PIXELS
 from vcmbench.outside import short
+from vcmbench.record import Record, read_record
 from vcmbench.runner.base import Runner, Worker
-from vcmbench.store import Record, read_record
 
 _MAX_BYTES = 1 << 33
 _MAX_PIXELS = MAX_PIXELS + (1 << 20)  # the edge is padded

@@ -15,9 +15,9 @@ from vcmbench.engine import Engine, Work
 from vcmbench.errors import Cancelled, JobError, WorkerDied
 from vcmbench.job import Job
 from vcmbench.progress import Progress
+from vcmbench.record import Record
 from vcmbench.runner.base import describe
 from vcmbench.site import Result, do
-from vcmbench.store import Record
 from vcmbench.tally import Listener, Outcome
 
 if TYPE_CHECKING:

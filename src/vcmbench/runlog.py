@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from vcmbench.files import read_bounded
-from vcmbench.store import Record, Store
+from vcmbench.record import Record
+from vcmbench.store import Store
 
 FILE = "runs.jsonl"
 SCHEMA_VERSION = 1

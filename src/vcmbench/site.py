@@ -18,9 +18,10 @@ from vcmbench.dataset import DataRoot, open_root
 from vcmbench.errors import Cancelled, JobError, Lost, RequestError
 from vcmbench.job import Job, Tools
 from vcmbench.lane import Cache
+from vcmbench.record import Record
 from vcmbench.runner.base import Runner, Worker, remove_stale_scratch
 from vcmbench.runner.choice import RunnerChoice
-from vcmbench.store import Record, Store, probe_path
+from vcmbench.store import Store, probe_path
 
 _TRIES = 3
 _WAIT_FOR_ENGINE_S = 120.0

@@ -3,9 +3,6 @@
 A record lies at `DATA/results/<experiment>/records/<configuration folder>/<picture>.json`, so that its path says what
 it is about; the key inside says whether it still holds. The same bitstream may serve several experiments: whoever
 codes it anew first removes the records that spoke of the old one.
-
-A record carries a seal, a hash of all of its text but for the times. A record that was damaged later is therefore no
-record, and two runs that came to the same have the same seals.
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -25,40 +21,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from vcmbench import leases
-from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.dataset import RESULTS, DataRoot
 from vcmbench.errors import RequestError
 from vcmbench.files import read_bounded, write_atomically
-
-SCHEMA_VERSION = 3
-_UNSEALED_VERSION = 2
-"""Records of this version count, too; they have no seal."""
-_MAX_RECORD_BYTES = 1 << 24
-_NOT_SEALED = re.compile(rb'\n *"(?:encode_s|decode_s|filter_s|seal)": [^\n]*')
-
-Record = dict[str, Any]
+from vcmbench.record import MAX_RECORD_BYTES, Record, as_text, read_record, sealed
 
 _AT_WORK = (".tmp", ".leases", ".claims")
 """Folders below the results that hold nothing once all runs have ended."""
 TABLE = "compression.csv"
 _TABLE_STATE = "compression.state.json"
 _NAME_BYTES = 255
-_ABSENT = object()
-_OPTIONAL_TEXT = (str, type(None))
-_OPTIONAL_NUMBER = (int, float, type(None))
-_KEY = re.compile(r"[0-9a-f]{64}")
-_SIDES = ("width_px", "height_px", "scaled_width_px", "scaled_height_px", "coded_width_px", "coded_height_px")
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "key": str, "encoder": str, "quality": (int, type(None)), "color_subsampling": str,
-    "subsampling_factor": (int, float), "preset": _OPTIONAL_TEXT, "compat": _OPTIONAL_TEXT, "stacked": bool,
-    "keep_reconstruction": bool, "sources": list, "frames": int, "bitstream": str, "bitstream_sha256": str,
-    "size_bytes": int, "rate_bpp": (int, float), "encode_s": (int, float), "decode_s": (int, float),
-    "coded_qp": _OPTIONAL_NUMBER, "psnr_y_db": _OPTIONAL_NUMBER, "experiment": str, "runner": str,
-    "qp_map": (dict, type(None)),
-    "importance": (dict, type(None)), "match_rate": bool, "parameters": dict, "target_bpp": _OPTIONAL_NUMBER,
-    **dict.fromkeys(_SIDES, int),
-}  # fmt: skip
-
 CSV_FIELDS = (
     "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
     "qp_map", "match_rate", "target_bpp", "parameters",
@@ -172,7 +144,7 @@ class Store:
             record = sealed({**record, **self.meta})
             if adopt:
                 with suppress(OSError):  # where there is no room for it now, it is taken over next time
-                    write_atomically(self.record_path(bitstream), _dump(record), self.temporary())
+                    write_atomically(self.record_path(bitstream), as_text(record), self.temporary())
             return record
 
     def _bitstream_is_there(self, record: Record) -> bool:
@@ -209,7 +181,7 @@ class Store:
                 _move(source, renames[-1][0])
             renames.append((self.temporary(), self.record_path(bitstream)))
             record = sealed(record)
-            renames[-1][0].write_bytes(_dump(record))
+            renames[-1][0].write_bytes(as_text(record))
             for _, target in renames:
                 if len(os.fsencode(target.name)) > _NAME_BYTES:
                     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
@@ -293,7 +265,7 @@ class Store:
         """The table where it lies there as it was written, of just these records; None where it has to be made anew."""
         path = self.folder / TABLE
         try:
-            state = json.loads(read_bounded(self.folder / _TABLE_STATE, _MAX_RECORD_BYTES))
+            state = json.loads(read_bounded(self.folder / _TABLE_STATE, MAX_RECORD_BYTES))
             return path if state == _state(path, told) else None
         except (OSError, ValueError, RecursionError):
             return None
@@ -335,25 +307,6 @@ def _as_row(record: Record) -> list[Any]:
     return [row.get(name) for name in CSV_FIELDS]
 
 
-def as_json(record: Record) -> bytes:
-    """A record as it is written: one field a line, sorted, and sealed."""
-    return _dump(sealed(record))
-
-
-def sealed(record: Record) -> Record:
-    """A record with the seal of what it says now."""
-    return {**record, "seal": _seal(_dump(record))}
-
-
-def _dump(record: Record) -> bytes:
-    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
-
-
-def _seal(text: bytes) -> str:
-    """SHA-256 of a record's text without its times, which differ from run to run, and without the seal itself."""
-    return hashlib.sha256(_NOT_SEALED.sub(b"", text)).hexdigest()
-
-
 def _move(source: Path, target: Path) -> None:
     if source.stat().st_uid == os.getuid():  # what a container wrote belongs to its user: that is copied
         try:
@@ -363,38 +316,3 @@ def _move(source: Path, target: Path) -> None:
             if error.errno != errno.EXDEV:  # the scratch folder may lie on another file system
                 raise
     shutil.copyfile(source, target)
-
-
-def read_record(path: Path | str) -> Record | None:
-    """A record as it was written; None where it is missing, damaged or of another schema."""
-    try:
-        text = read_bounded(path, _MAX_RECORD_BYTES)
-        record = json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if _is_record(record) and is_sealed(record, text) else None
-
-
-def is_sealed(record: Record, text: bytes) -> bool:
-    """Whether a record's text is the one that was written; those of the version before have no seal to tell by."""
-    return record["schema_version"] == _UNSEALED_VERSION or record.get("seal") == _seal(text)
-
-
-def _is_record(record: Any) -> bool:
-    """Whether a JSON value has all that is relied upon: a record may have been edited or damaged."""
-    if not isinstance(record, dict) or record.get("schema_version") not in (SCHEMA_VERSION, _UNSEALED_VERSION):
-        return False
-    for field, kinds in _FIELDS.items():
-        if not isinstance(record.get(field, _ABSENT), kinds):
-            return False
-    name, sources = record["bitstream"], record["sources"]
-    return (
-        _KEY.fullmatch(record["key"]) is not None
-        and not name.startswith("/")
-        and ".." not in name.split("/")
-        and "\0" not in name
-        and record["color_subsampling"] in CHROMA_FORMATS
-        and len(sources) == record["frames"]
-        and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
-        and all(record[side] > 0 for side in _SIDES)
-    )

@@ -10,7 +10,8 @@ from vcmbench import gains
 from vcmbench.coding import CodingConfiguration
 from vcmbench.errors import JobError
 from vcmbench.job import Job
-from vcmbench.store import Record, Told
+from vcmbench.record import Record
+from vcmbench.store import Told
 
 
 @dataclass

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from vcmbench.dataset import PREDICTIONS
-from vcmbench.store import Record, Store, read_record
+from vcmbench.record import Record, read_record
+from vcmbench.store import Store
 
 T = TypeVar("T")
 

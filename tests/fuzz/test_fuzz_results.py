@@ -20,8 +20,8 @@ from vcmbench import archives, encoder, ffmpeg, frames, outside, shown
 from vcmbench.blocks import published
 from vcmbench.blocks.published import Coding, PublishedBlock
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap, from_record
+from vcmbench.record import as_json, read_record
 from vcmbench.runner import probe
-from vcmbench.store import as_json, read_record
 from vcmbench.tasks import channel, checkpoints, configs
 
 # --- records

@@ -26,8 +26,8 @@ from vcmbench import cli, decode
 from vcmbench.blocks import published
 from vcmbench.dataset import read_picture
 from vcmbench.demo import cityscapes
+from vcmbench.record import read_record
 from vcmbench.runner.local import LocalRunner
-from vcmbench.store import read_record
 from vcmbench.tasks import TaskSettings, open_task
 from vcmbench.tasks.base import Task
 

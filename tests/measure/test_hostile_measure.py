@@ -36,7 +36,8 @@ from conftest import save, tree
 from vcmbench.dataset import DataRoot
 from vcmbench.measure import block_state, outcome, records
 from vcmbench.measure.sound import is_machine, is_metric
-from vcmbench.store import Store, as_json, read_record
+from vcmbench.record import as_json, read_record
+from vcmbench.store import Store
 
 ALL = CONFIGURATIONS * PICTURES
 

@@ -38,8 +38,8 @@ from vcmbench.measure.outcome import Settings
 from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
+from vcmbench.record import as_json
 from vcmbench.runner.local import LocalRunner
-from vcmbench.store import as_json
 
 ALL = CONFIGURATIONS * PICTURES
 IMAGE_ONLY = TASK + METRICS.replace("100", "0") + 'levels = ["image"]\n'

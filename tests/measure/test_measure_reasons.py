@@ -20,9 +20,9 @@ from vcmbench.measure import records, tables
 from vcmbench.measure.outcome import Settings
 from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
+from vcmbench.record import as_json
 from vcmbench.report.content import ReportContent
 from vcmbench.runner.local import LocalRunner
-from vcmbench.store import as_json
 from vcmbench.tasks import TaskSettings
 from vcmbench.tasks.base import Task
 from vcmbench.tasks.segmentation import NETWORKS

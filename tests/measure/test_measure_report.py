@@ -33,9 +33,9 @@ from vcmbench.correlation import correlate
 from vcmbench.measure.outcome import Settings
 from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
+from vcmbench.record import as_json
 from vcmbench.report.content import ReportContent
 from vcmbench.runner.local import LocalRunner
-from vcmbench.store import as_json
 from vcmbench.tasks.predictions import read_prediction, write_prediction
 
 

@@ -39,7 +39,7 @@ from conftest import half_written, save
 from vcmbench.iqa import Scorer
 from vcmbench.measure import block_level
 from vcmbench.measure.finding import Finding
-from vcmbench.store import as_json
+from vcmbench.record import as_json
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.segmentation import NETWORKS, Segmentation
 

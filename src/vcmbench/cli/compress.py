@@ -15,8 +15,9 @@ from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.job import Job
 from vcmbench.progress import clock
+from vcmbench.record import Record
 from vcmbench.runner.base import Runner
-from vcmbench.store import Record, Store
+from vcmbench.store import Store
 from vcmbench.tally import Outcome
 
 _EXAMPLES = """\

@@ -12,8 +12,8 @@ from PIL import Image
 from vcmbench import decode, encoder
 from vcmbench.cli import runners
 from vcmbench.errors import RequestError
+from vcmbench.record import Record
 from vcmbench.runner.base import Runner
-from vcmbench.store import Record
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,10 +15,10 @@ from vcmbench import encoder, experiment
 from vcmbench.cli import runners, table
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
+from vcmbench.record import Record
 from vcmbench.runner import images
 from vcmbench.runner.base import Runner
 from vcmbench.runner.local import LocalRunner
-from vcmbench.store import Record
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,7 +16,8 @@ from vcmbench.experiment import Experiment
 from vcmbench.job import Job
 from vcmbench.progress import Progress
 from vcmbench.recipe import bitstreams
-from vcmbench.store import Record, Store
+from vcmbench.record import Record
+from vcmbench.store import Store
 from vcmbench.verify import Damage, Verified
 
 _EXAMPLES = """\

@@ -21,7 +21,7 @@ from vcmbench.encoder import Anchors, Clip, Encoder, Typical
 from vcmbench.errors import RequestError
 from vcmbench.frames import scaled_side
 from vcmbench.job import Geometry
-from vcmbench.store import Record
+from vcmbench.record import Record
 
 USUAL_MPX = 2.097152
 """Of the pictures that built-in figures are of, 2048x1024."""

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vcmbench.dataset import RESULTS, DataRoot
-from vcmbench.store import Record, Store, read_record
+from vcmbench.record import Record, read_record
+from vcmbench.store import Store
 
 SAMPLED_RECORDS = 24
 """Records of one configuration that figures are taken from, spread evenly over its pictures."""

@@ -11,7 +11,8 @@ from vcmbench.coding import CodingConfiguration
 from vcmbench.dataset import DataRoot, Picture, Source, read_picture
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.store import Record, Store
+from vcmbench.record import Record
+from vcmbench.store import Store
 
 _NAMED = 3
 
