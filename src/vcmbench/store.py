@@ -167,7 +167,8 @@ class Store:
                 yield record
 
     def publish(self, files: dict[Path, PurePosixPath], bitstream: PurePosixPath, record: Record) -> Record:
-        """Put a job's files and then its record in their places; records of what they replace go first.
+        """Put a job's files and then its record in their places; records of what they replace go first, but for those
+        of the very same bitstream.
 
         Returns the record with its seal.
 
@@ -187,7 +188,8 @@ class Store:
                     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
                 target.parent.mkdir(parents=True, exist_ok=True)
             for path in self._everywhere(bitstream):
-                path.unlink(missing_ok=True)
+                if not _is_of(read_record(path), record):
+                    path.unlink(missing_ok=True)
             for temporary, target in renames:
                 os.replace(temporary, target)
             return record
@@ -287,6 +289,12 @@ def _state(path: Path, told: Told) -> dict[str, Any]:
     status = path.stat()
     return {"records": told.records, "seals": f"{told.seals:016x}", "size_bytes": status.st_size,
             "changed_ns": status.st_mtime_ns, "columns": list(CSV_FIELDS)}  # fmt: skip
+
+
+def _is_of(other: Record | None, record: Record) -> bool:
+    """Whether another experiment's record tells of the very same job, and of the very same bitstream."""
+    same = ("key", "bitstream", "bitstream_sha256")
+    return other is not None and all(other[name] == record[name] for name in same)
 
 
 def probe_path(data_root: Path, name: str) -> Path:

@@ -126,7 +126,7 @@ def _why_no_record(path: Path) -> str:
         size = path.stat().st_size
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return f"is no whole record ({size} bytes), or what it says is not what was written: its seal does not hold"
+    return f"was changed or cut off after it was written ({size} bytes): its seal does not hold"
 
 
 def _of_record(store: Store, path: Path, bitstream: PurePosixPath, record: Record) -> Iterator[Damage]:

@@ -142,7 +142,7 @@ def run_experiment(
         print("\nmapped against uniform at equal rate, PSNR-Y gained, mean over n pictures [95 % interval]:")
         print(table.comparison(outcome.comparisons))
     _print_end(this, outcome)
-    if (account := forecast.compare(this.store, "compress")) is not None:
+    if outcome.done and (account := forecast.compare(this.store, "compress")) is not None:
         print(account, file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
@@ -193,7 +193,8 @@ def _print_end(this: compress.Run, outcome: Outcome) -> None:
         say.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")
     say.append(f"bitstreams: {this.data.configuration_folder('*')}")
     say.append(f"records: {this.store.records}")
-    say.append(f"table: {outcome.csv}")
+    if outcome.csv is not None:
+        say.append(f"table: {outcome.csv}")
     if outcome.comparison_csv is not None:
         say.append(f"table: {outcome.comparison_csv}")
     print("\n".join(say), file=sys.stderr)

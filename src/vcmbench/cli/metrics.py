@@ -155,7 +155,7 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     else:
         _print_tables(this, outcome)
     _print_end(this, outcome, report)
-    if (account := forecast.compare(this.store, "metrics")) is not None:
+    if outcome.done and (account := forecast.compare(this.store, "metrics")) is not None:
         print(account, file=sys.stderr)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
 

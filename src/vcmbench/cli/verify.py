@@ -29,7 +29,8 @@ examples:
 Reads every record, bitstream, QP map, score record and prediction of an experiment. Records are checked by their
 seals, what lies beside them by the hashes in them, predictions by their own checksums. --repair codes again what is
 damaged and nothing else; damaged scores and predictions are removed, and run_metrics.py makes them again.
-exit codes: 0 all is as it was written, or is again; 1 something is damaged; 2 the request was wrong; 130 interrupted
+exit codes: 0 all is as it was written, or is again (but for scores, as said); 1 something is damaged; 2 the request was
+wrong; 130 interrupted
 """
 
 
@@ -122,8 +123,11 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
 
 def _told(before: dict[PurePosixPath, str | None], again: dict[PurePosixPath, Record], *, interrupted: bool) -> int:
     """What became of a repair."""
-    same = sum(before[bitstream] == record["bitstream_sha256"] for bitstream, record in again.items())
-    _say(f"{len(again)} jobs were done again; {same} gave the very bitstream that their record had spoken of")
+    known = {bitstream: sha256 for bitstream, sha256 in before.items() if sha256 is not None and bitstream in again}
+    same = sum(again[bitstream]["bitstream_sha256"] == sha256 for bitstream, sha256 in known.items())
+    unknown = len(again) - len(known)
+    note = f", {unknown} had no sound record to compare with" if unknown else ""
+    _say(f"{len(again)} jobs were done again; {same} of {len(known)} gave the very bitstream that was lost{note}")
     left = [bitstream for bitstream in before if bitstream not in again]
     for bitstream in left[:20]:
         _say(f"not repaired: {bitstream} (its configuration or its picture is not in the experiment any more, or it "

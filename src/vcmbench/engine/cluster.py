@@ -105,6 +105,8 @@ class ClusterEngine(Engine):
         self._lost: list[tuple[Work, Future[Any]]] = []
         self._unfit: dict[str, str] = {}
         self._workers: Workers = {}
+        self._kinds: Workers = {}
+        """The same, but what was last there where there are none now: what kinds of workers this cluster has."""
         self._ending = threading.Event()
         self._client = connect()
         try:
@@ -119,7 +121,10 @@ class ClusterEngine(Engine):
     # --- workers
 
     def _look(self) -> None:
-        self._workers = dict(self._client.scheduler_info(n_workers=-1)["workers"])
+        # not `scheduler_info`: the client's own housekeeping may empty its answer in between
+        scheduler: Any = self._client.scheduler
+        self._workers = dict(self._client.sync(scheduler.identity, n_workers=-1)["workers"])
+        self._kinds = self._workers or self._kinds
 
     def _wait_for_workers(self) -> None:
         self._look()
@@ -173,13 +178,13 @@ class ClusterEngine(Engine):
 
     def _where(self, needs: Resource) -> dict[str, Any]:
         """Which workers may do it, in Dask's terms."""
-        found = suitable(self._workers, needs)
+        found = suitable(self._kinds, needs)
         where: dict[str, Any] = {}
         for name in (needs, "CPU"):
             if any((one.get("resources") or {}).get(name, 0) >= 1 for one in found.values()):
                 where["resources"] = {name: _SHARE[name]}
                 break
-        names_no_gpu = "resources" in where or len(found) == len(self._workers)
+        names_no_gpu = "resources" in where or len(found) == len(self._kinds)
         if self._unfit or not names_no_gpu:
             where["workers"] = [address for address in found if address not in self._unfit] or None
         return where

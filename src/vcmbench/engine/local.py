@@ -28,7 +28,7 @@ def start(place: Place, processes: int) -> ClusterEngine:
             resources={"CPU": 1},
             host="127.0.0.1",
             security=True,  # certificates of its own: other users of the machine must not send it work
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # Dask's own would complain where another cluster has its usual port
             worker_dashboard_address=None,
             memory_limit=0,  # what takes memory are tools, which are processes of their own: Dask does not see them
             local_directory=str(scratch.root),
