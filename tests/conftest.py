@@ -163,11 +163,11 @@ def compress(root: Path, config: object, *words: object, **options: Any) -> Type
 
 def tree(root: Path) -> dict[str, str]:
     """Every file below a folder, hidden ones too, with its hash; but for the log of runs, which tells how long each
-    took and is no result."""
+    took, and what is remembered of a table's file: they are no results."""
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "runs.jsonl"
+        if path.is_file() and path.name not in ("runs.jsonl", "compression.state.json")
     }
 
 

@@ -149,7 +149,7 @@ def test_damaged_scores_are_removed_and_named(photos: Path, config: Path) -> Non
     code, found, said = verify(photos, config)
     assert (code, list(found.values())) == (1, ["is no whole score record"])
     code, _, said = verify(photos, config, "--repair")
-    assert code == 0
+    assert code == 1, "until they are there again"
     assert "made again by: python run_metrics.py" in said
     assert not (folder / "a.json").exists()
 

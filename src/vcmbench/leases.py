@@ -48,7 +48,12 @@ class Lease:
 def take(path: Path) -> Lease | None:
     """The lease of that name, None where somebody holds it. Its folder must be there. Raises OSError."""
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except PermissionError:
+            if is_held(path):  # by another user
+                return None
+            raise
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_real = True
@@ -80,15 +85,18 @@ def take_new(folder: Path, prefix: str = "") -> Lease:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds that lease, this process included."""
+    """Whether somebody holds that lease, this process included; also where that cannot be told, as of another user's.
+
+    Not where the file system knows no locks: nobody can hold one there.
+    """
     try:
         number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
     try:
         fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno not in _UNSUPPORTED
     finally:
         os.close(number)
     return False

@@ -66,7 +66,8 @@ class Loop:
             self._running[self._engine.submit(Work(job.key, do, job, seconds))] = job
 
     def _known(self, job: Job) -> Record | None:
-        return None if self._force or not job.key else self._store.finished(job.bitstream, job.key)
+        # this experiment's own only: that of another is taken over where the job is claimed
+        return None if self._force or not job.key else self._store.finished_here(job.bitstream, job.key)
 
     def _finish_some(self) -> None:
         # Timed, because a signal that arrives just before a wait begins is not handled until the wait is over.
@@ -89,6 +90,8 @@ class Loop:
             result = self._blame(job, error)
         except JobError as error:
             result = Result("failed", error=error)
+        except Exception as error:  # such as what another machine's Python cannot read
+            result = Result("failed", error=JobError(f"internal error: {error!r:.300}"))
         if result.state == "busy":
             self._put_off.append(job)
         elif result.state == "failed" and result.error is not None and not self._stop.is_set():

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from PIL import Image
-
-from vcmbench import mapping
+from vcmbench import images, mapping
 from vcmbench.dataset import DataRoot, Source, read_picture
 from vcmbench.encoder import Tool
 from vcmbench.encoder import get as get_encoder
@@ -31,8 +29,7 @@ def measure(source: Source) -> Measured:
     except UnicodeEncodeError:
         return Measured(problem=f"{source.path}: its name is not UTF-8; rename it")
     try:
-        with Image.open(source.path) as image:
-            width, height = image.size
+        width, height = images.size_of(source.path)
         return Measured(source.sha256(), width, height)
     except Exception:  # whatever a hostile header makes the decoder raise; read_picture names it
         try:

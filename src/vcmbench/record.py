@@ -60,6 +60,11 @@ def _seal(text: bytes) -> str:
     return hashlib.sha256(_NOT_SEALED.sub(b"", text)).hexdigest()
 
 
+_PARTS = {"rate_search": dict, "map": dict, "region": dict, "uniform": dict, "tool": dict, "files": dict,
+          "notes": list, "frame_psnr_y_db": list}  # fmt: skip
+"""Parts that not every record has."""
+
+
 def read_record(path: Path | str) -> Record | None:
     """A record as it was written; None where it is missing, damaged or of another schema."""
     try:
@@ -72,7 +77,9 @@ def read_record(path: Path | str) -> Record | None:
 
 def is_sealed(record: Record, text: bytes) -> bool:
     """Whether a record's text is the one that was written; those of the version before have no seal to tell by."""
-    return record["schema_version"] == _UNSEALED_VERSION or record.get("seal") == _seal(text)
+    if "seal" in record:  # also where its version was changed to that of the unsealed ones
+        return bool(record["seal"] == _seal(text))
+    return bool(record["schema_version"] == _UNSEALED_VERSION)
 
 
 def _is_record(record: Any) -> bool:
@@ -92,4 +99,26 @@ def _is_record(record: Any) -> bool:
         and len(sources) == record["frames"]
         and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
         and all(record[side] > 0 for side in _SIDES)
+        and _are_parts_sound(record)
     )
+
+
+def _are_parts_sound(record: Record) -> bool:
+    """The same of the parts that not every record has."""
+    for part, kind in _PARTS.items():
+        if part in record and not isinstance(record[part], kind):
+            return False
+    search, psnrs, uniform = record.get("rate_search"), record.get("frame_psnr_y_db"), record.get("uniform")
+    return (
+        (search is None or (isinstance(search.get("is_equal"), bool) and _is_number(search.get("size_error"))))
+        and (psnrs is None or (len(psnrs) == record["frames"] and all(p is None or _is_number(p) for p in psnrs)))
+        and (uniform is None or isinstance(uniform.get("region", {}), dict))
+        and ("map" not in record or isinstance(record["map"].get("method"), str))
+        and all(isinstance(tool, dict | list) for tool in record.get("tool", {}).values())
+        and all(isinstance(note, str) for note in record.get("notes", ()))
+        and all("/" not in name and isinstance(sha256, str) for name, sha256 in record.get("files", {}).items())
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -106,7 +106,7 @@ def append(store: Store, run: RunLog) -> None:
         return
     line = json.dumps(asdict(run), ensure_ascii=False, allow_nan=False).encode() + b"\n"
     store.folder.mkdir(parents=True, exist_ok=True)
-    number = os.open(store.folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    number = os.open(store.folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         size = os.fstat(number).st_size
         if size and os.pread(number, 1, size - 1) != b"\n":  # a run was killed in the middle of its line
@@ -114,6 +114,15 @@ def append(store: Store, run: RunLog) -> None:
         os.write(number, line)
     finally:
         os.close(number)
+
+
+def try_append(store: Store, run: RunLog) -> str | None:
+    """The same; why it cannot be is returned, since a run must not fail for its log."""
+    try:
+        append(store, run)
+    except OSError as error:
+        return f"{store.folder / FILE}: cannot be written: {error.strerror}"
+    return None
 
 
 def read(store: Store) -> list[RunLog]:

@@ -17,13 +17,13 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
 from vcmbench import leases
 from vcmbench.dataset import RESULTS, DataRoot
 from vcmbench.errors import RequestError
-from vcmbench.files import read_bounded, write_atomically
+from vcmbench.files import check_inside, read_bounded, write_atomically
 from vcmbench.record import MAX_RECORD_BYTES, Record, as_text, read_record, sealed
 
 _AT_WORK = (".tmp", ".leases", ".claims")
@@ -69,6 +69,8 @@ class Store:
         Raises RequestError where nothing can be written, before any work is done in vain.
         """
         try:
+            for folder in (self.folder, self.records, self._temporaries, self._leases):
+                self._check(folder / "any")
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / ".probe", b"", self.temporary())
             (self.folder / ".probe").unlink(missing_ok=True)  # another run may have the same
@@ -78,17 +80,26 @@ class Store:
         except OSError as error:
             raise RequestError(f"{self.folder}: cannot be written: {error.strerror}") from None
 
+    def _check(self, path: Path) -> None:
+        """Raises OSError where a link leads out of the data root: nothing of ours is there."""
+        check_inside(self.data.root, path)
+
     def remove_abandoned(self) -> None:
         """What processes left that live no longer: files that they were writing, their leases, their claims.
 
         Raises OSError.
         """
+        for folder in (self._temporaries, self._leases, self._claims):
+            self._check(folder / "any")
+        if not leases.of_this_process(self._leases).is_real:  # without locks nobody can tell
+            return
         for path in self._temporaries.iterdir():
             if not leases.is_held(self._leases / path.name.partition(".")[0]):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # another user's, or no file
+                    path.unlink(missing_ok=True)
         for folder in (self._leases, self._claims):
             for path in folder.iterdir():
-                with leases.abandoned(path):  # it goes with the block
+                with suppress(OSError), leases.abandoned(path):  # it goes with the block
                     pass
 
     def temporary(self) -> Path:
@@ -129,23 +140,27 @@ class Store:
         """The record of a bitstream; None where there is none or it cannot be read."""
         return read_record(f"{self._records_text}/{bitstream}.json")  # a run resumes many: no path is made of it
 
-    def finished(self, bitstream: PurePosixPath, key: str, *, adopt: bool = True) -> Record | None:
-        """The record of a finished job: its key holds and its bitstream lies there in full length.
-
-        A record that another experiment made of the very same job counts; it is taken over, unless `adopt` is False.
-        """
+    def finished_here(self, bitstream: PurePosixPath, key: str) -> Record | None:
+        """The record of a job that this experiment has finished: its key holds and its bitstream lies there in full
+        length."""
         record = self.read(bitstream)
-        if record is not None and record["key"] == key:
-            return record if self._bitstream_is_there(record) else None
-        else:
-            record = next((other for other in self.of_all_experiments(bitstream) if other["key"] == key), None)
-            if record is None or not self._bitstream_is_there(record):
-                return None
-            record = sealed({**record, **self.meta})
-            if adopt:
-                with suppress(OSError):  # where there is no room for it now, it is taken over next time
-                    write_atomically(self.record_path(bitstream), as_text(record), self.temporary())
+        is_it = record is not None and record["key"] == key and self._bitstream_is_there(record)
+        return record if is_it else None
+
+    def finished(self, bitstream: PurePosixPath, key: str, *, adopt: bool = True) -> Record | None:
+        """The same, or the record that another experiment made of the very same job; it is taken over, unless `adopt`
+        is False. Who takes over has the job's claim: else somebody might replace the bitstream at this moment."""
+        if (record := self.finished_here(bitstream, key)) is not None:
             return record
+        record = next((other for other in self.of_all_experiments(bitstream) if other["key"] == key), None)
+        if record is None or not self._bitstream_is_there(record):
+            return None
+        record = sealed({**record, **self.meta})
+        if adopt:
+            with suppress(OSError):  # where there is no room for it now, it is taken over next time
+                self._check(self.record_path(bitstream))
+                write_atomically(self.record_path(bitstream), as_text(record), self.temporary())
+        return record
 
     def _bitstream_is_there(self, record: Record) -> bool:
         try:
@@ -180,7 +195,7 @@ class Store:
             for source, name in files.items():
                 renames.append((self.temporary(), self._inside(name)))
                 _move(source, renames[-1][0])
-            renames.append((self.temporary(), self.record_path(bitstream)))
+            renames.append((self.temporary(), self._inside(self.record_path(bitstream))))
             record = sealed(record)
             renames[-1][0].write_bytes(as_text(record))
             for _, target in renames:
@@ -188,6 +203,10 @@ class Store:
                     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
                 target.parent.mkdir(parents=True, exist_ok=True)
             for path in self._everywhere(bitstream):
+                try:
+                    self._check(path)
+                except PermissionError:  # that of another data root, to which a link leads
+                    continue
                 if not _is_of(read_record(path), record):
                     path.unlink(missing_ok=True)
             for temporary, target in renames:
@@ -197,10 +216,9 @@ class Store:
             for temporary, _ in renames:
                 temporary.unlink(missing_ok=True)
 
-    def _inside(self, name: PurePosixPath) -> Path:
+    def _inside(self, name: PurePath) -> Path:
         target = self.data.root / name
-        if not target.parent.resolve().is_relative_to(self.data.root):
-            raise OSError(errno.EPERM, "leads out of the data root", str(target))
+        self._check(target)
         return target
 
     def all_records(self) -> Iterator[tuple[PurePosixPath, Record]]:
@@ -222,6 +240,7 @@ class Store:
     def write_table(self, name: str, content: bytes | None) -> Path | None:
         """A table of this experiment as a file of that name; None removes what an earlier run left."""
         path = self.folder / name
+        self._check(path)
         if content is None:
             path.unlink(missing_ok=True)
             return None
@@ -232,6 +251,7 @@ class Store:
     def writing_table(self, name: str) -> Iterator[BinaryIO]:
         """A table that is written as it comes. At the end it takes the old one's place, all of it; where an exception
         ends it, nothing does."""
+        self._check(self.folder / name)
         temporary = self.temporary()
         try:
             with temporary.open("wb") as file:
@@ -244,6 +264,7 @@ class Store:
     def write_csv(self, records: Iterable[Record]) -> Path:
         """The experiment's records as one table, `compression.csv`."""
         path, told = self.folder / TABLE, Told()
+        self._check(path)
 
         def rows() -> Iterator[list[Any]]:
             for record in records:

@@ -135,7 +135,8 @@ def run_experiment(
     outcome = this.execute(tell)
     run_log = watch.stop("compress", outcome.engine, outcome.workers, done=outcome.done, resumed=outcome.resumed,
                          failed=len(outcome.failed), tally=tally, elsewhere=outcome.engine == "cluster")  # fmt: skip
-    runlog.append(this.store, run_log)
+    if (why_not := runlog.try_append(this.store, run_log)) is not None:
+        print(f"note: {why_not}", file=sys.stderr)
     if not arguments.json and outcome.done + outcome.resumed:
         print(table.summary(outcome.summary))
     if not arguments.json and outcome.comparisons:

@@ -149,7 +149,8 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     engine = "threads" if scheduler is None else "cluster"
     log = watch.stop("metrics", engine, settings.jobs, elsewhere=scheduler is not None, done=outcome.done,
                      resumed=outcome.resumed, failed=len(outcome.failed))  # fmt: skip
-    runlog.append(this.store, log)
+    if (why_not := runlog.try_append(this.store, log)) is not None:
+        print(f"note: {why_not}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(_as_json(outcome, report), allow_nan=False))
     else:

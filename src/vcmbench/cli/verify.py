@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from vcmbench import compress, experiment, verify
@@ -13,6 +14,7 @@ from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.files import check_inside
 from vcmbench.job import Job
 from vcmbench.progress import Progress
 from vcmbench.recipe import bitstreams
@@ -28,8 +30,9 @@ examples:
 
 Reads every record, bitstream, QP map, score record and prediction of an experiment. Records are checked by their
 seals, what lies beside them by the hashes in them, predictions by their own checksums. --repair codes again what is
-damaged and nothing else; damaged scores and predictions are removed, and run_metrics.py makes them again.
-exit codes: 0 all is as it was written, or is again (but for scores, as said); 1 something is damaged; 2 the request was
+damaged and nothing else; damaged scores and predictions are removed, and run_metrics.py makes them again (exit code 1
+until it has).
+exit codes: 0 all is as it was written, or is again; 1 something is damaged; 2 the request was
 wrong; 130 interrupted
 """
 
@@ -98,15 +101,10 @@ def _say(line: str) -> None:
 
 
 def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argparse.Namespace) -> int:
-    loose = [damage for damage in found.damages if damage.bitstream is None]
-    for damage in loose:
-        damage.path.unlink(missing_ok=True)
-    if loose:
-        _say(f"{len(loose)} files were removed; made again by: python run_metrics.py -d {arguments.data} "
-             f"-s {arguments.config}")  # fmt: skip
+    left = _remove_loose(wanted, store, [damage for damage in found.damages if damage.bitstream is None], arguments)
     before = {damage.bitstream: damage.sha256 for damage in found.damages if damage.bitstream is not None}
     if not before:
-        return 0
+        return left
     runner = runners.choose(arguments, wanted.encoders(), store.any_runner())
     settings = compress.Settings(
         jobs=min(arguments.jobs, compress.cores()), force=True, timeout_s=arguments.timeout, only=frozenset(before)
@@ -118,7 +116,29 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
             again[job.bitstream] = record
 
     outcome = compress.Run(wanted, arguments.data, runner, settings).execute(listen)
-    return _told(before, again, interrupted=outcome.interrupted)
+    return _told(before, again, interrupted=outcome.interrupted) or left
+
+
+def _remove_loose(wanted: Experiment, store: Store, loose: list[Damage], arguments: argparse.Namespace) -> int:
+    """Remove damaged scores and predictions, which measuring makes anew; predictions that are the user's own stay.
+
+    Returns the exit code: 1 where something is left to be done.
+    """
+    is_own = wanted.task is not None and wanted.task.predictions == "files"
+    kept = [damage for damage in loose if is_own and damage.path.suffix == ".png"]
+    for damage in kept:
+        _say(f"left alone: {damage.path.relative_to(store.data.root)} is yours; lay it there again")
+    removed = 0
+    for damage in loose:
+        if damage not in kept:
+            with suppress(OSError):  # where a link leads out of the data root
+                check_inside(store.data.root, damage.path)
+                damage.path.unlink(missing_ok=True)
+                removed += 1
+    if removed:
+        _say(f"{removed} files were removed; made again by: python run_metrics.py -d {arguments.data} "
+             f"-s {arguments.config}")  # fmt: skip
+    return 1 if loose else 0
 
 
 def _told(before: dict[PurePosixPath, str | None], again: dict[PurePosixPath, Record], *, interrupted: bool) -> int:

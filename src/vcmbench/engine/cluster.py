@@ -21,9 +21,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import dask
@@ -40,6 +39,8 @@ _CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _SCHEDULER_MAY_BE_GONE_S = 600.0
 _ASK_S = 20.0
+_OPEN_S = 600.0
+"""Containers are started and networks are read when a worker is asked for the first time."""
 
 _SHARE: dict[str, float] = {"CPU": 1, "GPU": 0.5}
 """What one piece of work takes of a resource. Two share a GPU: while it works for one, the other reads and writes."""
@@ -101,15 +102,17 @@ class ClusterEngine(Engine):
         self._place, self._connect, self._finish = place, connect, finish
         self._lock = threading.Lock()
         self._sent = 0
-        self._running: set[FarFuture[Any]] = set()
+        self._running: dict[FarFuture[Any], tuple[Work, Future[Any], frozenset[str] | None]] = {}
+        """What is under way, and by which workers alone it may be done; None: by any."""
         self._lost: list[tuple[Work, Future[Any]]] = []
         self._unfit: dict[str, str] = {}
         self._workers: Workers = {}
         self._kinds: Workers = {}
         """The same, but what was last there where there are none now: what kinds of workers this cluster has."""
         self._ending = threading.Event()
-        self._client = connect()
+        self._client: Client | None = None
         try:
+            self._client = connect()
             self._wait_for_workers()
             self._check_workers()
         except BaseException:
@@ -122,21 +125,29 @@ class ClusterEngine(Engine):
 
     def _look(self) -> None:
         # not `scheduler_info`: the client's own housekeeping may empty its answer in between
-        scheduler: Any = self._client.scheduler
-        self._workers = dict(self._client.sync(scheduler.identity, n_workers=-1)["workers"])
+        client: Any = self._client
+        found = _within(_ASK_S, lambda: client.sync(client.scheduler.identity, n_workers=-1)["workers"])
+        self._workers = dict(found)
         self._kinds = self._workers or self._kinds
 
     def _wait_for_workers(self) -> None:
-        self._look()
-        if not self._workers:
-            _say("the scheduler has no workers yet; waiting for the first one (Ctrl-C ends it)")
-        while not self._workers:
-            time.sleep(_LOOK_EVERY_S)
+        try:
             self._look()
+            if not self._workers:
+                _say("the scheduler has no workers yet; waiting for the first one (Ctrl-C ends it)")
+            while not self._workers:
+                time.sleep(_LOOK_EVERY_S)
+                self._look()
+        except Exception as error:  # it went while it was asked
+            raise RequestError(f"the Dask scheduler answers no more: {error!r:.200}; nothing was started") from None
 
     def _check_workers(self) -> None:
         """Open the site of this run on every worker that is there."""
-        found = self._client.run(far.check, self._place, on_error="return")
+        client: Any = self._client
+        try:
+            found = _within(_OPEN_S, lambda: client.run(far.check, self._place, on_error="return"))
+        except Exception as error:
+            raise RequestError(f"the workers cannot be asked: {error!r:.200}; nothing was started") from None
         wrong = {address: reason for address, reason in found.items() if reason is not None}
         if wrong:
             lines = "".join(f"\n  worker {address}: {_reason(reason)}" for address, reason in sorted(wrong.items()))
@@ -160,43 +171,50 @@ class ClusterEngine(Engine):
         return future
 
     def _send(self, work: Work, future: Future[Any]) -> None:
+        where = self._where(work.needs)
+        if where is None:  # nobody is there who may do it
+            self._lose(work, future)
+            return
         with self._lock:
             self._sent += 1
             # The number makes it a task of its own each time: Dask takes two of one key for the same.
             key = f"vcmbench-{work.key}-{self._place.run_id[:8]}-{self._sent}"
+        client: Any = self._client
         try:
-            sent = self._client.submit(
+            sent = client.submit(
                 far.call, self._place, work.function, work.argument,
-                key=key, pure=False, priority=work.seconds, **self._where(work.needs),
+                key=key, pure=False, priority=work.seconds, **where,
             )  # fmt: skip
+            only = frozenset(where["workers"]) if "workers" in where else None
+            with self._lock:
+                self._running[sent] = work, future, only
+            sent.add_done_callback(self._done)
         except Exception:  # the client has lost its scheduler
             self._lose(work, future)
-            return
-        with self._lock:
-            self._running.add(sent)
-        sent.add_done_callback(partial(self._done, work, future))
 
-    def _where(self, needs: Resource) -> dict[str, Any]:
-        """Which workers may do it, in Dask's terms."""
-        found = suitable(self._kinds, needs)
+    def _where(self, needs: Resource) -> dict[str, Any] | None:
+        """Which workers may do it, in Dask's terms; None where there are none."""
+        found = {address: one for address, one in suitable(self._kinds, needs).items() if address not in self._unfit}
+        if not found:
+            return None
         where: dict[str, Any] = {}
         for name in (needs, "CPU"):
             if any((one.get("resources") or {}).get(name, 0) >= 1 for one in found.values()):
                 where["resources"] = {name: _SHARE[name]}
                 break
-        names_no_gpu = "resources" in where or len(found) == len(self._kinds)
-        if self._unfit or not names_no_gpu:
-            where["workers"] = [address for address in found if address not in self._unfit] or None
+        if self._unfit or ("resources" not in where and len(found) < len(self._kinds)):
+            where["workers"] = list(found)
         return where
 
-    def _done(self, work: Work, future: Future[Any], sent: FarFuture[Any]) -> None:
-        with self._lock:
-            self._running.discard(sent)
+    def _done(self, sent: FarFuture[Any]) -> None:
+        work, future, _ = self._running.get(sent, (None, None, None))
+        if work is None or future is None:  # it was given up meanwhile
+            return
         try:
             if sent.status == "error":  # what the function raised, or what Dask says of it
-                future.set_exception(_as_error(sent.exception()))
+                _finish(future, _as_error(sent.exception(timeout=_ASK_S)))
                 return
-            result = sent.result()
+            result = sent.result(timeout=_ASK_S)
         except Exception:  # cancelled with its scheduler, or the worker went before it could be asked
             self._lose(work, future)
         else:
@@ -204,18 +222,20 @@ class ClusterEngine(Engine):
                 self._leave_out(result)
                 self._lose(work, future)
             else:
-                future.set_result(result)
+                _finish(future, result)
         finally:
+            with self._lock:
+                self._running.pop(sent, None)
             with suppress(Exception):  # the client may be gone by now
                 sent.release()
 
     def _lose(self, work: Work, future: Future[Any]) -> None:
         """The work's answer will not come: it is sent again as soon as that can be done."""
-        if self._ending.is_set():
-            future.set_exception(Cancelled())
-            return
         with self._lock:
-            self._lost.append((work, future))
+            if not self._ending.is_set():
+                self._lost.append((work, future))
+                return
+        _finish(future, Cancelled())
 
     def _leave_out(self, unfit: far.Unfit) -> None:
         if self._unfit.setdefault(unfit.worker, unfit.reason) is unfit.reason:
@@ -233,6 +253,7 @@ class ClusterEngine(Engine):
                     _say(f"the scheduler is back after {time.monotonic() - gone_since:.0f} s; the work goes on")
                     gone_since = None
                 idle = self._tell_whether_idle(idle)
+                self._take_back()
                 self._send_again()
                 continue
             if gone_since is None:
@@ -240,11 +261,12 @@ class ClusterEngine(Engine):
                 _say("the scheduler does not answer; waiting for it")
             if time.monotonic() - gone_since > _SCHEDULER_MAY_BE_GONE_S:
                 self._give_up(f"the scheduler was gone for {_SCHEDULER_MAY_BE_GONE_S:.0f} s")
-            elif self._client.status == "closed":
-                self._connect_again()
+            elif self._client is None or self._client.status == "closed":
+                with suppress(Exception):  # it is tried again
+                    self._client = self._connect()
 
     def _is_connected(self) -> bool:
-        if self._client.status != "running":
+        if self._client is None or self._client.status != "running":
             return False
         try:
             self._look()
@@ -252,17 +274,27 @@ class ClusterEngine(Engine):
             return False
         return True
 
-    def _connect_again(self) -> None:
-        with suppress(RequestError):
-            self._client = self._connect()
-
     def _tell_whether_idle(self, idle: bool) -> bool:
-        has_any = bool(self._workers.keys() - self._unfit.keys())
-        if not has_any and self._workers:
+        able = any(suitable(self._workers, needs).keys() - self._unfit.keys() for needs in ("CPU", "GPU"))
+        if able:
+            return False
+        if self._workers and self._workers.keys() <= self._unfit.keys():
             self._give_up("no worker is left that can do the work")
-        elif not has_any and not idle:
-            _say("the scheduler has no workers; waiting for some")
-        return not has_any
+        elif not idle:
+            _say("the scheduler has no workers for this; waiting for some")
+        return True
+
+    def _take_back(self) -> None:
+        """Work that only workers may do which are there no more: Dask would keep it for them for ever."""
+        with self._lock:
+            stuck = [(sent, *entry[:2]) for sent, entry in self._running.items()
+                     if entry[2] is not None and not entry[2] & self._workers.keys()]  # fmt: skip
+            for sent, _, _ in stuck:
+                del self._running[sent]
+        for sent, work, future in stuck:
+            self._lose(work, future)
+            with suppress(Exception):
+                sent.release()
 
     def _send_again(self) -> None:
         with self._lock:
@@ -274,29 +306,55 @@ class ClusterEngine(Engine):
         with self._lock:
             lost, self._lost = self._lost, []
         for _, future in lost:
-            future.set_exception(JobError(f"{reason}; the same command again goes on from here"))
+            _finish(future, JobError(f"{reason}; the same command again goes on from here"))
 
     def cancel(self) -> None:
-        self._ending.set()
-        with suppress(Exception):  # a cluster that is gone runs nothing
-            self._client.run(far.cancel, self._place.run_id, on_error="ignore")
         with self._lock:
-            running = list(self._running)
-            lost, self._lost = self._lost, []
-        for _, future in lost:
-            future.set_exception(Cancelled())
+            self._ending.set()
+            running = [future for _, future, _ in self._running.values()] + [future for _, future in self._lost]
+            sent = list(self._running)
+            self._running, self._lost = {}, []
+        for future in running:  # first: whoever waits for them must not wait for a scheduler that hangs
+            _finish(future, Cancelled())
+        client: Any = self._client
+        with suppress(Exception):  # a cluster that is gone runs nothing
+            _within(_ASK_S, lambda: client.run(far.cancel, self._place.run_id, on_error="ignore"))
         with suppress(Exception):
-            self._client.cancel(running, force=True)
+            _within(_ASK_S, lambda: client.cancel(sent, force=True))
 
     def close(self) -> None:
-        if not self._ending.is_set():
-            self._ending.set()
-        with suppress(Exception):
-            self._client.run(far.close, self._place.run_id, on_error="ignore")
-        with suppress(Exception):
-            self._client.close(timeout=_ASK_S)
+        self._ending.set()
+        client: Any = self._client
+        if client is not None:
+            with suppress(Exception):
+                _within(_ASK_S, lambda: client.run(far.close, self._place.run_id, on_error="ignore"))
+            with suppress(Exception):
+                _within(_ASK_S, lambda: client.close(timeout=_ASK_S))
         self._finish()
         self._finish = lambda: None
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> Any:
+    """What a call gives. Raises TimeoutError where it takes longer: a scheduler may hang, and Dask would wait."""
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(timeout=seconds)
+
+
+def _finish(future: Future[Any], outcome: Any) -> None:
+    """Give a future its result or exception, unless it has one."""
+    with suppress(InvalidStateError):
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _at_once(worker: dict[str, Any], needs: Resource) -> int:

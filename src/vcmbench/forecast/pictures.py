@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from PIL import Image
-
+from vcmbench import images
 from vcmbench.dataset import DataRoot, find_sources
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Dataset
@@ -54,8 +53,7 @@ def of_data(data: DataRoot, wanted: Dataset) -> Pictures:
     found, unreadable = [], 0
     for source in find_sources(data, wanted):
         try:
-            with Image.open(source.path) as image:
-                width, height = image.size
+            width, height = images.size_of(source.path)
             octave = source.path.stat().st_size.bit_length()
         except Exception:  # whatever a hostile header makes the decoder raise; the run itself says what it is
             unreadable += 1

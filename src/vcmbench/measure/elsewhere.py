@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 
 from vcmbench.engine import Engine, Resource, Work
-from vcmbench.errors import Cancelled, JobError
+from vcmbench.errors import Cancelled, JobError, WorkerDied
 from vcmbench.measure.image_run import Found
 from vcmbench.measure.place import (
     Machine,
@@ -29,6 +29,7 @@ from vcmbench.store import job_key
 
 _WAIT_S = 0.2
 _AHEAD = 2
+_MOST_DEATHS = 3
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,23 @@ class Elsewhere:
         waiting = deque(pieces(units))
         running: dict[Future[PieceOutcome], Piece] = {}
         outcomes: list[PieceOutcome] = []
+        deaths: Counter[Piece] = Counter()
         with Progress(sum(piece.pictures for piece in waiting), "picture", quiet=self._quiet) as progress:
             while (waiting or running) and not stop.is_set():
                 while waiting and len(running) < _AHEAD * self._engine.slots(self._needs):
                     piece = waiting.popleft()
                     running[self._engine.submit(self._work(piece))] = piece
+                is_busy = False
                 for future in wait(running, timeout=_WAIT_S, return_when=FIRST_COMPLETED).done:
                     piece = running.pop(future)
-                    outcome = _outcome(future, piece)
+                    outcome = _outcome(future, piece, deaths)
                     outcomes.append(outcome)
                     self._tell(progress, piece, outcome)
-                    if outcome.put_off is not None:  # another run is at it
+                    if outcome.put_off is not None:  # another run is at it, or a worker died
                         waiting.append(outcome.put_off)
-                        stop.wait(_WAIT_S)
+                        is_busy = True
+                if is_busy:
+                    stop.wait(_WAIT_S)
             if stop.is_set():
                 self._engine.cancel()
         return together(outcomes)
@@ -101,10 +106,18 @@ def _measure(place: MeasurePlace, argument: tuple[Piece, bool]) -> PieceOutcome:
     return measure_piece(place, piece, force)
 
 
-def _outcome(future: Future[PieceOutcome], piece: Piece) -> PieceOutcome:
+def _outcome(future: Future[PieceOutcome], piece: Piece, deaths: Counter[Piece]) -> PieceOutcome:
     try:
         return future.result()
     except (Cancelled, CancelledError):
         return PieceOutcome(is_stopped=True)
+    except WorkerDied as error:  # perhaps it only waited there: Dask blames all that was sent to that worker
+        deaths[piece] += 1
+        if deaths[piece] <= _MOST_DEATHS:
+            return PieceOutcome(put_off=piece)
+        reason = str(error)
     except JobError as error:
-        return PieceOutcome(failed=tuple((name, str(error)) for name in piece.bitstreams for _ in piece.sources))
+        reason = str(error)
+    except Exception as error:  # such as what another machine's Python cannot read
+        reason = f"internal error: {error!r:.300}"
+    return PieceOutcome(failed=tuple((name, reason) for name in piece.bitstreams for _ in piece.sources))

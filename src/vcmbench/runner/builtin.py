@@ -26,8 +26,8 @@ from typing import Any
 import PIL
 from PIL import Image, features
 
-from vcmbench import __version__
-from vcmbench.errors import RequestError
+from vcmbench import __version__, images
+from vcmbench.errors import JobError, RequestError
 from vcmbench.runner.found import FoundTool
 
 _SUBSAMPLING = {"444": "4:4:4", "422": "4:2:2", "420": "4:2:0"}
@@ -47,8 +47,12 @@ def _arguments(program: str, argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _decode(source: Path, target: Path) -> None:
-    with Image.open(source) as image:
-        image.convert("RGB").save(target, "PPM")
+    try:
+        with images.complaints(Path(source.name), "bitstream"), images.opened(images.read(source)) as image:
+            picture = image.convert("RGB")
+    except JobError as error:
+        raise ValueError(str(error)) from None
+    picture.save(target, "PPM")
 
 
 def _copy(argv: Sequence[str], folder: Path) -> None:

@@ -18,9 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vcmbench.files import write_atomically
+from vcmbench.files import read_bounded, write_atomically
 
 _TIMEOUT_S = 10.0
+_MAX_BYTES = 1 << 26
 _VERSION_ARGUMENTS = {
     "ffmpeg": ("-version",),
     "cjpeg": ("-version",),
@@ -56,7 +57,7 @@ def _cache_file() -> Path | None:
 def _cached() -> dict[str, Any]:
     file = _cache_file()
     try:
-        known = json.loads(file.read_bytes()) if file else {}
+        known = json.loads(read_bounded(file, _MAX_BYTES)) if file else {}
     except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
