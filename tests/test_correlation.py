@@ -299,7 +299,7 @@ def test_wrong_commands(files: tuple[Path, Path], capsys: pytest.CaptureFixture[
         ([files[0], "-o", tmp_path], "is a folder"),
         ([files[0], "--blocks", files[0]], "is not [image"),
         ([tmp_path / "none.json"], "No such file"),
-        ([tmp_path], "Is a directory"),
+        ([tmp_path], "is no regular file"),
         ([flat], "no metric can be correlated; 'A': all scores are 1"),
     ):
         assert main(["correlate", *map(str, words)]) == 2, words

@@ -202,9 +202,11 @@ def test_no_container_outlives_its_run(
     assert not containers(built, process.pid), "the next run removed what had been made but not started"
 
 
-def test_a_container_that_ends_underneath_fails_one_job(built: Any, photos: Path, write_experiment: Write) -> None:
-    """The worker starts another container for the next job."""
-    # The job is `errors.Lost`; where a run does such jobs again, both are done here, and none has failed.
+def test_a_container_that_ends_underneath_costs_one_job_at_most(
+    built: Any, photos: Path, write_experiment: Write
+) -> None:
+    """The worker starts another container, and does the job again there; a tool that was seen to be killed while its
+    container still answered has failed, and the next run does it."""
     loaded = experiment.load(str(write_experiment(X265)))
     run = Run(loaded, photos, DockerRunner(), Settings(jobs=1))
     killed = []
@@ -216,9 +218,10 @@ def test_a_container_that_ends_underneath_fails_one_job(built: Any, photos: Path
                 container.kill()
 
     outcome = run.execute(kill_once)
-    assert (outcome.done, len(outcome.failed)) == (1, 1)
+    assert outcome.done >= 1
+    assert outcome.done + len(outcome.failed) == 2
     again = Run(loaded, photos, DockerRunner(), Settings(jobs=1)).execute(lambda *_: None)
-    assert (again.done, again.resumed, again.failed) == (1, 1, [])
+    assert (again.done, again.resumed, again.failed) == (2 - outcome.done, outcome.done, [])
 
 
 def test_an_image_that_is_not_built(photos: Path, write_experiment: Write, monkeypatch: pytest.MonkeyPatch) -> None:
