@@ -9,10 +9,13 @@ checked that
 
 - every record is whole, sealed, and has its bitstream, of the very SHA-256 that it says,
 - every job that the run had told of as done or resumed has a record,
-- once the experiment is finished, bitstreams, seals and the table equal those of a run that was never killed, and no
-  temporary file, lease, claim or scratch folder and no process of it is left.
+- once the experiment is finished, bitstreams, seals and the table equal those of a run that was never killed.
 
-Prints one JSON object. Exits with 1 where anything was lost.
+What fails there is a loss. Counted apart: what a finished run leaves behind once its processes had ten seconds to end
+(temporary files, leases, claims, scratch folders, processes), its own or that of the killed ones before it.
+
+Each loss and each leftover is told at once on the standard error; --keep saves the data root, and what the run said, as
+they were at a loss. Prints one JSON object. Exits with 1 where anything was lost or left.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from PIL import Image
 
 from vcmbench.record import read_record
 
+KINDS = ("run", "all", "run of processes", "worker")
 CODINGS = (
     'encoder = "none"',
     'encoder = "jpeg"\nquality = [30, 60]',
@@ -56,6 +60,8 @@ class Bench:
         self.draw = random.Random(seed)  # noqa: S311  # moments to kill at, no secrets
         self.counts: Counter[str] = Counter()
         self.losses: list[str] = []
+        self.left: list[str] = []
+        self.keep: Path | None = None
         self.root.mkdir()
         self.scratch.mkdir()
         pixels = np.random.default_rng(seed).integers(0, 255, (6, 12, 16, 3), dtype=np.uint8)
@@ -63,12 +69,22 @@ class Bench:
             Image.fromarray(picture).resize((128, 96), Image.Resampling.BICUBIC).save(self.root / f"{i}.png")
         self.config.write_text('name = "kills"\n' + "".join(f"[[coding]]\n{coding}\n" for coding in CODINGS))
 
+    def lost(self, what: str) -> None:
+        self.losses.append(what)
+        print(f"\nLOST, after {self.kills} kills: {what}", file=sys.stderr, flush=True)
+        if self.keep is not None:
+            shutil.copytree(self.root.parent, self.keep / f"loss-{len(self.losses)}", symlinks=True)
+
+    @property
+    def kills(self) -> int:
+        return sum(self.counts[kind] for kind in KINDS)
+
     def start(self, *words: object) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "vcmbench", "compress", "-d", self.root, "-s", self.config, "--runner", "local"]
         return subprocess.Popen(
             [*map(str, argv), "--json", *map(str, words)],
             stdout=(self.scratch.parent / "told.jsonl").open("wb"),
-            stderr=subprocess.DEVNULL,
+            stderr=(self.scratch.parent / "said.txt").open("wb"),
             start_new_session=True,
             env={**os.environ, "TMPDIR": str(self.scratch)},
         )
@@ -87,11 +103,11 @@ class Bench:
         for path in sorted(self.root.glob("results/kills/records/**/*.json")):
             record = read_record(path)
             if record is None:
-                self.losses.append(f"half record: {path.name}")
+                self.lost(f"half record: {path.name}")
                 continue
             data = (self.root / record["bitstream"]).read_bytes()
             if hashlib.sha256(data).hexdigest() != record["bitstream_sha256"]:
-                self.losses.append(f"bitstream differs from its record: {record['bitstream']}")
+                self.lost(f"bitstream differs from its record: {record['bitstream']}")
             found[record["bitstream"]] = record["seal"]
         return found
 
@@ -103,10 +119,27 @@ class Bench:
         for path in (self.root / "results", *self.root.glob("images_*")):
             shutil.rmtree(path, ignore_errors=True)
 
-    def leftovers(self) -> list[str]:
-        """What a finished run must not leave, of those before it either."""
-        files = [str(path) for path in (*self.root.glob("results/.*/*"), *self.scratch.iterdir())]
-        return files + [f"process {one.pid}" for one in psutil.process_iter() if self._is_ours(one)]
+    def check_leftovers(self) -> None:
+        """What a finished run must not leave, of those before it either. Each is counted once: it is removed."""
+        deadline = time.monotonic() + 10
+        while (left := self._leftovers()) and time.monotonic() < deadline:
+            threading.Event().wait(0.2)
+        for what, path in left:
+            self.left.append(what)
+            print(f"\nLEFT, after {self.kills} kills: {what}", file=sys.stderr, flush=True)
+            if path is None:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _leftovers(self) -> list[tuple[str, Path | None]]:
+        found: list[tuple[str, Path | None]] = []
+        for path in (*self.root.glob("results/.*/*"), *self.scratch.iterdir()):
+            inside = sorted(one.name for one in path.iterdir()) if path.is_dir() else []
+            found.append((f"{path.relative_to(self.root.parent)} {inside or ''}".strip(), path))
+        for process in psutil.process_iter():
+            if self._is_ours(process):
+                found.append((f"process {process.pid}, {process.name()}", None))
+        return found
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
@@ -158,53 +191,61 @@ def _is_worker(process: psutil.Process) -> bool:
 
 def one(bench: Bench, seconds: float, expected: tuple[dict[str, Any], list[tuple[str, str]]]) -> None:
     """One run, killed or not, and what is to be checked after it."""
-    how = bench.draw.choices(["run", "all", "run of processes", "worker"], [6, 2, 1, 1])[0]
+    how = bench.draw.choices(KINDS, [6, 2, 1, 1])[0]
     processes = how in ("run of processes", "worker")
     process = bench.start(*(("--jobs", 2) if processes else ()))
+    was_killed = False
     try:
         span = seconds + 2.5 if processes else seconds
         was_killed = kill(bench, how, process, bench.draw.uniform(0.05, span))
         if not was_killed:
             process.wait(timeout=120)
+    except subprocess.TimeoutExpired:
+        bench.lost(f"a run did not end within two minutes ({how})")
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     bench.counts[how if was_killed else "not killed"] += 1
     told, made = bench.told(), bench.results()
-    bench.losses += [f"told of as {state}, but not there: {name}" for name, state in told.items()
-                     if state in ("done", "resumed") and name not in made]  # fmt: skip
+    for name, state in told.items():
+        if state in ("done", "resumed") and name not in made:
+            bench.lost(f"told of as {state}, but not there: {name}")
     if process.returncode in (0, 1):  # it came to its end
         bench.counts["finished"] += 1
         if process.returncode == 1 or (made, bench.table()) != expected:
             failed = [name for name, state in told.items() if state == "failed"]
-            bench.losses.append(f"a finished run differs from the one that nobody killed ({how}, failed: {failed})")
-        bench.losses += [f"left behind: {what}" for what in bench.leftovers()]
+            bench.lost(f"a finished run differs from the one that nobody killed ({how}, failed: {failed})")
+        bench.check_leftovers()
         bench.afresh()
+    elif process.returncode != -signal.SIGKILL:
+        bench.lost(f"a run ended with {process.returncode} ({how})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="save the data root here whenever something is lost")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), arguments.seed)
-        made, table, seconds = reference(bench)
+        expected_made, expected_table, seconds = reference(bench)
+        bench.keep = arguments.keep
         began = time.monotonic()
-        kinds = ("run", "all", "run of processes", "worker")
-        while (done := sum(bench.counts[kind] for kind in kinds)) < arguments.kills and len(bench.losses) < 20:
-            one(bench, seconds, (made, table))
-            if sys.stderr.isatty() or done % 50 == 0:
-                print(f"\r{done} kills, {len(bench.losses)} losses", end="", file=sys.stderr, flush=True)
+        while bench.kills < arguments.kills and len(bench.losses) + len(bench.left) < 50:
+            one(bench, seconds, (expected_made, expected_table))
+            if sys.stderr.isatty() or bench.kills % 50 == 0:
+                print(f"\r{bench.kills} kills, {len(bench.losses)} losses, {len(bench.left)} left behind",
+                      end="", file=sys.stderr, flush=True)  # fmt: skip
         print(file=sys.stderr)
         print(json.dumps({
-            "kills": sum(bench.counts[kind] for kind in kinds), "by": {kind: bench.counts[kind] for kind in kinds},
+            "kills": bench.kills, "by": {kind: bench.counts[kind] for kind in KINDS},
             "runs_finished": bench.counts["finished"], "ended_before_the_kill": bench.counts["not killed"],
-            "losses": len(bench.losses), "lost": bench.losses[:20],
+            "losses": len(bench.losses), "lost": bench.losses, "left_behind": len(bench.left), "left": bench.left,
             "minutes": round((time.monotonic() - began) / 60, 1),
         }, indent=1))  # fmt: skip
-        sys.exit(1 if bench.losses else 0)
+        sys.exit(1 if bench.losses or bench.left else 0)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Run:
                 "\n  ".join([f"{self.runner.name} runner, nothing was started:", *dict.fromkeys(self.missing.values())])
             )
         self.store.prepare()
-        remove_stale_scratch()
+        remove_stale_scratch()  # of runs that were killed
         outcome = Outcome(summary=Summary(self.experiment.configurations()))
         with (
             self.store.probe() as probe,
@@ -102,8 +102,9 @@ class Run:
             Loop(self, engine, outcome, progress, stop, listen).execute()
             outcome.interrupted = stop.is_set()
             outcome.engine, outcome.workers = engine.name, engine.slots()
-        with suppress(OSError):  # of workers that died while the run went on
+        with suppress(OSError):  # of workers that died meanwhile, and what a killed run's still held at the start
             self.store.remove_abandoned()
+        remove_stale_scratch()
         if not outcome.interrupted:
             self._write_table(outcome)
         return outcome

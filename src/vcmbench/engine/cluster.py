@@ -148,7 +148,9 @@ class ClusterEngine(Engine):
             found = _within(_OPEN_S, lambda: client.run(far.check, self._place, on_error="return"))
         except Exception as error:
             raise RequestError(f"the workers cannot be asked: {error!r:.200}; nothing was started") from None
-        wrong = {address: reason for address, reason in found.items() if reason is not None}
+        # One that died over the question is not wrong. What comes in its place is asked with its first work.
+        wrong = {address: reason for address, reason in found.items()
+                 if reason is not None and not isinstance(reason, OSError)}  # fmt: skip
         if wrong:
             lines = "".join(f"\n  worker {address}: {_reason(reason)}" for address, reason in sorted(wrong.items()))
             raise RequestError(f"{len(wrong)} of {len(found)} workers cannot work on this, nothing was started:{lines}")

@@ -26,102 +26,141 @@ class Unfit:
     reason: str
 
 
-class _Open:
-    """An open site, with how many calls are in it and the timer that will close it."""
+class _Entry:
+    """A run's site, once it is open, with how many calls are in it and the timer that will close it."""
 
-    def __init__(self, site: Site) -> None:
-        self.site, self.calls = site, 0
+    def __init__(self) -> None:
+        self.opening = threading.Lock()
+        self.site: Site | None = None
+        self.calls = 0
+        self.is_ended = False
         self.timer: threading.Timer | None = None
 
 
-_lock = threading.RLock()
-_open: dict[str, _Open] = {}
+# Of the two below, and of what entries count; never held while a site opens or closes, which may take minutes.
+_lock = threading.Lock()
+_entries: dict[str, _Entry] = {}
 _cancelled: set[str] = set()
 
 
 def check(place: Place) -> str | None:
     """Open this process' site for a run. Returns why it cannot be, None where all is well."""
+    entry = _enter(place.run_id)
     try:
-        _enter(place)
+        _site(entry, place)
     except Exception as error:  # what is wrong there is told here, whatever it is
         return _told(error)
-    _leave(place)
+    finally:
+        _leave(place.run_id, entry)
     return None
 
 
 def call(place: Place, function: Callable[[Any, Any], Any], argument: Any) -> Any:
     """Do a piece of work on this process' site; `Unfit` where that cannot be opened."""
+    entry = _enter(place.run_id)
     try:
-        site = _enter(place)
-    except Exception as error:
-        return Unfit(get_worker().address, _told(error))
-    try:
+        try:
+            site = _site(entry, place)
+        except Exception as error:
+            return Unfit(get_worker().address, _told(error))
         return function(site, argument)
     finally:
-        _leave(place)
+        _leave(place.run_id, entry)
 
 
 def _told(error: Exception) -> str:
     return str(error) if isinstance(error, VcmbenchError | OSError) else repr(error)
 
 
-def _enter(place: Place) -> Site:
+def _enter(run_id: str) -> _Entry:
     with _lock:
-        if place.run_id not in _open:
-            _open[place.run_id] = _Open(place.open())
-        entry = _open[place.run_id]
+        entry = _entries.setdefault(run_id, _Entry())
         entry.calls += 1
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
-        if place.run_id in _cancelled:
-            entry.site.cancel()
-        return entry.site
+        return entry
 
 
-def _leave(place: Place) -> None:
+def _site(entry: _Entry, place: Place) -> Site:
+    with entry.opening:  # whoever comes meanwhile waits for it
+        if entry.site is None:
+            entry.site = place.open()
+        site = entry.site
     with _lock:
-        entry = _open.get(place.run_id)
-        if entry is None:
-            return
+        is_cancelled = place.run_id in _cancelled
+    if is_cancelled:
+        site.cancel()
+    return site
+
+
+def _leave(run_id: str, entry: _Entry) -> None:
+    with _lock:
         entry.calls -= 1
-        if not entry.calls:
-            entry.timer = threading.Timer(_IDLE_S, _close_if_idle, (place.run_id,))
+        if entry.calls:
+            return
+        if not entry.is_ended and entry.site is not None:
+            entry.timer = threading.Timer(_IDLE_S, _close_if_idle, (run_id, entry))
             entry.timer.daemon = True
             entry.timer.start()
+            return
+        _forget(run_id, entry)
+    _close(entry)
 
 
-def _close_if_idle(run_id: str) -> None:
+def _forget(run_id: str, entry: _Entry) -> None:
+    if _entries.get(run_id) is entry:
+        del _entries[run_id]
+
+
+def _close_if_idle(run_id: str, entry: _Entry) -> None:
     with _lock:
-        entry = _open.get(run_id)
-        if entry is not None and not entry.calls:
-            del _open[run_id]
-            entry.site.close()
+        if entry.calls:
+            return
+        _forget(run_id, entry)
+    _close(entry)
+
+
+def _close(entry: _Entry) -> None:
+    site, entry.site = entry.site, None
+    if site is not None:
+        site.close()
+    with _lock:
+        is_last = not _entries
+    if is_last:
+        leases.release_all()
 
 
 def cancel(run_id: str) -> None:
     """End what this process does for a run, now and whenever more comes."""
     with _lock:
         _cancelled.add(run_id)
-        entry = _open.get(run_id)
-    if entry is not None:
-        entry.site.cancel()
+        entry = _entries.get(run_id)
+    site = entry.site if entry is not None else None
+    if site is not None:
+        site.cancel()
 
 
 def close(run_id: str) -> None:
-    """Give back what this process holds for a run."""
+    """Give back what this process holds for a run, as soon as no call is in it any more."""
     with _lock:
-        entry = _open.pop(run_id, None)
-        if entry is not None and entry.timer is not None:
-            entry.timer.cancel()
         _cancelled.discard(run_id)
-    if entry is not None:
-        entry.site.close()
-    if not _open:
-        leases.release_all()
+        entry = _entries.get(run_id)
+        if entry is None:
+            return
+        entry.is_ended = True
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if entry.calls:  # the last of them closes it
+            return
+        _forget(run_id, entry)
+    _close(entry)
 
 
 @atexit.register
 def _close_all() -> None:
-    for run_id in list(_open):
-        close(run_id)
+    with _lock:
+        left = list(_entries.values())
+        _entries.clear()
+    for entry in left:
+        _close(entry)

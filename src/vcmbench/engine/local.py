@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from vcmbench.engine.base import Place
 from vcmbench.engine.cluster import ClusterEngine, quiet
@@ -12,6 +14,8 @@ from vcmbench.runner.base import Scratch
 
 # A worker that dies is started again and its job done again, twice; the third death fails the job.
 _ALLOWED_FAILURES = 2
+# While it starts, Dask takes the death of a worker for its own failure.
+_STARTS = 3
 
 
 def start(place: Place, processes: int) -> ClusterEngine:
@@ -21,25 +25,56 @@ def start(place: Place, processes: int) -> ClusterEngine:
     scratch = Scratch()  # one that the next run removes, should this one be killed
     dask.config.set({"temporary-directory": str(scratch.root)})
     try:
-        cluster = LocalCluster(
-            n_workers=processes,
-            threads_per_worker=1,  # one job, one process: nothing waits for another one's Python
-            processes=True,
-            resources={"CPU": 1},
-            host="127.0.0.1",
-            security=True,  # certificates of its own: other users of the machine must not send it work
-            dashboard_address="127.0.0.1:0",  # Dask's own would complain where another cluster has its usual port
-            worker_dashboard_address=None,
-            memory_limit=0,  # what takes memory are tools, which are processes of their own: Dask does not see them
-            local_directory=str(scratch.root),
-            silence_logs=50,
-        )
-    except (OSError, RuntimeError, TimeoutError) as error:
+        cluster = _cluster(processes, scratch.root)
+    except BaseException as error:
         scratch.remove()
-        raise RequestError(f"--jobs {processes}: the processes cannot be started: {error}") from error
+        if isinstance(error, (OSError, RuntimeError)):
+            raise RequestError(f"--jobs {processes}: the processes cannot be started: {error}") from error
+        raise
 
     def finish() -> None:
         cluster.close(timeout=10)
         scratch.remove()
 
     return ClusterEngine(place, lambda: Client(cluster, set_as_default=False), finish, "processes")
+
+
+def _cluster(processes: int, folder: Path) -> LocalCluster:
+    for tries_left in reversed(range(_STARTS)):
+        try:
+            return LocalCluster(
+                n_workers=processes,
+                threads_per_worker=1,  # one job, one process: nothing waits for another one's Python
+                processes=True,
+                resources={"CPU": 1},
+                host="127.0.0.1",
+                security=_certificates(folder),  # other users of the machine must not send it work
+                dashboard_address="127.0.0.1:0",  # Dask's own would complain where another cluster has its usual port
+                worker_dashboard_address=None,
+                memory_limit=0,  # what takes memory are tools, which are processes of their own: Dask sees none of it
+                local_directory=str(folder),
+                silence_logs=50,
+            )
+        except (OSError, RuntimeError):
+            if not tries_left:
+                raise
+    raise AssertionError
+
+
+def _certificates(folder: Path) -> Security:
+    """For this cluster alone, in files: from memory, Dask writes the key into a new folder for every connection.
+
+    A run that is killed at such a moment would leave that folder, and the key in it, for good.
+    """
+    made = Security.temporary()
+    certificate, key = folder / "cluster.crt", folder / "cluster.key"
+    certificate.write_text(made.tls_ca_file)
+    key.touch(mode=0o600)
+    key.write_text(made.tls_client_key)
+    roles = ("client", "scheduler", "worker")
+    return Security(
+        require_encryption=True,
+        tls_ca_file=str(certificate),
+        **{f"tls_{role}_cert": str(certificate) for role in roles},
+        **{f"tls_{role}_key": str(key) for role in roles},
+    )
