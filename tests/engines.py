@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class OwnEngine:
         self._options = options
         # not below pytest's folder: the name of a socket has at most 107 bytes
         self.root = Path(tempfile.mkdtemp(prefix="vcmbench-engine-", dir="/tmp"))
+        self._namespace = f"vcmbench-engine-{uuid.uuid4().hex}"  # not the folder's name: it must not end with "_"
         self.host = f"unix://{self.root}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,8 +48,8 @@ class OwnEngine:
                     "unshare", "--net",
                     "dockerd", "-H", self.host, "--data-root", self.root / "data", "--exec-root", self.root / "exec",
                     "--pidfile", self.root / "pid", "--bridge=none", "--iptables=false", "--ip-forward=false",
-                    "--ip-masq=false", "--containerd-namespace", self.root.name,
-                    "--containerd-plugins-namespace", f"{self.root.name}-plugins", *self._options,
+                    "--ip-masq=false", "--containerd-namespace", self._namespace,
+                    "--containerd-plugins-namespace", f"{self._namespace}-plugins", *self._options,
                 ],
                 stdout=log,
                 stderr=log,

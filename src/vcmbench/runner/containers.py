@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.runner import timing
@@ -89,18 +90,25 @@ def ask(client: docker.DockerClient, image: str, argv: list[str], memory: str, l
         api.remove_container(created, force=True)
 
 
-def is_alive(client: docker.DockerClient, container: str) -> bool:
-    """Whether a container runs: a process can be started in it and ends well. What the engine tells of a container's
-    state may be older than its end."""
+def has_ended(client: docker.DockerClient, container: str, patience_s: int) -> bool:
+    """Whether a container runs no more, or ends within `patience_s`.
+
+    It runs if a process can be started in it and ends well: what the engine tells of its state may be older.
+    """
     import docker
+    import requests
 
     api = client.api
     try:
+        if patience_s:
+            with suppress(requests.ReadTimeout, requests.ConnectionError):  # the SDK's ways to say that it took longer
+                api.wait(container, timeout=patience_s, condition="not-running")
+                return True
         created = api.exec_create(container, ["true"])["Id"]
         api.exec_start(created)
-        return bool(api.exec_inspect(created)["ExitCode"] == 0)
+        return bool(api.exec_inspect(created)["ExitCode"] != 0)
     except docker.errors.APIError:
-        return False
+        return True
 
 
 def await_end(client: docker.DockerClient, container: str) -> None:

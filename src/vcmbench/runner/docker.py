@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _KILLED = 128 + 9
 _PING_S = 5
+_ENDING_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _SLICE_S = 0.05, 2.0, 0.1
 
 
@@ -175,13 +176,16 @@ class DockerWorker(Worker):
             raise timed_out(argv, timeout_s)
         code = api.exec_inspect(created["Id"])["ExitCode"]
         result = timing.read(self.scratch.outputs)
-        if code is None or (code == _KILLED and not containers.is_alive(self._engine(), container)):
-            # Whoever kills a container kills the tool in it: the memory limit takes the tool alone.
+        is_killed, is_told = code == _KILLED, result is not None
+        # Whoever ends a container kills the tool and the shell beside it, the memory limit the tool alone; but a tool
+        # may kill that shell itself. The engine tells of a container's end a moment later than of its processes'.
+        patience_s = _ENDING_S if is_killed and not is_told else 0
+        if code is None or ((is_killed or not is_told) and containers.has_ended(self._engine(), container, patience_s)):
             self._drop(image)
             raise Lost(f"{argv[0]}: its container ended underneath it", argv)
-        if result is None:
+        if not is_told:
             self._drop(image)  # the shell beside the tool did not come to its end: nobody knows what still runs there
-        if code == _KILLED:
+        if is_killed:
             raise JobError(
                 f"{argv[0]} was killed, most likely at the memory limit of {self._runner.memory} (--memory)", argv
             )
