@@ -160,6 +160,34 @@ def test_the_scheduler_gone_for_ten_seconds(how: str, tmp_path: Path, photos: Pa
         assert "the scheduler is back" in err
 
 
+def test_ctrl_c_under_a_scheduler_that_hangs(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    """Nothing can be asked of it; the run ends all the same, and whoever asks it again later goes on."""
+    bins = faulty_ffmpeg(
+        tmp_path / "bin", 'touch "$HOME/started"; while [ ! -e "$HOME/open" ]; do sleep 0.1; done; exit 1'
+    )
+    home = {**os.environ, "HOME": str(tmp_path)}
+    config = write_experiment(X265)
+    with cluster(tmp_path / "cluster", 0) as made:
+        made.start_worker(env=home)
+        made.wait_for_workers(1)
+        words = ("compress", "-d", photos, "-s", config, "--runner", "local", "--bin-dir", bins)
+        process = start(*words, "--scheduler", made.address, env=home)
+        try:
+            wait_until((tmp_path / "started").exists, why=lambda: str(process.poll()))
+            assert made.scheduler is not None
+            made.scheduler.send_signal(signal.SIGSTOP)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 130, err
+            made.scheduler.send_signal(signal.SIGCONT)
+            (tmp_path / "open").touch()
+            again = type_command(*words[:-2], "--scheduler", made.address, "--json")
+        finally:
+            end(process)
+    assert again.code == 0, again.err
+    assert sound(photos) == 2
+
+
 def _take_scheduler_away(made: Cluster, how: str, home: dict[str, str]) -> None:
     assert made.scheduler is not None
     clock = subprocess.Popen(["sleep", "10"])  # the ten seconds are what is asked for

@@ -38,7 +38,7 @@ _ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s/:
 _CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _SCHEDULER_MAY_BE_GONE_S = 600.0
-_ASK_S = 20.0
+_ASK_S, _END_S = 20.0, 10.0
 _OPEN_S = 600.0
 """Containers are started and networks are read when a worker is asked for the first time."""
 
@@ -110,6 +110,7 @@ class ClusterEngine(Engine):
         self._kinds: Workers = {}
         """The same, but what was last there where there are none now: what kinds of workers this cluster has."""
         self._ending = threading.Event()
+        self._hangs = False
         self._client: Client | None = None
         try:
             self._client = connect()
@@ -319,21 +320,28 @@ class ClusterEngine(Engine):
         for future in running:  # first: whoever waits for them must not wait for a scheduler that hangs
             _finish(future, Cancelled())
         client: Any = self._client
-        with suppress(Exception):  # a cluster that is gone runs nothing
-            _within(_ASK_S, lambda: client.run(far.cancel, self._place.run_id, on_error="ignore"))
-        with suppress(Exception):
-            _within(_ASK_S, lambda: client.cancel(sent, force=True))
+        self._ask_at_end(lambda: client.run(far.cancel, self._place.run_id, on_error="ignore"))
+        self._ask_at_end(lambda: client.cancel(sent, force=True))
 
     def close(self) -> None:
         self._ending.set()
         client: Any = self._client
         if client is not None:
-            with suppress(Exception):
-                _within(_ASK_S, lambda: client.run(far.close, self._place.run_id, on_error="ignore"))
-            with suppress(Exception):
-                _within(_ASK_S, lambda: client.close(timeout=_ASK_S))
+            self._ask_at_end(lambda: client.run(far.close, self._place.run_id, on_error="ignore"))
+            self._ask_at_end(lambda: client.close(timeout=_END_S))
         self._finish()
         self._finish = lambda: None
+
+    def _ask_at_end(self, question: Callable[[], Any]) -> None:
+        """Ask the cluster, unless it was once too slow to answer: whoever wants to stop waits for that once only."""
+        if self._hangs:
+            return
+        try:
+            _within(_END_S, question)
+        except TimeoutError:
+            self._hangs = True
+        except Exception:  # a cluster that is gone runs nothing
+            return
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:
