@@ -39,6 +39,7 @@ class Loop:
         self._stop, self._listen = stop, listen
         self._running: dict[Future[Result], Job] = {}
         self._put_off: list[Job] = []
+        self._said: set[str] = set()
         self._deaths: Counter[PurePosixPath] = Counter()
         self._asked_again = time.monotonic()
         self._has_warned = self._force
@@ -128,7 +129,8 @@ class Loop:
 
     def _tell_failed(self, job: Job, error: JobError) -> None:
         # what is wrong with a picture is said once, not for each of its configurations
-        if error.command or str(error) not in {str(other) for _, other in self._outcome.failed[-1000:]}:
+        if error.command or str(error) not in self._said:
+            self._said.add(str(error))
             self._progress.say(f"failed: {job.title}: {describe(error)}")
         self._outcome.failed.append((job, error))
         self._listen("failed", job, None, error)

@@ -39,6 +39,9 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(_SIDES, int),
 }  # fmt: skip
 
+_sound_types: set[tuple[type, ...]] = set()
+"""Types of all fields together that were found right before."""
+
 
 def as_json(record: Record) -> bytes:
     """A record as it is written: one field a line, sorted, and sealed."""
@@ -86,9 +89,12 @@ def _is_record(record: Any) -> bool:
     """Whether a JSON value has all that is relied upon: a record may have been edited or damaged."""
     if not isinstance(record, dict) or record.get("schema_version") not in (SCHEMA_VERSION, _UNSEALED_VERSION):
         return False
-    for field, kinds in _FIELDS.items():
-        if not isinstance(record.get(field, _ABSENT), kinds):
+    # Asking a hundred thousand records of a few kinds field by field would be a tenth of what resuming them takes.
+    types = tuple([type(record.get(field, _ABSENT)) for field in _FIELDS])
+    if types not in _sound_types:
+        if not all(map(issubclass, types, _FIELDS.values())):
             return False
+        _sound_types.add(types)
     name, sources = record["bitstream"], record["sources"]
     return (
         _KEY.fullmatch(record["key"]) is not None
