@@ -1,9 +1,9 @@
 """What a second worker brings: `python benchmarks/scaling.py` (a quarter of an hour).
 
-120 scenes of 1024x512 by x265 medium. One worker and two take turns: `--jobs 1` against threads, `--jobs 1` against
+32 scenes of 2048x1024, the size of Cityscapes, by x265 medium. One worker and two take turns: `--jobs 1` against threads, `--jobs 1` against
 `--jobs 2`, and clusters of one and of two Dask workers, which are started beforehand by the commands that users type.
 Two do at least 1.8 times the work of one. That is said of the work, so start-up is taken off both sides: it is that of
-a run over two pictures, hence both ratios are of 118 jobs. The rows with start-up are what 120 jobs take as they are.
+a run over two pictures, hence both ratios are of 30 jobs. The rows with start-up are what 32 jobs take as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness import HEIGHT, WIDTH, harness, in_turn, make_pictures, write_config
+from harness import harness, in_turn, make_pictures, write_config
 from table import Row, compared
 
 from vcmbench.compress import cores
@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from clusters import cluster  # the real processes that the tests start, too
 
 BOUND = 1.8
+WIDTH, HEIGHT = 2048, 1024
 QP = 22
 START = 2
 """Pictures of the run that tells what start-up is: one for each of two workers."""
@@ -35,7 +36,7 @@ class Bench:
         self.data, self.few = work / "pictures", work / "few"
         self.config = write_config(work, "scaling", f'encoder = "x265"\nquality = [{QP}]\npreset = "medium"')
         self.few.mkdir()
-        for picture in make_pictures(self.data, count)[:START]:
+        for picture in make_pictures(self.data, count, width=WIDTH, height=HEIGHT)[:START]:
             shutil.copy(picture, self.few)
 
     def compare(self, title: str, one: tuple[object, ...], two: tuple[object, ...], other: str) -> Iterator[Row]:
@@ -59,7 +60,7 @@ class Bench:
 
 
 def rows(small: bool) -> Iterator[Row]:
-    count, rounds = (6, 1) if small else (120, 3)
+    count, rounds = (6, 1) if small else (32, 3)
     if cores() < 2:
         raise RuntimeError("two workers want two cores")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from distributed import get_worker
@@ -16,6 +19,9 @@ from vcmbench.errors import VcmbenchError
 
 _IDLE_S = 300.0
 """After so long without work a site is closed: the run that it was for may have been killed."""
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h; the values set are the highest that glibc learns
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ def _enter(run_id: str) -> _Entry:
 def _site(entry: _Entry, place: Place) -> Site:
     with entry.opening:  # whoever comes meanwhile waits for it
         if entry.site is None:
+            _keep_memory()
             entry.site = place.open()
         site = entry.site
     with _lock:
@@ -92,6 +99,18 @@ def _site(entry: _Entry, place: Place) -> Site:
     if is_cancelled:
         site.cancel()
     return site
+
+
+@cache
+def _keep_memory() -> None:
+    """Let the C library keep what is freed for what comes next, as it learns to by itself in any other process.
+
+    Dask starts its workers with a setting that forbids it: the pages of every picture would be asked of the system anew.
+    """
+    with suppress(OSError, AttributeError):  # another C library than GNU's
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        library.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 def _leave(run_id: str, entry: _Entry) -> None:

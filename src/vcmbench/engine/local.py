@@ -21,7 +21,10 @@ _STARTS = 3
 def start(place: Place, processes: int) -> ClusterEngine:
     """Raises RequestError where the processes cannot be started."""
     quiet()
-    dask.config.set({"distributed.scheduler.allowed-failures": _ALLOWED_FAILURES})
+    dask.config.set({
+        "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
+        "distributed.worker.profile.enabled": False,  # a hundred looks a second at what each worker does: nobody asks
+    })  # fmt: skip
     scratch = Scratch()  # one that the next run removes, should this one be killed
     dask.config.set({"temporary-directory": str(scratch.root)})
     try:
