@@ -1,9 +1,10 @@
 """What a second worker brings: `python benchmarks/scaling.py` (a quarter of an hour).
 
-32 scenes of 2048x1024, the size of Cityscapes, by x265 medium. One worker and two take turns: `--jobs 1` against threads, `--jobs 1` against
-`--jobs 2`, and clusters of one and of two Dask workers, which are started beforehand by the commands that users type.
-Two do at least 1.8 times the work of one. That is said of the work, so start-up is taken off both sides: it is that of
-a run over two pictures, hence both ratios are of 30 jobs. The rows with start-up are what 32 jobs take as they are.
+32 scenes of 2048x1024, the size of Cityscapes, by x265 medium. One worker and two take turns: `--jobs 1` against
+threads, `--jobs 1` against `--jobs 2`, and clusters of one and of two Dask workers, which are started beforehand by the
+commands that users type. Two do at least 1.8 times the work of one. That is said of the work, so start-up is taken off
+both sides: it is that of a run over two pictures, hence both ratios are of 30 jobs. The rows with start-up are what 32
+jobs take as they are.
 """
 
 from __future__ import annotations

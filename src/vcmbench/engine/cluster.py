@@ -20,6 +20,7 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -39,6 +40,8 @@ _CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _SCHEDULER_MAY_BE_GONE_S = 600.0
 _ASK_S, _END_S = 20.0, 10.0
+_MOST_LOSSES = 10
+"""Answers of one piece of work that may be lost: schedulers come and go, but one that cannot be read never will be."""
 _OPEN_S = 600.0
 """Containers are started and networks are read when a worker is asked for the first time."""
 
@@ -105,6 +108,7 @@ class ClusterEngine(Engine):
         self._running: dict[FarFuture[Any], tuple[Work, Future[Any], frozenset[str] | None]] = {}
         """What is under way, and by which workers alone it may be done; None: by any."""
         self._lost: list[tuple[Work, Future[Any]]] = []
+        self._losses: Counter[str] = Counter()
         self._unfit: dict[str, str] = {}
         self._workers: Workers = {}
         self._kinds: Workers = {}
@@ -218,8 +222,12 @@ class ClusterEngine(Engine):
                 _finish(future, _as_error(sent.exception(timeout=_ASK_S)))
                 return
             result = sent.result(timeout=_ASK_S)
-        except Exception:  # cancelled with its scheduler, or the worker went before it could be asked
-            self._lose(work, future)
+        except Exception as error:  # cancelled with its scheduler, or the worker went before it could be asked
+            self._losses[work.key] += 1
+            if self._losses[work.key] > _MOST_LOSSES:
+                _finish(future, JobError(f"its answer was lost {_MOST_LOSSES + 1} times, at last by {error!r:.200}"))
+            else:
+                self._lose(work, future)
         else:
             if isinstance(result, far.Unfit):
                 self._leave_out(result)

@@ -105,7 +105,7 @@ def _site(entry: _Entry, place: Place) -> Site:
 def _keep_memory() -> None:
     """Let the C library keep what is freed for what comes next, as it learns to by itself in any other process.
 
-    Dask starts its workers with a setting that forbids it: the pages of every picture would be asked of the system anew.
+    Dask starts its workers with a setting that forbids it: the system would be asked for the pages of every picture.
     """
     with suppress(OSError, AttributeError):  # another C library than GNU's
         library = ctypes.CDLL(None)
