@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import NoReturn
 
 import pytest
 
-from vcmbench.engine import far
-from vcmbench.errors import RequestError
+from vcmbench.engine import cluster, far, local
+from vcmbench.engine.base import Work
+from vcmbench.errors import JobError, RequestError
 
 _LONG_S = 10
 
@@ -109,3 +111,36 @@ def test_what_cannot_be_opened_is_told_and_tried_again() -> None:
     assert far.check(here) == "no data here"
     far.close("unfit")
     assert "unfit" not in far._entries
+
+
+@dataclass(frozen=True)
+class Anywhere:
+    """Opens in every process."""
+
+    run_id: str = "anywhere"
+
+    def open(self) -> Recorded:
+        return Recorded()
+
+
+class Unreadable:
+    """Can be sent, and not be read."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return _refuse, ()
+
+
+def _refuse() -> NoReturn:
+    raise ValueError("is not to be read")
+
+
+def _unreadable(site: Recorded, argument: None) -> Unreadable:
+    return Unreadable()
+
+
+def test_an_answer_that_cannot_be_read_is_not_asked_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_MOST_LOSSES", 1)
+    with local.start(Anywhere(), 1) as engine:
+        future = engine.submit(Work("key", _unreadable, None))
+        with pytest.raises(JobError, match="its answer was lost 2 times"):
+            future.result(timeout=60)

@@ -92,10 +92,10 @@ def _keep(store: Store, prediction: Prediction) -> None:
 
 
 def _print(prediction: Prediction) -> None:
-    header = ("encoder", "jobs", "done", "core time", "GB", "tool MB", "estimated from")
+    header = ("encoder", "jobs", "done", "core time", "bitstreams", "tool MB", "estimated from")
     rows = [
-        (row.encoder, str(row.jobs), str(row.done), _long(row.core_s), _gb(row.bitstream_bytes), f"{row.tool_mb:.0f}",
-         _WORDS[row.source])
+        (row.encoder, str(row.jobs), str(row.done), _long(row.core_s), _bytes(row.bitstream_bytes),
+         f"{row.tool_mb:.0f}", _WORDS[row.source])
         for row in prediction.rows
     ]  # fmt: skip
     count = prediction.configurations
@@ -142,10 +142,6 @@ def _print_step(name: str, step: Step, what: str) -> None:
 def _long(seconds: float) -> str:
     """`1:02:03`, and seconds with a tenth where it is short."""
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
-
-
-def _gb(size_bytes: float) -> str:
-    return f"{size_bytes / 1e9:.3f}" if size_bytes < 1e10 else f"{size_bytes / 1e9:.1f}"
 
 
 def _bytes(size_bytes: float) -> str:
