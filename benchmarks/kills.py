@@ -34,6 +34,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,9 @@ class Bench:
         self.losses.append(what)
         print(f"\nLOST, after {self.kills} kills: {what}", file=sys.stderr, flush=True)
         if self.keep is not None:
-            shutil.copytree(self.root.parent, self.keep / f"loss-{len(self.losses)}", symlinks=True)
+            self.keep.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError, shutil.Error):  # processes that end change it meanwhile
+                shutil.copytree(self.root.parent, Path(tempfile.mkdtemp(dir=self.keep)) / "was", symlinks=True)
 
     @property
     def kills(self) -> int:
@@ -120,25 +123,30 @@ class Bench:
             shutil.rmtree(path, ignore_errors=True)
 
     def check_leftovers(self) -> None:
-        """What a finished run must not leave, of those before it either. Each is counted once: it is removed."""
+        """What a finished run must not leave, of those before it either. Each is counted once: it is ended."""
         deadline = time.monotonic() + 10
         while (left := self._leftovers()) and time.monotonic() < deadline:
             threading.Event().wait(0.2)
-        for what, path in left:
+        for what, found in left:
             self.left.append(what)
             print(f"\nLEFT, after {self.kills} kills: {what}", file=sys.stderr, flush=True)
-            if path is None:
-                continue
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            with suppress(OSError, psutil.Error):  # it went in this moment
+                if isinstance(found, psutil.Process):
+                    found.kill()
+                elif found.is_dir():
+                    shutil.rmtree(found)
+                else:
+                    found.unlink()
 
-    def _leftovers(self) -> list[tuple[str, Path | None]]:
-        found: list[tuple[str, Path | None]] = []
+    def _leftovers(self) -> list[tuple[str, Path | psutil.Process]]:
+        found: list[tuple[str, Path | psutil.Process]] = []
         for path in (*self.root.glob("results/.*/*"), *self.scratch.iterdir()):
-            inside = sorted(one.name for one in path.iterdir()) if path.is_dir() else []
-            found.append((f"{path.relative_to(self.root.parent)} {inside or ''}".strip(), path))
+            with suppress(OSError):
+                inside = sorted(one.name for one in path.iterdir()) if path.is_dir() else []
+                found.append((f"{path.relative_to(self.root.parent)} {inside or ''}".strip(), path))
         for process in psutil.process_iter():
             if self._is_ours(process):
-                found.append((f"process {process.pid}, {process.name()}", None))
+                found.append((f"process {process.pid}", process))
         return found
 
     def _is_ours(self, process: psutil.Process) -> bool:

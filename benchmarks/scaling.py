@@ -9,6 +9,7 @@ jobs take as they are.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -70,6 +71,7 @@ def rows(small: bool) -> Iterator[Row]:
         if cores() == 2:  # with more of them, threads are more than two
             yield from bench.compare("2 threads of one process", ("--jobs", 1), (), "--jobs 1")
         yield from bench.compare("--jobs 2", ("--jobs", 1), ("--jobs", 2), "--jobs 1")
+        os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"  # as docs/cluster.md has it
         one, two = (stack.enter_context(cluster(work / f"cluster-{n}", n)) for n in (1, 2))
         words = [("--scheduler", made.address) for made in (one, two)]
         yield from bench.compare("2 Dask workers", *words, "1 Dask worker")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -10,7 +14,7 @@ import pytest
 
 from vcmbench.engine import cluster, far, local
 from vcmbench.engine.base import Work
-from vcmbench.errors import JobError, RequestError
+from vcmbench.errors import Cancelled, JobError, RequestError
 
 _LONG_S = 10
 
@@ -34,83 +38,101 @@ class Here:
 
     run_id: str
     may_open: threading.Event
+    tried: threading.Event
     opened: list[Recorded]
 
     def open(self) -> Recorded:
+        self.tried.set()
         assert self.may_open.wait(_LONG_S)
-        if self.run_id == "unfit":
+        if self.run_id.startswith("unfit"):
             raise RequestError("no data here")
         self.opened.append(Recorded())
         return self.opened[-1]
 
 
-def place(run_id: str, *, opens: bool = True) -> Here:
-    found = Here(run_id, threading.Event(), [])
+def place(name: str, *, opens: bool = True) -> Here:
+    found = Here(f"{name}-{uuid.uuid4().hex}", threading.Event(), threading.Event(), [])  # an id is never used again
     if opens:
         found.may_open.set()
     return found
 
 
-def in_thread(function: object, *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=function, args=arguments)  # type: ignore[arg-type]
-    thread.start()
-    return thread
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as made:
+        yield made
 
 
-def test_a_site_that_opens_slowly_holds_up_nobody_else() -> None:
+def test_a_site_that_opens_slowly_holds_up_nobody_else(pool: ThreadPoolExecutor) -> None:
+    """All three questions come on the one thread of a worker's event loop."""
     slow, quick = place("slow", opens=False), place("quick")
-    opening = in_thread(far.check, slow)
-    other = in_thread(far.check, quick)
-    other.join(_LONG_S)
-    assert not other.is_alive()
-    ending = in_thread(far.cancel, "slow")
-    ending.join(_LONG_S)
-    assert not ending.is_alive()
-    slow.may_open.set()
-    opening.join(_LONG_S)
-    assert slow.opened[0].cancelled.is_set(), "cancelled before it was open"
-    far.close("slow")
-    far.close("quick")
+
+    async def ask() -> None:
+        opening = asyncio.create_task(far.check(slow))
+        assert await asyncio.wait_for(far.check(quick), _LONG_S) is None
+        await asyncio.wait_for(far.close(quick.run_id), _LONG_S)
+        slow.may_open.set()
+        assert await asyncio.wait_for(opening, _LONG_S) is None
+        await far.close(slow.run_id)
+
+    pool.submit(asyncio.run, ask()).result(timeout=_LONG_S)
     assert slow.opened[0].closed.is_set()
     assert quick.opened[0].closed.is_set()
 
 
-def test_calls_share_one_site_which_closes_when_the_last_has_left() -> None:
+def test_a_run_that_ends_while_its_site_opens_does_nothing_there(pool: ThreadPoolExecutor) -> None:
+    here, done = place("late", opens=False), threading.Event()
+    call = pool.submit(far.call, here, lambda site, _: done.set(), None)
+    assert here.tried.wait(_LONG_S)
+    asyncio.run(far.cancel(here.run_id))
+    asyncio.run(far.close(here.run_id))
+    here.may_open.set()
+    with pytest.raises(Cancelled):
+        call.result(timeout=_LONG_S)
+    assert not done.is_set()
+    assert here.opened[0].closed.is_set()
+    with pytest.raises(Cancelled):
+        far.call(here, lambda site, _: done.set(), None)
+    assert len(here.opened) == 1, "what comes after the end opens nothing"
+
+
+def test_calls_share_one_site_which_closes_when_the_last_has_left(pool: ThreadPoolExecutor) -> None:
     here = place("shared")
-    both, may_end = threading.Barrier(3), threading.Event()
+    both = threading.Barrier(3)
+    may_end = [threading.Event(), threading.Event()]
 
-    def work(site: Recorded, _: None) -> None:
+    def work(site: Recorded, which: int) -> bool:
         both.wait(_LONG_S)
-        assert may_end.wait(_LONG_S)
-        assert not site.closed.is_set()
+        assert may_end[which].wait(_LONG_S)
+        return site.closed.is_set()
 
-    calls = [in_thread(far.call, here, work, None) for _ in range(2)]
+    calls = [pool.submit(far.call, here, work, which) for which in range(2)]
     both.wait(_LONG_S)
-    far.close("shared")
+    asyncio.run(far.close(here.run_id))
     (site,) = here.opened
-    assert not site.closed.is_set(), "two calls are in it"
-    may_end.set()
-    for call in calls:
-        call.join(_LONG_S)
+    assert site.cancelled.is_set(), "what runs there is to end"
+    for which in range(2):
+        may_end[which].set()
+        assert calls[which].result(timeout=_LONG_S) is False, "closed under a call"
     assert site.closed.is_set()
-    assert far.check(here) is None
-    assert len(here.opened) == 2, "work that comes after the end opens another one"
-    far.close("shared")
 
 
-def test_an_idle_site_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_site_is_closed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(far, "_IDLE_S", 0.01)
     here = place("idle")
-    assert far.check(here) is None
-    assert here.opened[0].closed.wait(_LONG_S)
+    for count in (1, 2):
+        assert asyncio.run(far.check(here)) is None
+        assert len(here.opened) == count
+        assert here.opened[-1].closed.wait(_LONG_S)
 
 
 def test_what_cannot_be_opened_is_told_and_tried_again() -> None:
     here = place("unfit")
-    assert far.check(here) == "no data here"
-    assert far.check(here) == "no data here"
-    far.close("unfit")
-    assert "unfit" not in far._entries
+    for _ in range(2):
+        here.tried.clear()
+        assert asyncio.run(far.check(here)) == "no data here"
+        assert here.tried.is_set()
+        assert here.run_id not in far._entries
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _MOST_WAYS = 1000
 _LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Source:
     """One picture: its place below the pristine folder, without suffix (as results are named), and its file."""
 

@@ -26,7 +26,7 @@ from vcmbench.runner import builtin
 _KEPT_SIZES = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What a plan knows of a picture without decoding it; `problem` where it cannot be read at all."""
 

@@ -41,7 +41,7 @@ _LOOK_EVERY_S = 1.0
 _SCHEDULER_MAY_BE_GONE_S = 600.0
 _ASK_S, _END_S = 20.0, 10.0
 _MOST_LOSSES = 10
-"""Answers of one piece of work that may be lost: schedulers come and go, but one that cannot be read never will be."""
+"""Answers of one piece of work that may be lost on their way: one that cannot be read will never be."""
 _OPEN_S = 600.0
 """Containers are started and networks are read when a worker is asked for the first time."""
 
@@ -148,14 +148,15 @@ class ClusterEngine(Engine):
 
     def _check_workers(self) -> None:
         """Open the site of this run on every worker that is there."""
-        client: Any = self._client
         try:
-            found = _within(_OPEN_S, lambda: client.run(far.check, self._place, on_error="return"))
+            found = self._ask_workers()
+            if any(isinstance(reason, OSError) for reason in found.values()):  # one died over the question, perhaps
+                time.sleep(_LOOK_EVERY_S)
+                self._look()
+                found = self._ask_workers()
         except Exception as error:
             raise RequestError(f"the workers cannot be asked: {error!r:.200}; nothing was started") from None
-        # One that died over the question is not wrong. What comes in its place is asked with its first work.
-        wrong = {address: reason for address, reason in found.items()
-                 if reason is not None and not isinstance(reason, OSError)}  # fmt: skip
+        wrong = {address: reason for address, reason in found.items() if reason is not None}
         if wrong:
             lines = "".join(f"\n  worker {address}: {_reason(reason)}" for address, reason in sorted(wrong.items()))
             raise RequestError(f"{len(wrong)} of {len(found)} workers cannot work on this, nothing was started:{lines}")
@@ -164,6 +165,11 @@ class ClusterEngine(Engine):
                 "every worker names a GPU alone, which encoders never take; "
                 'start a worker for them: dask worker ADDRESS --nthreads 1 --resources "CPU=1"'
             )
+
+    def _ask_workers(self) -> dict[str, object]:
+        client: Any = self._client
+        found: dict[str, object] = _within(_OPEN_S, lambda: client.run(far.check, self._place, on_error="return"))
+        return found
 
     def slots(self, needs: Resource = "CPU") -> int:
         found = suitable(self._workers, needs).items()
@@ -223,12 +229,14 @@ class ClusterEngine(Engine):
                 return
             result = sent.result(timeout=_ASK_S)
         except Exception as error:  # cancelled with its scheduler, or the worker went before it could be asked
-            self._losses[work.key] += 1
+            if sent.status == "finished":  # and yet there is no answer
+                self._losses[work.key] += 1
             if self._losses[work.key] > _MOST_LOSSES:
                 _finish(future, JobError(f"its answer was lost {_MOST_LOSSES + 1} times, at last by {error!r:.200}"))
             else:
                 self._lose(work, future)
         else:
+            self._losses.pop(work.key, None)
             if isinstance(result, far.Unfit):
                 self._leave_out(result)
                 self._lose(work, future)
@@ -341,13 +349,17 @@ class ClusterEngine(Engine):
         self._finish = lambda: None
 
     def _ask_at_end(self, question: Callable[[], Any]) -> None:
-        """Ask the cluster, unless it was once too slow to answer: whoever wants to stop waits for that once only."""
+        """Ask the cluster, unless its scheduler hangs: whoever wants to stop waits for that once only."""
         if self._hangs:
             return
+        client: Any = self._client
         try:
             _within(_END_S, question)
-        except TimeoutError:
-            self._hangs = True
+        except TimeoutError:  # by the scheduler, or by one slow worker?
+            try:
+                _within(_END_S, lambda: client.sync(client.scheduler.identity, n_workers=0))
+            except Exception:
+                self._hangs = True
         except Exception:  # a cluster that is gone runs nothing
             return
 

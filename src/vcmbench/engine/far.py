@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import ctypes
 import threading
@@ -15,7 +16,7 @@ from distributed import get_worker
 
 from vcmbench import leases
 from vcmbench.engine.base import Place, Site
-from vcmbench.errors import VcmbenchError
+from vcmbench.errors import Cancelled, VcmbenchError
 
 _IDLE_S = 300.0
 """After so long without work a site is closed: the run that it was for may have been killed."""
@@ -37,20 +38,55 @@ class _Entry:
 
     def __init__(self) -> None:
         self.opening = threading.Lock()
+        """Held while the site opens or closes, which may take minutes."""
         self.site: Site | None = None
         self.calls = 0
-        self.is_ended = False
         self.timer: threading.Timer | None = None
 
 
-# Of the two below, and of what entries count; never held while a site opens or closes, which may take minutes.
+# Of all below and of what entries count. Never held while a site opens or closes; `opening` is never taken within it.
 _lock = threading.Lock()
 _entries: dict[str, _Entry] = {}
-_cancelled: set[str] = set()
+_over: set[str] = set()
+"""Runs that have ended. What comes late for them is not begun; a run's id is never used again."""
 
 
-def check(place: Place) -> str | None:
+# What a cluster asks a worker in person is asked on the one thread that answers for all its runs, and that tells the
+# scheduler that the worker lives: hence coroutines, with the work on other threads.
+
+
+async def check(place: Place) -> str | None:
     """Open this process' site for a run. Returns why it cannot be, None where all is well."""
+    return await asyncio.to_thread(_check, place)
+
+
+async def cancel(run_id: str) -> None:
+    """End what this process does for a run; what comes later is not begun."""
+    await asyncio.to_thread(_cancel, run_id)
+
+
+async def close(run_id: str) -> None:
+    """The same, and give back what this process holds for the run, as soon as no call is in it any more."""
+    await asyncio.to_thread(_end, run_id)
+
+
+def call(place: Place, function: Callable[[Any, Any], Any], argument: Any) -> Any:
+    """Do a piece of work on this process' site; `Unfit` where that cannot be opened. Raises Cancelled where the run is
+    over."""
+    entry = _enter(place.run_id)
+    try:
+        try:
+            site = _site(entry, place)
+        except Cancelled:
+            raise
+        except Exception as error:
+            return Unfit(get_worker().address, _told(error))
+        return function(site, argument)
+    finally:
+        _leave(place.run_id, entry)
+
+
+def _check(place: Place) -> str | None:
     entry = _enter(place.run_id)
     try:
         _site(entry, place)
@@ -59,19 +95,6 @@ def check(place: Place) -> str | None:
     finally:
         _leave(place.run_id, entry)
     return None
-
-
-def call(place: Place, function: Callable[[Any, Any], Any], argument: Any) -> Any:
-    """Do a piece of work on this process' site; `Unfit` where that cannot be opened."""
-    entry = _enter(place.run_id)
-    try:
-        try:
-            site = _site(entry, place)
-        except Exception as error:
-            return Unfit(get_worker().address, _told(error))
-        return function(site, argument)
-    finally:
-        _leave(place.run_id, entry)
 
 
 def _told(error: Exception) -> str:
@@ -89,16 +112,21 @@ def _enter(run_id: str) -> _Entry:
 
 
 def _site(entry: _Entry, place: Place) -> Site:
+    """Raises Cancelled where the run is over, and what opening raises."""
+    _refuse_if_over(place.run_id)
     with entry.opening:  # whoever comes meanwhile waits for it
         if entry.site is None:
             _keep_memory()
             entry.site = place.open()
         site = entry.site
-    with _lock:
-        is_cancelled = place.run_id in _cancelled
-    if is_cancelled:
-        site.cancel()
+    _refuse_if_over(place.run_id)  # it ended meanwhile, and who ended it saw no site yet
     return site
+
+
+def _refuse_if_over(run_id: str) -> None:
+    with _lock:
+        if run_id in _over:
+            raise Cancelled
 
 
 @cache
@@ -118,68 +146,56 @@ def _leave(run_id: str, entry: _Entry) -> None:
         entry.calls -= 1
         if entry.calls:
             return
-        if not entry.is_ended and entry.site is not None:
-            entry.timer = threading.Timer(_IDLE_S, _close_if_idle, (run_id, entry))
+        if entry.site is not None and run_id not in _over:
+            entry.timer = threading.Timer(_IDLE_S, _close_unused, (run_id, entry))
             entry.timer.daemon = True
             entry.timer.start()
             return
-        _forget(run_id, entry)
-    _close(entry)
+    _close_unused(run_id, entry)
 
 
-def _forget(run_id: str, entry: _Entry) -> None:
-    if _entries.get(run_id) is entry:
-        del _entries[run_id]
+def _close_unused(run_id: str, entry: _Entry) -> None:
+    """Close an entry's site unless a call is in it. One that comes meanwhile waits, and opens another."""
+    try:
+        with entry.opening:
+            with _lock:
+                site = None if entry.calls else entry.site
+                if site is not None:
+                    entry.site = None
+            if site is not None:
+                site.close()
+    finally:
+        with _lock:
+            if not entry.calls and entry.site is None and _entries.get(run_id) is entry:
+                del _entries[run_id]
+            if not _entries:
+                leases.release_all()
 
 
-def _close_if_idle(run_id: str, entry: _Entry) -> None:
+def _cancel(run_id: str) -> None:
     with _lock:
-        if entry.calls:
-            return
-        _forget(run_id, entry)
-    _close(entry)
-
-
-def _close(entry: _Entry) -> None:
-    site, entry.site = entry.site, None
-    if site is not None:
-        site.close()
-    with _lock:
-        is_last = not _entries
-    if is_last:
-        leases.release_all()
-
-
-def cancel(run_id: str) -> None:
-    """End what this process does for a run, now and whenever more comes."""
-    with _lock:
-        _cancelled.add(run_id)
+        _over.add(run_id)
         entry = _entries.get(run_id)
-    site = entry.site if entry is not None else None
+        site = entry.site if entry is not None else None
     if site is not None:
         site.cancel()
 
 
-def close(run_id: str) -> None:
-    """Give back what this process holds for a run, as soon as no call is in it any more."""
+def _end(run_id: str) -> None:
     with _lock:
-        _cancelled.discard(run_id)
         entry = _entries.get(run_id)
-        if entry is None:
-            return
-        entry.is_ended = True
-        if entry.timer is not None:
+        if entry is not None and entry.timer is not None:
             entry.timer.cancel()
-        if entry.calls:  # the last of them closes it
-            return
-        _forget(run_id, entry)
-    _close(entry)
+        is_used = entry is not None and entry.calls > 0
+        _over.add(run_id)
+    if is_used:  # the last call closes it
+        _cancel(run_id)
+    elif entry is not None:
+        _close_unused(run_id, entry)
 
 
 @atexit.register
 def _close_all() -> None:
-    with _lock:
-        left = list(_entries.values())
-        _entries.clear()
-    for entry in left:
-        _close(entry)
+    for run_id in list(_entries):
+        with suppress(Exception):  # the process ends; the others are closed, too
+            _end(run_id)

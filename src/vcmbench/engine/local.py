@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import dask
@@ -31,7 +32,7 @@ def start(place: Place, processes: int) -> ClusterEngine:
         cluster = _cluster(processes, scratch.root)
     except BaseException as error:
         scratch.remove()
-        if isinstance(error, (OSError, RuntimeError)):
+        if isinstance(error, (OSError, RuntimeError, AssertionError)):  # Dask asserts that all of it ended well
             raise RequestError(f"--jobs {processes}: the processes cannot be started: {error}") from error
         raise
 
@@ -43,29 +44,31 @@ def start(place: Place, processes: int) -> ClusterEngine:
 
 
 def _cluster(processes: int, folder: Path) -> LocalCluster:
-    for tries_left in reversed(range(_STARTS)):
-        try:
-            return LocalCluster(
-                n_workers=processes,
-                threads_per_worker=1,  # one job, one process: nothing waits for another one's Python
-                processes=True,
-                resources={"CPU": 1},
-                host="127.0.0.1",
-                security=_certificates(folder),  # other users of the machine must not send it work
-                dashboard_address="127.0.0.1:0",  # Dask's own would complain where another cluster has its usual port
-                worker_dashboard_address=None,
-                memory_limit=0,  # what takes memory are tools, which are processes of their own: Dask sees none of it
-                local_directory=str(folder),
-                silence_logs=50,
-            )
-        except (OSError, RuntimeError):
-            if not tries_left:
-                raise
-    raise AssertionError
+    security = _certificates(folder)  # other users of the machine must not send it work
+
+    def begin() -> LocalCluster:
+        return LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,  # one job, one process: nothing waits for another one's Python
+            processes=True,
+            resources={"CPU": 1},
+            host="127.0.0.1",
+            security=security,
+            dashboard_address="127.0.0.1:0",  # Dask's own would complain where another cluster has its usual port
+            worker_dashboard_address=None,
+            memory_limit=0,  # what takes memory are tools, which are processes of their own: Dask sees none of it
+            local_directory=str(folder),
+            silence_logs=50,
+        )
+
+    for _ in range(_STARTS - 1):
+        with suppress(RuntimeError):
+            return begin()
+    return begin()
 
 
 def _certificates(folder: Path) -> Security:
-    """For this cluster alone, in files: from memory, Dask writes the key into a new folder for every connection.
+    """For this cluster alone, in files: from memory, Dask writes the key into a new folder for whoever connects.
 
     A run that is killed at such a moment would leave that folder, and the key in it, for good.
     """

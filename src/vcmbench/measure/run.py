@@ -81,6 +81,7 @@ class Run:
             if not stop.is_set() and "block" in levels:
                 self._blocks().execute(answers, scorer, found.truths, outcome, stop)
             outcome.interrupted = stop.is_set()
+        remove_stale_scratch()  # what a killed run's processes still held at the start
         if not outcome.interrupted:
             kept = []
             if "block" not in levels:
