@@ -26,7 +26,7 @@ from vcmbench.compress import cores
 
 WIDTH, HEIGHT = 256, 128
 QUALITIES = tuple(range(5, 100, 5))
-BOUND = {1: 0.15, 2: 0.10}
+BOUND = {1: 0.10, 2: 0.04}
 """About half of what was measured, by the number of processes."""
 
 
