@@ -184,7 +184,8 @@ def _print_json(state: str, job: Job, record: Record | None, error: JobError | N
 def _print_end(this: compress.Run, outcome: Outcome) -> None:
     say = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
     if outcome.interrupted:
-        say[0] += "; interrupted: run the same command again to go on"
+        again = "with --force it begins anew" if this.settings.force else "run the same command again to go on"
+        say[0] += f"; interrupted: {again}"
     reasons = Counter(str(error).splitlines()[0] for _, error in outcome.failed)
     say += [f"failed: {count} {'job' if count == 1 else 'jobs'}: {reason}" for reason, count in reasons.most_common(20)]
     if len(reasons) > 20:

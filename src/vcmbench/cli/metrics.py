@@ -278,7 +278,8 @@ def _print_tables(run: Run, outcome: Outcome) -> None:
 def _print_end(run: Run, outcome: Outcome, report: Path | None) -> None:
     say = [f"{outcome.done} pictures measured, {outcome.resumed} were known, {len(outcome.failed)} failed"]
     if outcome.interrupted:
-        say[0] += "; interrupted: run the same command again to go on"
+        again = "with --force it begins anew" if run.settings.force else "run the same command again to go on"
+        say[0] += f"; interrupted: {again}"
     reasons = Counter(f"{str(error).splitlines()[0]}" for _, error in outcome.failed)
     say += [f"failed: {count}: {reason}" for reason, count in reasons.most_common(20)]
     say += [f"missing: {reason}" for reason in outcome.reasons]
