@@ -160,7 +160,7 @@ class ClusterEngine(Engine):
         if wrong:
             lines = "".join(f"\n  worker {address}: {_reason(reason)}" for address, reason in sorted(wrong.items()))
             raise RequestError(f"{len(wrong)} of {len(found)} workers cannot work on this, nothing was started:{lines}")
-        if not suitable(self._workers, "CPU"):
+        if self._workers and not suitable(self._workers, "CPU"):  # none: the only one died, another one is waited for
             raise RequestError(
                 "every worker names a GPU alone, which encoders never take; "
                 'start a worker for them: dask worker ADDRESS --nthreads 1 --resources "CPU=1"'
@@ -358,7 +358,7 @@ class ClusterEngine(Engine):
         except TimeoutError:  # by the scheduler, or by one slow worker?
             try:
                 _within(_END_S, lambda: client.sync(client.scheduler.identity, n_workers=0))
-            except Exception:
+            except Exception:  # in whatever way: it does not answer
                 self._hangs = True
         except Exception:  # a cluster that is gone runs nothing
             return
