@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vcmbench.files import is_alive
+from vcmbench.io.files import is_alive
 
 _START_S = 60.0
 

@@ -18,7 +18,7 @@ from types import FrameType
 
 from conftest import Typed
 from vcmbench import cli
-from vcmbench.shown import visible
+from vcmbench.io.text import visible
 
 GIGABYTE = 1 << 30
 

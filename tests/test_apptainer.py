@@ -28,7 +28,7 @@ from conftest import JPEG, X265, type_command
 from vcmbench import encoder
 from vcmbench.encoder import Command
 from vcmbench.errors import Cancelled, JobError, RequestError
-from vcmbench.files import is_alive
+from vcmbench.io.files import is_alive
 from vcmbench.runner import apptainer, images, marks
 from vcmbench.runner.apptainer import ApptainerRunner, exec_argv
 from vcmbench.runner.choice import RunnerChoice

@@ -20,7 +20,7 @@ import pytest
 from conftest import JPEG, type_command
 from vcmbench import encoder, experiment
 from vcmbench.compress import Run, Settings
-from vcmbench.files import is_alive
+from vcmbench.io.files import is_alive
 from vcmbench.runner import images
 from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmbench import encoder, experiment, faults, resources
+from vcmbench import encoder, experiment
 from vcmbench.errors import RequestError
+from vcmbench.io import resources, validation
 
 SHIPPED = sorted(path.stem for path in resources.folder("val_config").glob("*.toml"))
 
@@ -150,7 +151,7 @@ def test_whatever_a_file_holds_it_is_an_experiment_or_one_clear_line(content: di
     try:
         loaded = experiment.Experiment.model_validate(content)
     except ValidationError as error:
-        line = faults.one_line(error, experiment.Experiment, experiment._NESTED)
+        line = validation.one_line(error, experiment.Experiment, experiment._NESTED)
         assert line
         assert len(line) < 5000
     else:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command, write_png16
-from vcmbench import experiment, leases
+from vcmbench import experiment
 from vcmbench.compress import Run, Settings
-from vcmbench.files import is_alive
+from vcmbench.io import locks
+from vcmbench.io.files import is_alive
 from vcmbench.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]
@@ -254,7 +255,7 @@ def test_scratch_of_killed_runs_is_removed(tmp_path: Path, photos: Path, write_e
     (tmp_path / stale).touch()  # its lease, which nobody holds
     (tmp_path / f"vcmbench-{'c' * 32}").touch()  # that of a run which was killed before it had a folder
     (tmp_path / f"{alive}.scratch").mkdir()
-    lease = leases.take(tmp_path / alive)
+    lease = locks.take(tmp_path / alive)
     assert lease is not None
     done = type_command(
         "compress", "-d", photos, "-s", write_experiment(JPEG), "--runner", "local",

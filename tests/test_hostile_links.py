@@ -19,7 +19,7 @@ import hostile
 from conftest import JPEG, Typed, save, tree
 from vcmbench.dataset import open_root, read_picture
 from vcmbench.errors import JobError
-from vcmbench.files import check_inside, write_atomically
+from vcmbench.io.files import check_inside, write_atomically
 from vcmbench.qpmap import write_file
 
 U8 = NDArray[np.uint8]

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from vcmbench import leases
 from vcmbench.encoder import Command
 from vcmbench.errors import Cancelled, JobError
-from vcmbench.files import is_alive
+from vcmbench.io import locks
+from vcmbench.io.files import is_alive
 from vcmbench.runner import marks
 from vcmbench.runner.base import Worker, remove_stale_scratch
 from vcmbench.runner.found import FoundTool
@@ -196,7 +196,7 @@ def test_a_killed_runs_tools_end_when_the_next_run_begins(tmp_path: Path, monkey
         process.kill()
         process.wait()
         assert processes(str(lease))
-        assert leases.is_held(living.scratch.lease)
+        assert locks.is_held(living.scratch.lease)
         remove_stale_scratch()
         while processes(str(lease)):
             assert time.monotonic() < deadline

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from clusters import Cluster, cluster, end, start, wait_until
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command
-from vcmbench.files import is_alive
+from vcmbench.io.files import is_alive
 from vcmbench.record import read_record
 
 U8 = NDArray[np.uint8]
@@ -311,7 +311,7 @@ def test_what_nobody_holds_any_more_is_removed(photos: Path, write_experiment: W
 
 
 def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
-    from vcmbench import leases
+    from vcmbench.io import locks
 
     hold = (
         "import sys; from pathlib import Path; from vcmbench import leases; "
@@ -322,13 +322,13 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"True\n"
-        assert leases.is_held(path)
-        assert leases.take(path) is None
+        assert locks.is_held(path)
+        assert locks.take(path) is None
     finally:
         end(process)
     assert not is_alive(process.pid)
-    assert not leases.is_held(path)
-    lease = leases.take(path)
+    assert not locks.is_held(path)
+    lease = locks.take(path)
     assert lease is not None
     lease.release()
     assert not path.exists()
@@ -338,14 +338,14 @@ def test_on_many_threads_one_claim_at_a_time(tmp_path: Path) -> None:
     """Taken and let go of by many, the file removed each time: never two at once."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from vcmbench import leases
+    from vcmbench.io import locks
 
     inside: list[int] = []
 
     def try_often(_: int) -> int:
         taken = 0
         for _ in range(300):
-            if (lease := leases.take(tmp_path / "claim")) is not None:
+            if (lease := locks.take(tmp_path / "claim")) is not None:
                 inside.append(1)
                 assert len(inside) == 1
                 inside.pop()

@@ -15,10 +15,10 @@ from vcmbench.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.engine import Engine, ThreadsEngine
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.interrupts import interruptible
+from vcmbench.io.progress import Progress
+from vcmbench.io.signals import interruptible
 from vcmbench.job import Job
 from vcmbench.loop import Loop
-from vcmbench.progress import Progress
 from vcmbench.record import Record
 from vcmbench.runner.base import Runner, remove_stale_scratch
 from vcmbench.site import CompressPlace, Site, software

@@ -15,7 +15,7 @@ from PIL.ImageFile import ImageFile
 
 from vcmbench import images
 from vcmbench.errors import JobError, RequestError
-from vcmbench.files import check_inside, sha256_of
+from vcmbench.io.files import check_inside, sha256_of
 
 if TYPE_CHECKING:
     from vcmbench import experiment

@@ -16,9 +16,9 @@ from vcmbench.coding import CodingConfiguration
 from vcmbench.coding import from_record as coding_of
 from vcmbench.encoder import DECODED, Clip, Encoder
 from vcmbench.errors import JobError, RequestError
-from vcmbench.files import open_regular
 from vcmbench.images import MAX_PIXELS
-from vcmbench.outside import short
+from vcmbench.io.documents import short
+from vcmbench.io.files import open_regular
 from vcmbench.record import Record, read_record
 from vcmbench.runner.base import Runner, Worker
 

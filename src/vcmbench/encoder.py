@@ -23,10 +23,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import checks, colour, resources
+from vcmbench import checks, colour
 from vcmbench.coding import CodingConfiguration
 from vcmbench.errors import RequestError
-from vcmbench.outside import short
+from vcmbench.io import resources
+from vcmbench.io.documents import short
 from vcmbench.quantisers import Quantisers, integer_quantisers
 
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}

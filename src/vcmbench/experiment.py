@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from vcmbench import encoder, faults, iqa, outside, resources
+from vcmbench import encoder, iqa
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
+from vcmbench.io import documents, resources, validation
 from vcmbench.tasks.base import TaskSettings
 
 # the name of one folder: nothing that could lead out of the data root
@@ -218,7 +219,7 @@ class Experiment(_Strict):
                 raise ValueError(f"coding: {folder} is asked for twice")
             if (size := len(f"cityscapes_{folder}".encode())) > _NAME_BYTES:
                 raise ValueError(
-                    f"coding: the folder {outside.short(folder, 60)} would have a name of {size} bytes; file systems "
+                    f"coding: the folder {documents.short(folder, 60)} would have a name of {size} bytes; file systems "
                     f"take {_NAME_BYTES}: leave some parameters out"
                 )
             seen.add(key)
@@ -277,10 +278,10 @@ def load(config: str) -> Experiment:
     """Read and check an experiment. Raises RequestError with the file, the key, the value and what is allowed."""
     path = find(config)
     try:
-        return Experiment.model_validate(_beside(path, outside.read_toml(path, _MAX_BYTES)))
+        return Experiment.model_validate(_beside(path, documents.read_toml(path, _MAX_BYTES)))
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        raise RequestError(f"{path}: {faults.one_line(error, Experiment, _NESTED)}") from None
+        raise RequestError(f"{path}: {validation.one_line(error, Experiment, _NESTED)}") from None
     except ValueError as error:
         raise RequestError(f"{path}: not TOML: {error}") from None

@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from vcmbench.errors import JobError
-from vcmbench.files import open_regular, read_bounded
+from vcmbench.io.files import open_regular, read_bounded
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP")
 MAX_PIXELS = 1 << 28

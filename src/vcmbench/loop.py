@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from vcmbench import plan
 from vcmbench.engine import Engine, Work
 from vcmbench.errors import Cancelled, JobError, WorkerDied
+from vcmbench.io.progress import Progress
 from vcmbench.job import Job
-from vcmbench.progress import Progress
 from vcmbench.record import Record
 from vcmbench.runner.base import describe
 from vcmbench.site import Result, do

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vcmbench.errors import RequestError
-from vcmbench.files import hidden_beside, open_regular, read_bounded, write_atomically
+from vcmbench.io.files import hidden_beside, open_regular, read_bounded, write_atomically
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.colour import CHROMA_FORMATS
-from vcmbench.files import read_bounded
+from vcmbench.io.files import read_bounded
 
 SCHEMA_VERSION = 3
 _UNSEALED_VERSION = 2

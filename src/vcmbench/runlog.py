@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from vcmbench.files import read_bounded
+from vcmbench.io.files import read_bounded
 from vcmbench.record import Record
 from vcmbench.store import Store
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import RequestError
-from vcmbench.files import read_bounded
-from vcmbench.outside import parse_json, short, short_list
+from vcmbench.io.documents import parse_json, short, short_list
+from vcmbench.io.files import read_bounded
 
 AGAINST = "acc"
 CODECS = ("LOSSLESS", "JPEG", "JM", "x265", "VVENC")  # by their numbers in the blocks file

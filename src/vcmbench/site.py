@@ -13,9 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from vcmbench import chain, leases, resources
+from vcmbench import chain
 from vcmbench.dataset import DataRoot, open_root
 from vcmbench.errors import Cancelled, JobError, Lost, RequestError
+from vcmbench.io import locks, resources
 from vcmbench.job import Job, Tools
 from vcmbench.lane import Cache
 from vcmbench.record import Record
@@ -162,7 +163,7 @@ def see(data_root: Path, probe: str, there: str) -> DataRoot:
         raise RequestError(f"{data_root}: does not exist there; all workers need the data root at the same path")
     if not path.is_file():
         raise RequestError(f"{path}: is not seen there: another folder of that name, or the run has ended")
-    if not leases.is_held(path):
+    if not locks.is_held(path):
         raise RequestError(f"{path}: is not seen as locked there; the file system must pass on locks (flock)")
     if (here := software()) != there:
         raise RequestError(f"vcmbench is another one there ({here}), this run has {there}; install the same")

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
-from vcmbench import leases
 from vcmbench.dataset import RESULTS, DataRoot
 from vcmbench.errors import RequestError
-from vcmbench.files import check_inside, read_bounded, write_atomically
+from vcmbench.io import locks
+from vcmbench.io.files import check_inside, read_bounded, write_atomically
 from vcmbench.record import MAX_RECORD_BYTES, Record, as_text, read_record, sealed
 
 _AT_WORK = (".tmp", ".leases", ".claims")
@@ -91,46 +91,46 @@ class Store:
         """
         for folder in (self._temporaries, self._leases, self._claims):
             self._check(folder / "any")
-        if not leases.of_this_process(self._leases).is_real:  # without locks nobody can tell
+        if not locks.of_this_process(self._leases).is_real:  # without locks nobody can tell
             return
         for path in self._temporaries.iterdir():
-            if not leases.is_held(self._leases / path.name.partition(".")[0]):
+            if not locks.is_held(self._leases / path.name.partition(".")[0]):
                 with suppress(OSError):  # another user's, or no file
                     path.unlink(missing_ok=True)
         for folder in (self._leases, self._claims):
             for path in folder.iterdir():
-                with suppress(OSError), leases.abandoned(path):  # it goes with the block
+                with suppress(OSError), locks.abandoned(path):  # it goes with the block
                     pass
 
     def temporary(self) -> Path:
         """A new name in a folder of its own, on the file system of the results: what is there is never a result."""
         self._temporaries.mkdir(parents=True, exist_ok=True)
-        owner = leases.of_this_process(self._leases).path.name
+        owner = locks.of_this_process(self._leases).path.name
         return self._temporaries / f"{owner}.{uuid.uuid4().hex[:12]}"
 
-    def claim(self, name: PurePosixPath) -> leases.Lease | None:
+    def claim(self, name: PurePosixPath) -> locks.Lease | None:
         """The right to make what lies at `name` (relative to the data root), None where another process has it.
 
         It ends with the process that holds it. Raises OSError.
         """
         self._claims.mkdir(parents=True, exist_ok=True)
-        return leases.take(self._claim_path(name))
+        return locks.take(self._claim_path(name))
 
     def is_claimed(self, name: PurePosixPath) -> bool:
         """Whether a process, this one included, has the claim of what lies at `name`."""
-        return leases.is_held(self._claim_path(name))
+        return locks.is_held(self._claim_path(name))
 
     def was_abandoned(self, name: PurePosixPath) -> bool:
         """Whether a process died while it had the claim of what lies at `name`."""
         path = self._claim_path(name)
-        return path.exists() and not leases.is_held(path)
+        return path.exists() and not locks.is_held(path)
 
     def _claim_path(self, name: PurePosixPath) -> Path:
         return self._claims / hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
 
-    def probe(self) -> leases.Lease:
+    def probe(self) -> locks.Lease:
         """A file in the results that is locked as long as a run goes: workers of other machines must see it so."""
-        return leases.take_new(self._leases, "run-")
+        return locks.take_new(self._leases, "run-")
 
     def record_path(self, bitstream: PurePosixPath) -> Path:
         """Where the record of a bitstream (named relative to the data root) lies."""

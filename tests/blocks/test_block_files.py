@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vcmbench import encoder, experiment, resources, scores
+from vcmbench import encoder, experiment, scores
 from vcmbench.blocks import Block, Coding, PublishedBlock, published
 from vcmbench.coding import CodingConfiguration, QpMap
 from vcmbench.demo import cityscapes
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "qomex2023"
 REAL = sorted(PUBLISHED.glob("*_64x64_val_blocks.json"))

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 import hostile
 from conftest import JPEG
-from vcmbench import archives, encoder, ffmpeg, frames, outside, shown
+from vcmbench import encoder, ffmpeg, frames
 from vcmbench.blocks import published
 from vcmbench.blocks.published import Coding, PublishedBlock
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap, from_record
+from vcmbench.io import archives, documents
+from vcmbench.io import text as shown
 from vcmbench.record import as_json, read_record
 from vcmbench.runner import probe
 from vcmbench.tasks import channel, checkpoints, configs
@@ -209,7 +211,7 @@ def test_a_megabyte_of_it_is_read_in_no_time(piece: str) -> None:
 @fuzz(200)
 @given(VALUES, st.integers(10, 200))
 def test_any_value_is_shown_in_a_line(value: Any, most: int) -> None:
-    text = outside.short(value, most)
+    text = documents.short(value, most)
     assert len(text) <= most and "\n" not in text
 
 
@@ -226,7 +228,7 @@ def test_any_text_can_be_shown(text: str) -> None:
 @given(BYTES | VALUES.map(as_bytes) | st.text('[]{},:"0123456789.eE+-\\untrfalsN', max_size=60).map(str.encode))
 def test_json_of_any_bytes(content: bytes) -> None:
     try:
-        outside.parse_json(content)
+        documents.parse_json(content)
     except ValueError as error:
         assert "\n" not in str(error) and len(str(error)) < 500
 

@@ -16,6 +16,7 @@ import pytest
 from sample import CODECS, METRICS, sample, scores, series
 
 from vcmbench import correlation
+from vcmbench.io.text import visible
 from vcmbench.report import content as c
 from vcmbench.report import gallery, page, pictures
 from vcmbench.report.adapt import correlation_table
@@ -26,7 +27,6 @@ from vcmbench.report.markup import Markup, element, escape
 from vcmbench.report.page import render, write_report
 from vcmbench.report.styles import COLOURS, MARKERS, Styles
 from vcmbench.report.text import count, interval, number, p_value, rate, significant
-from vcmbench.shown import visible
 
 
 @pytest.fixture(scope="module")

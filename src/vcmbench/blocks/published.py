@@ -19,8 +19,8 @@ from vcmbench.blocks.sampler import Block
 from vcmbench.coding import CodingConfiguration
 from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.errors import RequestError
-from vcmbench.files import hidden_beside, write_atomically
-from vcmbench.outside import short as _short
+from vcmbench.io.documents import short as _short
+from vcmbench.io.files import hidden_beside, write_atomically
 from vcmbench.scores import CODECS, read_object
 
 _MOST_BYTES = 256 * 2**20  # of a million blocks, with names that are twice as long as those of Cityscapes

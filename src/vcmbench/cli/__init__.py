@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from vcmbench import __version__
 from vcmbench.cli import terminal
 from vcmbench.errors import JobError, RequestError
-from vcmbench.shown import lines
+from vcmbench.io.text import lines
 
 INTERRUPTED = 130
 

@@ -20,8 +20,8 @@ from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.curves import ImageDraws, curve
 from vcmbench.errors import RequestError
-from vcmbench.files import read_bounded
-from vcmbench.outside import short, short_list
+from vcmbench.io.documents import short, short_list
+from vcmbench.io.files import read_bounded
 
 # columns of the compress step's table: what makes another curve of one encoder, and what another point of a curve
 _VARIANT = (

@@ -13,8 +13,8 @@ from vcmbench.cli import INTERRUPTED, runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import JobError, RequestError
+from vcmbench.io.progress import clock
 from vcmbench.job import Job
-from vcmbench.progress import clock
 from vcmbench.record import Record
 from vcmbench.runner.base import Runner
 from vcmbench.store import Store

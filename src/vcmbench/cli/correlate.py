@@ -16,8 +16,8 @@ from vcmbench.cli.argtypes import whole_number
 from vcmbench.correlation import STATISTICS, Comparison, Value
 from vcmbench.correlation_file import ABOUT, document, published
 from vcmbench.errors import RequestError
-from vcmbench.files import hidden_beside, sha256_of, write_atomically
-from vcmbench.progress import Progress
+from vcmbench.io.files import hidden_beside, sha256_of, write_atomically
+from vcmbench.io.progress import Progress
 from vcmbench.scores import AGAINST, Blocks, Scores, read_blocks, read_scores
 
 _MOST_BYTES = 1 << 30  # they have been read by then

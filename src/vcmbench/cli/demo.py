@@ -15,7 +15,7 @@ from vcmbench.dataset import MAPS, find_sources, open_root
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.generate import tasks_of
-from vcmbench.progress import Progress
+from vcmbench.io.progress import Progress
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

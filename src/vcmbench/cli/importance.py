@@ -15,12 +15,12 @@ from vcmbench.cli import table
 from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import RequestError
-from vcmbench.files import check_inside
 from vcmbench.importance.batch import Batch, Result
 from vcmbench.importance.generate import tasks_of
 from vcmbench.importance.inputs import FOLDER
 from vcmbench.importance.record import Record
 from vcmbench.importance.settings import Aggregate, ImportanceSettings
+from vcmbench.io.files import check_inside
 
 _EXAMPLES = """\
 examples:

@@ -15,7 +15,7 @@ from vcmbench.dataset import open_root
 from vcmbench.errors import RequestError
 from vcmbench.forecast.asking import Question, ask
 from vcmbench.forecast.prediction import Prediction, Step
-from vcmbench.progress import clock
+from vcmbench.io.progress import clock
 from vcmbench.store import Store
 
 _EXAMPLES = """\

@@ -11,7 +11,7 @@ from vcmbench import encoder, qpmap
 from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
-from vcmbench.progress import Progress
+from vcmbench.io.progress import Progress
 
 _EXAMPLES = """\
 examples:

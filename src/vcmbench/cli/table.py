@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vcmbench.gains import Row
-from vcmbench.shown import visible
+from vcmbench.io.text import visible
 from vcmbench.tally import Summary
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO, cast
 
-from vcmbench.shown import visible
+from vcmbench.io.text import visible
 
 
 class _Shown:

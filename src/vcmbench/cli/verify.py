@@ -14,9 +14,9 @@ from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.dataset import find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.files import check_inside
+from vcmbench.io.files import check_inside
+from vcmbench.io.progress import Progress
 from vcmbench.job import Job
-from vcmbench.progress import Progress
 from vcmbench.recipe import bitstreams
 from vcmbench.record import Record
 from vcmbench.store import Store

@@ -14,9 +14,9 @@ from typing import Any
 
 from distributed import get_worker
 
-from vcmbench import leases
 from vcmbench.engine.base import Place, Site
 from vcmbench.errors import Cancelled, VcmbenchError
+from vcmbench.io import locks
 
 _IDLE_S = 300.0
 """After so long without work a site is closed: the run that it was for may have been killed."""
@@ -169,7 +169,7 @@ def _close_unused(run_id: str, entry: _Entry) -> None:
             if not entry.calls and entry.site is None and _entries.get(run_id) is entry:
                 del _entries[run_id]
             if not _entries:
-                leases.release_all()
+                locks.release_all()
 
 
 def _cancel(run_id: str) -> None:

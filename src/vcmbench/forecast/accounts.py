@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from vcmbench import runlog
-from vcmbench.files import read_bounded
 from vcmbench.forecast.prediction import SCHEMA_VERSION, Prediction
-from vcmbench.progress import clock
+from vcmbench.io.files import read_bounded
+from vcmbench.io.progress import clock
 from vcmbench.runlog import RunLog, Step
 from vcmbench.store import Store
 

@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 
 from vcmbench.errors import JobError, RequestError
-from vcmbench.files import check_inside, is_alive
 from vcmbench.importance import classes, pictures
 from vcmbench.importance import record as records
 from vcmbench.importance.inputs import Files, Inputs, digest_of, digest_of_files, read_inputs
@@ -29,7 +28,8 @@ from vcmbench.importance.polygons import read_polygons
 from vcmbench.importance.reading import compute
 from vcmbench.importance.record import Record
 from vcmbench.importance.settings import ImportanceSettings
-from vcmbench.progress import Progress
+from vcmbench.io.files import check_inside, is_alive
+from vcmbench.io.progress import Progress
 
 State = Literal["done", "resumed", "failed"]
 _TEMPORARIES = ".tmp"

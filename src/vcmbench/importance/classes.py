@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vcmbench import faults, outside
 from vcmbench.errors import RequestError
-from vcmbench.files import read_bounded
+from vcmbench.io import documents, validation
+from vcmbench.io.files import read_bounded
 
 DEFAULT = Path(__file__).with_name("classes.toml")
 VOID, FIXED, DISTANCE, UNKNOWN = 0, 1, 2, 3
@@ -87,7 +87,7 @@ def read_bytes(path: Path | None) -> bytes:
     except OSError as error:
         raise RequestError(f"{path}: class table cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in its name
-        raise RequestError(f"{outside.short(str(path))}: class table cannot be read: {error}") from None
+        raise RequestError(f"{documents.short(str(path))}: class table cannot be read: {error}") from None
 
 
 def table_digest(path: Path | None) -> str:
@@ -103,9 +103,9 @@ def load(path: Path | None = None) -> Classes:
 @lru_cache(maxsize=8)
 def _parse(path: Path, content: bytes) -> Classes:
     try:
-        rows = _Table.model_validate(outside.parse_toml(content)).rows
+        rows = _Table.model_validate(documents.parse_toml(content)).rows
     except ValidationError as error:
-        raise RequestError(f"{path}: {faults.one_line(error, _Table, _NESTED)}") from None
+        raise RequestError(f"{path}: {validation.one_line(error, _Table, _NESTED)}") from None
     except ValueError as error:
         raise RequestError(f"{path}: not TOML: {error}") from None
     kinds = np.full(256, UNKNOWN, np.uint8)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import images, outside
+from vcmbench import images
 from vcmbench.errors import JobError, RequestError
-from vcmbench.files import open_regular
 from vcmbench.importance import classes
 from vcmbench.importance.settings import (
     ALLOWED_BASELINE_M,
@@ -29,6 +28,8 @@ from vcmbench.importance.settings import (
     FALLBACK_SPEED_MPS,
     ImportanceSettings,
 )
+from vcmbench.io import documents
+from vcmbench.io.files import open_regular
 
 if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
     from vcmbench.dataset import DataRoot, Source
@@ -239,7 +240,7 @@ def read_json(path: Path, max_bytes: int) -> dict[str, Any] | None:
     if content is None:
         return None
     try:
-        value = outside.parse_json(content)
+        value = documents.parse_json(content)
     except ValueError as error:
         raise JobError(f"{path}: not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -261,7 +262,7 @@ def _number(
     keys = name.split(".")
     for key in keys if content is not None else ():
         if not isinstance(found, dict):
-            raise JobError(f"{path}: {name}: what holds it must be an object, is {outside.short(found, 60)}")
+            raise JobError(f"{path}: {name}: what holds it must be an object, is {documents.short(found, 60)}")
         found = found.get(key, _MISSING)
         if found is _MISSING:
             break
@@ -269,8 +270,8 @@ def _number(
         fallbacks.append(keys[-1])
         return fallback
     if isinstance(found, bool) or not isinstance(found, int | float):
-        raise JobError(f"{path}: {name}: {outside.short(found, 60)} is no number")
+        raise JobError(f"{path}: {name}: {documents.short(found, 60)} is no number")
     low, high = allowed
     if not low <= found <= high:  # NaN is not, either
-        raise JobError(f"{path}: {name}: {outside.short(found, 60)} is not within {low}..{high} {unit}")
+        raise JobError(f"{path}: {name}: {documents.short(found, 60)} is not within {low}..{high} {unit}")
     return float(found)

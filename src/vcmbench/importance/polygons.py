@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from vcmbench.errors import JobError
 from vcmbench.importance.inputs import read_json
-from vcmbench.outside import short
+from vcmbench.io.documents import short
 
 _MAX_BYTES = 16 << 20
 _MAX_COORDINATE_PX = 1e6

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from vcmbench import __version__, outside
+from vcmbench import __version__
 from vcmbench.importance.inputs import Inputs
 from vcmbench.importance.maps import ImportanceMap
 from vcmbench.importance.settings import ImportanceSettings
+from vcmbench.io import documents
 
 Record = dict[str, Any]
 
@@ -65,7 +66,7 @@ def _object_as_json(one: dict[str, Any]) -> dict[str, Any]:
 def read(path: Path) -> Record | None:
     """A record that has all that is relied upon; None where there is none."""
     try:
-        record = outside.read_json(path, _MAX_BYTES)
+        record = documents.read_json(path, _MAX_BYTES)
         json.dumps(record, allow_nan=False)  # it is told as it is
     except (OSError, ValueError, RecursionError):
         return None

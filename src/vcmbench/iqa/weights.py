@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from vcmbench import archives
 from vcmbench.errors import RequestError
-from vcmbench.files import open_regular, read_bounded
+from vcmbench.io import archives
+from vcmbench.io.files import open_regular, read_bounded
 from vcmbench.iqa.metric import Missing
 from vcmbench.runner import probe
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vcmbench import images, labels
 from vcmbench.errors import JobError
-from vcmbench.files import check_inside, sha256_of
+from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.measure.units import Unit
 from vcmbench.store import Store, job_key
 from vcmbench.tasks.base import Task

@@ -17,7 +17,7 @@ from vcmbench.blocks.sampler import Block
 from vcmbench.dataset import DataRoot, Source
 from vcmbench.errors import Cancelled, RequestError
 from vcmbench.experiment import Blocks
-from vcmbench.files import check_inside, sha256_of
+from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.iqa import Scorer
 from vcmbench.measure import block_state, truth
 from vcmbench.measure.block_state import FOLDER, Reasons, Sampled, Values

@@ -11,6 +11,7 @@ from vcmbench.blocks.sampler import Block
 from vcmbench.dataset import DataRoot
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.io.progress import Progress
 from vcmbench.iqa import Scorer
 from vcmbench.measure import block_state
 from vcmbench.measure.answers import Answers
@@ -19,7 +20,6 @@ from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked
 from vcmbench.measure.sharing import alone
 from vcmbench.measure.units import Unit
-from vcmbench.progress import Progress
 from vcmbench.runner.base import Runner
 from vcmbench.store import Store, job_key
 

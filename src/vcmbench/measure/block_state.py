@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from vcmbench import outside
 from vcmbench.blocks.sampler import Block
+from vcmbench.io import documents
 from vcmbench.measure.sound import are_texts, is_number, is_whole
 from vcmbench.store import Store
 
@@ -45,7 +45,7 @@ class Sampled:
 def read(store: Store, name: str) -> dict[str, Any]:
     """What was remembered of blocks of that name; nothing where it is not there or cannot be read."""
     try:
-        state = outside.read_json(store.folder / FOLDER / f"{name}.state.json", _MAX_BYTES)
+        state = documents.read_json(store.folder / FOLDER / f"{name}.state.json", _MAX_BYTES)
     except (OSError, ValueError):
         return {}
     is_state = isinstance(state, dict) and isinstance(state.get("metrics", {}), dict)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vcmbench.engine import Engine, Resource, Work
 from vcmbench.errors import Cancelled, JobError, WorkerDied
+from vcmbench.io.progress import Progress
 from vcmbench.measure.image_run import Found
 from vcmbench.measure.place import (
     Machine,
@@ -23,7 +24,6 @@ from vcmbench.measure.place import (
     together,
 )
 from vcmbench.measure.units import Unit
-from vcmbench.progress import Progress
 from vcmbench.site import see
 from vcmbench.store import job_key
 

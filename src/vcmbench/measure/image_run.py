@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from vcmbench.dataset import Source
 from vcmbench.errors import JobError
+from vcmbench.io.progress import Progress
 from vcmbench.measure.decoding import Decoded, Decoders
 from vcmbench.measure.finding import Finding, Frame
 from vcmbench.measure.image_level import ImageLevel
@@ -16,7 +17,6 @@ from vcmbench.measure.line import Chunk, Line
 from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.sharing import Shared
 from vcmbench.measure.units import Unit
-from vcmbench.progress import Progress
 from vcmbench.store import Store
 
 

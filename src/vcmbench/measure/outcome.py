@@ -10,11 +10,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from vcmbench import outside
 from vcmbench.compress import TIMEOUT_S, cores
 from vcmbench.correlation import Comparison
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.io import documents
 from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.samples import Samples
 from vcmbench.measure.sound import are_texts, is_text_table
@@ -114,7 +114,7 @@ def keep(store: Store, experiment: Experiment, outcome: Outcome) -> None:
 def recall(store: Store) -> dict[str, Any] | None:
     """What `keep` wrote; None where the last run did not end, or there was none."""
     try:
-        content = outside.read_json(store.folder / FILE, _MAX_BYTES)
+        content = documents.read_json(store.folder / FILE, _MAX_BYTES)
     except (OSError, ValueError):
         return None
     known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION

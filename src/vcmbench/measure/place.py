@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from vcmbench.dataset import Source, find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.io.progress import Progress
 from vcmbench.iqa import Scorer
 from vcmbench.measure import truth
 from vcmbench.measure.answers import Answers, FileAnswers, NetworkAnswers
@@ -28,7 +29,6 @@ from vcmbench.measure.line import Line
 from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.records import Scores
 from vcmbench.measure.units import Unit, find
-from vcmbench.progress import Progress
 from vcmbench.runner.base import Runner
 from vcmbench.store import Store
 

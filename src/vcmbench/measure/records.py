@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vcmbench import encoder, outside
+from vcmbench import encoder
 from vcmbench.dataset import Source
-from vcmbench.files import check_inside
+from vcmbench.io import documents
+from vcmbench.io.files import check_inside
 from vcmbench.measure.sound import is_machine, is_metric
 from vcmbench.measure.units import Unit
 from vcmbench.store import Store
@@ -70,7 +71,7 @@ class Scores:
 def read(path: Path) -> Score | None:
     """A record as it was written; None where it is missing, damaged or of another schema."""
     try:
-        score = outside.read_json(path, _MAX_BYTES)
+        score = documents.read_json(path, _MAX_BYTES)
     except (OSError, ValueError):
         return None
     return score if _is_score(score) else None

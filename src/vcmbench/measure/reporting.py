@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import __version__
-from vcmbench.files import check_inside
+from vcmbench.io.files import check_inside
 from vcmbench.measure import content, truth
 from vcmbench.measure.gallery import Gallery
 from vcmbench.measure.outcome import Correlated, Outcome

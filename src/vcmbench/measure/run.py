@@ -10,7 +10,8 @@ from shlex import quote
 from vcmbench.dataset import DataRoot, find_sources, open_root
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.interrupts import interruptible
+from vcmbench.io.progress import Progress
+from vcmbench.io.signals import interruptible
 from vcmbench.iqa import Scorer
 from vcmbench.labels import CLASSES
 from vcmbench.measure import points, statistics, truth
@@ -25,7 +26,6 @@ from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.summary import Summary
 from vcmbench.measure.telling import Teller
 from vcmbench.measure.units import find
-from vcmbench.progress import Progress
 from vcmbench.runner.base import Runner, remove_stale_scratch
 from vcmbench.store import Store
 

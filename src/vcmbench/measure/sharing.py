@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from vcmbench.dataset import RESULTS, Source
 from vcmbench.errors import Cancelled, JobError
-from vcmbench.leases import Lease
+from vcmbench.io.locks import Lease
 from vcmbench.measure.image_level import ImageLevel, Todo
 from vcmbench.measure.outcome import as_job_error
 from vcmbench.measure.records import SCORES

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from vcmbench import outside
 from vcmbench.correlation_file import ABOUT, document
 from vcmbench.experiment import Experiment
+from vcmbench.io import documents
+from vcmbench.io.progress import Progress
 from vcmbench.measure import statistics, tables
 from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.outcome import Correlated, Outcome
 from vcmbench.measure.records import Score
 from vcmbench.measure.samples import SAMPLES, Samples, in_words
-from vcmbench.progress import Progress
 from vcmbench.store import Store
 
 _MAX_BYTES = 1 << 26
@@ -169,7 +169,7 @@ class Teller:
 
 def _about(path: Path) -> dict[str, object]:
     try:
-        about = outside.read_json(path, _MAX_BYTES)[ABOUT]
+        about = documents.read_json(path, _MAX_BYTES)[ABOUT]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
     return about if isinstance(about, dict) else {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.io.text import visible
 from vcmbench.report import draw
 from vcmbench.report.axes import Axis, padded, padded_log
 from vcmbench.report.content import Curve, Damage, Estimate, Scatter
@@ -16,7 +17,6 @@ from vcmbench.report.markup import Markup, element
 from vcmbench.report.styles import Style, Styles
 from vcmbench.report.text import interval, number
 from vcmbench.report.text import rate as bpp
-from vcmbench.shown import visible
 
 RATE_LABEL = "Rate in bits per pixel, logarithmic"
 MOST_DOTS = 600

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vcmbench.files import hidden_beside, write_atomically
+from vcmbench.io.files import hidden_beside, write_atomically
+from vcmbench.io.text import visible
 from vcmbench.report.charts import sampled, shown
 from vcmbench.report.content import CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent, Scatter
 from vcmbench.report.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
 from vcmbench.report.text import capital
 from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
-from vcmbench.shown import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from vcmbench.shown import visible
+from vcmbench.io.text import visible
 
 _VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta"})
 

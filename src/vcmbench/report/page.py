@@ -11,7 +11,7 @@ import hashlib
 from importlib import resources
 from pathlib import Path
 
-from vcmbench.files import hidden_beside, write_atomically
+from vcmbench.io.files import hidden_beside, write_atomically
 from vcmbench.report.about import findings_section, missing_section, provenance_section
 from vcmbench.report.bd import bd_section
 from vcmbench.report.content import ReportContent

@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vcmbench import leases
 from vcmbench.encoder import Command, Encoder, Tool
 from vcmbench.errors import JobError
+from vcmbench.io import locks
 from vcmbench.runner import builtin, marks
 from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.found import FoundTool
@@ -40,7 +40,7 @@ class Scratch:
     """A worker's two folders: `in/` (read-only to tools) and `out/` (where commands run), emptied between jobs."""
 
     def __init__(self) -> None:
-        self._lease = leases.take_new(Path(tempfile.gettempdir()), _PREFIX)
+        self._lease = locks.take_new(Path(tempfile.gettempdir()), _PREFIX)
         self.root = self._lease.path.with_suffix(_SUFFIX)
         self.root.mkdir(mode=0o700)
         self.inputs, self.outputs = self.root / "in", self.root / "out"
@@ -105,7 +105,7 @@ def remove_stale_scratch() -> None:
         with suppress(OSError):
             if path.stat().st_uid != os.getuid() or root.is_symlink():
                 continue
-            with leases.abandoned(path) as is_abandoned:
+            with locks.abandoned(path) as is_abandoned:
                 if is_abandoned and root.is_dir():  # a run may have been killed before it made it
                     _remove_tree(root)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from vcmbench.encoder import Encoder, Tool
 from vcmbench.errors import Cancelled, JobError, Lost, RequestError
-from vcmbench.files import is_alive
+from vcmbench.io.files import is_alive
 from vcmbench.runner import builtin, containers, images, inside, probe, timing
 from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
 from vcmbench.runner.choice import MEMORY, RunnerChoice

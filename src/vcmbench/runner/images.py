@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vcmbench import resources
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 
 if TYPE_CHECKING:
     import docker

@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 
-from vcmbench import leases
+from vcmbench.io import locks
 
 VARIABLE = "VCMBENCH_TOOL"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -215,7 +215,7 @@ def _is_abandoned(environment: list[bytes]) -> bool:
         return False
     lease = Path(words[3])
     if lease.is_file():
-        return not leases.is_held(lease)
+        return not locks.is_held(lease)
     # Removed with its run, by somebody who did not see this process; or cleaned away under a run that lives.
     return _is_gone(words[1])
 

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vcmbench.files import read_bounded, write_atomically
+from vcmbench.io.files import read_bounded, write_atomically
 
 _TIMEOUT_S = 10.0
 _MAX_BYTES = 1 << 26

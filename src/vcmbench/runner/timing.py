@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vcmbench.files import read_bounded
+from vcmbench.io.files import read_bounded
 
 RESULT = ".elapsed"
 FILE_LIMIT_BYTES = 64 << 30

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.outside import parse_json
+from vcmbench.io.documents import parse_json
 
 _LENGTH = struct.Struct(">I")
 _MAX_HEADER = 1 << 22

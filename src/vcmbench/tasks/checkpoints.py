@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vcmbench import archives
 from vcmbench.errors import RequestError
-from vcmbench.files import sha256_of
-from vcmbench.outside import parse_json, short, short_list
+from vcmbench.io import archives
+from vcmbench.io.documents import parse_json, short, short_list
+from vcmbench.io.files import sha256_of
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import RequestError
-from vcmbench.files import read_bounded
+from vcmbench.io.documents import parse_json, short
+from vcmbench.io.files import read_bounded
 from vcmbench.labels import CLASSES
-from vcmbench.outside import parse_json, short
 from vcmbench.tasks import parts
 
 SUFFIXES = (".py", ".json", ".yaml", ".yml")

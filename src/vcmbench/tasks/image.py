@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from vcmbench import resources
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 from vcmbench.runner import images
 
 if TYPE_CHECKING:

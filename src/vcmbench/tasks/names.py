@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from vcmbench.errors import RequestError
-from vcmbench.files import read_bounded
-from vcmbench.outside import short
+from vcmbench.io.documents import short
+from vcmbench.io.files import read_bounded
 
 _MAX_BYTES = 1 << 20
 

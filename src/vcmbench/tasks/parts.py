@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import RequestError
-from vcmbench.outside import short
+from vcmbench.io.documents import short
 
 SCOPES = ("mmseg", "mmengine", "mmcv", "mmdet", "mmpretrain")
 _TYPE, _SCOPE = "type", "_scope_"

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from vcmbench import images
 from vcmbench.dataset import PREDICTIONS
 from vcmbench.errors import JobError
-from vcmbench.files import hidden_beside, open_regular, write_atomically
+from vcmbench.io.files import hidden_beside, open_regular, write_atomically
 from vcmbench.labels import CLASSES, PALETTE, VOID
 
 PRISTINE, DECODED = PREDICTIONS

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from vcmbench.shown import lines
+from vcmbench.io.text import lines
 
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 
-from vcmbench.outside import short
+from vcmbench.io.documents import short
 
 _MOST_LETTERS = 600
 

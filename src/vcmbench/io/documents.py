@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from vcmbench.files import read_bounded
+from vcmbench.io.files import read_bounded
 
 _MOST_DOTS = 400
 _MOST_LEVELS = 50
