@@ -37,7 +37,7 @@ from table import Row, number
 
 from vcmbench import perception
 from vcmbench.blocks import Sample, Sources, sample
-from vcmbench.labels import PALETTE
+from vcmbench.data.labels import PALETTE
 from vcmbench.tasks.predictions import prediction_path, read_prediction, write_prediction
 
 WIDTH, HEIGHT = 2048, 1024

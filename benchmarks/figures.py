@@ -31,7 +31,7 @@ from PIL import Image
 
 from vcmbench import encoder, lane
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import Source
+from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
 from vcmbench.encoder import Command, Encoder
 from vcmbench.job import geometry

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench import colour, compare, encoder, frames, lane, prefilter
+from vcmbench import compare, encoder, lane, prefilter
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import Source, read_picture
+from vcmbench.data import colour, frames
+from vcmbench.data.dataset import Source, read_picture
 from vcmbench.demo import scene
 from vcmbench.encoder import Encoder
 from vcmbench.job import geometry
@@ -93,8 +94,8 @@ def measuring(sources: dict[tuple[int, int], Source], folder: Path) -> None:
 
     from vcmbench import perception
     from vcmbench.blocks.strata import strata_of
+    from vcmbench.data.labels import CLASSES
     from vcmbench.iqa import METRICS, Scorer
-    from vcmbench.labels import CLASSES
     from vcmbench.tasks.base import TaskSettings
     from vcmbench.tasks.opening import open_task
     from vcmbench.tasks.predictions import read_prediction, write_prediction

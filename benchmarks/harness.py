@@ -36,7 +36,7 @@ from table import Row, compared
 from vcmbench import encoder, lane
 from vcmbench.coding import CodingConfiguration
 from vcmbench.compress import cores
-from vcmbench.dataset import Source
+from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
 from vcmbench.job import geometry
 from vcmbench.runner.local import LocalRunner

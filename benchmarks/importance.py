@@ -21,7 +21,7 @@ from typing import Any
 from table import Row, compared
 
 from vcmbench import experiment
-from vcmbench.dataset import find_sources, open_root
+from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.demo import cityscapes
 from vcmbench.importance import ImportanceSettings, importance_map
 from vcmbench.importance.inputs import Inputs, files_of, read_inputs

@@ -42,7 +42,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from vcmbench.record import read_record
+from vcmbench.data.record import read_record
 
 KINDS = ("run", "all", "run of processes", "worker")
 CODINGS = (

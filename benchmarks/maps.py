@@ -33,7 +33,7 @@ from table import quartiles as spread_of
 
 from vcmbench import encoder, experiment, mapping, qpmap, quantisers
 from vcmbench.coding import CodingConfiguration, QpMap
-from vcmbench.dataset import DataRoot, find_sources, open_root
+from vcmbench.data.dataset import DataRoot, find_sources, open_root
 from vcmbench.demo import cityscapes
 from vcmbench.importance import ImportanceSettings, importance_map
 from vcmbench.importance.inputs import files_of, read_inputs

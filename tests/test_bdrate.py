@@ -19,8 +19,8 @@ from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 from vcmbench import bdrate
 from vcmbench.bdrate import METHODS, Curve, bd_accuracy, bd_rate
 from vcmbench.cli import bdrate as command
+from vcmbench.data.store import CSV_FIELDS
 from vcmbench.errors import RequestError
-from vcmbench.store import CSV_FIELDS
 
 Array = NDArray[np.float64]
 RATES = np.array([0.11, 0.19, 0.42, 0.83, 1.31])

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from skimage.color import rgb2ycbcr
 
-from vcmbench import colour
+from vcmbench.data import colour
 
 U8 = NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, scripted_jm, tree, type_command
 from vcmbench import experiment
 from vcmbench.compress import Run, Settings
-from vcmbench.dataset import read_picture
+from vcmbench.data.dataset import read_picture
 from vcmbench.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import save, write_png, write_png16
-from vcmbench import experiment
-from vcmbench.dataset import find_sources, open_root, read_picture
+from vcmbench.data.dataset import find_sources, open_root, read_picture
+from vcmbench.data.selection import Selection
 from vcmbench.errors import JobError, RequestError
 
 U8 = NDArray[np.uint8]
-ALL = experiment.Dataset()
+ALL = Selection()
 
 
-def names(root: Path, wanted: experiment.Dataset = ALL) -> list[str]:
+def names(root: Path, wanted: Selection = ALL) -> list[str]:
     return [str(source.name) for source in find_sources(open_root(root), wanted)]
 
 
@@ -27,8 +27,8 @@ def test_cityscapes_layout(streets: Path) -> None:
     found = names(streets)
     assert found[0] == "leftImg8bit/val/frankfurt/frankfurt_000000_000019_leftImg8bit"
     assert len(found) == 5
-    assert len(names(streets, experiment.Dataset(cities=["lindau"]))) == 2
-    assert names(streets, experiment.Dataset(limit=4)) == found[:4]
+    assert len(names(streets, Selection(cities=["lindau"]))) == 2
+    assert names(streets, Selection(limit=4)) == found[:4]
 
 
 def test_flat_folder_leaves_results_and_hidden_files_out(photos: Path, astronaut: U8) -> None:
@@ -55,13 +55,13 @@ def test_two_pictures_of_one_name(photos: Path, astronaut: U8) -> None:
         (lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True), ALL, "holds no images"),
         (
             lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True),
-            experiment.Dataset(cities=["bonn"]),
+            Selection(cities=["bonn"]),
             "no city 'bonn'; there are: ulm",
         ),
-        (lambda root: None, experiment.Dataset(cities=["bonn"]), "is a flat folder, it has no cities"),
+        (lambda root: None, Selection(cities=["bonn"]), "is a flat folder, it has no cities"),
     ],
 )
-def test_roots_without_pictures(tmp_path: Path, make: object, wanted: experiment.Dataset, complaint: str) -> None:
+def test_roots_without_pictures(tmp_path: Path, make: object, wanted: Selection, complaint: str) -> None:
     make(tmp_path)  # type: ignore[operator]
     with pytest.raises(RequestError, match=complaint):
         names(tmp_path, wanted)

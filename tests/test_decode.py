@@ -11,9 +11,9 @@ from PIL import Image
 
 from conftest import save, type_command
 from vcmbench import decode, encoder, experiment
-from vcmbench.colour import luma
 from vcmbench.compare import psnr_db
 from vcmbench.compress import Run, Settings
+from vcmbench.data.colour import luma
 from vcmbench.errors import JobError, RequestError
 from vcmbench.runner.local import LocalRunner
 

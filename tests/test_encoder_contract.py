@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from conftest import ENCODERS, save
 from vcmbench import encoder, experiment
 from vcmbench.coding import CodingConfiguration
-from vcmbench.colour import CHROMA_FORMATS
 from vcmbench.compress import Outcome, Run, Settings
+from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import DECODED, SOURCE, Clip, Encoder
 from vcmbench.errors import RequestError
 from vcmbench.runner import images

@@ -6,7 +6,7 @@ import re
 
 from vcmbench import encoder
 from vcmbench.coding import CodingConfiguration
-from vcmbench.colour import CHROMA_FORMATS
+from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import Clip
 
 CLIP = Clip(2048, 1024, 3, CHROMA_FORMATS["420"])

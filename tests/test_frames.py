@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 
-from vcmbench import colour, compare, frames
+from vcmbench import compare
+from vcmbench.data import colour, frames
 from vcmbench.errors import JobError
 
 

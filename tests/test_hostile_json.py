@@ -14,13 +14,13 @@ import pytest
 import hostile
 from vcmbench import scores
 from vcmbench.blocks import published
-from vcmbench.dataset import DataRoot
+from vcmbench.data.dataset import DataRoot
+from vcmbench.data.record import read_record
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import inputs, polygons
 from vcmbench.importance import record as importance_record
 from vcmbench.measure import block_state, outcome, records, telling
-from vcmbench.record import read_record
-from vcmbench.store import Store
 from vcmbench.tasks import configs
 
 Read = Callable[[Path], Any]

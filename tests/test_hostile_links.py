@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import hostile
 from conftest import JPEG, Typed, save, tree
-from vcmbench.dataset import open_root, read_picture
+from vcmbench.data.dataset import open_root, read_picture
 from vcmbench.errors import JobError
 from vcmbench.io.files import check_inside, write_atomically
 from vcmbench.qpmap import write_file
@@ -138,7 +138,7 @@ def test_links_to_nowhere(photos: Path, tmp_path: Path, write_experiment: Write)
 
 
 def test_the_log_of_runs_is_not_written_through_a_link(photos: Path, outside: Path, write_experiment: Write) -> None:
-    from vcmbench import runlog
+    from vcmbench.data import runlog
 
     link(photos / "results/trial" / runlog.FILE, outside / "precious")
     before = everything(outside)

@@ -16,7 +16,7 @@ import hostile
 from conftest import JPEG, X265, save, tree
 from vcmbench import encoder, recipe
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import DataRoot, Source, open_root
+from vcmbench.data.dataset import DataRoot, Source, open_root
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]

@@ -16,7 +16,7 @@ from PIL import Image
 import hostile
 from conftest import JPEG, save
 from vcmbench import qpmap
-from vcmbench.dataset import read_picture
+from vcmbench.data.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import inputs
 from vcmbench.tasks.predictions import is_whole, prediction_key, read_prediction
@@ -150,7 +150,7 @@ def test_memory_stays_small(tmp_path: Path) -> None:
         import sys, warnings
         from pathlib import Path
         warnings.simplefilter("ignore")
-        from vcmbench.dataset import Source, read_picture
+        from vcmbench.data.dataset import Source, read_picture
         from vcmbench.errors import JobError
         from vcmbench.importance.inputs import digest_of_files
         from vcmbench.tasks.predictions import prediction_key

@@ -17,10 +17,10 @@ from PIL import Image
 from conftest import Typed, compress, half_written, save, scripted_jm, tree, type_command
 from vcmbench import chain, experiment, qpmap
 from vcmbench.compress import Run, Settings
-from vcmbench.dataset import find_sources, open_root
+from vcmbench.data.dataset import find_sources, open_root
+from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
 from vcmbench.errors import JobError
-from vcmbench.experiment import Dataset
 from vcmbench.importance import ImportanceSettings, importance_path, read_importance
 from vcmbench.lane import Cache
 from vcmbench.runner.local import LocalRunner
@@ -384,7 +384,7 @@ def test_importance_in_jobs_is_importance_of_the_command(scenes: Path) -> None:
     made = type_command("importance", "-d", scenes, "--visualize-every", 0, "--aggregate", "class")
     assert made.code == 0, made.err
     data = open_root(scenes)
-    for source in find_sources(data, Dataset()):
+    for source in find_sources(data, Selection()):
         values = read_importance(data, source, ImportanceSettings(aggregate="class")).values
         np.testing.assert_array_equal(values, np.load(importance_path(data, source)))
 

@@ -18,7 +18,7 @@ import pytest
 from conftest import ENCODERS
 from vcmbench import coding, encoder, experiment, quantisers, requantise
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap, from_record
-from vcmbench.colour import CHROMA_FORMATS
+from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import Clip, Command
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings, classes

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from clusters import Cluster, cluster, end, start, wait_until
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command
+from vcmbench.data.record import read_record
 from vcmbench.io.files import is_alive
-from vcmbench.record import read_record
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]
@@ -291,8 +291,8 @@ def test_a_clock_that_jumps_back(
 
 def test_what_nobody_holds_any_more_is_removed(photos: Path, write_experiment: Write) -> None:
     """Leases, claims and half-written files of processes that are gone; not those of the living."""
-    from vcmbench.dataset import open_root
-    from vcmbench.store import Store
+    from vcmbench.data.dataset import open_root
+    from vcmbench.data.store import Store
 
     config = write_experiment(JPEG)
     compress(photos, config)

@@ -7,17 +7,18 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import Any
 
-from vcmbench import allocation, colour
+from vcmbench import allocation
 from vcmbench.allocation import Coded
 from vcmbench.compare import psnr_db
+from vcmbench.data import colour
+from vcmbench.data.record import SCHEMA_VERSION, Record
+from vcmbench.data.store import Store
 from vcmbench.encoder import DECODED
 from vcmbench.errors import JobError
 from vcmbench.job import Geometry, Job
 from vcmbench.lane import Cache, Lane
-from vcmbench.record import SCHEMA_VERSION, Record
 from vcmbench.runner import builtin
 from vcmbench.runner.base import Worker
-from vcmbench.store import Store
 
 
 def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, meta: Record) -> Record:

@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from vcmbench import __version__, engine, gains, mapping, plan
-from vcmbench.dataset import MAPS, DataRoot, Source, find_sources, open_root
+from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
+from vcmbench.data.record import Record
+from vcmbench.data.store import Store
 from vcmbench.engine import Engine, ThreadsEngine
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
@@ -19,10 +21,8 @@ from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
 from vcmbench.job import Job
 from vcmbench.loop import Loop
-from vcmbench.record import Record
 from vcmbench.runner.base import Runner, remove_stale_scratch
 from vcmbench.site import CompressPlace, Site, software
-from vcmbench.store import Store
 from vcmbench.tally import Listener, Outcome, Summary
 
 TIMEOUT_S = 600.0

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import colour, encoder, frames
+from vcmbench import encoder
 from vcmbench.coding import CodingConfiguration
 from vcmbench.coding import from_record as coding_of
+from vcmbench.data import colour, frames
+from vcmbench.data.images import MAX_PIXELS
+from vcmbench.data.record import Record, read_record
 from vcmbench.encoder import DECODED, Clip, Encoder
 from vcmbench.errors import JobError, RequestError
-from vcmbench.images import MAX_PIXELS
 from vcmbench.io.documents import short
 from vcmbench.io.files import open_regular
-from vcmbench.record import Record, read_record
 from vcmbench.runner.base import Runner, Worker
 
 _MAX_BYTES = 1 << 33

@@ -23,8 +23,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import checks, colour
+from vcmbench import checks
 from vcmbench.coding import CodingConfiguration
+from vcmbench.data import colour
 from vcmbench.errors import RequestError
 from vcmbench.io import resources
 from vcmbench.io.documents import short

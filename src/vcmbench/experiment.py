@@ -7,18 +7,18 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from vcmbench import encoder, iqa
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
+from vcmbench.data.selection import Selection
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
 from vcmbench.io import documents, resources, validation
+from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings
 
-# the name of one folder: nothing that could lead out of the data root
-FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$", max_length=255)]
 Factor = Annotated[float, Field(gt=0, le=1, strict=False)]
 # 420 without quotes is meant as a name, too
 ChromaName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
@@ -29,25 +29,13 @@ _AXES = ("quality", "color_subsampling", "subsampling_factor")
 _NAME_BYTES = 255
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Dataset(_Strict):
-    """Which pictures: a split of a Cityscapes layout (a flat folder has none), some cities, the first `limit`."""
-
-    split: FolderName = "val"
-    cities: Annotated[list[FolderName], Field(min_length=1)] | None = None
-    limit: Annotated[int, Field(ge=1)] | None = None
-
-
 def _base(value: int | str) -> int | str:
     if value != "quality" and not isinstance(value, int):
         raise ValueError('must be "quality" or a whole number')
     return value
 
 
-class Map(_Strict):
+class Map(Strict):
     """`qp_map` of a coding: how importance becomes quantisers (see `coding.QpMap`)."""
 
     mode: Literal["block", "frame"] = "block"
@@ -59,13 +47,13 @@ class Map(_Strict):
     method: Literal["native", "coefficients", "prefilter"] | None = None
 
 
-class Target(_Strict):
+class Target(Strict):
     """`target` of a coding: the rate that is searched, in bits per pixel of the original size."""
 
     bpp: Annotated[float, Field(gt=0, le=48, strict=False)]
 
 
-class Importance(_Strict):
+class Importance(Strict):
     """Where importance comes from: `labels` computes it (see `ImportanceSettings`), `files` reads maps that lie in
     DATA/importance_map/."""
 
@@ -99,7 +87,7 @@ def _as_word(value: str | float | bool) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-class Coding(_Strict):
+class Coding(Strict):
     """One `[[coding]]` table: a grid of coding configurations of one encoder."""
 
     encoder: str
@@ -152,7 +140,7 @@ class Task(TaskSettings):
     predictions: Literal["network", "files"] = "network"
 
 
-class Blocks(_Strict):
+class Blocks(Strict):
     """`[metrics.blocks]`: how many blocks of which sizes are sampled, or the published file that names them."""
 
     size_px: Annotated[list[Annotated[int, Field(ge=2, le=4096)]], Field(min_length=1)] = [64]
@@ -161,7 +149,7 @@ class Blocks(_Strict):
     file: str | None = None
 
 
-class Metrics(_Strict):
+class Metrics(Strict):
     """What is measured on decoded pictures, and what is held against what.
 
     `machine` is the score that metrics are correlated with: accuracy, mIoU (of classes) or IoU of all pixels, against
@@ -186,12 +174,12 @@ class Metrics(_Strict):
         return self
 
 
-class Experiment(_Strict):
+class Experiment(Strict):
     """What `-s` names."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0)] = 0
-    dataset: Dataset = Dataset()
+    dataset: Selection = Selection()
     importance: Importance | None = None
     task: Task | None = None
     metrics: Metrics = Metrics()
@@ -237,7 +225,7 @@ class Experiment(_Strict):
 
 
 _NESTED: dict[str, type[BaseModel]] = {
-    "dataset": Dataset, "coding": Coding, "qp_map": Map, "target": Target, "importance": Importance, "task": Task,
+    "dataset": Selection, "coding": Coding, "qp_map": Map, "target": Target, "importance": Importance, "task": Task,
     "metrics": Metrics, "blocks": Blocks,
 }  # fmt: skip
 

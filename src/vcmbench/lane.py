@@ -12,9 +12,10 @@ from typing import IO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import colour, frames, prefilter
+from vcmbench import prefilter
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import Source, read_picture
+from vcmbench.data import colour, frames
+from vcmbench.data.dataset import Source, read_picture
 from vcmbench.encoder import DECODED, QPS, SOURCE, Command, Encoder
 from vcmbench.errors import JobError
 from vcmbench.job import Geometry, Job

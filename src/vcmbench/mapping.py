@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from vcmbench import importance, qpmap
 from vcmbench.coding import CodingConfiguration, ImportanceSource
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.frames import resize_area
 from vcmbench.errors import JobError, RequestError
-from vcmbench.frames import resize_area
 from vcmbench.importance.inputs import files_of
 from vcmbench.job import Geometry
 

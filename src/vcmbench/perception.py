@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.labels import CLASSES
 from vcmbench.errors import JobError
-from vcmbench.labels import CLASSES
 
 Ids = NDArray[np.uint8]
 Counts = NDArray[np.int64]

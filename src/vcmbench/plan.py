@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from vcmbench import images, mapping
-from vcmbench.dataset import DataRoot, Source, read_picture
+from vcmbench import mapping
+from vcmbench.data import images
+from vcmbench.data.dataset import DataRoot, Source, read_picture
+from vcmbench.data.store import Store
 from vcmbench.encoder import Tool
 from vcmbench.encoder import get as get_encoder
 from vcmbench.errors import JobError
@@ -20,7 +22,6 @@ from vcmbench.job import Job, Tools
 from vcmbench.recipe import Measured, Recipe
 from vcmbench.runner.base import Runner
 from vcmbench.runner.found import FoundTool
-from vcmbench.store import Store
 
 
 def measure(source: Source) -> Measured:

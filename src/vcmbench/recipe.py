@@ -15,7 +15,7 @@ import numpy as np
 
 from vcmbench import mapping
 from vcmbench.coding import CodingConfiguration, ImportanceSource
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.encoder import Clip, Command, Encoder
 from vcmbench.encoder import get as get_encoder
 from vcmbench.errors import JobError, RequestError

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vcmbench import chain
-from vcmbench.dataset import DataRoot, open_root
+from vcmbench.data.dataset import DataRoot, open_root
+from vcmbench.data.record import Record
+from vcmbench.data.store import Store, probe_path
 from vcmbench.errors import Cancelled, JobError, Lost, RequestError
 from vcmbench.io import locks, resources
 from vcmbench.job import Job, Tools
 from vcmbench.lane import Cache
-from vcmbench.record import Record
 from vcmbench.runner.base import Runner, Worker, remove_stale_scratch
 from vcmbench.runner.choice import RunnerChoice
-from vcmbench.store import Store, probe_path
 
 _TRIES = 3
 _WAIT_FOR_ENGINE_S = 120.0

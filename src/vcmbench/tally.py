@@ -8,10 +8,10 @@ from pathlib import Path
 
 from vcmbench import gains
 from vcmbench.coding import CodingConfiguration
+from vcmbench.data.record import Record
+from vcmbench.data.store import Told
 from vcmbench.errors import JobError
 from vcmbench.job import Job
-from vcmbench.record import Record
-from vcmbench.store import Told
 
 
 @dataclass

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from vcmbench.dataset import PREDICTIONS
-from vcmbench.record import Record, read_record
-from vcmbench.store import Store
+from vcmbench.data.dataset import PREDICTIONS
+from vcmbench.data.record import Record, read_record
+from vcmbench.data.store import Store
 
 T = TypeVar("T")
 

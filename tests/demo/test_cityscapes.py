@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vcmbench.data.labels import train_id_lut
 from vcmbench.demo import cityscapes
-from vcmbench.labels import train_id_lut
 
 SMALL = {"width": 256, "height": 128, "train_scenes": 3, "sequences": 1, "frames_per_sequence": 3, "jobs": 1}
 

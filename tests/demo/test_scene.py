@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from vcmbench.data.labels import BY_ID, BY_NAME, CLASSES, LABELS, colorize, train_id_lut
 from vcmbench.demo import disparity as stereo
 from vcmbench.demo.camera import BASELINE_M, CAMERA_HEIGHT_M, Camera
 from vcmbench.demo.light import draw_light
@@ -15,7 +16,6 @@ from vcmbench.demo.people import draw_person
 from vcmbench.demo.raster import Canvas
 from vcmbench.demo.scene import Scene, render
 from vcmbench.demo.shapes import Pose
-from vcmbench.labels import BY_ID, BY_NAME, CLASSES, LABELS, colorize, train_id_lut
 
 ENSURED = ("person", "rider", "bus", "fence")
 MOVING = 5

@@ -10,9 +10,9 @@ import pytest
 
 from vcmbench import encoder
 from vcmbench.coding import CodingConfiguration
+from vcmbench.data.record import Record
 from vcmbench.forecast.figures import Figures, at, builtin, memory_mb, quality_of, rough_seconds
 from vcmbench.job import Geometry, geometry
-from vcmbench.record import Record
 
 WIDTH, HEIGHT = 2048, 1024
 NAMES = list(encoder.discover())

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from conftest import JPEG, X265, Typed, compress, tree
-from vcmbench import cli, forecast, runlog
-from vcmbench.dataset import open_root
-from vcmbench.runlog import RunLog
-from vcmbench.store import Store
+from vcmbench import cli, forecast
+from vcmbench.data import runlog
+from vcmbench.data.dataset import open_root
+from vcmbench.data.runlog import RunLog
+from vcmbench.data.store import Store
 
 Write = Callable[..., Path]
 CODINGS = (JPEG, X265)

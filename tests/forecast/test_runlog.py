@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from vcmbench import runlog
-from vcmbench.dataset import DataRoot
-from vcmbench.runlog import RunLog, Tally, Watch
-from vcmbench.store import Store
+from vcmbench.data import runlog
+from vcmbench.data.dataset import DataRoot
+from vcmbench.data.runlog import RunLog, Tally, Watch
+from vcmbench.data.store import Store
 
 ONE = RunLog("compress", "2026-01-02T03:04:05.678+00:00", "threads", 2, 12.5, 7, 1, 2, {"x265": 3.25}, 20.125, 4711)
 

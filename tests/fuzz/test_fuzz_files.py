@@ -18,7 +18,7 @@ from PIL import Image
 import hostile
 from vcmbench import experiment, qpmap, scores
 from vcmbench.blocks import published
-from vcmbench.dataset import read_picture
+from vcmbench.data.dataset import read_picture
 from vcmbench.importance import classes, inputs, polygons
 from vcmbench.importance import record as importance_record
 from vcmbench.importance.settings import ImportanceSettings

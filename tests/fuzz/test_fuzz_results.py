@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 import hostile
 from conftest import JPEG
-from vcmbench import encoder, ffmpeg, frames
+from vcmbench import encoder, ffmpeg
 from vcmbench.blocks import published
 from vcmbench.blocks.published import Coding, PublishedBlock
 from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap, from_record
+from vcmbench.data import frames
+from vcmbench.data.record import as_json, read_record
 from vcmbench.io import archives, documents
 from vcmbench.io import text as shown
-from vcmbench.record import as_json, read_record
 from vcmbench.runner import probe
 from vcmbench.tasks import channel, checkpoints, configs
 

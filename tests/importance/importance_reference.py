@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from vcmbench.labels import BY_ID
+from vcmbench.data.labels import BY_ID
 
 
 @dataclass(frozen=True)

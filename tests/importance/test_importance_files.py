@@ -22,7 +22,8 @@ from PIL import Image
 from conftest import save, tree, write_png
 from vcmbench import experiment
 from vcmbench.cli.importance import _Tally
-from vcmbench.dataset import DataRoot, Source, find_sources, open_root
+from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
+from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import (
@@ -57,7 +58,7 @@ def root(drawn: Path, tmp_path: Path) -> Path:
 
 def sources_of(root: Path) -> tuple[DataRoot, list[Source]]:
     data = open_root(root)
-    return data, find_sources(data, experiment.Dataset())
+    return data, find_sources(data, Selection())
 
 
 def file_of(root: Path, part: str) -> Path:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from importance_reference import Scene, expected
 
 from conftest import PHOTOGRAPHS
+from vcmbench.data.labels import LABELS
 from vcmbench.demo.scene import render
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import (
@@ -24,7 +25,6 @@ from vcmbench.importance import (
     safe_distance_m,
 )
 from vcmbench.importance.classes import load
-from vcmbench.labels import LABELS
 
 AGGREGATES = ("instance", "class", "pixel")
 TERMS = list(itertools.product((True, False), repeat=3))

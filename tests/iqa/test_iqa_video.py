@@ -13,7 +13,7 @@ import pytest
 from iqa_reference import pairs
 from numpy.typing import NDArray
 
-from vcmbench.colour import luma
+from vcmbench.data.colour import luma
 from vcmbench.iqa import Scorer
 
 U8 = NDArray[np.uint8]

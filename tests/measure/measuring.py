@@ -24,9 +24,9 @@ import conftest
 from conftest import Typed
 from vcmbench import cli, decode
 from vcmbench.blocks import published
-from vcmbench.dataset import read_picture
+from vcmbench.data.dataset import read_picture
+from vcmbench.data.record import read_record
 from vcmbench.demo import cityscapes
-from vcmbench.record import read_record
 from vcmbench.runner.local import LocalRunner
 from vcmbench.tasks import TaskSettings, open_task
 from vcmbench.tasks.base import Task

@@ -33,11 +33,11 @@ from PIL import Image
 
 import hostile
 from conftest import save, tree
-from vcmbench.dataset import DataRoot
+from vcmbench.data.dataset import DataRoot
+from vcmbench.data.record import as_json, read_record
+from vcmbench.data.store import Store
 from vcmbench.measure import block_state, outcome, records
 from vcmbench.measure.sound import is_machine, is_metric
-from vcmbench.record import as_json, read_record
-from vcmbench.store import Store
 
 ALL = CONFIGURATIONS * PICTURES
 

@@ -32,9 +32,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from conftest import half_written
-from vcmbench import labels
 from vcmbench.correlation import correlate
-from vcmbench.dataset import Source, open_root
+from vcmbench.data import labels
+from vcmbench.data.dataset import Source, open_root
 from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.inputs import files_of, read_inputs
 from vcmbench.importance.reading import compute

@@ -15,7 +15,8 @@ from choices import Local
 from measuring import CONFIGURATIONS, PICTURES, TASK, Results, compressed, copy, draw, measure, once, tree, write_toml
 
 from vcmbench import experiment
-from vcmbench.dataset import open_root
+from vcmbench.data.dataset import open_root
+from vcmbench.data.store import Store
 from vcmbench.measure.answers import ToldAnswers
 from vcmbench.measure.image_run import Found
 from vcmbench.measure.outcome import Settings
@@ -23,7 +24,6 @@ from vcmbench.measure.place import Piece, PieceOutcome, PlaceSettings, describe,
 from vcmbench.measure.place import pieces as pieces_of
 from vcmbench.measure.run import Run
 from vcmbench.runner.local import LocalRunner
-from vcmbench.store import Store
 
 ALL = CONFIGURATIONS * PICTURES
 

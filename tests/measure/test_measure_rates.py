@@ -28,7 +28,9 @@ from PIL import Image
 from vcmbench import experiment
 from vcmbench.coding import ImportanceSource
 from vcmbench.curves import ImageDraws
-from vcmbench.dataset import DataRoot, Source, find_sources, open_root
+from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
+from vcmbench.data.record import as_json
+from vcmbench.data.selection import Selection
 from vcmbench.importance import ImportanceSettings, classes, importance_path, read_importance
 from vcmbench.measure import machine, truth
 from vcmbench.measure.content import comparisons, missed_rates, unequal
@@ -38,7 +40,6 @@ from vcmbench.measure.outcome import Settings
 from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
-from vcmbench.record import as_json
 from vcmbench.runner.local import LocalRunner
 
 ALL = CONFIGURATIONS * PICTURES
@@ -239,7 +240,7 @@ def test_a_report_has_the_curve_of_searched_rates(results: Results, tmp_path: Pa
 
 def truth_of(results: Results, **settings: Any) -> tuple[DataRoot, Source, truth.Truth]:
     data = open_root(results.root)
-    source = find_sources(data, experiment.Dataset())[0]
+    source = find_sources(data, Selection())[0]
     return data, source, truth.read(data, source, ImportanceSource(settings=ImportanceSettings(**settings)))
 
 
@@ -252,7 +253,7 @@ def test_importance_is_the_experiments(results: Results, config: Path) -> None:
     settings = ImportanceSettings(aggregate="class", use_speed=False)
     data = open_root(results.root)
     differs = []
-    for source in find_sources(data, experiment.Dataset()):
+    for source in find_sources(data, Selection()):
         values = read_importance(data, source, settings).values
         differs.append(not np.array_equal(values, read_importance(data, source).values))
         for score in results.scores():
@@ -277,7 +278,7 @@ def test_which_importance_in_words() -> None:
 def test_importance_of_files(results: Results, config: Path) -> None:
     """Each picture's own file, whose content decides; a picture without one says so, a wrong one fails by name."""
     data = open_root(results.root)
-    sources = find_sources(data, experiment.Dataset())
+    sources = find_sources(data, Selection())
     config.write_text(config.read_text().replace(TASK, '[importance]\nsource = "files"\n[task]\n'))
     for number, source in enumerate(sources[:2]):
         importance_path(data, source).parent.mkdir(parents=True, exist_ok=True)
@@ -310,7 +311,7 @@ def test_a_flat_folder_may_have_maps_of_its_own(tmp_path: Path, astronaut: Any) 
     (tmp_path / "data").mkdir()
     Image.fromarray(astronaut[:96, :160]).save(tmp_path / "data/a.png")
     data = open_root(tmp_path / "data")
-    (source,) = find_sources(data, experiment.Dataset())
+    (source,) = find_sources(data, Selection())
     assert truth.read(data, source, ImportanceSource()).notes["importance"] == "needs labels"
     assert truth.digest(data, source, ImportanceSource()) == "none"
     lacking = truth.digest(data, source, ImportanceSource("files"))
@@ -364,7 +365,7 @@ def test_only_labels(results: Results, config: Path) -> None:
 
 def test_all_that_decides_importance_is_in_the_digest(results: Results, tmp_path: Path) -> None:
     data = open_root(results.root)
-    source = find_sources(data, experiment.Dataset())[0]
+    source = find_sources(data, Selection())[0]
     table = tmp_path / "classes.toml"
 
     def digest(**settings: Any) -> str:

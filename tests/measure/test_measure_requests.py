@@ -33,7 +33,7 @@ from measuring import (
 from PIL import Image
 
 from conftest import save
-from vcmbench.labels import PALETTE
+from vcmbench.data.labels import PALETTE
 from vcmbench.tasks.predictions import read_prediction, write_prediction
 from vcmbench.tasks.segmentation import NETWORKS
 

@@ -36,10 +36,10 @@ from measuring import (
 from PIL import Image
 
 from conftest import half_written, save
+from vcmbench.data.record import as_json
 from vcmbench.iqa import Scorer
 from vcmbench.measure import block_level
 from vcmbench.measure.finding import Finding
-from vcmbench.record import as_json
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.segmentation import NETWORKS, Segmentation
 

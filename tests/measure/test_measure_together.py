@@ -17,10 +17,10 @@ import pytest
 from measuring import CONFIGURATIONS, PICTURES, Results, copy, counts, measure, once, tree
 
 from conftest import half_written
-from vcmbench.dataset import open_root
+from vcmbench.data.dataset import open_root
+from vcmbench.data.store import Store
 from vcmbench.measure import sharing
 from vcmbench.measure.image_level import ImageLevel
-from vcmbench.store import Store
 
 ALL = CONFIGURATIONS * PICTURES
 _WAIT_S = 240

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vcmbench import correlation
-from vcmbench.labels import CLASSES
+from vcmbench.data.labels import CLASSES
 from vcmbench.report import content as c
 from vcmbench.report.adapt import correlation_table
 

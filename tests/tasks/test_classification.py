@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import PHOTOGRAPHS, save
-from vcmbench import dataset, tasks
-from vcmbench.dataset import read_picture
+from vcmbench import tasks
+from vcmbench.data import dataset
+from vcmbench.data.dataset import read_picture
+from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
-from vcmbench.experiment import Dataset
 from vcmbench.tasks import TaskSettings, checkpoints
 from vcmbench.tasks.classification import label
 
@@ -40,7 +41,7 @@ def test_the_same_as_timm_itself(class_folders: Path, tmp_path: Path) -> None:
     network = timm.create_model(settings.model, num_classes=3)
     network.load_state_dict(checkpoints.load(Path(str(settings.checkpoint))).tensors)
     transform = create_transform(**resolve_model_data_config(network), is_training=False)
-    sources = dataset.find_sources(dataset.open_root(class_folders), Dataset())
+    sources = dataset.find_sources(dataset.open_root(class_folders), Selection())
     pictures = [read_picture(source.path).rgb for source in sources]
     with torch.inference_mode():
         batch = torch.stack([transform(Image.fromarray(picture)) for picture in pictures])

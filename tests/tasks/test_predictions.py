@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as stn
 from PIL import Image
 
 from conftest import half_written, write_png
+from vcmbench.data.labels import CLASSES, PALETTE, VOID
 from vcmbench.errors import JobError
-from vcmbench.labels import CLASSES, PALETTE, VOID
 from vcmbench.tasks.predictions import palette, prediction_key, prediction_path, read_prediction, write_prediction
 
 IDS = [*range(len(CLASSES)), VOID]

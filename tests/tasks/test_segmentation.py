@@ -12,8 +12,8 @@ import small_networks
 from numpy.typing import NDArray
 
 from vcmbench import tasks
+from vcmbench.data.labels import CLASSES
 from vcmbench.errors import JobError, RequestError
-from vcmbench.labels import CLASSES
 from vcmbench.tasks import Place, TaskSettings, configs, mmsegmentation, segmentation, zoo
 
 Picture = NDArray[np.uint8]

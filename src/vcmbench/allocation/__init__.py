@@ -9,7 +9,7 @@ from vcmbench.allocation.blocks import Blocks
 from vcmbench.allocation.common import Coded, rate_notes
 from vcmbench.allocation.frames import code_frames
 from vcmbench.allocation.rate import uniform_at_rate
-from vcmbench.dataset import DataRoot
+from vcmbench.data.dataset import DataRoot
 from vcmbench.errors import JobError
 from vcmbench.lane import Lane
 

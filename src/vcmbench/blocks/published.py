@@ -17,7 +17,7 @@ from typing import Any
 from vcmbench import encoder
 from vcmbench.blocks.sampler import Block
 from vcmbench.coding import CodingConfiguration
-from vcmbench.colour import CHROMA_FORMATS
+from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import short as _short
 from vcmbench.io.files import hidden_beside, write_atomically

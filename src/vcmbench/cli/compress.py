@@ -8,16 +8,17 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from vcmbench import compress, experiment, forecast, plan, runlog
+from vcmbench import compress, experiment, forecast, plan
 from vcmbench.cli import INTERRUPTED, runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.dataset import find_sources, open_root
+from vcmbench.data import runlog
+from vcmbench.data.dataset import find_sources, open_root
+from vcmbench.data.record import Record
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.progress import clock
 from vcmbench.job import Job
-from vcmbench.record import Record
 from vcmbench.runner.base import Runner
-from vcmbench.store import Store
 from vcmbench.tally import Outcome
 
 _EXAMPLES = """\

@@ -11,8 +11,8 @@ from PIL import Image
 
 from vcmbench import decode, encoder
 from vcmbench.cli import runners
+from vcmbench.data.record import Record
 from vcmbench.errors import RequestError
-from vcmbench.record import Record
 from vcmbench.runner.base import Runner
 
 

@@ -11,7 +11,8 @@ from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.cli.compress import add_run_options, run_experiment
 from vcmbench.cli.metrics import add_measure_options, check_packages
 from vcmbench.cli.metrics import run_experiment as measure_experiment
-from vcmbench.dataset import MAPS, find_sources, open_root
+from vcmbench.data.dataset import MAPS, find_sources, open_root
+from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.generate import tasks_of
@@ -73,7 +74,7 @@ def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:
     from vcmbench.importance.batch import Batch
 
     data = open_root(folder)
-    tasks = tasks_of(data, find_sources(data, experiment.Dataset()), 1)
+    tasks = tasks_of(data, find_sources(data, Selection()), 1)
     results = Batch(
         tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs or compress.cores(), arguments.force
     ).execute()

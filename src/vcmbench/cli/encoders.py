@@ -13,9 +13,9 @@ from PIL import Image
 
 from vcmbench import encoder, experiment
 from vcmbench.cli import runners, table
+from vcmbench.data.record import Record
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
-from vcmbench.record import Record
 from vcmbench.runner import images
 from vcmbench.runner.base import Runner
 from vcmbench.runner.local import LocalRunner

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from vcmbench import compress, experiment
+from vcmbench import compress
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import number, positive_int, whole_number
-from vcmbench.dataset import find_sources, open_root
+from vcmbench.data.dataset import find_sources, open_root
+from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
 from vcmbench.importance.batch import Batch, Result
 from vcmbench.importance.generate import tasks_of
@@ -100,9 +101,9 @@ def _settings(arguments: argparse.Namespace) -> ImportanceSettings:
     )
 
 
-def _dataset(arguments: argparse.Namespace) -> experiment.Dataset:
+def _dataset(arguments: argparse.Namespace) -> Selection:
     try:
-        return experiment.Dataset(split=arguments.split, cities=arguments.cities, limit=arguments.limit)
+        return Selection(split=arguments.split, cities=arguments.cities, limit=arguments.limit)
     except ValueError:  # of pydantic: the names must be those of one folder each
         found = " ".join([arguments.split, *(arguments.cities or [])])
         raise RequestError(f"--split, --cities: names of folders are needed, found {found!r}") from None

@@ -11,13 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vcmbench import compress, experiment, forecast, runlog
+from vcmbench import compress, experiment, forecast
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.dataset import open_root
+from vcmbench.data import runlog
+from vcmbench.data.dataset import open_root
+from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.store import Store
 
 if TYPE_CHECKING:
     from vcmbench.iqa import Scorer

@@ -11,12 +11,12 @@ from pathlib import Path
 from vcmbench import experiment, forecast
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import positive_int, whole_number
-from vcmbench.dataset import open_root
+from vcmbench.data.dataset import open_root
+from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
 from vcmbench.forecast.asking import Question, ask
 from vcmbench.forecast.prediction import Prediction, Step
 from vcmbench.io.progress import clock
-from vcmbench.store import Store
 
 _EXAMPLES = """\
 examples:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vcmbench import encoder, qpmap
 from vcmbench.cli.argtypes import number, positive_int, whole_number
-from vcmbench.dataset import read_picture
+from vcmbench.data.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.progress import Progress
 

@@ -11,15 +11,15 @@ from pathlib import Path, PurePosixPath
 from vcmbench import compress, experiment, verify
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.dataset import find_sources, open_root
+from vcmbench.data.dataset import find_sources, open_root
+from vcmbench.data.record import Record
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.files import check_inside
 from vcmbench.io.progress import Progress
 from vcmbench.job import Job
 from vcmbench.recipe import bitstreams
-from vcmbench.record import Record
-from vcmbench.store import Store
 from vcmbench.verify import Damage, Verified
 
 _EXAMPLES = """\

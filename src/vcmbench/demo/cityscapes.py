@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vcmbench.labels import colorize
+from vcmbench.data.labels import colorize
 
 from .camera import Array
 from .scene import FRAMES_PER_SECOND, Scene, render

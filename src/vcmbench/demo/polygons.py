@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import find_contours, label
 
-from vcmbench.labels import BY_ID
+from vcmbench.data.labels import BY_ID
 
 from .camera import Array
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.labels import BY_NAME
+from vcmbench.data.labels import BY_NAME
 
 from . import disparity as stereo
 from .camera import Array, Camera

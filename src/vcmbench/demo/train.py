@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from vcmbench import labels, perception
+from vcmbench import perception
+from vcmbench.data import labels
 from vcmbench.demo import cityscapes
 from vcmbench.tasks import mmsegmentation
 

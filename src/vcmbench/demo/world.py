@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vcmbench.labels import BY_NAME
+from vcmbench.data.labels import BY_NAME
 
 from .camera import Camera
 from .facade import Style

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vcmbench import runlog
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import DataRoot, open_root
+from vcmbench.data import runlog
+from vcmbench.data.dataset import DataRoot, open_root
+from vcmbench.data.store import Store
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
@@ -19,7 +20,6 @@ from vcmbench.forecast.measuring import Measuring
 from vcmbench.forecast.pictures import LARGEST_SIDE_PX, MOST_PICTURES, Pictures
 from vcmbench.forecast.prediction import Prediction, predict
 from vcmbench.forecast.results import Results, scores
-from vcmbench.store import Store
 
 MOST_WORKERS = 100_000
 _ENOUGH_DONE = 20

@@ -16,12 +16,12 @@ from typing import Literal
 
 from vcmbench import encoder as encoders
 from vcmbench.coding import CodingConfiguration, from_record
-from vcmbench.colour import CHROMA_FORMATS
+from vcmbench.data.colour import CHROMA_FORMATS
+from vcmbench.data.frames import scaled_side
+from vcmbench.data.record import Record
 from vcmbench.encoder import Anchors, Clip, Encoder, Typical
 from vcmbench.errors import RequestError
-from vcmbench.frames import scaled_side
 from vcmbench.job import Geometry
-from vcmbench.record import Record
 
 USUAL_MPX = 2.097152
 """Of the pictures that built-in figures are of, 2048x1024."""

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import DataRoot
+from vcmbench.data.dataset import DataRoot
 from vcmbench.encoder import Encoder
 from vcmbench.encoder import get as get_encoder
 from vcmbench.errors import JobError, RequestError

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from vcmbench import images
-from vcmbench.dataset import DataRoot, find_sources
+from vcmbench.data import images
+from vcmbench.data.dataset import DataRoot, find_sources
+from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
-from vcmbench.experiment import Dataset
 
 CITYSCAPES_VAL = (("frankfurt", 267), ("lindau", 59), ("munster", 174))
 CITYSCAPES_SIZE = (2048, 1024)
@@ -48,7 +48,7 @@ class Pictures:
     unreadable: int = 0
 
 
-def of_data(data: DataRoot, wanted: Dataset) -> Pictures:
+def of_data(data: DataRoot, wanted: Selection) -> Pictures:
     """The pictures of a data root. Only headers are read, nothing is hashed or decoded."""
     found, unreadable = [], 0
     for source in find_sources(data, wanted):
@@ -62,7 +62,7 @@ def of_data(data: DataRoot, wanted: Dataset) -> Pictures:
     return Pictures(tuple(found), f"{len(found)} pictures of the data root", unreadable)
 
 
-def cityscapes(wanted: Dataset, size: tuple[int, int] = CITYSCAPES_SIZE) -> Pictures:
+def cityscapes(wanted: Selection, size: tuple[int, int] = CITYSCAPES_SIZE) -> Pictures:
     """As many pictures in as many cities as the validation set of Cityscapes has."""
     names = [city for city, _ in CITYSCAPES_VAL]
     if unknown := [city for city in wanted.cities or [] if city not in names]:
@@ -72,12 +72,12 @@ def cityscapes(wanted: Dataset, size: tuple[int, int] = CITYSCAPES_SIZE) -> Pict
     return _made(cities, size, wanted, f"as Cityscapes' val{note}")
 
 
-def any_set(count: int, wanted: Dataset, size: tuple[int, int] = CITYSCAPES_SIZE) -> Pictures:
+def any_set(count: int, wanted: Selection, size: tuple[int, int] = CITYSCAPES_SIZE) -> Pictures:
     """`count` pictures in one folder."""
     return _made([("pictures", count)], size, wanted, "in one folder")
 
 
-def _made(cities: Sequence[tuple[str, int]], size: tuple[int, int], wanted: Dataset, where: str) -> Pictures:
+def _made(cities: Sequence[tuple[str, int]], size: tuple[int, int], wanted: Selection, where: str) -> Pictures:
     found = [Picture(PurePosixPath("leftImg8bit", wanted.split, city, f"{city}_{number:06}"), *size)
              for city, count in cities for number in range(count)][: wanted.limit]  # fmt: skip
     return Pictures(tuple(found), f"{len(found)} pictures of {size[0]}x{size[1]} px {where}")

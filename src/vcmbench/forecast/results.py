@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vcmbench.dataset import RESULTS, DataRoot
-from vcmbench.record import Record, read_record
-from vcmbench.store import Store
+from vcmbench.data.dataset import RESULTS, DataRoot
+from vcmbench.data.record import Record, read_record
+from vcmbench.data.store import Store
 
 SAMPLED_RECORDS = 24
 """Records of one configuration that figures are taken from, spread evenly over its pictures."""

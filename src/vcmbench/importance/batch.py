@@ -232,7 +232,7 @@ class Batch:
         if files.picture is None or files.polygons is None:
             notes.append("no picture of distances: the scene's own picture or its polygons are missing")
             return None
-        from vcmbench.dataset import read_picture  # it stands on experiments, which stand on the settings here
+        from vcmbench.data.dataset import read_picture  # it stands on experiments, which stand on the settings here
 
         height, width = result.values.shape
         try:

@@ -12,7 +12,7 @@ from vcmbench.importance.inputs import FOLDER, Files, files_of, place_of
 from vcmbench.importance.settings import ImportanceSettings
 
 if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
-    from vcmbench.dataset import DataRoot, Source
+    from vcmbench.data.dataset import DataRoot, Source
 
 _LABELS = "_gtFine_labelIds.png"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import images
+from vcmbench.data import images
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import classes
 from vcmbench.importance.settings import (
@@ -32,7 +32,7 @@ from vcmbench.io import documents
 from vcmbench.io.files import open_regular
 
 if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
-    from vcmbench.dataset import DataRoot, Source
+    from vcmbench.data.dataset import DataRoot, Source
 
 FOLDER = "importance_map"
 # raised with every change of what comes out for the same input

@@ -11,7 +11,7 @@ from vcmbench.importance.maps import BadArray, ImportanceMap, importance_map
 from vcmbench.importance.settings import ImportanceSettings
 
 if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
-    from vcmbench.dataset import DataRoot, Source
+    from vcmbench.data.dataset import DataRoot, Source
 
 
 def read_importance(data: DataRoot, source: Source, settings: ImportanceSettings | None = None) -> ImportanceMap:

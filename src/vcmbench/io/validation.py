@@ -1,14 +1,20 @@
-"""What is wrong with a table that a pydantic model was to be made of, in one line."""
+"""Tables of TOML and JSON as strict pydantic models, and what is wrong with one, in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vcmbench.io.documents import short
 
 _MOST_LETTERS = 600
+
+
+class Strict(BaseModel):
+    """A table whose keys and types must be right: nothing unknown, nothing converted, nothing infinite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str, type[BaseModel]]) -> str:

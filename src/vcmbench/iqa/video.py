@@ -5,7 +5,7 @@ high-resolution video quality assessment", ICASSP 2020; Z. Li et al., "Toward a 
 metric" (VMAF), 2016, model vmaf_v0.6.1.
 
 Both judge video. A picture here stands still: it has no motion part, and VMAF of identical pictures is near 97 in place
-of 100. Luma is ITU-R BT.601, limited range, as the encoders get it (`vcmbench.colour`).
+of 100. Luma is ITU-R BT.601, limited range, as the encoders get it (`vcmbench.data.colour`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vcmbench.colour import CHROMA_FORMATS, rgb_to_planes
+from vcmbench.data.colour import CHROMA_FORMATS, rgb_to_planes
 from vcmbench.errors import JobError
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Missing, Opened

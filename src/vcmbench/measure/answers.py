@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import images, labels
+from vcmbench.data import images, labels
+from vcmbench.data.store import Store, job_key
 from vcmbench.errors import JobError
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.measure.units import Unit
-from vcmbench.store import Store, job_key
 from vcmbench.tasks.base import Task
 from vcmbench.tasks.predictions import is_whole, prediction_key, prediction_path, read_prediction, write_prediction
 

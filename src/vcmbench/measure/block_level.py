@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from vcmbench import perception
 from vcmbench.blocks import published, sampler
 from vcmbench.blocks.sampler import Block
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.store import Store, job_key
 from vcmbench.errors import Cancelled, RequestError
 from vcmbench.experiment import Blocks
 from vcmbench.io.files import check_inside, sha256_of
@@ -25,7 +26,6 @@ from vcmbench.measure.decoding import decoded
 from vcmbench.measure.statistics import loses_nothing
 from vcmbench.measure.units import Unit
 from vcmbench.runner.base import Runner
-from vcmbench.store import Store, job_key
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 _BATCH = 512

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.blocks.sampler import Block
-from vcmbench.dataset import DataRoot
+from vcmbench.data.dataset import DataRoot
+from vcmbench.data.store import Store, job_key
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
@@ -21,7 +22,6 @@ from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked
 from vcmbench.measure.sharing import alone
 from vcmbench.measure.units import Unit
 from vcmbench.runner.base import Runner
-from vcmbench.store import Store, job_key
 
 
 class BlockRun:

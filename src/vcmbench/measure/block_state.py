@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcmbench.blocks.sampler import Block
+from vcmbench.data.store import Store
 from vcmbench.io import documents
 from vcmbench.measure.sound import are_texts, is_number, is_whole
-from vcmbench.store import Store
 
 FOLDER = "blocks"
 _MAX_BYTES = 1 << 29

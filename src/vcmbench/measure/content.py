@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import bdrate, curves, labels, perception
+from vcmbench import bdrate, curves, perception
 from vcmbench.curves import Sampled
+from vcmbench.data import labels
 from vcmbench.measure.machine import AGAINST, dense
 from vcmbench.measure.summary import Point, Summary
 from vcmbench.report.content import BdRow, Curve, Damage, Estimate, MapComparison, MapEffect, Series

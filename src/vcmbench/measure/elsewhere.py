@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 
+from vcmbench.data.store import job_key
 from vcmbench.engine import Engine, Resource, Work
 from vcmbench.errors import Cancelled, JobError, WorkerDied
 from vcmbench.io.progress import Progress
@@ -25,7 +26,6 @@ from vcmbench.measure.place import (
 )
 from vcmbench.measure.units import Unit
 from vcmbench.site import see
-from vcmbench.store import job_key
 
 _WAIT_S = 0.2
 _AHEAD = 2

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError
 from vcmbench.iqa import Scorer
 from vcmbench.measure import machine

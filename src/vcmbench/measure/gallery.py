@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vcmbench import decode, qpmap
 from vcmbench.coding import ImportanceSource
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
 from vcmbench.measure import machine, truth
 from vcmbench.measure.answers import OF_FILES, FileAnswers, is_of

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vcmbench.coding import ImportanceSource
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.store import job_key
 from vcmbench.iqa import Scorer
 from vcmbench.measure import machine, truth
 from vcmbench.measure.answers import Answers
 from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, Scores, begin
 from vcmbench.measure.units import Unit
-from vcmbench.store import job_key
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from vcmbench.dataset import Source
+from vcmbench.data.dataset import Source
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError
 from vcmbench.io.progress import Progress
 from vcmbench.measure.decoding import Decoded, Decoders
@@ -17,7 +18,6 @@ from vcmbench.measure.line import Chunk, Line
 from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.sharing import Shared
 from vcmbench.measure.units import Unit
-from vcmbench.store import Store
 
 
 @dataclass

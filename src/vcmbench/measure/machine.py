@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import labels, perception
-from vcmbench.dataset import DataRoot, Source
+from vcmbench import perception
+from vcmbench.data import labels
+from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.store import job_key
 from vcmbench.measure.truth import Truth
-from vcmbench.store import job_key
 
 VERSION = 1
 """To be raised with every change of what is counted, here or in `perception`: it is part of the scores' keys."""

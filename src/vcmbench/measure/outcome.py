@@ -12,13 +12,13 @@ from typing import Any
 
 from vcmbench.compress import TIMEOUT_S, cores
 from vcmbench.correlation import Comparison
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
 from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.samples import Samples
 from vcmbench.measure.sound import are_texts, is_text_table
-from vcmbench.store import Store
 
 FILE = "measured.json"
 SCHEMA_VERSION = 2

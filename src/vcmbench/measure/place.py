@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from vcmbench.dataset import Source, find_sources, open_root
+from vcmbench.data.dataset import Source, find_sources, open_root
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
@@ -30,7 +31,6 @@ from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.records import Scores
 from vcmbench.measure.units import Unit, find
 from vcmbench.runner.base import Runner
-from vcmbench.store import Store
 
 
 class MeasurePlace:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from vcmbench.curves import QUALITIES
+from vcmbench.data.store import Store
 from vcmbench.measure import tables
 from vcmbench.measure.machine import AGAINST
 from vcmbench.measure.summary import Summary
-from vcmbench.store import Store
 
 NAME = "points"
 _WHO = ("configuration", "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "pictures")

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import cached_property
 
 from vcmbench.coding import ImportanceSource
-from vcmbench.dataset import DataRoot, Picture, Source
+from vcmbench.data.dataset import DataRoot, Picture, Source
 from vcmbench.measure import truth
 from vcmbench.measure.answers import Answer, Question
 from vcmbench.measure.truth import Truth

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench import encoder
-from vcmbench.dataset import Source
+from vcmbench.data.dataset import Source
+from vcmbench.data.store import Store
 from vcmbench.io import documents
 from vcmbench.io.files import check_inside
 from vcmbench.measure.sound import is_machine, is_metric
 from vcmbench.measure.units import Unit
-from vcmbench.store import Store
 
 SCHEMA_VERSION = 1
 SCORES = "scores"

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
-from vcmbench.dataset import DataRoot, find_sources, open_root
+from vcmbench.data.dataset import DataRoot, find_sources, open_root
+from vcmbench.data.labels import CLASSES
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
 from vcmbench.iqa import Scorer
-from vcmbench.labels import CLASSES
 from vcmbench.measure import points, statistics, truth
 from vcmbench.measure.answers import Answers, FileAnswers, ToldAnswers
 from vcmbench.measure.block_run import BlockRun
@@ -27,7 +28,6 @@ from vcmbench.measure.summary import Summary
 from vcmbench.measure.telling import Teller
 from vcmbench.measure.units import find
 from vcmbench.runner.base import Runner, remove_stale_scratch
-from vcmbench.store import Store
 
 _NAMED = 3
 

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from vcmbench.dataset import RESULTS, Source
+from vcmbench.data.dataset import RESULTS, Source
+from vcmbench.data.store import Store
 from vcmbench.errors import Cancelled, JobError
 from vcmbench.io.locks import Lease
 from vcmbench.measure.image_level import ImageLevel, Todo
 from vcmbench.measure.outcome import as_job_error
 from vcmbench.measure.records import SCORES
 from vcmbench.measure.units import Unit
-from vcmbench.store import Store
 
 _PAUSE_S = 0.2
 

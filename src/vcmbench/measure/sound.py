@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from vcmbench import perception
-from vcmbench.labels import VOID
+from vcmbench.data.labels import VOID
 
 _MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
 _MOST_ANSWERS = 1 << 20

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from vcmbench import perception
+from vcmbench.data.store import Store
 from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.machine import AGAINST, dense
 from vcmbench.measure.records import Score
 from vcmbench.measure.statistics import REDUCED
-from vcmbench.store import Store
 
 Row = dict[str, Any]
 

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from vcmbench.correlation_file import ABOUT, document
+from vcmbench.data.store import Store
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
 from vcmbench.io.progress import Progress
@@ -19,7 +20,6 @@ from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.outcome import Correlated, Outcome
 from vcmbench.measure.records import Score
 from vcmbench.measure.samples import SAMPLES, Samples, in_words
-from vcmbench.store import Store
 
 _MAX_BYTES = 1 << 26
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import images, importance, labels, mapping
+from vcmbench import importance, mapping
 from vcmbench.coding import ImportanceSource
-from vcmbench.dataset import DataRoot, Source
+from vcmbench.data import images, labels
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.importance import ImportanceSettings

@@ -8,11 +8,11 @@ from shlex import quote
 
 from vcmbench import recipe
 from vcmbench.coding import CodingConfiguration
-from vcmbench.dataset import DataRoot, Picture, Source, read_picture
+from vcmbench.data.dataset import DataRoot, Picture, Source, read_picture
+from vcmbench.data.record import Record
+from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.record import Record
-from vcmbench.store import Store
 
 _NAMED = 3
 

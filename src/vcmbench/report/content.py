@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.labels import CLASSES, PALETTE
+from vcmbench.data.labels import CLASSES, PALETTE
 from vcmbench.report.vocabulary import AGAINST, MEASURES
 
 

@@ -26,7 +26,8 @@ from typing import Any
 import PIL
 from PIL import Image, features
 
-from vcmbench import __version__, images
+from vcmbench import __version__
+from vcmbench.data import images
 from vcmbench.errors import JobError, RequestError
 from vcmbench.runner.found import FoundTool
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import parse_json, short
 from vcmbench.io.files import read_bounded
-from vcmbench.labels import CLASSES
 from vcmbench.tasks import parts
 
 SUFFIXES = (".py", ".json", ".yaml", ".yml")

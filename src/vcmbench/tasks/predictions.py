@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vcmbench import images
-from vcmbench.dataset import PREDICTIONS
+from vcmbench.data import images
+from vcmbench.data.dataset import PREDICTIONS
+from vcmbench.data.labels import CLASSES, PALETTE, VOID
 from vcmbench.errors import JobError
 from vcmbench.io.files import hidden_beside, open_regular, write_atomically
-from vcmbench.labels import CLASSES, PALETTE, VOID
 
 PRISTINE, DECODED = PREDICTIONS
 _CITYSCAPES = "leftImg8bit"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 
+from vcmbench.data.labels import CLASSES, VOID
 from vcmbench.errors import JobError, RequestError
-from vcmbench.labels import CLASSES, VOID
 from vcmbench.tasks import checkpoints, configs, mmsegmentation, names, zoo
 from vcmbench.tasks.base import LocalTask, Picture, Place, Prepared, TaskSettings
 from vcmbench.tasks.configs import NetworkConfig

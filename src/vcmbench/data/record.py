@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from vcmbench.colour import CHROMA_FORMATS
+from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.io.files import read_bounded
 
 SCHEMA_VERSION = 3

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from vcmbench.data.record import Record
+from vcmbench.data.store import Store
 from vcmbench.io.files import read_bounded
-from vcmbench.record import Record
-from vcmbench.store import Store
 
 FILE = "runs.jsonl"
 SCHEMA_VERSION = 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench.colour import ChromaFormat
+from vcmbench.data.colour import ChromaFormat
 from vcmbench.errors import JobError
 
 U8 = NDArray[np.uint8]

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
-from vcmbench.dataset import RESULTS, DataRoot
+from vcmbench.data.dataset import RESULTS, DataRoot
+from vcmbench.data.record import MAX_RECORD_BYTES, Record, as_text, read_record, sealed
 from vcmbench.errors import RequestError
 from vcmbench.io import locks
 from vcmbench.io.files import check_inside, read_bounded, write_atomically
-from vcmbench.record import MAX_RECORD_BYTES, Record, as_text, read_record, sealed
 
 _AT_WORK = (".tmp", ".leases", ".claims")
 """Folders below the results that hold nothing once all runs have ended."""

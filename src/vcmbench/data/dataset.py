@@ -6,19 +6,16 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL.ImageFile import ImageFile
 
-from vcmbench import images
+from vcmbench.data import images
+from vcmbench.data.selection import Selection
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.files import check_inside, sha256_of
-
-if TYPE_CHECKING:
-    from vcmbench import experiment
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"}
 RESULTS = "results"
@@ -141,7 +138,7 @@ def _ending(path: Path) -> str:
     return text if len(text) <= 200 else f"{text[:90]} ... {text[-90:]}"
 
 
-def _cityscapes_files(data: DataRoot, wanted: experiment.Dataset) -> list[Path]:
+def _cityscapes_files(data: DataRoot, wanted: Selection) -> list[Path]:
     images = data.pristine / "leftImg8bit"
     split = images / wanted.split
     if not split.is_dir():
@@ -154,7 +151,7 @@ def _cityscapes_files(data: DataRoot, wanted: experiment.Dataset) -> list[Path]:
     return [path for city in dict.fromkeys(wanted.cities or cities) for path in _walk(split / city, frozenset({split}))]
 
 
-def find_sources(data: DataRoot, wanted: experiment.Dataset) -> list[Source]:
+def find_sources(data: DataRoot, wanted: Selection) -> list[Source]:
     """The pictures that an experiment wants, sorted by name. Raises RequestError where there are none."""
     if data.is_cityscapes:
         files, where = _cityscapes_files(data, wanted), data.pristine / "leftImg8bit" / wanted.split
