@@ -31,12 +31,13 @@ import numpy as np
 from table import Row
 from table import quartiles as spread_of
 
-from vcmbench import encoder, experiment, mapping, qpmap, quantisers
-from vcmbench.coding import CodingConfiguration, QpMap
+from vcmbench import encoder, experiment, mapping, quantisers
+from vcmbench.coding import CodingConfiguration
 from vcmbench.data.dataset import DataRoot, find_sources, open_root
 from vcmbench.demo import cityscapes
-from vcmbench.importance import ImportanceSettings, importance_map
+from vcmbench.importance import ImportanceSettings, importance_map, qp_map
 from vcmbench.importance.inputs import files_of, read_inputs
+from vcmbench.importance.qp_map import QpMap
 from vcmbench.job import geometry
 from vcmbench.lane import prepare
 from vcmbench.runner.local import LocalRunner
@@ -99,7 +100,7 @@ def maps(data: DataRoot, rounds: int, bound_ms: float | None) -> tuple[list[Arra
         for _ in range(rounds):
             times["importance"].append(cpu_seconds(importance) * 1e3)
             times["and QP map"].append(
-                cpu_seconds(lambda: qpmap.qp_map(importance(), BLOCK_PX, 32, DELTA, "absolute")) * 1e3
+                cpu_seconds(lambda: qp_map.qp_map(importance(), BLOCK_PX, 32, DELTA, "absolute")) * 1e3
             )
             times["and steps of a job"].append(
                 cpu_seconds(lambda coding=coding, size=size: mapping.block_steps(importance(), coding, size, 32)) * 1e3

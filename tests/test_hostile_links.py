@@ -19,8 +19,8 @@ import hostile
 from conftest import JPEG, Typed, save, tree
 from vcmbench.data.dataset import open_root, read_picture
 from vcmbench.errors import JobError
+from vcmbench.importance.qp_map import write_file
 from vcmbench.io.files import check_inside, write_atomically
-from vcmbench.qpmap import write_file
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]

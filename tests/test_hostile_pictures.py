@@ -15,10 +15,9 @@ from PIL import Image
 
 import hostile
 from conftest import JPEG, save
-from vcmbench import qpmap
 from vcmbench.data.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
-from vcmbench.importance import inputs
+from vcmbench.importance import inputs, qp_map
 from vcmbench.tasks.predictions import is_whole, prediction_key, read_prediction
 
 Write = Callable[..., Path]
@@ -208,7 +207,7 @@ def test_importance_maps(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     if "gigabytes" in what:
         os.truncate(path, 5 * hostile.GIGABYTE)
     with hostile.within(10), pytest.raises(RequestError) as error:
-        qpmap.load_importance(path)
+        qp_map.load_importance(path)
     assert hostile.one_line(error.value).startswith(f"{path}: ")
     assert os.listdir(tmp_path) == ["a.npy"], "nothing was run"
 
@@ -277,7 +276,7 @@ def test_qp_maps(what: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(CSVS[what])
     with hostile.within(10), pytest.raises(RequestError) as error:
-        qpmap.read_csv(path)
+        qp_map.read_csv(path)
     assert hostile.one_line(error.value).startswith(f"{path}")
 
 

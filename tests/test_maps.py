@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import Typed, compress, half_written, save, scripted_jm, tree, type_command
-from vcmbench import chain, experiment, qpmap
+from vcmbench import chain, experiment
 from vcmbench.compress import Run, Settings
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
 from vcmbench.errors import JobError
-from vcmbench.importance import ImportanceSettings, importance_path, read_importance
+from vcmbench.importance import ImportanceSettings, importance_path, qp_map, read_importance
 from vcmbench.lane import Cache
 from vcmbench.runner.local import LocalRunner
 
@@ -130,7 +130,7 @@ def test_the_map_beside_a_bitstream_is_what_qpmap_makes(scenes: Path, write_expe
     """Compressing and `vcmbench qpmap` follow one rule, and with the same importance."""
     (record, *_) = compress(scenes, write_experiment(X264)).records()
     bitstream = scenes / record["bitstream"]
-    theirs = qpmap.read_csv(bitstream.with_name(bitstream.name.replace(".264", "_qp_map.csv")))
+    theirs = qp_map.read_csv(bitstream.with_name(bitstream.name.replace(".264", "_qp_map.csv")))
     made = type_command("importance", "-d", scenes, "--visualize-every", 0)
     assert made.code == 0, made.err
     name = record["sources"][0]["name"].removeprefix("leftImg8bit/").removesuffix("_leftImg8bit")
@@ -138,7 +138,7 @@ def test_the_map_beside_a_bitstream_is_what_qpmap_makes(scenes: Path, write_expe
     out = tmp_path / "out.csv"
     done = type_command("qpmap", scenes / "importance_map" / f"{name}_importance.npy", "-o", out, *options)
     assert done.code == 0, done.err
-    np.testing.assert_array_equal(theirs, qpmap.read_csv(out))
+    np.testing.assert_array_equal(theirs, qp_map.read_csv(out))
     assert theirs.min() == 24
     assert theirs.max() == 36
 

@@ -17,11 +17,13 @@ import pytest
 
 from conftest import ENCODERS
 from vcmbench import coding, encoder, experiment, quantisers, requantise
-from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap, from_record
+from vcmbench.coding import CodingConfiguration, from_record
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import Clip, Command
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings, classes
+from vcmbench.importance.qp_map import QpMap
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.quantisers import Quantisers
 
 Write = Callable[..., Path]

@@ -18,15 +18,15 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from conftest import save, tree, type_command
-from vcmbench import qpmap
 from vcmbench.errors import RequestError
+from vcmbench.importance import qp_map
 
 SETTINGS = settings(max_examples=60, deadline=None)
 importances = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24), elements=st.floats(0, 1, width=32)
 )
 means_of_blocks = hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.floats(0, 1))
-scalings = st.sampled_from(qpmap.SCALINGS)
+scalings = st.sampled_from(qp_map.SCALINGS)
 gammas = st.floats(0.1, 10)
 
 
@@ -50,11 +50,11 @@ def reference(importance: Any, size: int, base: int, delta: int, scaling: str, g
     return [[round((base + delta) - n**gamma * 2 * delta) for n in row] for row in share]
 
 
-@pytest.mark.parametrize("scaling", qpmap.SCALINGS)
+@pytest.mark.parametrize("scaling", qp_map.SCALINGS)
 @pytest.mark.parametrize("gamma", [1, 0.5, 2.2])
 def test_is_what_the_published_rule_gives(scaling: str, gamma: float) -> None:
     importance = np.random.default_rng(5).random((48, 80)).astype(np.float32) ** 2
-    found = qpmap.qp_map(importance, 8, 32, 7, scaling, gamma)
+    found = qp_map.qp_map(importance, 8, 32, 7, scaling, gamma)
     assert found.dtype == np.int64
     assert found.tolist() == reference(importance, 8, 32, 7, scaling, gamma)
 
@@ -62,28 +62,28 @@ def test_is_what_the_published_rule_gives(scaling: str, gamma: float) -> None:
 def test_values_done_by_hand() -> None:
     importance = np.repeat(np.repeat(np.float32([[0, 0.25, 0.5], [0.75, 0.625, 0.5]]), 8, 0), 8, 1)
     # absolute: 35 - 6 n = 35 33.5 32 / 30.5 31.25 32, halves to the even number
-    assert qpmap.qp_map(importance, 8, 32, 3, "absolute").tolist() == [[35, 34, 32], [30, 31, 32]]
+    assert qp_map.qp_map(importance, 8, 32, 3, "absolute").tolist() == [[35, 34, 32], [30, 31, 32]]
     # minmax: 0.75 becomes 1, so 35 - 8 n = 35 33 31 / 29 30 31
-    assert qpmap.qp_map(importance, 8, 32, 3, "minmax").tolist() == [[35, 33, 31], [29, 30, 31]]
+    assert qp_map.qp_map(importance, 8, 32, 3, "minmax").tolist() == [[35, 33, 31], [29, 30, 31]]
     # gamma 2: 35 - 6 n^2
-    assert qpmap.qp_map(importance, 8, 32, 3, "absolute", 2).tolist() == [[35, 35, 34], [32, 33, 34]]
+    assert qp_map.qp_map(importance, 8, 32, 3, "absolute", 2).tolist() == [[35, 35, 34], [32, 33, 34]]
 
 
 @pytest.mark.parametrize(("scaling", "qp"), [("minmax", 35), ("absolute", 30)])
 def test_a_flat_map(scaling: str, qp: int) -> None:
     """Under minmax it has nothing to stretch, and gets base + delta as in the published code."""
-    assert np.all(qpmap.qp_map(np.full((32, 64), 0.75, np.float32), 16, 32, 3, scaling) == qp)
+    assert np.all(qp_map.qp_map(np.full((32, 64), 0.75, np.float32), 16, 32, 3, scaling) == qp)
 
 
 def test_a_delta_that_is_no_whole_number_is_not_rounded_out_of_its_range() -> None:
-    found = qpmap.qp_map(gradient(16, 64), 8, 29, 2.5)
+    found = qp_map.qp_map(gradient(16, 64), 8, 29, 2.5)
     assert (found.min(), found.max()) == (27, 31)
 
 
 @SETTINGS
 @given(means_of_blocks, st.floats(0, 60), scalings, gammas)
 def test_offsets_fall_with_importance_and_stay_in_range(means: Any, delta: float, scaling: str, gamma: float) -> None:
-    offsets = qpmap.qp_offsets(means, delta, scaling, gamma)
+    offsets = qp_map.qp_offsets(means, delta, scaling, gamma)
     assert offsets.shape == means.shape
     assert np.all(np.abs(offsets) <= delta * (1 + 1e-12))
     order = np.argsort(means, axis=None)
@@ -96,16 +96,16 @@ def test_a_block_of_higher_mean_never_gets_a_higher_qp(
     small: Any, size: int, base: int, delta: int, scaling: str, gamma: float
 ) -> None:
     importance = np.repeat(np.repeat(small, size, 0), size, 1)
-    found = qpmap.qp_map(importance, size, base, delta, scaling, gamma)
+    found = qp_map.qp_map(importance, size, base, delta, scaling, gamma)
     assert found.min() >= base - delta and found.max() <= base + delta
-    order = np.argsort(qpmap.block_means(importance, size), axis=None)
+    order = np.argsort(qp_map.block_means(importance, size), axis=None)
     assert np.all(np.diff(found.ravel()[order]) <= 0)
 
 
 @SETTINGS
 @given(importances, st.integers(1, 30))
 def test_means_are_of_what_a_block_has(importance: Any, size: int) -> None:
-    found = qpmap.block_means(importance, size)
+    found = qp_map.block_means(importance, size)
     height, width = importance.shape
     for i, top in enumerate(range(0, height, size)):
         for j, left in enumerate(range(0, width, size)):
@@ -117,22 +117,22 @@ def test_means_are_of_what_a_block_has(importance: Any, size: int) -> None:
 @SETTINGS
 @given(st.floats(0, 1, width=32), st.integers(1, 40), st.integers(1, 70), st.integers(1, 70))
 def test_the_mean_of_a_constant_is_the_constant(value: float, size: int, height: int, width: int) -> None:
-    means = qpmap.block_means(np.full((height, width), value, np.float32), size)
+    means = qp_map.block_means(np.full((height, width), value, np.float32), size)
     assert np.allclose(means, value, rtol=1e-15, atol=0)
 
 
 def test_means_of_many_small_numbers_are_exact() -> None:
     """A sum of float32 numbers in float32 would be off by more than 1e-5 here."""
     importance = np.full((2048, 2048), 0.1, np.float32)
-    assert qpmap.block_means(importance, 2048)[0, 0] == pytest.approx(float(np.float32(0.1)), abs=1e-12)
+    assert qp_map.block_means(importance, 2048)[0, 0] == pytest.approx(float(np.float32(0.1)), abs=1e-12)
 
 
 @SETTINGS
 @given(hnp.arrays(np.int64, hnp.array_shapes(min_dims=2, max_dims=2), elements=st.integers(-99, 999)))
 def test_csv_there_and_back(tmp_path_factory: Any, qp: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "there_and_back.csv"
-    qpmap.write_csv(path, qp)
-    assert np.array_equal(qpmap.read_csv(path), qp)
+    qp_map.write_csv(path, qp)
+    assert np.array_equal(qp_map.read_csv(path), qp)
     lines = path.read_text().splitlines()
     assert lines == [",".join(map(str, row)) for row in qp.tolist()]  # no header, a line a row
 
@@ -153,14 +153,14 @@ def test_a_csv_that_is_no_map(tmp_path: Path, text: str, complaint: str) -> None
     path = tmp_path / "map.csv"
     path.write_text(text)
     with pytest.raises(RequestError, match=r"map\.csv") as found:
-        qpmap.read_csv(path)
+        qp_map.read_csv(path)
     assert complaint in str(found.value)
 
 
 def test_a_csv_as_others_write_it(tmp_path: Path) -> None:
     path = tmp_path / "map.csv"
     path.write_bytes(b"29, 30\r\n31, +32\r\n")
-    assert qpmap.read_csv(path).tolist() == [[29, 30], [31, 32]]
+    assert qp_map.read_csv(path).tolist() == [[29, 30], [31, 32]]
 
 
 def test_a_huge_csv_is_not_read(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_huge_csv_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(RequestError, match="at most"):
-        qpmap.read_csv(path)
+        qp_map.read_csv(path)
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_a_huge_csv_is_not_read(tmp_path: Path) -> None:
 )
 def test_importance_that_is_none(values: Any, complaint: str) -> None:
     with pytest.raises(RequestError, match=f"^a map: .*{complaint}"):
-        qpmap.check_importance(values, "a map")
+        qp_map.check_importance(values, "a map")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, np.bool_])
 def test_importance_of_other_types_is_taken(dtype: Any) -> None:
-    found = qpmap.check_importance(np.array([[0, 1]], dtype))
+    found = qp_map.check_importance(np.array([[0, 1]], dtype))
     assert found.dtype == np.float32
     assert found.tolist() == [[0, 1]]
 
@@ -219,12 +219,12 @@ def test_importance_of_other_types_is_taken(dtype: Any) -> None:
 def test_settings_that_cannot_be(changed: dict[str, Any], complaint: str) -> None:
     asked: dict[str, Any] = {"block_size_px": 16, "base_qp": 32, "delta": 3} | changed
     with pytest.raises(RequestError, match=complaint):
-        qpmap.qp_map(gradient(64, 96), **asked)
+        qp_map.qp_map(gradient(64, 96), **asked)
 
 
 def test_a_size_that_no_usual_block_divides() -> None:
     with pytest.raises(RequestError, match="nor do 8 16 32 64"):
-        qpmap.qp_map(gradient(30, 50), 16, 32, 3)
+        qp_map.qp_map(gradient(30, 50), 16, 32, 3)
 
 
 def _npy(path: Path, header: str, data: bytes = b"") -> None:
@@ -253,7 +253,7 @@ def test_a_hostile_header_is_one_line(tmp_path: Path, header: str, complaint: st
     path = tmp_path / "hostile.npy"
     _npy(path, header, bytes(64))
     with pytest.raises(RequestError) as found:
-        qpmap.load_importance(path)
+        qp_map.load_importance(path)
     assert str(found.value).startswith(f"{path}: ")
     assert complaint in str(found.value)
     code = "import sys; from pathlib import Path; from vcmbench import qpmap; qpmap.load_importance(Path(sys.argv[1]))"
@@ -280,12 +280,12 @@ def test_files_that_hold_no_importance(tmp_path: Path) -> None:
     with (tmp_path / "sparse.npy").open("r+b") as file:  # all there, in a file system that keeps no zeros
         file.truncate(128 + (4 << 40))
     (tmp_path / "folder.npy").mkdir()
-    assert qpmap.load_importance(tmp_path / "good.npy").shape == (8, 8)
+    assert qp_map.load_importance(tmp_path / "good.npy").shape == (8, 8)
     bad = sorted(set(tmp_path.iterdir()) - {tmp_path / "good.npy"})
     assert len(bad) == 13
     for path in [*bad, tmp_path / "missing.npy"]:
         with pytest.raises(RequestError) as found:
-            qpmap.load_importance(path)
+            qp_map.load_importance(path)
         assert str(found.value).startswith(f"{path}: ")
         assert "\n" not in str(found.value)
 
@@ -299,7 +299,7 @@ def importance(tmp_path: Path) -> Path:
 
 
 def test_the_function_of_the_published_example(importance: Path, tmp_path: Path) -> None:
-    found = qpmap.generate_qp_map_csv(
+    found = qp_map.generate_qp_map_csv(
         importance_map_path=str(importance),
         output_csv_path=str(tmp_path / "out" / "a_qp_map.csv"),
         block_size=16,
@@ -307,17 +307,17 @@ def test_the_function_of_the_published_example(importance: Path, tmp_path: Path)
         delta=3,
     )
     assert sorted(tree(tmp_path / "out")) == ["a_qp_map.csv", "a_qp_map_vis.png"]
-    assert np.array_equal(qpmap.read_csv(tmp_path / "out" / "a_qp_map.csv"), found)
+    assert np.array_equal(qp_map.read_csv(tmp_path / "out" / "a_qp_map.csv"), found)
     assert (found.min(), found.max()) == (29, 35)
 
 
 def test_the_picture_shows_low_qps_blue_and_high_ones_yellow(importance: Path, tmp_path: Path) -> None:
     target = tmp_path / "a_qp_map.csv"
-    qpmap.generate_qp_map_csv(importance, target, 16, 32, 3)
-    first = qpmap.vis_path(target).read_bytes()
-    qpmap.generate_qp_map_csv(importance, target, 16, 32, 3)
-    assert qpmap.vis_path(target).read_bytes() == first
-    with Image.open(qpmap.vis_path(target)) as image:
+    qp_map.generate_qp_map_csv(importance, target, 16, 32, 3)
+    first = qp_map.vis_path(target).read_bytes()
+    qp_map.generate_qp_map_csv(importance, target, 16, 32, 3)
+    assert qp_map.vis_path(target).read_bytes() == first
+    with Image.open(qp_map.vis_path(target)) as image:
         picture = np.asarray(image.convert("RGB")).astype(int)
     # the gradient's least important block is at the upper left, its most important one at the lower right
     height, width = picture.shape[:2]
@@ -333,7 +333,7 @@ def test_the_picture_shows_low_qps_blue_and_high_ones_yellow(importance: Path, t
 
 def test_a_map_of_another_size_than_its_picture(importance: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is 128x64 px, the picture is 128x96 px"):
-        qpmap.generate_qp_map_csv(importance, tmp_path / "out.csv", 16, 32, 3, image_size=(128, 96))
+        qp_map.generate_qp_map_csv(importance, tmp_path / "out.csv", 16, 32, 3, image_size=(128, 96))
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -343,9 +343,9 @@ def test_one_map_as_typed(importance: Path, tmp_path: Path, astronaut: Any) -> N
     words = ("qpmap", importance, "--base-qp", 50, "--delta", 9, "--scaling", "absolute", "--gamma", 2, "--codec")
     done = type_command(*words, "vvenc", "-o", target, "--image", picture)
     assert done.code == 0, done.err
-    expected = qpmap.qp_map(np.load(importance), 16, 50, 9, "absolute", 2, (0, 63))
-    assert np.array_equal(qpmap.read_csv(target), expected)
-    assert qpmap.vis_path(target).is_file()
+    expected = qp_map.qp_map(np.load(importance), 16, 50, 9, "absolute", 2, (0, 63))
+    assert np.array_equal(qp_map.read_csv(target), expected)
+    assert qp_map.vis_path(target).is_file()
     refused = type_command(*words, "x265", "-o", tmp_path / "c.csv")
     assert refused.code == 2
     assert refused.err == ("vcmbench: error: base QP 50 with delta 9: 41..59 leaves the codec's QP range 0..51\n")
@@ -375,7 +375,7 @@ def test_a_delta_that_is_rounded_away_is_said(
     words = ["qpmap", importance.parent, "-o", tmp_path, "--base-qp", base, "--delta", delta, "--no-picture"]
     assert cli.main(list(map(str, words))) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
-    found = qpmap.read_csv(tmp_path / "a_qp_map.csv")
+    found = qp_map.read_csv(tmp_path / "a_qp_map.csv")
     if flat_at is None:
         assert not notes
     else:

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 
-from vcmbench import decode, qpmap
+from vcmbench import decode
+from vcmbench.importance import qp_map
 from vcmbench.runner.local import LocalRunner
 
 FRAME = "frankfurt/frankfurt_000000_000019"
@@ -41,7 +42,7 @@ def coded(data: Path, record_path: Path) -> tuple[Image.Image, dict]:
 def map_picture(path: Path) -> Image.Image:
     """The detail's QPs, blue low and yellow high, as viridis has them, with the numbers."""
     left, top, right, bottom = (side // BLOCK for side in BOX)
-    qps = qpmap.read_csv(path)
+    qps = qp_map.read_csv(path)
     low, high = qps.min(), qps.max()
     shown = qps[top:bottom, left:right]
     colours = (colormaps["viridis"]((shown - low) / (high - low))[..., :3] * 255).astype(np.uint8)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from vcmbench.coding import CodingConfiguration, QpMap
+from vcmbench.coding import CodingConfiguration
 from vcmbench.errors import RequestError
+from vcmbench.importance.qp_map import QpMap
 
 if TYPE_CHECKING:
     from vcmbench.encoder import Encoder

@@ -2,74 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass, field, fields
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
-from vcmbench.importance import ImportanceSettings, classes
-
-Method = Literal["native", "coefficients", "prefilter", "frame"]
-
-
-@dataclass(frozen=True)
-class QpMap:
-    """How importance becomes quantisers: see `vcmbench.qpmap` for `scaling` and `gamma`.
-
-    `delta` counts in steps of which 6 double the quantiser step, whatever the encoder's own scale. `mode` "block" gives
-    every block of `block_size` coded pixels its own, "frame" every picture. `method` None is the encoder's best.
-    """
-
-    mode: Literal["block", "frame"] = "block"
-    delta: float = 6.0
-    block_size: int = 16
-    scaling: Literal["minmax", "absolute"] = "absolute"
-    gamma: float = 1.0
-    method: Literal["native", "coefficients", "prefilter"] | None = None
-
-    @property
-    def tag(self) -> str:
-        """All of it in one word for a folder's name: `block-absolute-delta6-size16`."""
-        words = [self.mode, self.scaling, f"delta{self.delta:g}"]
-        if self.mode == "block":
-            words.append(f"size{self.block_size}")
-        if self.gamma != 1:
-            words.append(f"gamma{self.gamma:g}")
-        if self.method is not None:
-            words.append(self.method)
-        return "-".join(words)
-
-
-@cache
-def _table_digest(path: Path) -> str:
-    """Eight hexadecimal digits of a class table's content: its name may be anything, and another's as well."""
-    return hashlib.sha256(classes.read_bytes(path)).hexdigest()[:8]
-
-
-@dataclass(frozen=True)
-class ImportanceSource:
-    """Where a picture's importance comes from: computed from labels and distances, or maps that lie in files.
-
-    Pixels of at least `region` count as the important ones where their PSNR is told apart; 1 is what lies within the
-    safe distance.
-    """
-
-    source: Literal["labels", "files"] = "labels"
-    settings: ImportanceSettings = field(default_factory=ImportanceSettings)
-    region: float = 1.0
-
-    @property
-    def tag(self) -> str:
-        """What differs from the defaults, in one word for a folder's name; empty where nothing does."""
-        words: list[str] = [] if self.source == "labels" else [self.source]
-        for one in fields(ImportanceSettings):
-            value = getattr(self.settings, one.name)
-            if value != one.default:
-                words.append(f"{one.name}-{_table_digest(value) if one.name == 'classes' else value}")
-        if self.region != 1:
-            words.append(f"region{self.region:g}")
-        return "-".join(words)
+from vcmbench.importance.qp_map import QpMap
+from vcmbench.importance.source import ImportanceSource
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from vcmbench import __version__, engine, gains, mapping, plan
+from vcmbench import __version__, engine, gains, plan
 from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -170,7 +170,7 @@ def _missing_importance(experiment: Experiment, data: DataRoot, sources: list[So
     wanted = next((one.importance for one in experiment.configurations() if one.importance is not None), None)
     if wanted is None:
         return []
-    missing = [path for path in (mapping.main_file(data, source, wanted) for source in sources) if not path.is_file()]
+    missing = [path for path in (wanted.main_file(data, source) for source in sources) if not path.is_file()]
     if not missing:
         return []
     return [f"{len(missing)} of {len(sources)} pictures have no importance: no {missing[0]}"

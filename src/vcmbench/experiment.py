@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from vcmbench import encoder, iqa
-from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap
+from vcmbench.coding import CodingConfiguration
 from vcmbench.data.selection import Selection
 from vcmbench.encoder import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
+from vcmbench.importance.qp_map import QpMap
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.io import documents, resources, validation
 from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from vcmbench import mapping
 from vcmbench.data import images
 from vcmbench.data.dataset import DataRoot, Source, read_picture
 from vcmbench.data.store import Store
@@ -75,7 +74,7 @@ def jobs(
 
     Pictures are measured as they come up, so that the first jobs can start at once.
     """
-    digest = lru_cache(maxsize=4096)(lambda source, wanted: mapping.digest(data, source, wanted))
+    digest = lru_cache(maxsize=4096)(lambda source, wanted: wanted.digest(data, source))
     stacked: list[Recipe] = []
     single: list[Recipe] = []
     for coding in experiment.configurations():

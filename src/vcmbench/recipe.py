@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from vcmbench import mapping
-from vcmbench.coding import CodingConfiguration, ImportanceSource
+from vcmbench.coding import CodingConfiguration
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.encoder import Clip, Command, Encoder
 from vcmbench.encoder import get as get_encoder
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.job import Geometry, Job, Tools, geometry
 from vcmbench.runner import builtin
 

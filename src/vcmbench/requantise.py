@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vcmbench.errors import RequestError
-from vcmbench.qpmap import read_cells
+from vcmbench.importance.qp_map import read_cells
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from vcmbench import encoder, experiment, scores
 from vcmbench.blocks import Block, Coding, PublishedBlock, published
-from vcmbench.coding import CodingConfiguration, QpMap
+from vcmbench.coding import CodingConfiguration
 from vcmbench.demo import cityscapes
 from vcmbench.errors import RequestError
+from vcmbench.importance.qp_map import QpMap
 from vcmbench.io import resources
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "qomex2023"

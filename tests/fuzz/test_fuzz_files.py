@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hostile
-from vcmbench import experiment, qpmap, scores
+from vcmbench import experiment, scores
 from vcmbench.blocks import published
 from vcmbench.data.dataset import read_picture
-from vcmbench.importance import classes, inputs, polygons
+from vcmbench.importance import classes, inputs, polygons, qp_map
 from vcmbench.importance import record as importance_record
 from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.measure import records
@@ -238,14 +238,14 @@ def test_score_records(tmp_path: Path, content: bytes) -> None:
 @fuzz(150)
 @given(st.lists(st.lists(st.integers(-(10**9) + 1, 10**9 - 1), min_size=3, max_size=3), min_size=1, max_size=5))
 def test_qp_maps_come_back(tmp_path: Path, rows: list[list[int]]) -> None:
-    qpmap.write_csv(tmp_path / "q.csv", np.array(rows, np.int64))
-    assert qpmap.read_csv(tmp_path / "q.csv").tolist() == rows
+    qp_map.write_csv(tmp_path / "q.csv", np.array(rows, np.int64))
+    assert qp_map.read_csv(tmp_path / "q.csv").tolist() == rows
 
 
 @fuzz(150)
 @given(spoilt(b"32,33,34\n30,31,32\n") | BYTES | st.text("0123456789+-., \n\r\t\0eE_", max_size=60).map(str.encode))
 def test_qp_maps(tmp_path: Path, content: bytes) -> None:
-    found = only_documented(lambda: qpmap.read_csv(lay(tmp_path / "q.csv", content)))
+    found = only_documented(lambda: qp_map.read_csv(lay(tmp_path / "q.csv", content)))
     assert found is None or (found.ndim == 2 and found.dtype == np.int64)
 
 
@@ -262,7 +262,7 @@ HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 6), }"
 @given(spoilt(_npy()) | BYTES.map(lambda text: _npy()[:10] + text[:118].ljust(118)) | spoilt(HEADER.encode()).map(
     lambda text: b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(96)))  # fmt: skip
 def test_importance_maps(tmp_path: Path, content: bytes) -> None:
-    found = only_documented(lambda: qpmap.load_importance(lay(tmp_path / "i.npy", content)))
+    found = only_documented(lambda: qp_map.load_importance(lay(tmp_path / "i.npy", content)))
     assert found is None or ((found >= 0) & (found <= 1)).all()
 
 

@@ -19,9 +19,11 @@ from conftest import JPEG
 from vcmbench import encoder, ffmpeg
 from vcmbench.blocks import published
 from vcmbench.blocks.published import Coding, PublishedBlock
-from vcmbench.coding import CodingConfiguration, ImportanceSource, QpMap, from_record
+from vcmbench.coding import CodingConfiguration, from_record
 from vcmbench.data import frames
 from vcmbench.data.record import as_json, read_record
+from vcmbench.importance.qp_map import QpMap
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.io import archives, documents
 from vcmbench.io import text as shown
 from vcmbench.runner import probe

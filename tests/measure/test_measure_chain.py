@@ -36,8 +36,8 @@ from vcmbench.correlation import correlate
 from vcmbench.data import labels
 from vcmbench.data.dataset import Source, open_root
 from vcmbench.importance import ImportanceSettings
+from vcmbench.importance.compute import compute
 from vcmbench.importance.inputs import files_of, read_inputs
-from vcmbench.importance.reading import compute
 from vcmbench.iqa import Scorer
 from vcmbench.tasks.predictions import read_prediction
 

@@ -26,12 +26,12 @@ from measuring import (
 from PIL import Image
 
 from vcmbench import experiment
-from vcmbench.coding import ImportanceSource
 from vcmbench.curves import ImageDraws
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import as_json
 from vcmbench.data.selection import Selection
 from vcmbench.importance import ImportanceSettings, classes, importance_path, read_importance
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import machine, truth
 from vcmbench.measure.content import comparisons, missed_rates, unequal
 from vcmbench.measure.gallery import Gallery

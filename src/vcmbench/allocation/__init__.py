@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vcmbench import mapping
 from vcmbench.allocation.blocks import Blocks
 from vcmbench.allocation.common import Coded, rate_notes
 from vcmbench.allocation.frames import code_frames
 from vcmbench.allocation.rate import uniform_at_rate
 from vcmbench.data.dataset import DataRoot
 from vcmbench.errors import JobError
+from vcmbench.importance.source import PixelImportance
 from vcmbench.lane import Lane
 
 __all__ = ["Coded", "code"]
@@ -36,15 +36,15 @@ def code(lane: Lane, data: DataRoot) -> Coded:
     return replace(coded, notes=notes + rate_notes(coded))
 
 
-def _importance(lane: Lane, data: DataRoot, index: int) -> mapping.Importance:
+def _importance(lane: Lane, data: DataRoot, index: int) -> PixelImportance:
     source, wanted, geometry = lane.job.sources[index], lane.job.coding.importance, lane.geometry
     if wanted is None:
         raise JobError("internal error: a map without a source of importance")
     planned = lane.job.maps[index]
 
-    def make() -> mapping.Importance:
-        found = mapping.read(data, source, wanted, geometry.width, geometry.height)
-        if mapping.digest(data, source, wanted) != planned:
+    def make() -> PixelImportance:
+        found = wanted.read(data, source, geometry.width, geometry.height)
+        if wanted.digest(data, source) != planned:
             raise JobError(f"importance of {source.name}: its files changed since this run was planned; run it again")
         return found
 

@@ -7,10 +7,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from vcmbench import encoder, qpmap
+from vcmbench import encoder
 from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.data.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
+from vcmbench.importance import qp_map
 from vcmbench.io.progress import Progress
 
 _EXAMPLES = """\
@@ -48,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--base-qp", type=whole_number, required=True, metavar="QP", help="the middle of the QPs")
     parser.add_argument("--delta", type=number, required=True, metavar="QP", help="QPs are BASE-DELTA..BASE+DELTA")
     parser.add_argument(
-        "--scaling", choices=qpmap.SCALINGS, default="minmax",
+        "--scaling", choices=qp_map.SCALINGS, default="minmax",
         help="minmax: the most and the least important block of each picture get the lowest and the highest QP; "
         "absolute: importance 0.5 gets the base in every picture (default: %(default)s)",
     )  # fmt: skip
@@ -64,7 +65,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     qp_range = _qp_range(arguments.codec)
-    qpmap.check_settings(
+    qp_map.check_settings(
         arguments.block_size, arguments.base_qp, arguments.delta, arguments.scaling, arguments.gamma, qp_range
     )
     image_size = _size_of(arguments.image) if arguments.image else None
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress(len(work), "map") as progress:
         for source, target in work:
             try:
-                qpmap.generate_qp_map_csv(
+                qp_map.generate_qp_map_csv(
                     source,
                     target,
                     arguments.block_size,

@@ -1,18 +1,19 @@
-"""Importance maps: how much each pixel of a driving scene matters, from labels, distance and speed."""
+"""How much each pixel of a driving scene matters, and the QP maps that follow.
 
-from typing import TYPE_CHECKING, Any
+Importance comes from labels, distance and speed, or from files (`source` is the one place); `qp_map` makes QPs of it.
+Imports `data` and `io`.
+"""
 
+from vcmbench.importance.compute import read_importance
+from vcmbench.importance.generate import (
+    batch_generate_importance_maps_auto_speed_with_progress,
+    generate_importance_maps,
+)
 from vcmbench.importance.inputs import importance_path, inputs_digest
 from vcmbench.importance.maps import ImportanceMap, importance_map
 from vcmbench.importance.objects import ObjectDistance
-from vcmbench.importance.reading import read_importance
+from vcmbench.importance.qp_map import generate_qp_map_csv
 from vcmbench.importance.settings import ImportanceSettings, distance_importance, safe_distance_m
-
-if TYPE_CHECKING:
-    from vcmbench.importance.generate import (
-        batch_generate_importance_maps_auto_speed_with_progress,
-        generate_importance_maps,
-    )
 
 __all__ = [
     "ImportanceMap",
@@ -21,18 +22,10 @@ __all__ = [
     "batch_generate_importance_maps_auto_speed_with_progress",
     "distance_importance",
     "generate_importance_maps",
+    "generate_qp_map_csv",
     "importance_map",
     "importance_path",
     "inputs_digest",
     "read_importance",
     "safe_distance_m",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """The batch and all that draws are loaded when they are asked for: every run that compresses would pay for them."""
-    if name in ("batch_generate_importance_maps_auto_speed_with_progress", "generate_importance_maps"):
-        from vcmbench.importance import generate
-
-        return getattr(generate, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

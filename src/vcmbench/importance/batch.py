@@ -19,13 +19,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vcmbench.data.dataset import read_picture
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import classes, pictures
 from vcmbench.importance import record as records
+from vcmbench.importance.compute import compute
 from vcmbench.importance.inputs import Files, Inputs, digest_of, digest_of_files, read_inputs
 from vcmbench.importance.maps import ImportanceMap
 from vcmbench.importance.polygons import read_polygons
-from vcmbench.importance.reading import compute
 from vcmbench.importance.record import Record
 from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.io.files import check_inside, is_alive
@@ -232,8 +233,6 @@ class Batch:
         if files.picture is None or files.polygons is None:
             notes.append("no picture of distances: the scene's own picture or its polygons are missing")
             return None
-        from vcmbench.data.dataset import read_picture  # it stands on experiments, which stand on the settings here
-
         height, width = result.values.shape
         try:
             polygons = read_polygons(files.polygons, width, height)

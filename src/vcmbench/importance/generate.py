@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import RequestError
 from vcmbench.importance.batch import Batch, Result, Task, Tasks
 from vcmbench.importance.inputs import FOLDER, Files, files_of, place_of
 from vcmbench.importance.settings import ImportanceSettings
-
-if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
-    from vcmbench.data.dataset import DataRoot, Source
 
 _LABELS = "_gtFine_labelIds.png"
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.data import images
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import classes
 from vcmbench.importance.settings import (
@@ -30,9 +31,6 @@ from vcmbench.importance.settings import (
 )
 from vcmbench.io import documents
 from vcmbench.io.files import open_regular
-
-if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
-    from vcmbench.data.dataset import DataRoot, Source
 
 FOLDER = "importance_map"
 # raised with every change of what comes out for the same input

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import decode, qpmap
-from vcmbench.coding import ImportanceSource
+from vcmbench import decode
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
+from vcmbench.importance import qp_map
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import machine, truth
 from vcmbench.measure.answers import OF_FILES, FileAnswers, is_of
 from vcmbench.measure.content import chosen_points
@@ -195,7 +196,7 @@ class Gallery:
             missing["QP"] = "one for the whole picture" if score["qp_map"] is None else f"no {path.name}"
             return []
         try:
-            values = np.array([[float(cell) for cell in row] for _, row in qpmap.read_cells(path)])
+            values = np.array([[float(cell) for cell in row] for _, row in qp_map.read_cells(path)])
         except (RequestError, ValueError) as error:
             missing["QP"] = f"{path.name} is no map: {error}"
             return []

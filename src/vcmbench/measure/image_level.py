@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vcmbench.coding import ImportanceSource
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.data.store import job_key
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.iqa import Scorer
 from vcmbench.measure import machine, truth
 from vcmbench.measure.answers import Answers

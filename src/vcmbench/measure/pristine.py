@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
 
-from vcmbench.coding import ImportanceSource
 from vcmbench.data.dataset import DataRoot, Picture, Source
+from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import truth
 from vcmbench.measure.answers import Answer, Question
 from vcmbench.measure.truth import Truth

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import importance, mapping
-from vcmbench.coding import ImportanceSource
+from vcmbench import importance
 from vcmbench.data import images, labels
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.importance import ImportanceSettings
+from vcmbench.importance.compute import compute
 from vcmbench.importance.inputs import FOLDER, Files, Inputs, digest_of_files, files_of, read_inputs
 from vcmbench.importance.objects import distances_m
-from vcmbench.importance.reading import compute
+from vcmbench.importance.source import ImportanceSource
 
 VERSION = 2
 """To be raised with every change of what is made of the files: it is part of the scores' keys."""
@@ -71,7 +71,7 @@ def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
     its settings, class table and version. Raises JobError where a file cannot be read."""
     if not data.is_cityscapes and wanted.source == "labels":
         return "none"
-    head = f"truth {VERSION}, importance of {wanted.source} {mapping.digest(data, source, wanted)}"
+    head = f"truth {VERSION}, importance of {wanted.source} {wanted.digest(data, source)}"
     if not data.is_cityscapes:
         return digest_of_files(head, ())
     files = files_of(data, source)
@@ -148,7 +148,7 @@ def _of_file(
         return None, {"importance": f"no {path.name}"}
     with images.complaints(source.path):
         width, height = images.size_of(source.path)
-    return mapping.read(data, source, wanted, width, height).values, {}
+    return wanted.read(data, source, width, height).values, {}
 
 
 def _ids(inputs: Inputs) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ import threading
 import tokenize
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -46,6 +47,34 @@ _HEADER_FAULTS = (
 # which warnings are shown is a matter of the whole process
 _quiet = threading.Lock()
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class QpMap:
+    """How importance becomes quantisers: see `qp_offsets` for `scaling` and `gamma`.
+
+    `delta` counts in steps of which 6 double the quantiser step, whatever the encoder's own scale. `mode` "block" gives
+    every block of `block_size` coded pixels its own, "frame" every picture. `method` None is the encoder's best.
+    """
+
+    mode: Literal["block", "frame"] = "block"
+    delta: float = 6.0
+    block_size: int = 16
+    scaling: Scaling = "absolute"
+    gamma: float = 1.0
+    method: Literal["native", "coefficients", "prefilter"] | None = None
+
+    @property
+    def tag(self) -> str:
+        """All of it in one word for a folder's name: `block-absolute-delta6-size16`."""
+        words = [self.mode, self.scaling, f"delta{self.delta:g}"]
+        if self.mode == "block":
+            words.append(f"size{self.block_size}")
+        if self.gamma != 1:
+            words.append(f"gamma{self.gamma:g}")
+        if self.method is not None:
+            words.append(self.method)
+        return "-".join(words)
 
 
 def check_importance(values: ArrayLike, where: str = "importance map") -> F32:
@@ -293,7 +322,7 @@ def generate_qp_map_csv(
     qp = qp_map(importance, block_size, base_qp, delta, scaling, gamma, qp_range, str(source))
     drawn: bytes | None = None
     if picture:
-        from vcmbench.qpmap_picture import draw  # matplotlib: others need not wait for its import
+        from vcmbench.importance.qp_map_picture import draw  # matplotlib: others need not wait for its import
 
         drawn = draw(qp, (math.floor(base_qp - delta), math.ceil(base_qp + delta)), block_size)
     if drawn is not None:

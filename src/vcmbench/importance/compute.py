@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance.inputs import Files, Inputs, files_of, read_inputs
 from vcmbench.importance.maps import BadArray, ImportanceMap, importance_map
 from vcmbench.importance.settings import ImportanceSettings
-
-if TYPE_CHECKING:  # it stands on experiments, which stand on the settings here
-    from vcmbench.data.dataset import DataRoot, Source
 
 
 def read_importance(data: DataRoot, source: Source, settings: ImportanceSettings | None = None) -> ImportanceMap:
