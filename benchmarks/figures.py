@@ -29,11 +29,12 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from vcmbench import encoder, lane
-from vcmbench.coding import CodingConfiguration
+from vcmbench import lane
 from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
-from vcmbench.encoder import Command, Encoder
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Command, Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.job import geometry
 from vcmbench.runner.found import FoundTool
 from vcmbench.runner.local import LocalRunner
@@ -117,7 +118,7 @@ def measure(one: Encoder, tools: tuple[FoundTool, FoundTool], coding: CodingConf
         place = Path(folder, "out")
         place.mkdir()
         Path(folder, "in").mkdir()
-        target = Path(folder, "in", Path(encoder.SOURCE[one.pixels]).name)
+        target = Path(folder, "in", Path(SOURCE[one.pixels]).name)
         target.write_bytes(lane.prepare(source, source.sha256(), one, size).frame * frames)
         encode, memory = run(tools[0], one.encode(tools[0].program, coding, size.clip), place)
         bits = (place / one.bitstream).stat().st_size * 8
@@ -225,8 +226,8 @@ def main() -> None:
     arguments = parser.parse_args()
     runner = LocalRunner(arguments.bin_dir)
     with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.names or encoder.discover():
-            one = encoder.get(name)
+        for name in arguments.names or plugins.discover():
+            one = plugins.get(name)
             tools = [runner.find(one, wanted) for wanted in (one.encode_tools, one.decode_tools)]
             if tools[0] is None or tools[1] is None:
                 print(f"{name}: left out: {runner.missing(one, one.encode_tools)}", file=sys.stderr)

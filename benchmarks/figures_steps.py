@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench import compare, encoder, lane, prefilter
-from vcmbench.coding import CodingConfiguration
+from vcmbench import compare, lane, prefilter
 from vcmbench.data import colour, frames
 from vcmbench.data.dataset import Source, read_picture
 from vcmbench.demo import scene
-from vcmbench.encoder import Encoder
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.job import geometry
 
 SIZES = ((512, 256), (2048, 1024))
@@ -73,7 +74,7 @@ def harness(sources: dict[tuple[int, int], Source]) -> None:
     tell("read", {size: seconds(lambda: read_picture(source.path)) for size, source in sources.items()})  # noqa: B023
     for name in ("x265", "jpeg"):
         for factor in (1.0, 0.5):
-            tell(f"prepare, {name}, {factor:g}", preparing(sources, encoder.get(name), factor))
+            tell(f"prepare, {name}, {factor:g}", preparing(sources, plugins.get(name), factor))
     of_pixels = {size: read_picture(source.path).rgb for size, source in sources.items()}
     lumas = {size: np.ascontiguousarray(colour.luma(rgb)) for size, rgb in of_pixels.items()}
     tell("compare", {size: seconds(lambda: compare.psnr_db(luma, luma[::-1])) for size, luma in lumas.items()})  # noqa: B023

@@ -33,11 +33,12 @@ import numpy as np
 from PIL import Image
 from table import Row, compared
 
-from vcmbench import encoder, lane
-from vcmbench.coding import CodingConfiguration
+from vcmbench import lane
 from vcmbench.compress import cores
 from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
+from vcmbench.encoder import plugins
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.job import geometry
 from vcmbench.runner.local import LocalRunner
 
@@ -87,7 +88,7 @@ def write_config(folder: Path, name: str, coding: str) -> Path:
 
 def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration, from_png: bool) -> Path:
     """A folder a picture with its raw frame (or its PNG) in it, and the script that xargs runs there."""
-    one, runner = encoder.get("x265"), LocalRunner()
+    one, runner = plugins.get("x265"), LocalRunner()
     size = geometry(one, coding, WIDTH, HEIGHT, 1)
     ffmpeg = runner.find(one, one.encode_tools)
     assert ffmpeg is not None

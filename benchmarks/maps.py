@@ -31,10 +31,11 @@ import numpy as np
 from table import Row
 from table import quartiles as spread_of
 
-from vcmbench import encoder, experiment, mapping, quantisers
-from vcmbench.coding import CodingConfiguration
+from vcmbench import experiment, mapping
 from vcmbench.data.dataset import DataRoot, find_sources, open_root
 from vcmbench.demo import cityscapes
+from vcmbench.encoder import plugins, quantisers
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.importance import ImportanceSettings, importance_map, qp_map
 from vcmbench.importance.inputs import files_of, read_inputs
 from vcmbench.importance.qp_map import QpMap
@@ -89,7 +90,7 @@ def maps(data: DataRoot, rounds: int, bound_ms: float | None) -> tuple[list[Arra
         inputs = read_inputs(files_of(data, source), ImportanceSettings())
         coding = CodingConfiguration("x264", 32, qp_map=QpMap(block_size=BLOCK_PX, delta=DELTA))
         height, width = inputs.labels.shape
-        size = geometry(encoder.get("x264"), coding, width, height, 1)
+        size = geometry(plugins.get("x264"), coding, width, height, 1)
 
         def importance(inputs: Any = inputs) -> Array:
             return importance_map(
@@ -127,7 +128,7 @@ class Bench:
     """One picture in one encoder's scratch folder."""
 
     def __init__(self, name: str, data: DataRoot, index: int, values: Array) -> None:
-        self.encoder = encoder.get(name)
+        self.encoder = plugins.get(name)
         self.quality = QUALITIES[name]
         self.is_qp = self.encoder.scale.name == "QP"
         plain = CodingConfiguration(name, self.quality)
@@ -141,7 +142,7 @@ class Bench:
         source = find_sources(data, experiment.Dataset())[index]
         size = geometry(self.encoder, plain, values.shape[1], values.shape[0], 1)
         self.clip = size.clip
-        pixels = encoder.SOURCE[self.encoder.pixels]
+        pixels = SOURCE[self.encoder.pixels]
         frame = prepare(source, source.sha256(), self.encoder, size).frame
         (self.worker.scratch.inputs / Path(pixels).name).write_bytes(frame)
         self.unit_px = self.encoder.map_unit_px(mapped, self.clip)

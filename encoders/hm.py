@@ -2,8 +2,7 @@
 
 import re
 
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, Typical
 
 # The all-intra main configuration of the common test conditions (JCTVC-L1100), spelled out so that no file is needed.
 _INTRA_MAIN = {

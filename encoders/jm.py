@@ -2,8 +2,7 @@
 
 import re
 
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, Typical
 
 # lencod wants a configuration file before anything else. This one holds what an all-intra High profile stream needs,
 # with the coding tools on that JM's own encoder_JM_Intra_HE.cfg has on, so no file of JM's has to be found on the

@@ -8,10 +8,19 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import requantise
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
-from vcmbench.quantisers import Quantisers
+from vcmbench.encoder import (
+    DECODED,
+    SOURCE,
+    Clip,
+    CodingConfiguration,
+    Command,
+    Encoder,
+    QualityScale,
+    Quantisers,
+    Tool,
+    Typical,
+    jpeg_tables,
+)
 
 _TABLES, _EXCESS, _FINE = "tables.txt", "excess.csv", "fine.jpg"
 _SAMPLING_FACTORS = {"420": "2x2", "422": "2x1", "444": "1x1"}
@@ -44,9 +53,9 @@ class Jpeg(Encoder):
         return Command(self._argv(program, coding, ("quality", str(coding.quality)), self.bitstream))
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
-        tables = requantise.scaled_tables(coding.quality or 0, quantisers.base)
+        tables = jpeg_tables.scaled_tables(coding.quality or 0, quantisers.base)
         lines = (",".join(f"{excess:.4f}" for excess in row) for row in quantisers.offsets.tolist())
-        files = {_TABLES: requantise.tables_text(*tables), _EXCESS: "\n".join(lines) + "\n"}
+        files = {_TABLES: jpeg_tables.tables_text(*tables), _EXCESS: "\n".join(lines) + "\n"}
         where = ("--map", f"../in/{_EXCESS}", "--block", str(quantisers.unit_px))
         coarsen = ("jpeg-requantise", *where, _FINE, self.bitstream)
         return Command(self._argv(program, coding, ("qtables", f"../in/{_TABLES}"), _FINE), files, (coarsen,))
@@ -62,13 +71,13 @@ class Jpeg(Encoder):
         return (program, *options, "-outfile", target, SOURCE["rgb"])
 
     def log2_step(self, quality: int) -> float:
-        return math.log2(requantise.table_percent(quality))
+        return math.log2(jpeg_tables.table_percent(quality))
 
     def quantisers(self, quality: int, steps: NDArray[np.float64], shift: float, unit_px: int) -> Quantisers:
         wanted = steps + shift
-        base = float(np.clip(wanted.min(), -requantise.MAX_EXCESS, requantise.MAX_EXCESS))
-        excess = np.clip(wanted - base, 0, requantise.MAX_EXCESS)
-        luma, uniform = (requantise.scaled_tables(quality, by)[0] for by in (base, 0.0))
+        base = float(np.clip(wanted.min(), -jpeg_tables.MAX_EXCESS, jpeg_tables.MAX_EXCESS))
+        excess = np.clip(wanted - base, 0, jpeg_tables.MAX_EXCESS)
+        luma, uniform = (jpeg_tables.scaled_tables(quality, by)[0] for by in (base, 0.0))
         # entries end at 1 and 255: then the table is not as fine or as coarse as it was to be
         reached = 6 * float(np.mean(np.log2(luma / uniform)))
         is_clamped = np.full(wanted.shape, abs(reached - base) > 0.5) | (excess != wanted - base)

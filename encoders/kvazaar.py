@@ -2,10 +2,18 @@
 
 import re
 
-from vcmbench import ffmpeg
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
-from vcmbench.quantisers import Quantisers
+from vcmbench.encoder import (
+    SOURCE,
+    Clip,
+    CodingConfiguration,
+    Command,
+    Encoder,
+    QualityScale,
+    Quantisers,
+    Tool,
+    Typical,
+    ffmpeg,
+)
 
 _MAP = "roi.txt"
 

@@ -1,7 +1,6 @@
 """PNG: every bit of the picture kept. The reference end of a rate curve, and the published `LOSSLESS`."""
 
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, Tool, Typical
+from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, Tool, Typical
 
 
 class Lossless(Encoder):
@@ -10,6 +9,7 @@ class Lossless(Encoder):
     quality = None
     chroma = ("444", "400")
     pixels = "rgb"
+    lossless = True
     stackable = False
     max_side_px = 65535
     encode_tools = decode_tools = (Tool("pillow-png"),)

@@ -1,7 +1,6 @@
 """No coding at all: raw pixels in, raw pixels out. It measures the harness itself."""
 
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, Tool, Typical
+from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, Tool, Typical
 
 
 class Uncoded(Encoder):
@@ -10,6 +9,7 @@ class Uncoded(Encoder):
     quality = None
     chroma = ("444",)
     pixels = "rgb"
+    lossless = True
     stackable = False
     max_side_px = 65535
     encode_tools = decode_tools = (Tool("raw-copy"),)

@@ -8,10 +8,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import ffmpeg
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
-from vcmbench.quantisers import Quantisers, dithered, nearest_levels
+from vcmbench.encoder import SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, Typical, ffmpeg
+from vcmbench.encoder.quantisers import Quantisers, dithered, nearest_levels
 
 # The AC quantiser steps of 8-bit AV1 by quantiser index (AV1 specification, 7.12.2): runs of (from, to, by), then the
 # rest. The step grows by 5 to 12 % an index at the fine end, by 2 % at the coarse one.

@@ -1,8 +1,17 @@
 """VVC by VVenC: its own vvencFFapp and vvdecapp, or libvvenc and the VVC decoder of FFmpeg."""
 
-from vcmbench import ffmpeg
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import DECODED, SOURCE, Clip, Command, Encoder, QualityScale, Tool, Typical
+from vcmbench.encoder import (
+    DECODED,
+    SOURCE,
+    Clip,
+    CodingConfiguration,
+    Command,
+    Encoder,
+    QualityScale,
+    Tool,
+    Typical,
+    ffmpeg,
+)
 
 
 class VVenC(Encoder):

@@ -5,10 +5,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import ffmpeg
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import Clip, Command, Encoder, QualityScale, Typical
-from vcmbench.quantisers import Quantisers
+from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, Typical, ffmpeg
 
 # ipratio=1: x264 would otherwise lower intra frames by 3 QP
 _EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:mbtree=0"

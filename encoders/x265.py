@@ -2,10 +2,7 @@
 
 import re
 
-from vcmbench import ffmpeg
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import Clip, Command, Encoder, QualityScale, Typical
-from vcmbench.quantisers import Quantisers
+from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, Typical, ffmpeg
 
 # x265 lowers intra frames by ipratio=1.4, that is 3 QP, unless told not to; info=0 leaves out the text that it
 # writes about itself, more than a kilobyte a file. One thread: more would change the bits (no wavefront with none).

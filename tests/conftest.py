@@ -23,10 +23,10 @@ import skimage
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench import encoder
+from vcmbench.encoder import plugins
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
-ENCODERS = list(encoder.discover())
+ENCODERS = list(plugins.discover())
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -127,12 +127,12 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of `encoders/` to add files to, in place of the real one."""
     folder = tmp_path / "plugins/encoders"
-    real = encoder.resources.folder
+    real = plugins.resources.folder
     shutil.copytree(real("encoders"), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(encoder.resources, "folder", lambda name: folder if name == "encoders" else real(name))
-    encoder._load_all.cache_clear()
+    monkeypatch.setattr(plugins.resources, "folder", lambda name: folder if name == "encoders" else real(name))
+    plugins._load_all.cache_clear()
     yield folder
-    encoder._load_all.cache_clear()
+    plugins._load_all.cache_clear()
 
 
 X265 = 'encoder = "x265"\nquality = [32]\npreset = "ultrafast"'

@@ -25,14 +25,15 @@ import imageio_ffmpeg
 import pytest
 
 from conftest import JPEG, X265, type_command
-from vcmbench import encoder
-from vcmbench.encoder import Command
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Command
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.io.files import is_alive
 from vcmbench.runner import apptainer, images, marks
 from vcmbench.runner.apptainer import ApptainerRunner, exec_argv
 from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.found import FoundTool
+from vcmbench.runner.opening import open_runner
 
 Write = Callable[..., Path]
 STAND_IN = Path(__file__).parent / "stand_ins/apptainer"
@@ -139,7 +140,7 @@ def worker(runner: ApptainerRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def shell(worker: Any, script: str, timeout_s: float = 30, argv: tuple[str, ...] = ()) -> str:
     runner = worker._runner
-    one = encoder.get("x265")
+    one = plugins.get("x265")
     found = runner.find(one, one.encode_tools)
     assert found is not None
     sh = FoundTool("sh", "/bin/sh", "", found.digest, found.image)
@@ -147,14 +148,14 @@ def shell(worker: Any, script: str, timeout_s: float = 30, argv: tuple[str, ...]
 
 
 def test_tools_are_known_by_their_images_hash(runner: ApptainerRunner, sif_dir: Path) -> None:
-    one = encoder.get("x265")
+    one = plugins.get("x265")
     found = runner.find(one, one.encode_tools)
     assert found is not None
     done = subprocess.run(["sha256sum", sif_dir / "x265.sif"], capture_output=True, text=True, check=True)
     assert found.digest == found.image == "sha256:" + done.stdout.split()[0]
     assert (found.program, found.path) == ("ffmpeg", "/tools/ffmpeg")
     assert found.version.startswith("ffmpeg version")
-    none = encoder.get("none")
+    none = plugins.get("none")
     builtin = runner.find(none, none.encode_tools)
     assert builtin is not None
     assert builtin.is_builtin
@@ -203,7 +204,7 @@ def test_a_run_is_the_local_one(path: Path, sif_dir: Path, photos: Path, write_e
 
 
 def test_times_and_ends_of_tools(worker: Any) -> None:
-    one = encoder.get("x265")
+    one = plugins.get("x265")
     found = worker._runner.find(one, one.encode_tools)
     sh = FoundTool("sh", "/bin/sh", "", found.digest, found.image)
     start = time.perf_counter()
@@ -259,9 +260,9 @@ def test_cancelling_ends_what_runs(worker: Any, runner: ApptainerRunner) -> None
 
 def test_a_run_that_is_killed_leaves_nothing(path: Path, sif_dir: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from vcmbench import encoder; from vcmbench.encoder import Command\n"
+        "import sys; from pathlib import Path; from vcmbench.encoder import Command, plugins\n"
         "from vcmbench.runner.apptainer import ApptainerRunner; from vcmbench.runner.found import FoundTool\n"
-        "runner = ApptainerRunner(Path(sys.argv[1])); one = encoder.get('x265')\n"
+        "runner = ApptainerRunner(Path(sys.argv[1])); one = plugins.get('x265')\n"
         "found = runner.find(one, one.encode_tools); worker = runner.worker()\n"
         "print(worker.scratch.root, flush=True)\n"
         "sh = FoundTool('sh', '/bin/sh', '', found.digest, found.image)\n"
@@ -310,7 +311,7 @@ def test_without_cgroups_addresses_are_limited_and_a_note_says_so(
 
 def test_an_image_that_changes_or_goes_fails_its_jobs(worker: Any, sif_dir: Path) -> None:
     assert shell(worker, "echo x").strip() == "x"
-    one = encoder.get("x265")
+    one = plugins.get("x265")
     before = worker._runner.find(one, one.encode_tools)
     image = json.loads((sif_dir / "x265.sif").read_text())
     (sif_dir / "x265.sif").write_text(json.dumps({**image, "other": 1}))
@@ -358,8 +359,8 @@ def test_a_choice_opens_the_same_runner_elsewhere(
     choice: RunnerChoice, path: Path, sif_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(apptainer.VARIABLE, str(sif_dir))
-    runner = copied(choice).open()
-    again = copied(runner.choice).open()
+    runner = open_runner(copied(choice))
+    again = open_runner(copied(runner.choice))
     assert (type(again), again.choice) == (type(runner), runner.choice)
     assert runner.choice.name == choice.name
     if choice.name == "apptainer":
@@ -368,4 +369,4 @@ def test_a_choice_opens_the_same_runner_elsewhere(
 
 def test_a_choice_of_nothing() -> None:
     with pytest.raises(RequestError, match="runner 'podman': there are docker, local, apptainer"):
-        RunnerChoice("podman").open()
+        open_runner(RunnerChoice("podman"))

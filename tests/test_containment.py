@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from conftest import X265, compress, faulty_ffmpeg, type_command
-from vcmbench import encoder
-from vcmbench.encoder import Command
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Command
 from vcmbench.errors import JobError, Lost
 from vcmbench.runner import images
 from vcmbench.runner.base import Completed
@@ -21,6 +21,7 @@ from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.containers import OWNER_LABEL, RUN_LABEL
 from vcmbench.runner.docker import DockerRunner, DockerWorker
 from vcmbench.runner.found import FoundTool
+from vcmbench.runner.opening import open_runner
 
 Write = Callable[..., Path]
 
@@ -49,7 +50,7 @@ def worker(built: Any) -> Iterator[DockerWorker]:
 
 def run(worker: DockerWorker, *argv: str, timeout_s: float = 60) -> Completed:
     """Run a command of the image exactly as a tool would be."""
-    one = encoder.get(ENCODER)
+    one = plugins.get(ENCODER)
     found = worker._runner.find(one, one.encode_tools)
     assert found is not None
     return worker.run(FoundTool(argv[0], argv[0], "", found.digest, found.image), Command(argv), timeout_s)
@@ -210,7 +211,7 @@ def test_a_tool_that_kills_the_shell_beside_it_gains_nothing(worker: DockerWorke
 def test_a_choice_opens_the_same_runner_elsewhere(built: Any) -> None:
     choice = DockerRunner(MEMORY).choice
     assert choice == RunnerChoice("docker", memory=MEMORY)
-    again = choice.open()
+    again = open_runner(choice)
     assert isinstance(again, DockerRunner)
     assert again.choice == choice
 

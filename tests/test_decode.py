@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import save, type_command
-from vcmbench import decode, encoder, experiment
+from vcmbench import decode, experiment
 from vcmbench.compare import psnr_db
 from vcmbench.compress import Run, Settings
 from vcmbench.data.colour import luma
+from vcmbench.encoder import plugins
 from vcmbench.errors import JobError, RequestError
 from vcmbench.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]
-LOCAL = [e.name for e in encoder.discover().values() if LocalRunner().find(e, e.encode_tools)]
+LOCAL = [e.name for e in plugins.discover().values() if LocalRunner().find(e, e.encode_tools)]
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def root(tmp_path: Path, astronaut: U8) -> Path:
 
 def code(root: Path, name: str, **options: object) -> list[Path]:
     """Code both pictures and return the paths of the records."""
-    scale = encoder.get(name).quality
+    scale = plugins.get(name).quality
     quality = {} if scale is None else {"quality": [20 if scale.better == "low" else 90]}
     coding = {"encoder": name, **quality, **options}
     wanted = experiment.Experiment.model_validate({"name": "decode", "coding": [coding]})

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from conftest import JPEG, type_command
-from vcmbench import encoder, experiment
+from vcmbench import experiment
 from vcmbench.compress import Run, Settings
+from vcmbench.encoder import plugins
 from vcmbench.io.files import is_alive
 from vcmbench.runner import images
 from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner
@@ -29,7 +30,7 @@ Write = Callable[..., Path]
 # VVenC and JM come from upstream repositories that CI cannot reach; their images are built where a tarball lies.
 BUILDABLE = [
     name
-    for name in encoder.discover()
+    for name in plugins.discover()
     if images.has_dockerfile(name)
     and (name not in {"vvenc", "jm"} or list((images.resources.folder("docker") / name / "source").glob("*.tar.gz")))
 ]
@@ -121,7 +122,7 @@ def test_the_photos_experiment_in_containers(photos: Path, write_experiment: Wri
 def test_every_chroma_format_and_stacks_in_containers(streets: Path, write_experiment: Write) -> None:
     codings = []
     for name in BUILDABLE:
-        one = encoder.get(name)
+        one = plugins.get(name)
         quality = f"quality = [{30 if one.quality and one.quality.better == 'low' else 60}]"
         codings.append(f'encoder = "{name}"\n{quality}\ncolor_subsampling = {list(one.chroma)}')
         if one.stackable:
@@ -210,7 +211,7 @@ def test_a_container_that_ends_underneath_costs_no_job(built: Any, photos: Path,
     looks the same at first (exit code 137); there, the shell beside it is left to say so."""
     loaded = experiment.load(str(write_experiment('encoder = "hm"\nquality = [22]')))
     run = Run(loaded, photos, DockerRunner(), Settings(jobs=1))
-    tool = encoder.get("hm").encode_tools[0].program
+    tool = plugins.get("hm").encode_tools[0].program
     killed: list[str] = []
 
     def kill_often(stop: threading.Event) -> None:
@@ -243,7 +244,7 @@ def _processes(container: Any) -> str:
 def test_an_image_that_is_not_built(photos: Path, write_experiment: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "tag", lambda name: f"vcmbench/{name}:nosuch")
     runner = DockerRunner()
-    one = encoder.get("jpeg")
+    one = plugins.get("jpeg")
     assert runner.find(one, one.encode_tools) is None, "Pillow must not stand in for the image in silence"
     assert "image not built; run: vcmbench encoders build jpeg" in runner.missing(one, one.encode_tools)
 

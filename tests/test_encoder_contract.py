@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from conftest import ENCODERS, save
-from vcmbench import encoder, experiment
-from vcmbench.coding import CodingConfiguration
+from vcmbench import experiment
 from vcmbench.compress import Outcome, Run, Settings
 from vcmbench.data.colour import CHROMA_FORMATS
-from vcmbench.encoder import DECODED, SOURCE, Clip, Encoder
+from vcmbench.encoder import checks, plugins
+from vcmbench.encoder.base import DECODED, SOURCE, Clip, Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.local import LocalRunner
@@ -42,7 +43,7 @@ def codings(one: Encoder) -> list[CodingConfiguration]:
 
 @over_encoders
 def test_says_what_it_is(name: str) -> None:
-    one = encoder.get(name)
+    one = plugins.get(name)
     assert one.name == name
     assert re.fullmatch(r"\.[a-z0-9]+", one.extension)
     assert re.fullmatch(r"[A-Za-z0-9]+", one.label), "a label stands in folder names"
@@ -59,16 +60,16 @@ def test_says_what_it_is(name: str) -> None:
 
 
 def test_labels_differ_so_that_folders_do() -> None:
-    labels = [one.label.lower() for one in encoder.discover().values()]
+    labels = [one.label.lower() for one in plugins.discover().values()]
     assert len(labels) == len(set(labels))
 
 
 @over_encoders
 def test_commands_hold_no_path_of_this_machine(name: str) -> None:
     """argv names the tool, the source, the bitstream and the decoded file, all relative, and nothing of the user's."""
-    one = encoder.get(name)
+    one = plugins.get(name)
     for coding in codings(one):
-        one.check(coding)
+        checks.check(one, coding)
         clip = Clip(64, 48, 2 if coding.stacked else 1, CHROMA_FORMATS[coding.color_subsampling])
         for tools, make, reads, writes in (
             (one.encode_tools, one.encode, SOURCE[one.pixels], one.bitstream),
@@ -87,7 +88,7 @@ def test_commands_hold_no_path_of_this_machine(name: str) -> None:
 
 @over_encoders
 def test_refuses_what_it_cannot_do(name: str) -> None:
-    one = encoder.get(name)
+    one = plugins.get(name)
     good = codings(one)[0]
     wrong: list[dict[str, object]] = [{"color_subsampling": "411"}, {"preset": "nonsense"}, {"compat": "nonsense"}]
     if one.quality is None:
@@ -98,12 +99,12 @@ def test_refuses_what_it_cannot_do(name: str) -> None:
         wrong.append({"stacked": True})
     for change in wrong:
         with pytest.raises(RequestError, match=name):
-            one.check(CodingConfiguration(**{**good.as_dict(), **change}))  # type: ignore[arg-type]
+            checks.check(one, CodingConfiguration(**{**good.as_dict(), **change}))  # type: ignore[arg-type]
 
 
 @over_encoders
 def test_needs_an_image_or_a_builtin_tool(name: str) -> None:
-    one = encoder.get(name)
+    one = plugins.get(name)
     if images.has_dockerfile(name):
         text = (Path(images.resources.folder("docker")) / name / "Dockerfile").read_text()
         assert re.search(r"^USER (?!root|0)", text, re.MULTILINE), "containers do not run as root"
@@ -115,7 +116,7 @@ def test_needs_an_image_or_a_builtin_tool(name: str) -> None:
 @over_encoders
 def test_real_pictures_through_the_real_tool(name: str, tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
     """From pixels to record: odd sides, every chroma format, half size, and stacks; more bits give more PSNR."""
-    one, runner = encoder.get(name), LocalRunner()
+    one, runner = plugins.get(name), LocalRunner()
     if not (runner.find(one, one.encode_tools) and runner.find(one, one.decode_tools)):
         pytest.skip(runner.missing(one, one.encode_tools))
     picture = astronaut[:131, :177]  # both sides odd
@@ -219,7 +220,7 @@ def test_a_faulty_file_is_named_and_the_others_work(text: str, complaint: str, p
     (plugins / "faulty.py").write_text(text)
     (plugins / "_helper.py").write_text("raise RuntimeError('not an encoder')")
     (plugins / "Bad-Name.py").write_text("")
-    assert sorted(encoder.discover()) == sorted(ENCODERS)
-    assert sorted(encoder.faults()) == ["Bad-Name", "faulty"]
+    assert sorted(plugins.discover()) == sorted(ENCODERS)
+    assert sorted(plugins.faults()) == ["Bad-Name", "faulty"]
     with pytest.raises(RequestError, match=complaint):
-        encoder.get("faulty")
+        plugins.get("faulty")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-from vcmbench import encoder
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.colour import CHROMA_FORMATS
-from vcmbench.encoder import Clip
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Clip
+from vcmbench.encoder.configuration import CodingConfiguration
 
 CLIP = Clip(2048, 1024, 3, CHROMA_FORMATS["420"])
 
 
 def test_jm_takes_its_configuration_from_its_own_file() -> None:
     """lencod -d FILE, then -p Name=Value pairs; every name in the file once, in lencod's `Name = Value # comment`."""
-    jm = encoder.get("jm")
+    jm = plugins.get("jm")
     command = jm.encode("lencod", CodingConfiguration("jm", 37, stacked=True), CLIP)
     assert command.argv[:3] == ("lencod", "-d", "../in/jm.cfg")
     words = command.argv[3:]
@@ -51,13 +51,13 @@ Frame     Bit/pic    QP   SnrY    SnrU    SnrV    Time(ms) MET(ms) Frm/Fld Ref
 00001(IDR)  591234    28  38.900  42.500  43.000      6690       0    FRM    1
 -------------------------------------------------------------------------------
 """
-    assert encoder.get("jm").coded_qp(log) == 27.5
-    assert encoder.get("jm").coded_qp("no table") is None
-    assert encoder.get("jm").coded_qp("00000(IDR)12582912    5  60.1\n00001(IDR)  582912    7  60.1\n") == 6
+    assert plugins.get("jm").coded_qp(log) == 27.5
+    assert plugins.get("jm").coded_qp("no table") is None
+    assert plugins.get("jm").coded_qp("00000(IDR)12582912    5  60.1\n00001(IDR)  582912    7  60.1\n") == 6
 
 
 def test_vvenc_applications() -> None:
-    vvenc = encoder.get("vvenc")
+    vvenc = plugins.get("vvenc")
     argv = vvenc.encode("vvencFFapp", CodingConfiguration("vvenc", 32), CLIP).argv
     pairs = dict(zip(argv[1::2], argv[2::2], strict=True))
     assert (pairs["-s"], pairs["-f"], pairs["-q"], pairs["--preset"]) == ("2048x1024", "3", "32", "faster")
@@ -69,7 +69,7 @@ def test_vvenc_applications() -> None:
 
 
 def test_the_published_x265_parameters_stand_in_the_command() -> None:
-    argv = encoder.get("x265").encode("ffmpeg", CodingConfiguration("x265", 30, compat="qomex2023"), CLIP).argv
+    argv = plugins.get("x265").encode("ffmpeg", CodingConfiguration("x265", 30, compat="qomex2023"), CLIP).argv
     assert argv[argv.index("-preset") + 1] == "slow"
     parameters = argv[argv.index("-x265-params") + 1].split(":")
     published = [
@@ -82,17 +82,17 @@ def test_the_published_x265_parameters_stand_in_the_command() -> None:
 
 
 def test_logs_of_other_tools() -> None:
-    hm = encoder.get("hm")
+    hm = plugins.get("hm")
     log = (
         "POC    0 TId: 0 ( I-SLICE, nQP 32 QP 32 )       5528 bits [Y 32.3932 dB    U 39.1 dB    V 40.0 dB]\n"
         "Bytes written to file: 2098 (419.600 kbps)\n"
     )
     assert (hm.coded_qp(log), hm.reported_bytes(log)) == (32, 2098)
     kvazaar = "POC    0 QP 32 AVG QP 32.0 (I-frame)  8392 bits PSNR Y 37\n Processed 1 frames,       8392 bits AVG PSNR"
-    assert (encoder.get("kvazaar").coded_qp(kvazaar), encoder.get("kvazaar").reported_bytes(kvazaar)) == (32, 1049)
+    assert (plugins.get("kvazaar").coded_qp(kvazaar), plugins.get("kvazaar").reported_bytes(kvazaar)) == (32, 1049)
     x264 = "[libx264 @ 0x5] frame I:3     Avg QP:32.00  size:  2338\nframe=3\ntotal_size=7014\nprogress=end\n"
-    assert (encoder.get("x264").coded_qp(x264), encoder.get("x264").reported_bytes(x264)) == (32, 7014)
+    assert (plugins.get("x264").coded_qp(x264), plugins.get("x264").reported_bytes(x264)) == (32, 7014)
     x265 = "x265 [info]: frame I: 1, Avg QP:31.50  kb/s: 3\nencoded 1 frames in 0.11s (8.80 fps), 3 kb/s, Avg QP:31.50"
-    assert encoder.get("x265").coded_qp(x265) == 31.5
-    assert all(one.coded_qp("") is None for one in encoder.discover().values())
-    assert all(one.reported_bytes("") is None for one in encoder.discover().values())
+    assert plugins.get("x265").coded_qp(x265) == 31.5
+    assert all(one.coded_qp("") is None for one in plugins.discover().values())
+    assert all(one.reported_bytes("") is None for one in plugins.discover().values())

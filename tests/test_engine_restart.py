@@ -13,8 +13,8 @@ import pytest
 
 from conftest import type_command
 from engines import OwnEngine, own_engine
-from vcmbench import encoder
-from vcmbench.encoder import Command
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Command
 from vcmbench.errors import Cancelled, JobError, Lost
 from vcmbench.runner import images
 from vcmbench.runner.docker import DockerRunner, DockerWorker
@@ -60,7 +60,7 @@ def worker(runner: DockerRunner) -> Iterator[DockerWorker]:
 
 
 def shell(runner: DockerRunner) -> FoundTool:
-    one = encoder.get(ENCODER)
+    one = plugins.get(ENCODER)
     found = runner.find(one, one.encode_tools)
     assert found is not None
     return FoundTool("sh", "/bin/sh", "", found.digest, found.image)

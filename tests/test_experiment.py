@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmbench import encoder, experiment
+from vcmbench import experiment
+from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.io import resources, validation
 
@@ -30,7 +31,7 @@ def test_numbers_as_people_write_them(write_experiment: Callable[..., Path]) -> 
 
 def test_the_published_grid() -> None:
     published = experiment.load("qomex2023")
-    folders = {encoder.get(c.encoder).folder_name(c) for c in published.configurations()}
+    folders = {plugins.get(c.encoder).folder_name(c) for c in published.configurations()}
     assert len(published.configurations()) == len(folders) == 176
     # the names that the published data set has
     assert "JPEG(quality=90, color_subsampling=420, subsampling_factor=1.0)" in folders
@@ -51,7 +52,7 @@ def test_options_beyond_the_published_ones_are_named_where_they_are_set(write_ex
         )
     ).configurations()
     common = "color_subsampling=420, subsampling_factor=1.0"
-    assert [encoder.get(c.encoder).folder_name(c) for c in codings] == [
+    assert [plugins.get(c.encoder).folder_name(c) for c in codings] == [
         f"x265(quality=32, {common})",
         f"x265(quality=32, {common}, preset=slow)",
         f"x265(quality=32, {common}, stacked=true)",

@@ -21,6 +21,7 @@ from PIL import Image
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command, write_png16
 from vcmbench import experiment
 from vcmbench.compress import Run, Settings
+from vcmbench.encoder import plugins
 from vcmbench.io import locks
 from vcmbench.io.files import is_alive
 from vcmbench.runner.local import LocalRunner
@@ -269,12 +270,11 @@ def test_scratch_of_killed_runs_is_removed(tmp_path: Path, photos: Path, write_e
 def test_a_fault_in_an_encoders_file_fails_its_jobs_only(
     photos: Path, write_experiment: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vcmbench import encoder
 
     def broken(*_: object) -> float:
         raise KeyError("oops")
 
-    monkeypatch.setattr(type(encoder.get("x265")), "coded_qp", broken)
+    monkeypatch.setattr(type(plugins.get("x265")), "coded_qp", broken)
     outcome = Run(experiment.load(str(write_experiment(X265, JPEG))), photos, LocalRunner(), Settings()).execute(
         lambda *_: None
     )

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 import hostile
 from conftest import JPEG, X265, save, tree
-from vcmbench import encoder, recipe
-from vcmbench.coding import CodingConfiguration
+from vcmbench import recipe
 from vcmbench.data.dataset import DataRoot, Source, open_root
+from vcmbench.encoder import plugins
+from vcmbench.encoder.configuration import CodingConfiguration
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]
@@ -125,7 +126,7 @@ def test_pictures_that_are_named_as_results(name: str, photos: Path, write_exper
 def test_no_name_leads_out_of_the_data_root() -> None:
     """Whatever a picture and its folder are called, its bitstream lies below the root."""
     data = DataRoot(Path("/data"), False)
-    tool = encoder.get("jpeg")
+    tool = plugins.get("jpeg")
     for name in hostile.NAMES:
         source = Source(Path(name), Path("/data") / name)  # type: ignore[arg-type]
         place = recipe.bitstream_path(data, tool, CodingConfiguration("jpeg", 30), (source,))

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from vcmbench.encoder import Command
+from vcmbench.encoder.base import Command
 from vcmbench.errors import Cancelled, JobError
 from vcmbench.io import locks
 from vcmbench.io.files import is_alive
 from vcmbench.runner import marks
-from vcmbench.runner.base import Worker, remove_stale_scratch
+from vcmbench.runner.base import Worker
 from vcmbench.runner.found import FoundTool
 from vcmbench.runner.local import LocalRunner
+from vcmbench.runner.scratch import remove_stale_scratch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
 

@@ -16,18 +16,20 @@ import numpy as np
 import pytest
 
 from conftest import ENCODERS
-from vcmbench import coding, encoder, experiment, quantisers, requantise
-from vcmbench.coding import CodingConfiguration, from_record
+from vcmbench import experiment
 from vcmbench.data.colour import CHROMA_FORMATS
-from vcmbench.encoder import Clip, Command
+from vcmbench.encoder import configuration as coding
+from vcmbench.encoder import jpeg_tables, plugins, quantisers
+from vcmbench.encoder.base import Clip, Command
+from vcmbench.encoder.configuration import CodingConfiguration, from_record
+from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings, classes
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
-from vcmbench.quantisers import Quantisers
 
 Write = Callable[..., Path]
-WITH_SCALE = [name for name in ENCODERS if encoder.get(name).quality is not None]
+WITH_SCALE = [name for name in ENCODERS if plugins.get(name).quality is not None]
 with_scale = pytest.mark.parametrize("name", WITH_SCALE)
 
 
@@ -39,7 +41,7 @@ def toml(name: str, quality: int | None, qp_map: str | None = None, more: str = 
 
 
 def folders(path: Path) -> list[str]:
-    return [encoder.get(c.encoder).folder_name(c) for c in experiment.load(str(path)).configurations()]
+    return [plugins.get(c.encoder).folder_name(c) for c in experiment.load(str(path)).configurations()]
 
 
 # what is refused
@@ -317,7 +319,7 @@ def test_a_class_table_is_json_too(tmp_path: Path) -> None:
 
 @with_scale
 def test_no_steps_lead_to_the_same_quality(name: str) -> None:
-    one = encoder.get(name)
+    one = plugins.get(name)
     for quality in range(one.scale.minimum, one.scale.maximum + 1):
         assert one.quality_at(quality, 0) == pytest.approx(quality, abs=1e-9)
 
@@ -325,7 +327,7 @@ def test_no_steps_lead_to_the_same_quality(name: str) -> None:
 @with_scale
 def test_coarser_is_always_further_along_the_scale(name: str) -> None:
     """Beyond its ends, too, so that a message can say how far."""
-    one = encoder.get(name)
+    one = plugins.get(name)
     direction = 1 if one.scale.better == "low" else -1
     for quality in (one.scale.minimum, (one.scale.minimum + one.scale.maximum) // 2, one.scale.maximum):
         found = [one.quality_at(quality, float(steps)) * direction for steps in np.linspace(-90, 90, 361)]
@@ -341,7 +343,7 @@ def test_coarser_is_always_further_along_the_scale(name: str) -> None:
 @with_scale
 def test_six_steps_double_the_quantiser_step(name: str) -> None:
     """As exactly as whole qualities allow; the scale's own unit bounds the error."""
-    one = encoder.get(name)
+    one = plugins.get(name)
     qualities = range(one.scale.minimum, one.scale.maximum + 1)
     checked = 0
     for quality in qualities:
@@ -357,19 +359,19 @@ def test_six_steps_double_the_quantiser_step(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["x264", "x265", "kvazaar", "hm", "jm", "vvenc"])
 def test_a_qp_is_a_step(name: str) -> None:
-    assert encoder.get(name).quality_at(26, 6) == pytest.approx(32)
-    assert encoder.get(name).quality_at(26, -2.5) == pytest.approx(23.5)
+    assert plugins.get(name).quality_at(26, 6) == pytest.approx(32)
+    assert plugins.get(name).quality_at(26, -2.5) == pytest.approx(23.5)
 
 
 def test_jpegs_tables_scale_with_its_quality() -> None:
     """libjpeg's tables stand at 100 % at quality 50, and at 200 % at 25."""
-    jpeg = encoder.get("jpeg")
+    jpeg = plugins.get("jpeg")
     assert jpeg.quality_at(50, 6) == pytest.approx(25)
     assert jpeg.quality_at(25, -6) == pytest.approx(50)
     assert jpeg.quality_at(50, -6) == pytest.approx(75)
     for quality, steps in ((30, 3), (50, 6), (75, 3), (90, 12)):  # coarser, libjpeg's tables end at 255
         coarser = round(jpeg.quality_at(quality, steps))
-        ratio = requantise.scaled_tables(coarser)[0].sum() / requantise.scaled_tables(quality)[0].sum()
+        ratio = jpeg_tables.scaled_tables(coarser)[0].sum() / jpeg_tables.scaled_tables(quality)[0].sum()
         assert math.log2(ratio) * 6 == pytest.approx(steps, abs=0.3)
 
 
@@ -386,7 +388,7 @@ def test_av1s_quantiser_table() -> None:
     assert {index: round(float(steps[index])) for index in known} == known
     assert len(module._INDICES) == 64, "0 to 63"
     assert module._INDICES[[1, 2, 32, 61, 62, 63]].tolist() == [4, 8, 128, 244, 249, 255]
-    svtav1 = encoder.get("svtav1")
+    svtav1 = plugins.get("svtav1")
     # index 20, a step of 27, to index 47, a step of 54: halfway between QPs 11 and 12
     assert svtav1.quality_at(5, 6) == pytest.approx(11.75, abs=0.05)
 
@@ -406,7 +408,7 @@ def random_steps(unit_px: int, delta: int = 6) -> Any:
 
 
 def command(name: str, told: Quantisers, program: str = "", **options: Any) -> Command:
-    one = encoder.get(name)
+    one = plugins.get(name)
     configuration = CodingConfiguration(name, 50 if name == "jpeg" else 32, qp_map=QpMap(), **options)
     chosen = program or one.tools_to_encode(configuration)[0].program
     return one.encode_mapped(chosen, configuration, CLIP, told)
@@ -425,7 +427,7 @@ def word_after(made: Command, option: str) -> str:
 
 @pytest.mark.parametrize("name", MAPPED)
 def test_maps_travel_in_small_text_files_that_argv_names(name: str) -> None:
-    one = encoder.get(name)
+    one = plugins.get(name)
     for tool in one.map_tools or one.encode_tools:
         unit = one.map_units_px[0]
         made = command(name, hand_made(unit), tool.program)
@@ -517,7 +519,7 @@ def test_kvazaars_map_reads_back(program: str) -> None:
 
 
 def test_svtav1s_map_is_a_line_of_offsets() -> None:
-    one = encoder.get("svtav1")
+    one = plugins.get("svtav1")
     for delta in (1, 6, 12):
         steps = random_steps(64, delta)
         told = one.quantisers(32, steps, 0.0, 64)
@@ -537,7 +539,7 @@ def test_svtav1s_map_is_a_line_of_offsets() -> None:
 
 @pytest.mark.parametrize("shift", [0.0, -3.3, 5.7])
 def test_svtav1s_indices_come_near_the_steps(shift: float) -> None:
-    one, random = encoder.get("svtav1"), np.random.default_rng(1)
+    one, random = plugins.get("svtav1"), np.random.default_rng(1)
     steps = random.integers(-6, 7, (20, 30)).astype(np.float64)
     told = one.quantisers(35, steps, shift, 64)
     levels = quantisers.nearest_levels(steps, 7) + shift
@@ -558,19 +560,19 @@ def test_svtav1s_indices_come_near_the_steps(shift: float) -> None:
 
 def test_av1_never_becomes_lossless() -> None:
     """Quantiser index 0 switches the transform, and much more, off."""
-    told = encoder.get("svtav1").quantisers(2, np.array([[-12.0, 0.0]]), 0.0, 64)
+    told = plugins.get("svtav1").quantisers(2, np.array([[-12.0, 0.0]]), 0.0, 64)
     assert (told.base, told.clamped) == (1, 1)
     assert told.offsets.tolist() == [[1 - 4, 8 - 4]], "indices 1 and 8, over QP 1, which is index 4"
 
 
 def test_what_leaves_av1s_table_is_counted() -> None:
-    told = encoder.get("svtav1").quantisers(60, np.array([[0.0, 12.0, 12.0]]), 0.0, 64)
+    told = plugins.get("svtav1").quantisers(60, np.array([[0.0, 12.0, 12.0]]), 0.0, 64)
     assert told.clamped == 2
-    assert told.steps.max() == pytest.approx(math.log2(1828 / 2 ** encoder.get("svtav1").log2_step(60)) * 6)
+    assert told.steps.max() == pytest.approx(math.log2(1828 / 2 ** plugins.get("svtav1").log2_step(60)) * 6)
 
 
 def test_jpegs_excess_is_over_its_finest_block() -> None:
-    one = encoder.get("jpeg")
+    one = plugins.get("jpeg")
     for shift in (-4.0, 0.0, 2.5):
         steps = random_steps(16)
         told = one.quantisers(50, steps, shift, 16)
@@ -581,8 +583,8 @@ def test_jpegs_excess_is_over_its_finest_block() -> None:
         assert np.allclose(excess + told.base, steps + shift)
         assert np.allclose(told.steps, steps + shift)
         assert told.clamped == 0
-        luma, chroma = requantise.read_tables(made.files["tables.txt"])
-        wanted = requantise.scaled_tables(50, float(steps.min()) + shift)
+        luma, chroma = jpeg_tables.read_tables(made.files["tables.txt"])
+        wanted = jpeg_tables.scaled_tables(50, float(steps.min()) + shift)
         assert [luma, chroma] == [table.ravel().tolist() for table in wanted]
         assert made.then == (
             ("jpeg-requantise", "--map", "../in/excess.csv", "--block", "16", "fine.jpg", "coded.jpg"),
@@ -591,15 +593,15 @@ def test_jpegs_excess_is_over_its_finest_block() -> None:
 
 
 def test_jpegs_excess_has_an_end() -> None:
-    told = encoder.get("jpeg").quantisers(50, np.array([[-40.0, 40.0]]), 0.0, 16)
-    assert told.offsets.tolist() == [[0, requantise.MAX_EXCESS]]
+    told = plugins.get("jpeg").quantisers(50, np.array([[-40.0, 40.0]]), 0.0, 16)
+    assert told.offsets.tolist() == [[0, jpeg_tables.MAX_EXCESS]]
     assert told.clamped == 2, "and at -40 steps the tables end at 1"
 
 
 @pytest.mark.parametrize("name", MAPPED)
 def test_what_a_tool_is_told_adds_up(name: str) -> None:
     """`steps` are what base and offsets come to, for whichever shift a search may try."""
-    one = encoder.get(name)
+    one = plugins.get(name)
     quality, unit = (50 if name == "jpeg" else 32), one.map_units_px[0]
     steps = random_steps(unit)
     for shift in np.linspace(*one.shift_range(quality), 9):
@@ -634,7 +636,7 @@ def test_other_parameters_reach_the_encoder_and_the_folder(write_experiment: Cal
     coding = 'encoder = "{}"\nquality = [30]\nparameters = {{ psy-rd = 0.5, deblock = "1,1", sao = false }}'
     (x265, x264) = experiment.load(str(write_experiment(coding.format("x265"), coding.format("x264")))).configurations()
     for one in (x265, x264):
-        tool = encoder.get(one.encoder)
+        tool = plugins.get(one.encoder)
         argv = " ".join(tool.encode("ffmpeg", one, Clip(64, 64, 1, CHROMA_FORMATS["420"])).argv)
         assert ":deblock=1,1:psy-rd=0.5:sao=0" in argv
         assert "parameters=deblock-1,1+psy-rd-0.5+sao-0)" in tool.folder_name(one)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vcmbench import quantisers
-from vcmbench.quantisers import Quantisers
+from vcmbench.encoder import quantisers
+from vcmbench.encoder.quantisers import Quantisers
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from vcmbench import requantise
+from vcmbench.encoder import jpeg_tables
 from vcmbench.runner import builtin
 
 SAMPLINGS = ("420", "422", "444", "400")
@@ -59,26 +60,26 @@ def test_tables_are_those_of_libjpeg(quality: int) -> None:
     Image.new("RGB", (8, 8)).save(data, "JPEG", quality=quality)
     with Image.open(data) as image:
         wanted = image.quantization  # type: ignore[attr-defined]
-    for table, found in zip((wanted[0], wanted[1]), requantise.scaled_tables(quality), strict=True):
+    for table, found in zip((wanted[0], wanted[1]), jpeg_tables.scaled_tables(quality), strict=True):
         assert found.shape == (8, 8)
         assert found.ravel().tolist() == list(table)
 
 
 def test_six_steps_double_the_tables() -> None:
-    for plain, coarse, fine in zip(*(requantise.scaled_tables(50, steps) for steps in (0, 6, -6)), strict=True):
+    for plain, coarse, fine in zip(*(jpeg_tables.scaled_tables(50, steps) for steps in (0, 6, -6)), strict=True):
         assert np.array_equal(coarse, np.minimum(2 * plain, 255))
         assert np.array_equal(fine, (plain + 1) // 2)
     for extreme, value in ((60, 255), (-60, 1)):
-        assert all(np.all(table == value) for table in requantise.scaled_tables(50, extreme))
-    assert requantise.scaled_tables(100, 6 * 5)[0].max() > 1
+        assert all(np.all(table == value) for table in jpeg_tables.scaled_tables(50, extreme))
+    assert jpeg_tables.scaled_tables(100, 6 * 5)[0].max() > 1
     for quality, steps in ((0, 0), (101, 0), (50, 61), (50, float("nan"))):
         with pytest.raises(ValueError, match=r"must be"):
-            requantise.scaled_tables(quality, steps)
+            jpeg_tables.scaled_tables(quality, steps)
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_tables_of_a_file_give_the_bytes_of_their_quality(ppm: Path, sampling: str) -> None:
-    (ppm.parent / "tables.txt").write_text("# luma, chroma\n" + requantise.tables_text(*requantise.scaled_tables(37)))
+    (ppm.parent / "tables.txt").write_text("# luma, chroma\n" + jpeg_tables.tables_text(*jpeg_tables.scaled_tables(37)))
     plain = encode(ppm, "--quality", 37, "--sampling", sampling)
     tables = encode(ppm, "--qtables", "tables.txt", "--sampling", sampling, name="tables.jpg")
     assert tables.read_bytes() == plain.read_bytes()
@@ -87,7 +88,7 @@ def test_tables_of_a_file_give_the_bytes_of_their_quality(ppm: Path, sampling: s
 @pytest.mark.parametrize("text", ["", "1 2 3", "1 " * 65, "0 " * 64, "256 " * 128, "-1 " * 64, "a " * 64])
 def test_tables_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="quantiser tables"):
-        requantise.read_tables(text)
+        jpeg_tables.read_tables(text)
 
 
 def test_tables_and_quality_are_one_too_many(ppm: Path) -> None:

@@ -13,7 +13,7 @@ from vcmbench.compare import psnr_db
 from vcmbench.data import colour
 from vcmbench.data.record import SCHEMA_VERSION, Record
 from vcmbench.data.store import Store
-from vcmbench.encoder import DECODED
+from vcmbench.encoder.base import DECODED
 from vcmbench.errors import JobError
 from vcmbench.job import Geometry, Job
 from vcmbench.lane import Cache, Lane

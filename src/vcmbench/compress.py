@@ -21,7 +21,8 @@ from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
 from vcmbench.job import Job
 from vcmbench.loop import Loop
-from vcmbench.runner.base import Runner, remove_stale_scratch
+from vcmbench.runner.base import Runner
+from vcmbench.runner.scratch import remove_stale_scratch
 from vcmbench.site import CompressPlace, Site, software
 from vcmbench.tally import Listener, Outcome, Summary
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import encoder
-from vcmbench.coding import CodingConfiguration
-from vcmbench.coding import from_record as coding_of
 from vcmbench.data import colour, frames
 from vcmbench.data.images import MAX_PIXELS
 from vcmbench.data.record import Record, read_record
-from vcmbench.encoder import DECODED, Clip, Encoder
+from vcmbench.encoder import checks, plugins
+from vcmbench.encoder.base import DECODED, Clip, Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.configuration import from_record as coding_of
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.documents import short
 from vcmbench.io.files import open_regular
@@ -64,10 +64,10 @@ def _fetch(record: Record, data_root: Path, target: Path) -> None:
 
 def _checked(record: Record) -> tuple[Encoder, CodingConfiguration, Clip]:
     """How a record says that its bitstream is to be decoded. Raises JobError where no run could have written that."""
-    tool = encoder.get(record["encoder"])
+    tool = plugins.get(record["encoder"])
     try:
         coding = coding_of(record)
-        tool.check(coding)
+        checks.check(tool, coding)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise JobError(f"record of {short(record['bitstream'])}: holds no coding configuration: {error}") from None
     for kind in ("", "scaled_", "coded_"):

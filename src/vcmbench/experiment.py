@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from vcmbench import encoder, iqa
-from vcmbench.coding import CodingConfiguration
+from vcmbench import iqa
 from vcmbench.data.selection import Selection
-from vcmbench.encoder import Encoder
+from vcmbench.encoder import checks, plugins
+from vcmbench.encoder.base import Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.qp_map import QpMap
@@ -108,15 +109,15 @@ class Coding(Strict):
     @model_validator(mode="after")
     def _encoder_can_do_it(self) -> Coding:
         try:
-            tool = encoder.get(self.encoder)
+            tool = plugins.get(self.encoder)
             for configuration in self.configurations():
-                tool.check(configuration)
+                checks.check(tool, configuration)
         except RequestError as error:
             raise ValueError(str(error)) from None
         return self
 
     def configurations(self, importance: ImportanceSource | None = None) -> list[CodingConfiguration]:
-        tool = encoder.get(self.encoder)
+        tool = plugins.get(self.encoder)
         grid = itertools.product(self._qualities(), self.color_subsampling or tool.chroma[:1], self.subsampling_factor)
         rest: dict[str, Any] = self.model_dump(include={"preset", "compat", "stacked", "keep_reconstruction"})
         if self.qp_map is not None:
@@ -203,7 +204,7 @@ class Experiment(Strict):
     def _folders_differ(self) -> Experiment:
         seen: set[str] = set()
         for configuration in self.configurations():
-            folder = encoder.get(configuration.encoder).folder_name(configuration)
+            folder = plugins.get(configuration.encoder).folder_name(configuration)
             key = f"{folder} stacked={configuration.stacked}"
             if key in seen:
                 raise ValueError(f"coding: {folder} is asked for twice")
@@ -223,7 +224,7 @@ class Experiment(Strict):
 
     def encoders(self) -> list[Encoder]:
         names = dict.fromkeys(coding.encoder for coding in self.coding)
-        return [encoder.get(name) for name in names]
+        return [plugins.get(name) for name in names]
 
 
 _NESTED: dict[str, type[BaseModel]] = {

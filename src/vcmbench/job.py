@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data import colour
 from vcmbench.data.dataset import Source
 from vcmbench.data.frames import scaled_side
-from vcmbench.encoder import Clip, Encoder
+from vcmbench.encoder.base import Clip, Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.runner.found import FoundTool
 
 

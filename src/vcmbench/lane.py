@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import prefilter
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data import colour, frames
 from vcmbench.data.dataset import Source, read_picture
-from vcmbench.encoder import DECODED, QPS, SOURCE, Command, Encoder
+from vcmbench.encoder.base import DECODED, QPS, SOURCE, Command, Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
 from vcmbench.job import Geometry, Job
-from vcmbench.quantisers import Quantisers
 from vcmbench.runner.base import Completed, Worker
 
 U8 = NDArray[np.uint8]

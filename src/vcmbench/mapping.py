@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.frames import resize_area
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError
 from vcmbench.importance import qp_map
 from vcmbench.job import Geometry

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from vcmbench.data import images
 from vcmbench.data.dataset import DataRoot, Source, read_picture
 from vcmbench.data.store import Store
-from vcmbench.encoder import Tool
-from vcmbench.encoder import get as get_encoder
+from vcmbench.encoder.base import Tool
+from vcmbench.encoder.plugins import get as get_encoder
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.forecast.figures import Figures, rough_seconds

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from vcmbench import mapping
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.dataset import DataRoot, Source
-from vcmbench.encoder import Clip, Command, Encoder
-from vcmbench.encoder import get as get_encoder
+from vcmbench.encoder.base import Clip, Command, Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.plugins import get as get_encoder
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.importance.source import ImportanceSource

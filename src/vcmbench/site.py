@@ -21,8 +21,10 @@ from vcmbench.errors import Cancelled, JobError, Lost, RequestError
 from vcmbench.io import locks, resources
 from vcmbench.job import Job, Tools
 from vcmbench.lane import Cache
-from vcmbench.runner.base import Runner, Worker, remove_stale_scratch
+from vcmbench.runner.base import Runner, Worker
 from vcmbench.runner.choice import RunnerChoice
+from vcmbench.runner.opening import open_runner
+from vcmbench.runner.scratch import remove_stale_scratch
 
 _TRIES = 3
 _WAIT_FOR_ENGINE_S = 120.0
@@ -153,7 +155,7 @@ class CompressPlace:
         data = see(self.data_root, self.probe, self.software)
         remove_stale_scratch()
         store = Store(data, self.experiment, self.seed)
-        return Site(store, self.runner.open(), dict(self.meta), self.timeout_s, self.force, self.cache_size)
+        return Site(store, open_runner(self.runner), dict(self.meta), self.timeout_s, self.force, self.cache_size)
 
 
 def see(data_root: Path, probe: str, there: str) -> DataRoot:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vcmbench import gains
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.record import Record
 from vcmbench.data.store import Told
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError
 from vcmbench.job import Job
 

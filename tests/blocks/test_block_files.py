@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vcmbench import encoder, experiment, scores
+from vcmbench import experiment, scores
 from vcmbench.blocks import Block, Coding, PublishedBlock, published
-from vcmbench.coding import CodingConfiguration
 from vcmbench.demo import cityscapes
+from vcmbench.encoder import plugins
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.io import resources
@@ -74,7 +75,7 @@ def test_the_published_blocks_byte_by_byte(tmp_path: Path) -> None:
 def test_the_published_blocks_in_the_published_experiment() -> None:
     read = published.read_blocks(REAL[0])
     codings = {
-        encoder.get(one.encoder).folder_name(one): published.coding_of(one)
+        plugins.get(one.encoder).folder_name(one): published.coding_of(one)
         for one in experiment.load("qomex2023").configurations()
     }
     names = [f"leftImg8bit/val/{image}_leftImg8bit" for image in {block.image for block in read.values()}]
@@ -114,7 +115,7 @@ def test_the_sampled_set_of_the_demo_fits_the_demo() -> None:
 
 def test_every_configuration_has_a_coding_of_its_own(tmp_path: Path) -> None:
     ours = codings_of_ours()
-    codings = {encoder.get(one.encoder).folder_name(one): published.coding_of(one) for one in ours}
+    codings = {plugins.get(one.encoder).folder_name(one): published.coding_of(one) for one in ours}
     assert len(set(codings.values())) == len(codings) == len(ours)
     assert codings["x265(quality=32, color_subsampling=420, subsampling_factor=1.0)"] == Coding("x265", 32, "420", 1.0)
     assert published.coding_of(ours[3]).codec == "x265(preset=slow)"
@@ -128,7 +129,7 @@ def test_every_configuration_has_a_coding_of_its_own(tmp_path: Path) -> None:
 
 
 def test_correlate_reads_what_is_written(tmp_path: Path) -> None:
-    codings = {encoder.get(one.encoder).folder_name(one): published.coding_of(one) for one in codings_of_ours()}
+    codings = {plugins.get(one.encoder).folder_name(one): published.coding_of(one) for one in codings_of_ours()}
     blocks = [Block(f"city/i{i % 3}", name, 0, 0, 4, 4, i / 16) for i, name in enumerate(codings)]
     table = published.to_published(blocks, codings)
     published.write_blocks(tmp_path / "b.json", table)

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from vcmbench import encoder
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.record import Record
+from vcmbench.encoder import plugins
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.forecast.figures import Figures, at, builtin, memory_mb, quality_of, rough_seconds
 from vcmbench.job import Geometry, geometry
 
 WIDTH, HEIGHT = 2048, 1024
-NAMES = list(encoder.discover())
+NAMES = list(plugins.discover())
 
 
 def size_of(coding: CodingConfiguration, frames: int = 1) -> Geometry:
-    return geometry(encoder.get(coding.encoder), coding, WIDTH, HEIGHT, frames)
+    return geometry(plugins.get(coding.encoder), coding, WIDTH, HEIGHT, frames)
 
 
 def record_of(coding: CodingConfiguration, bits: float, encode_s: float, decode_s: float, **more: Any) -> Record:
@@ -31,7 +31,7 @@ def record_of(coding: CodingConfiguration, bits: float, encode_s: float, decode_
 
 
 def cost(figures: Figures, coding: CodingConfiguration, frames: int = 1) -> Any:
-    return figures.job(encoder.get(coding.encoder), coding, size_of(coding, frames))
+    return figures.job(plugins.get(coding.encoder), coding, size_of(coding, frames))
 
 
 def test_figures_between_anchors_are_log_linear_and_go_on_beyond_them() -> None:
@@ -45,7 +45,7 @@ def test_figures_between_anchors_are_log_linear_and_go_on_beyond_them() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_built_in_figures_are_there_and_follow_quality(name: str) -> None:
-    typical, scale = encoder.get(name).typical, encoder.get(name).quality
+    typical, scale = plugins.get(name).typical, plugins.get(name).quality
     for anchors in (typical.bpp, typical.encode_s_per_mpx, typical.decode_s_per_mpx):
         assert all(value > 0 for _, value in anchors)
         assert all(low[0] < high[0] for low, high in pairwise(anchors)), "anchors ascend"
@@ -54,11 +54,11 @@ def test_built_in_figures_are_there_and_follow_quality(name: str) -> None:
     if scale is not None:
         rates = [at(typical.bpp, quality) for quality in range(scale.minimum, scale.maximum + 1)]
         assert sorted(rates, reverse=scale.better == "low") == rates
-        known = {*encoder.get(name).presets, *encoder.get(name).compat, *encoder.get(name).chroma}
+        known = {*plugins.get(name).presets, *plugins.get(name).compat, *plugins.get(name).chroma}
         assert {variant for variant, _, _ in typical.variants} <= known
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if encoder.get(name).map_method == "native"])
+@pytest.mark.parametrize("name", [name for name in NAMES if plugins.get(name).map_method == "native"])
 def test_a_low_qp_costs_more_than_a_high_one(name: str) -> None:
     low, high = (cost(Figures(), CodingConfiguration(name, quality)) for quality in (15, 45))
     assert low.seconds > 1.5 * high.seconds
@@ -74,7 +74,7 @@ def test_presets_and_published_sets_count() -> None:
 def test_a_stack_takes_as_long_as_its_pictures_but_for_the_start() -> None:
     coding = CodingConfiguration("x265", 32, stacked=True)
     one, ten = cost(Figures(), coding), cost(Figures(), coding, 10)
-    start_s = encoder.get("x265").typical.start_s
+    start_s = plugins.get("x265").typical.start_s
     assert ten.seconds - start_s == pytest.approx(10 * (one.seconds - start_s))
     assert ten.bits == pytest.approx(10 * one.bits)
 
@@ -140,25 +140,25 @@ def test_a_record_that_says_nothing_of_a_quality_is_passed_over() -> None:
 
 
 def test_the_quality_of_a_target_is_where_the_figures_reach_it() -> None:
-    typical = encoder.get("x265").typical
+    typical = plugins.get("x265").typical
     for quality in (12, 27, 42):
         coding = CodingConfiguration("x265", None, target_bpp=at(typical.bpp, quality))
         assert quality_of(typical, coding, 1.0) == quality
 
 
 def test_memory_grows_with_the_picture() -> None:
-    tool, coding = encoder.get("vvenc"), CodingConfiguration("vvenc", 32)
+    tool, coding = plugins.get("vvenc"), CodingConfiguration("vvenc", 32)
     full, half = (geometry(tool, coding, WIDTH // n, HEIGHT // n, 1).clip for n in (1, 2))
     assert memory_mb(tool, full) > memory_mb(tool, half) > 20
 
 
 def test_the_order_of_work_knows_long_jobs() -> None:
     def rough(coding: CodingConfiguration, frames: int = 1) -> float:
-        return rough_seconds(encoder.get(coding.encoder), coding, WIDTH, HEIGHT, frames)
+        return rough_seconds(plugins.get(coding.encoder), coding, WIDTH, HEIGHT, frames)
 
     coding = CodingConfiguration("x265", 32)
     clip = size_of(coding).clip
-    assert rough(coding) == pytest.approx(builtin(encoder.get("x265"), coding, 32, clip).seconds)
+    assert rough(coding) == pytest.approx(builtin(plugins.get("x265"), coding, 32, clip).seconds)
     assert rough(coding, 267) > 200 * rough(coding)
     assert rough(CodingConfiguration("x265", 12)) > rough(coding) > rough(CodingConfiguration("x265", 32, "420", 0.5))
     assert math.isfinite(rough(CodingConfiguration("x265", None, target_bpp=0.2)))

@@ -19,6 +19,7 @@ import hostile
 from vcmbench import experiment, scores
 from vcmbench.blocks import published
 from vcmbench.data.dataset import read_picture
+from vcmbench.encoder import plugins
 from vcmbench.importance import classes, inputs, polygons, qp_map
 from vcmbench.importance import record as importance_record
 from vcmbench.importance.settings import ImportanceSettings
@@ -77,7 +78,7 @@ def test_experiments_that_were_changed(tmp_path: Path, value: Any) -> None:
     found = only_documented(lambda: experiment.load(str(lay(tmp_path / "x.toml", document(value)))))
     if found is not None:
         for coding in found.configurations():
-            folder = experiment.encoder.get(coding.encoder).folder_name(coding)
+            folder = plugins.get(coding.encoder).folder_name(coding)
             assert "/" not in folder and len(f"cityscapes_{folder}".encode()) <= 255
 
 

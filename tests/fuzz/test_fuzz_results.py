@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import hostile
 from conftest import JPEG
-from vcmbench import encoder, ffmpeg
 from vcmbench.blocks import published
 from vcmbench.blocks.published import Coding, PublishedBlock
-from vcmbench.coding import CodingConfiguration, from_record
 from vcmbench.data import frames
 from vcmbench.data.record import as_json, read_record
+from vcmbench.encoder import ffmpeg, plugins
+from vcmbench.encoder.configuration import CodingConfiguration, from_record
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.io import archives, documents
@@ -92,7 +92,7 @@ def test_records_that_were_sealed_by_others(sealed: bytes, tmp_path: Path, data:
 
 # --- folder names and what is published
 
-ENCODERS = st.sampled_from(sorted(encoder.discover()))
+ENCODERS = st.sampled_from(sorted(plugins.discover()))
 FACTORS = st.floats(0.01, 1, allow_subnormal=False).map(lambda x: round(x, 3))
 MAPS = st.builds(
     QpMap, st.just("block"), st.sampled_from([1.0, 2.5, 6.0]), st.sampled_from([8, 16, 64]),
@@ -109,7 +109,7 @@ CODINGS = st.builds(
 
 def of(coding: CodingConfiguration) -> Any:
     """What decides a folder's name."""
-    return encoder.get(coding.encoder).folder_name(coding)
+    return plugins.get(coding.encoder).folder_name(coding)
 
 
 @fuzz(300)
@@ -117,7 +117,7 @@ def of(coding: CodingConfiguration) -> Any:
 def test_folder_names_are_names(coding: CodingConfiguration) -> None:
     name = of(coding)
     assert name.isprintable() and "/" not in name and name not in (".", "..")
-    assert name.endswith(")") and name.startswith(encoder.get(coding.encoder).label)
+    assert name.endswith(")") and name.startswith(plugins.get(coding.encoder).label)
 
 
 @fuzz(300)
@@ -179,7 +179,7 @@ LOGS = st.lists(PIECES | st.text(max_size=10), max_size=40).map("".join)
 
 def read_all(log: str) -> None:
     """Everything that is read from logs: figures, or nothing."""
-    for tool in encoder.discover().values():
+    for tool in plugins.discover().values():
         qp, size, complaint = tool.coded_qp(log), tool.reported_bytes(log), tool.complaint(log)
         assert qp is None or isinstance(qp, float | int)
         assert size is None or (isinstance(size, int) and size >= 0)

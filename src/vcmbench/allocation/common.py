@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import compare
-from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.lane import Encoded, Lane
-from vcmbench.quantisers import Quantisers
 from vcmbench.runner.base import Completed
 from vcmbench.search import Found
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import compare, evidence, mapping, quantisers, search
+from vcmbench import compare, evidence, mapping, search
 from vcmbench.allocation.common import (
     Attempt,
     Coded,
@@ -19,9 +19,10 @@ from vcmbench.allocation.common import (
     target_bytes,
     uniform_of,
 )
+from vcmbench.encoder import quantisers
+from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
 from vcmbench.lane import Lane
-from vcmbench.quantisers import Quantisers
 from vcmbench.search import Found
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from vcmbench import search
 from vcmbench.allocation.common import Attempt, Coded, at_quality, search_record, start_quality, target_bytes
+from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.lane import Lane
-from vcmbench.quantisers import Quantisers
 
 
 def uniform_at_rate(lane: Lane) -> Coded:

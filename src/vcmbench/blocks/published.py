@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vcmbench import encoder
 from vcmbench.blocks.sampler import Block
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.colour import CHROMA_FORMATS
+from vcmbench.encoder import plugins
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import short as _short
 from vcmbench.io.files import hidden_beside, write_atomically
@@ -63,7 +63,7 @@ class PublishedBlock:
 
 def coding_of(coding: CodingConfiguration) -> Coding:
     """How the published files tell one of our configurations; different ones are told differently."""
-    tool = encoder.get(coding.encoder)
+    tool = plugins.get(coding.encoder)
     options = tool.folder_name(coding).removeprefix(f"{tool.label}(").removesuffix(")").split(", ")
     known = ("quality=", "color_subsampling=", "subsampling_factor=")
     more = ", ".join(option for option in options if not option.startswith(known))

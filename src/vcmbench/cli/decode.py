@@ -9,9 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from vcmbench import decode, encoder
+from vcmbench import decode
 from vcmbench.cli import runners
 from vcmbench.data.record import Record
+from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.runner.base import Runner
 
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = [(path, decode.read(path)) for path in _record_files(arguments.records)]
     if not records:
         raise RequestError(f"{arguments.records[0]}: holds no records")
-    encoders = [encoder.get(name) for name in dict.fromkeys(record["encoder"] for _, record in records)]
+    encoders = [plugins.get(name) for name in dict.fromkeys(record["encoder"] for _, record in records)]
 
     @cache
     def runner_like(before: str) -> Runner:

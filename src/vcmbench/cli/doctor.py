@@ -9,8 +9,9 @@ import shutil
 import sys
 import tempfile
 
-from vcmbench import __version__, encoder
+from vcmbench import __version__
 from vcmbench.compress import cores
+from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.runner import apptainer, images
 from vcmbench.runner.local import LocalRunner
@@ -35,9 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     if (singularity := apptainer.find_program()) is not None:
         print(f"apptainer: {singularity}; images: {os.environ.get(apptainer.VARIABLE) or '--sif-dir'}")
     local = LocalRunner()
-    for fault in encoder.faults().values():
+    for fault in plugins.faults().values():
         print(f"faulty: {fault}", file=sys.stderr)
-    for one in encoder.discover().values():
+    for one in plugins.discover().values():
         tools = [tool for tool in (local.find(one, one.encode_tools), local.find(one, one.decode_tools)) if tool]
         if len(tools) == 2:
             found = dict.fromkeys(f"{tool.path} ({tool.version})" for tool in tools)

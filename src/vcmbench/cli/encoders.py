@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vcmbench import encoder, experiment
+from vcmbench import experiment
 from vcmbench.cli import runners, table
 from vcmbench.data.record import Record
-from vcmbench.encoder import Encoder
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.base import Runner
@@ -45,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _chosen(names: list[str]) -> list[Encoder]:
-    return [encoder.get(name) for name in names] if names else list(encoder.discover().values())
+    return [plugins.get(name) for name in names] if names else list(plugins.discover().values())
 
 
 def _map_cell(one: Encoder, local: LocalRunner) -> str:
@@ -65,9 +66,9 @@ def run_list(arguments: argparse.Namespace) -> int:
     except RequestError as error:
         client, why_not = None, str(error)
     rows = []
-    for fault in encoder.faults().values():
+    for fault in plugins.faults().values():
         print(f"faulty: {fault}", file=sys.stderr)
-    for one in encoder.discover().values():
+    for one in plugins.discover().values():
         scale = one.quality
         found = local.find(one, one.encode_tools), local.find(one, one.decode_tools)
         if not images.has_dockerfile(one.name):
@@ -103,9 +104,9 @@ def run_build(arguments: argparse.Namespace) -> int:
         if not equals or not key:
             raise RequestError(f"--build-arg {item!r}: must be KEY=VALUE")
         extra[key] = value
-    names = arguments.names or [name for name in encoder.discover() if images.has_dockerfile(name)]
+    names = arguments.names or [name for name in plugins.discover() if images.has_dockerfile(name)]
     for name in names:
-        encoder.get(name)
+        plugins.get(name)
         if not images.has_dockerfile(name):
             raise RequestError(f"{name}: has no docker/{name}/Dockerfile; it needs no image")
     client = images.engine()

@@ -7,9 +7,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from vcmbench import encoder
 from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.data.dataset import read_picture
+from vcmbench.encoder import plugins
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import qp_map
 from vcmbench.io.progress import Progress
@@ -115,7 +115,7 @@ def _line(error: Exception) -> str:
 def _qp_range(codec: str | None) -> tuple[int, int]:
     if codec is None:
         return 0, 51
-    scale = encoder.get(codec).quality
+    scale = plugins.get(codec).quality
     if scale is None or scale.better != "low":
         reason = "has no quality scale" if scale is None else f"has a {scale.name}, where high is better"
         raise RequestError(f"--codec {codec}: it {reason}; a QP map needs a codec with a QP")

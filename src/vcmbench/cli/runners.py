@@ -8,11 +8,12 @@ import re
 import sys
 from pathlib import Path
 
-from vcmbench.encoder import Encoder
+from vcmbench.encoder.base import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.runner import images
 from vcmbench.runner.base import Runner
 from vcmbench.runner.choice import MEMORY, NAMES, RunnerChoice
+from vcmbench.runner.opening import open_runner
 
 
 def memory_size(text: str) -> str:
@@ -51,7 +52,7 @@ def choose(arguments: argparse.Namespace, encoders: list[Encoder], before: str |
     `before` is the runner of results that are there already: `auto` keeps to it, since the other one's tools would do
     all of them again. Raises RequestError where it cannot.
     """
-    runner = _choice(arguments, encoders, before).open()
+    runner = open_runner(_choice(arguments, encoders, before))
     if (note := runner.note()) is not None:
         print(note, file=sys.stderr)
     return runner

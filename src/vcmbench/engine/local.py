@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster, Security
 from vcmbench.engine.base import Place
 from vcmbench.engine.cluster import ClusterEngine, quiet
 from vcmbench.errors import RequestError
-from vcmbench.runner.base import Scratch
+from vcmbench.runner.scratch import Scratch
 
 # A worker that dies is started again and its job done again, twice; the third death fails the job.
 _ALLOWED_FAILURES = 2

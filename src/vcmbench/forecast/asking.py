@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data import runlog
 from vcmbench.data.dataset import DataRoot, open_root
 from vcmbench.data.store import Store
-from vcmbench.encoder import Encoder
+from vcmbench.encoder.base import Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.forecast import pictures

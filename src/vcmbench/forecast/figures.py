@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from vcmbench import encoder as encoders
-from vcmbench.coding import CodingConfiguration, from_record
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.data.frames import scaled_side
 from vcmbench.data.record import Record
-from vcmbench.encoder import Anchors, Clip, Encoder, Typical
+from vcmbench.encoder import plugins
+from vcmbench.encoder.base import Anchors, Clip, Encoder, Typical
+from vcmbench.encoder.configuration import CodingConfiguration, from_record
 from vcmbench.errors import RequestError
 from vcmbench.job import Geometry
 
@@ -161,7 +161,7 @@ class Figures:
     def add(self, record: Record) -> None:
         """Learn from a record; one that tells nothing of a quality is passed over."""
         try:
-            tool, coding = encoders.get(record["encoder"]), from_record(record)
+            tool, coding = plugins.get(record["encoder"]), from_record(record)
         except (RequestError, TypeError):  # an encoder that is no longer there, a map of another version
             return
         search = record.get("rate_search") or {}

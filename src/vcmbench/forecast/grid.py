@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.dataset import DataRoot
-from vcmbench.encoder import Encoder
-from vcmbench.encoder import get as get_encoder
+from vcmbench.encoder.base import Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.plugins import get as get_encoder
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.forecast import builtin

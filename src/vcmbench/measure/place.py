@@ -31,6 +31,7 @@ from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.records import Scores
 from vcmbench.measure.units import Unit, find
 from vcmbench.runner.base import Runner
+from vcmbench.runner.opening import open_runner
 
 
 class MeasurePlace:
@@ -130,7 +131,7 @@ class PlaceSettings:
             scorer = open_scorer(self.experiment, self.gpu, self.weights)
             names = list(dict.fromkeys(self.experiment.metrics.iqa)) if "image" in self.levels else []
             return MeasurePlace(
-                self.experiment, store, self.runner.open(), answers, scorer, names, self.jobs, self.timeout_s,
+                self.experiment, store, open_runner(self.runner), answers, scorer, names, self.jobs, self.timeout_s,
                 held=held.pop_all(),
             )  # fmt: skip
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vcmbench import encoder
 from vcmbench.data.dataset import Source
 from vcmbench.data.store import Store
+from vcmbench.encoder import plugins
 from vcmbench.io import documents
 from vcmbench.io.files import check_inside
 from vcmbench.measure.sound import is_machine, is_metric
@@ -95,7 +95,7 @@ def begin(unit: Unit, index: int) -> Score:
     return {
         "schema_version": SCHEMA_VERSION,
         "configuration": unit.folder,
-        "label": encoder.get(unit.coding.encoder).label,
+        "label": plugins.get(unit.coding.encoder).label,
         "options": " ".join(unit.coding.extras),
         "source": str(source.name),
         "group": str(source.group),

@@ -27,7 +27,8 @@ from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.summary import Summary
 from vcmbench.measure.telling import Teller
 from vcmbench.measure.units import find
-from vcmbench.runner.base import Runner, remove_stale_scratch
+from vcmbench.runner.base import Runner
+from vcmbench.runner.scratch import remove_stale_scratch
 
 _NAMED = 3
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vcmbench import correlation, perception
 from vcmbench.correlation import Comparison
+from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Metrics
 from vcmbench.measure.machine import dense
@@ -21,12 +22,6 @@ REDUCED = {
     "micro_iou": perception.micro_iou,
 }
 _FEWEST = 3
-_LOSSLESS = ("lossless", "none")
-
-
-def loses_nothing(encoder: str, color_subsampling: str, subsampling_factor: float) -> bool:
-    """Whether a configuration is a reference: no curve is drawn through it, and nothing is correlated with it."""
-    return encoder in _LOSSLESS and color_subsampling == "444" and subsampling_factor == 1
 
 
 def is_reference(score: Score) -> bool:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from vcmbench import perception
 from vcmbench.curves import ImageDraws, Sampled
+from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
 from vcmbench.measure.slim import Slimmer
-from vcmbench.measure.statistics import loses_nothing
 from vcmbench.search import TOLERANCE
 
 

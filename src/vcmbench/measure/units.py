@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 from shlex import quote
 
 from vcmbench import recipe
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data.dataset import DataRoot, Picture, Source, read_picture
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 

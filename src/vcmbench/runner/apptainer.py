@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from vcmbench.encoder import Encoder, Tool
+from vcmbench.encoder.base import Encoder, Tool
 from vcmbench.errors import JobError, RequestError
 from vcmbench.runner import builtin, images, inside, marks, probe, timing
-from vcmbench.runner.base import Completed, Runner, Scratch, Worker, completed, timed_out
+from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
 from vcmbench.runner.choice import MEMORY, RunnerChoice
 from vcmbench.runner.containers import INPUTS, OUTPUTS
 from vcmbench.runner.found import FoundTool
 from vcmbench.runner.processes import Processes
+from vcmbench.runner.scratch import Scratch
 
 PROGRAMS = ("apptainer", "singularity")
 VARIABLE = "VCMBENCH_SIF_DIR"

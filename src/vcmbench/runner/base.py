@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from vcmbench.encoder import Command, Encoder, Tool
+from vcmbench.encoder.base import Command, Encoder, Tool
 from vcmbench.errors import JobError
-from vcmbench.io import locks
-from vcmbench.runner import builtin, marks
+from vcmbench.runner import builtin
 from vcmbench.runner.choice import RunnerChoice
 from vcmbench.runner.found import FoundTool
+from vcmbench.runner.scratch import Scratch
 from vcmbench.runner.timing import FILE_LIMIT_BYTES
 
 _LOG_CHARACTERS = 1 << 20
 _FAILED_LOG_CHARACTERS = 1 << 12  # failures are kept until the end of a run
-_PREFIX, _SUFFIX = "vcmbench-", ".scratch"
 
 
 @dataclass(frozen=True)
@@ -34,80 +27,6 @@ class Completed:
 
     log: str
     seconds: float
-
-
-class Scratch:
-    """A worker's two folders: `in/` (read-only to tools) and `out/` (where commands run), emptied between jobs."""
-
-    def __init__(self) -> None:
-        self._lease = locks.take_new(Path(tempfile.gettempdir()), _PREFIX)
-        self.root = self._lease.path.with_suffix(_SUFFIX)
-        self.root.mkdir(mode=0o700)
-        self.inputs, self.outputs = self.root / "in", self.root / "out"
-        self.inputs.mkdir()
-        self.outputs.mkdir()
-        # Tools in containers run as another user; the root above them stays closed to everybody else (mode 0700).
-        self.inputs.chmod(0o755)
-        self.outputs.chmod(0o777)
-
-    @property
-    def lease(self) -> Path:
-        return self._lease.path
-
-    def clear(self) -> None:
-        for folder in (self.inputs, self.outputs):
-            for path in folder.iterdir():
-                _discard(path)
-
-    def discard(self, name: str) -> None:
-        """Remove what has that name in `out/`, if there is anything."""
-        with suppress(FileNotFoundError):
-            _discard(self.outputs / name)
-
-    def remove_strange_outputs(self) -> list[str]:
-        """Remove what is neither a file nor a folder from `out/` and say what it was.
-
-        We read and write there by fixed names. A link of such a name would lead us out of the scratch folder, to a
-        file that the tool itself can neither read nor write; a pipe would make us wait.
-        """
-        strange = []
-        with os.scandir(self.outputs) as entries:
-            for entry in entries:
-                if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
-                    strange.append(f"{entry.name}, a {'link' if entry.is_symlink() else 'pipe, socket or device'}")
-                    _discard(Path(entry.path))
-        return sorted(strange)
-
-    def remove(self) -> None:
-        _remove_tree(self.root)
-        self._lease.release()
-
-
-def _discard(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        _remove_tree(path)
-    else:
-        path.unlink()
-
-
-def _remove_tree(path: Path) -> None:
-    try:
-        shutil.rmtree(path, ignore_errors=True)
-    except RecursionError:  # deeper than Python calls itself: a tool that does wrong must not fail the jobs after it
-        subprocess.run(["rm", "-rf", "--", path], capture_output=True, check=False)
-
-
-def remove_stale_scratch() -> None:
-    """End what tools of killed runs left running, and remove the scratch folders of those runs."""
-    marks.end_abandoned()  # first: afterwards nothing tells any more that their runs are gone
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{'[0-9a-f]' * 32}"):
-        root = path.with_suffix(_SUFFIX)
-        with suppress(OSError):
-            if path.stat().st_uid != os.getuid() or root.is_symlink():
-                continue
-            with locks.abandoned(path) as is_abandoned:
-                if is_abandoned and root.is_dir():  # a run may have been killed before it made it
-                    _remove_tree(root)
 
 
 class Worker(ABC):

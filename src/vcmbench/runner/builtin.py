@@ -28,6 +28,7 @@ from PIL import Image, features
 
 from vcmbench import __version__
 from vcmbench.data import images
+from vcmbench.encoder.jpeg_tables import read_tables
 from vcmbench.errors import JobError, RequestError
 from vcmbench.runner.found import FoundTool
 
@@ -69,8 +70,6 @@ def _jpeg(argv: Sequence[str], folder: Path) -> None:
         raise ValueError("pillow-jpeg: takes --quality or --qtables, not both")
     options: dict[str, Any] = {"quality": wanted.quality}
     if wanted.qtables is not None:
-        from vcmbench.requantise import read_tables  # the other tools do without
-
         options = {"qtables": read_tables((folder / wanted.qtables).read_text("ascii"))}
     with Image.open(source) as image:
         if wanted.sampling == "400":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-    from vcmbench.runner.base import Scratch
+    from vcmbench.runner.scratch import Scratch
 
 RUN_LABEL = "vcmbench.run"
 OWNER_LABEL = "vcmbench.owner"

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vcmbench.encoder import Encoder, Tool
+from vcmbench.encoder.base import Encoder, Tool
 from vcmbench.errors import Cancelled, JobError, Lost, RequestError
 from vcmbench.io.files import is_alive
 from vcmbench.runner import builtin, containers, images, inside, probe, timing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vcmbench.encoder import Tool
+from vcmbench.encoder.base import Tool
 from vcmbench.runner import probe
 from vcmbench.runner.found import FoundTool
 

@@ -8,7 +8,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from vcmbench.encoder import Encoder, Tool
+from vcmbench.encoder.base import Encoder, Tool
 from vcmbench.errors import JobError, RequestError
 from vcmbench.runner import builtin, images, marks, probe
 from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out

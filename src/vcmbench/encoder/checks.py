@@ -1,20 +1,54 @@
-"""What an encoder refuses of QP maps and target rates, before anything starts: maps that would do nothing."""
+"""What an encoder refuses before anything starts: choices that it lacks, and maps and rates that would do nothing."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from vcmbench.coding import CodingConfiguration
+from vcmbench.encoder.base import Encoder
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.importance.qp_map import QpMap
-
-if TYPE_CHECKING:
-    from vcmbench.encoder import Encoder
+from vcmbench.io.documents import short
 
 # nothing that could end a parameter and begin another one
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VALUE = re.compile(r"[A-Za-z0-9_.,+-]{1,60}")
+
+
+def check(encoder: Encoder, coding: CodingConfiguration) -> None:
+    """Refuse what the tool cannot do. Raises RequestError with the key, the value and what is allowed."""
+    scale, quality = encoder.quality, coding.quality
+    if coding.target_bpp is not None:
+        check_target(encoder, coding)
+    if scale is None and quality is not None:
+        raise RequestError(f"quality {quality}: {encoder.name} has no quality scale; leave `quality` out")
+    if scale is not None and coding.target_bpp is None and not encoder.is_in_range(quality):
+        asked = "is missing" if quality is None else f"{quality} is out of range"
+        raise RequestError(
+            f"quality {asked}: {encoder.name} takes {scale.name} {scale.minimum}..{scale.maximum} "
+            f"({scale.better} is better)"
+        )
+    _check_choice(encoder, "color_subsampling", coding.color_subsampling, encoder.chroma)
+    if coding.preset is not None:
+        _check_choice(encoder, "preset", coding.preset, encoder.presets)
+    if coding.compat is not None:
+        _check_choice(encoder, "compat", coding.compat, encoder.compat)
+        if coding.preset is not None:
+            raise RequestError(f"preset: compat {coding.compat!r} fixes the parameters of {encoder.name}")
+    if coding.stacked and not encoder.stackable:
+        raise RequestError(f"stacked: {encoder.name} codes single images only")
+
+    if coding.parameters:
+        check_parameters(encoder, coding)
+    if coding.qp_map is not None:
+        check_map(encoder, coding, coding.qp_map)
+    elif coding.match_rate:
+        raise RequestError('match "rate": is between a uniform and a mapped encode; give a qp_map, too')
+
+
+def _check_choice(encoder: Encoder, key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise RequestError(f"{key} {short(value)}: {encoder.name} takes {' '.join(allowed) or 'none'}")
 
 
 def check_parameters(encoder: Encoder, coding: CodingConfiguration) -> None:

@@ -8,9 +8,9 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.coding import CodingConfiguration
-from vcmbench.encoder import DECODED, QPS, SOURCE, Clip, Tool
-from vcmbench.quantisers import Quantisers, rectangles
+from vcmbench.encoder.base import DECODED, QPS, SOURCE, Clip, Tool
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.quantisers import Quantisers, rectangles
 
 # x264 named them; x265 and kvazaar took the names over
 X26X_PRESETS = (

@@ -10,33 +10,21 @@ strange, ever reaches a tool.
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import sys
-import traceback
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import checks
-from vcmbench.coding import CodingConfiguration
 from vcmbench.data import colour
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.quantisers import Quantisers, integer_quantisers
 from vcmbench.errors import RequestError
-from vcmbench.io import resources
-from vcmbench.io.documents import short
-from vcmbench.quantisers import Quantisers, integer_quantisers
 
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
 DECODED = {"yuv": "decoded.yuv", "rgb": "decoded.ppm"}
 QPS = "qps.raw"
-
-_REQUIRED = ("label", "extension", "quality", "chroma", "encode_tools", "decode_tools")
-NAME = re.compile(r"[a-z][a-z0-9]{0,30}")
 
 
 @dataclass(frozen=True)
@@ -123,6 +111,8 @@ class Encoder(ABC):
     pixels: ClassVar[Literal["yuv", "rgb"]] = "yuv"
     """What it is given: planar Y'CbCr, or a PPM that it converts itself."""
     presets: ClassVar[tuple[str, ...]] = ()
+    lossless: ClassVar[bool] = False
+    """Whether it keeps every bit of a picture that it need not convert."""
     stackable: ClassVar[bool] = True
     min_side_px: ClassVar[int] = 1
     max_side_px: ClassVar[int] = 8192
@@ -157,10 +147,6 @@ class Encoder(ABC):
     """Whether the QP in its log is the mean over the blocks of a map, and not only the one that it started from."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        """Other processes find it by its name: its file is no module that could be imported."""
-        return get, (self.name,)
 
     @abstractmethod
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
@@ -238,6 +224,10 @@ class Encoder(ABC):
     def bitstream(self) -> str:
         return "coded" + self.extension
 
+    def loses_nothing(self, color_subsampling: str, subsampling_factor: float) -> bool:
+        """Whether a configuration is a reference: no curve is drawn through it, and nothing is correlated with it."""
+        return self.lossless and color_subsampling == "444" and subsampling_factor == 1
+
     def padded_side(self, side_px: int, chroma_step: int) -> int:
         multiple = max(self.side_multiple_px, chroma_step if self.pixels == "yuv" else 1)
         return -(-side_px // multiple) * multiple
@@ -248,36 +238,6 @@ class Encoder(ABC):
 
     def folder_name(self, coding: CodingConfiguration) -> str:
         return coding.folder_name(self.label, self.is_published(coding))
-
-    def check(self, coding: CodingConfiguration) -> None:
-        """Refuse what the tool cannot do. Raises RequestError with the key, the value and what is allowed."""
-        scale, quality = self.quality, coding.quality
-        if coding.target_bpp is not None:
-            checks.check_target(self, coding)
-        if scale is None and quality is not None:
-            raise RequestError(f"quality {quality}: {self.name} has no quality scale; leave `quality` out")
-        if scale is not None and coding.target_bpp is None and not self.is_in_range(quality):
-            asked = "is missing" if quality is None else f"{quality} is out of range"
-            raise RequestError(
-                f"quality {asked}: {self.name} takes {scale.name} {scale.minimum}..{scale.maximum} "
-                f"({scale.better} is better)"
-            )
-        self._check_choice("color_subsampling", coding.color_subsampling, self.chroma)
-        if coding.preset is not None:
-            self._check_choice("preset", coding.preset, self.presets)
-        if coding.compat is not None:
-            self._check_choice("compat", coding.compat, self.compat)
-            if coding.preset is not None:
-                raise RequestError(f"preset: compat {coding.compat!r} fixes the parameters of {self.name}")
-        if coding.stacked and not self.stackable:
-            raise RequestError(f"stacked: {self.name} codes single images only")
-
-        if coding.parameters:
-            checks.check_parameters(self, coding)
-        if coding.qp_map is not None:
-            checks.check_map(self, coding, coding.qp_map)
-        elif coding.match_rate:
-            raise RequestError('match "rate": is between a uniform and a mapped encode; give a qp_map, too')
 
     def is_in_range(self, quality: float | None) -> bool:
         return self.quality is None or (quality is not None and self.quality.minimum <= quality <= self.quality.maximum)
@@ -302,10 +262,6 @@ class Encoder(ABC):
         is_native = coding.qp_map is not None and self.method(coding) == "native"
         return self.map_tools if is_native and self.map_tools else self.encode_tools
 
-    def _check_choice(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
-        if value not in allowed:
-            raise RequestError(f"{key} {short(value)}: {self.name} takes {' '.join(allowed) or 'none'}")
-
     def check_size(self, width: int, height: int) -> None:
         """Raises RequestError where a picture of this coded size is outside the tool's limits."""
         if min(width, height) < self.min_side_px or max(width, height) > self.max_side_px:
@@ -314,66 +270,3 @@ class Encoder(ABC):
             )
         if width * height > self.max_area_px:
             raise RequestError(f"coded size {width}x{height}: {self.name} takes at most {self.max_area_px} px")
-
-
-def _load(path: Path) -> Encoder:
-    """The encoder of a file. Raises RequestError that names the file, and the line where Python stumbled."""
-    if not NAME.fullmatch(path.stem):
-        raise RequestError(f"{path}: an encoder's file name must match {NAME.pattern}")
-    name = f"vcmbench_encoders.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RequestError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-        classes = [c for c in vars(module).values() if _is_encoder_of(c, name)]
-        if len(classes) != 1:
-            raise RequestError(f"{path}: holds {len(classes)} subclasses of Encoder, must hold one")
-        encoder: Encoder = classes[0]()
-    except RequestError:
-        raise
-    except Exception as error:  # a plugin may raise anything while it is imported
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = getattr(error, "lineno", None) or (lines or [0])[-1]
-        raise RequestError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
-    absent = [attribute for attribute in _REQUIRED if not hasattr(encoder, attribute)]
-    if absent:
-        raise RequestError(f"{path}: {classes[0].__name__} does not set {', '.join(absent)}")
-    encoder.name = path.stem
-    return encoder
-
-
-def _is_encoder_of(value: object, module: str) -> bool:
-    return isinstance(value, type) and issubclass(value, Encoder) and value.__module__ == module
-
-
-@cache
-def _load_all() -> tuple[dict[str, Encoder], dict[str, str]]:
-    found, faults = {}, {}
-    for path in sorted(resources.folder("encoders").glob("[!_]*.py")):
-        try:
-            found[path.stem] = _load(path)
-        except RequestError as error:
-            faults[path.stem] = str(error)
-    return found, faults
-
-
-def discover() -> dict[str, Encoder]:
-    """Every encoder of `encoders/` that can be loaded, by name. Files that begin with `_` are helpers of others."""
-    return _load_all()[0]
-
-
-def faults() -> dict[str, str]:
-    """What is wrong with the files of `encoders/` that cannot be loaded, by name."""
-    return _load_all()[1]
-
-
-def get(name: str) -> Encoder:
-    """The encoder of that name. Raises RequestError where there is none, or where its file is faulty."""
-    if name in faults():
-        raise RequestError(f"encoder {name!r}: {faults()[name]}")
-    if name not in discover():
-        raise RequestError(f"encoder {short(name)}: unknown; there are {' '.join(discover())}")
-    return discover()[name]
