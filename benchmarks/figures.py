@@ -32,12 +32,12 @@ from PIL import Image
 from vcmbench import lane
 from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
-from vcmbench.encoder import plugins
+from vcmbench.encoder import SOURCE, plugins
 from vcmbench.encoder.base import Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.job import geometry
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.local import LocalRunner
 
 SMALL, LARGE, MIDDLE = (512, 256), (2048, 1024), (1024, 512)
 STACK = 24
@@ -48,8 +48,8 @@ QUALITIES = {"QP": {51: (0, 6, 12, 22, 32, 42, 51), 63: (0, 6, 12, 22, 32, 42, 5
 _BUILTIN = """
 import resource, sys
 from pathlib import Path
-from vcmbench.runner import builtin
-import vcmbench.requantise
+from vcmbench.execution.runner import builtin
+import vcmbench.execution.runner.jpeg_requantise
 builtin.find(sys.argv[1])
 import PIL.Image; PIL.Image.init()
 before = resource.getrusage(resource.RUSAGE_SELF)

@@ -39,8 +39,8 @@ from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
 from vcmbench.encoder import plugins
 from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.job import geometry
-from vcmbench.runner.local import LocalRunner
 
 WIDTH, HEIGHT = 1024, 512
 AGAINST = {True: "FFmpeg from PNG to decoded frame", False: "its encode and decode commands alone"}

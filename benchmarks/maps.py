@@ -34,14 +34,14 @@ from table import quartiles as spread_of
 from vcmbench import experiment, mapping
 from vcmbench.data.dataset import DataRoot, find_sources, open_root
 from vcmbench.demo import cityscapes
-from vcmbench.encoder import plugins, quantisers
+from vcmbench.encoder import SOURCE, plugins, quantisers
 from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, importance_map, qp_map
 from vcmbench.importance.inputs import files_of, read_inputs
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.job import geometry
 from vcmbench.lane import prepare
-from vcmbench.runner.local import LocalRunner
 
 SIZES = ((2048, 1024), (512, 256))
 BOUND_MS, BOUND_RATIO = 60.0, 1.10

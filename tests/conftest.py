@@ -143,7 +143,7 @@ JPEG = 'encoder = "jpeg"\nquality = [30]'
 def engine() -> Any:
     """A client of a real engine. Without one: skip on a user's machine, fail where VCMBENCH_REQUIRE_DOCKER is set."""
     from vcmbench.errors import RequestError
-    from vcmbench.runner import images
+    from vcmbench.execution.runner import images
 
     try:
         client = images.engine()

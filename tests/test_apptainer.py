@@ -28,12 +28,12 @@ from conftest import JPEG, X265, type_command
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Command
 from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.execution.runner import apptainer, images, leftovers
+from vcmbench.execution.runner.apptainer import ApptainerRunner, exec_argv
+from vcmbench.execution.runner.choice import RunnerChoice
+from vcmbench.execution.runner.opening import open_runner
+from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.io.files import is_alive
-from vcmbench.runner import apptainer, images, marks
-from vcmbench.runner.apptainer import ApptainerRunner, exec_argv
-from vcmbench.runner.choice import RunnerChoice
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.opening import open_runner
 
 Write = Callable[..., Path]
 STAND_IN = Path(__file__).parent / "stand_ins/apptainer"
@@ -176,7 +176,7 @@ def test_containers_are_closed(worker: Any, monkeypatch: pytest.MonkeyPatch) -> 
     variables = dict(line.partition("=")[::2] for line in shell(worker, "env").splitlines() if "=" in line)
     assert variables["LC_ALL"] == "C"
     assert "SECRET" not in variables
-    assert variables[marks.VARIABLE].endswith(str(worker.scratch.lease)), "its mark, whatever the folder's name"
+    assert variables[leftovers.VARIABLE].endswith(str(worker.scratch.lease)), "its mark, whatever the folder's name"
     assert shell(worker, 'printf "<%s>" "$@"', argv=("a b", "$(id)", "`id`", "*", "é", "")).strip() == (
         "<a b><$(id)><`id`><*><é><>"
     )
@@ -261,7 +261,8 @@ def test_cancelling_ends_what_runs(worker: Any, runner: ApptainerRunner) -> None
 def test_a_run_that_is_killed_leaves_nothing(path: Path, sif_dir: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from vcmbench.encoder import Command, plugins\n"
-        "from vcmbench.runner.apptainer import ApptainerRunner; from vcmbench.runner.found import FoundTool\n"
+        "from vcmbench.execution.runner.apptainer import ApptainerRunner\n"
+        "from vcmbench.execution.runner.tool import FoundTool\n"
         "runner = ApptainerRunner(Path(sys.argv[1])); one = plugins.get('x265')\n"
         "found = runner.find(one, one.encode_tools); worker = runner.worker()\n"
         "print(worker.scratch.root, flush=True)\n"

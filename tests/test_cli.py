@@ -53,7 +53,7 @@ def test_building_what_cannot_be_built(words: list[str]) -> None:
 
 def test_builtin_tools_have_command_lines(tmp_path: Path) -> None:
     (tmp_path / "a.ppm").write_bytes(b"P6\n2 1\n255\n" + bytes(6))
-    module = [sys.executable, "-m", "vcmbench.runner.builtin"]
+    module = [sys.executable, "-m", "vcmbench.execution.runner.builtin"]
     encode = [*module, "pillow-jpeg", "encode", "--quality", "90", "a.ppm", "a.jpg"]
     assert subprocess.run(encode, cwd=tmp_path, check=True, capture_output=True).returncode == 0
     assert (tmp_path / "a.jpg").read_bytes()[:2] == b"\xff\xd8"

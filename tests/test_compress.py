@@ -19,7 +19,7 @@ from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, sc
 from vcmbench import experiment
 from vcmbench.compress import Run, Settings
 from vcmbench.data.dataset import read_picture
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]

@@ -15,13 +15,13 @@ from conftest import X265, compress, faulty_ffmpeg, type_command
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Command
 from vcmbench.errors import JobError, Lost
-from vcmbench.runner import images
-from vcmbench.runner.base import Completed
-from vcmbench.runner.choice import RunnerChoice
-from vcmbench.runner.containers import OWNER_LABEL, RUN_LABEL
-from vcmbench.runner.docker import DockerRunner, DockerWorker
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.opening import open_runner
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.base import Completed
+from vcmbench.execution.runner.choice import RunnerChoice
+from vcmbench.execution.runner.containers import OWNER_LABEL, RUN_LABEL
+from vcmbench.execution.runner.docker import DockerRunner, DockerWorker
+from vcmbench.execution.runner.opening import open_runner
+from vcmbench.execution.runner.tool import FoundTool
 
 Write = Callable[..., Path]
 

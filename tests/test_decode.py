@@ -16,7 +16,7 @@ from vcmbench.compress import Run, Settings
 from vcmbench.data.colour import luma
 from vcmbench.encoder import plugins
 from vcmbench.errors import JobError, RequestError
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]
 LOCAL = [e.name for e in plugins.discover().values() if LocalRunner().find(e, e.encode_tools)]

@@ -21,9 +21,9 @@ from conftest import JPEG, type_command
 from vcmbench import experiment
 from vcmbench.compress import Run, Settings
 from vcmbench.encoder import plugins
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner
 from vcmbench.io.files import is_alive
-from vcmbench.runner import images
-from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner
 
 Write = Callable[..., Path]
 

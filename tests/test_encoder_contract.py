@@ -17,8 +17,8 @@ from vcmbench.encoder import checks, plugins
 from vcmbench.encoder.base import DECODED, SOURCE, Clip, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.local import LocalRunner
 
 over_encoders = pytest.mark.parametrize("name", ENCODERS)
 

@@ -16,9 +16,9 @@ from engines import OwnEngine, own_engine
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Command
 from vcmbench.errors import Cancelled, JobError, Lost
-from vcmbench.runner import images
-from vcmbench.runner.docker import DockerRunner, DockerWorker
-from vcmbench.runner.found import FoundTool
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.docker import DockerRunner, DockerWorker
+from vcmbench.execution.runner.tool import FoundTool
 
 pytestmark = pytest.mark.docker
 
@@ -175,7 +175,7 @@ def test_an_engine_that_hangs_does_not_hold_a_tool_for_ever(
     own: OwnEngine, runner: DockerRunner, worker: DockerWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped process keeps its connections open and answers nothing; `--timeout` holds all the same."""
-    monkeypatch.setattr("vcmbench.runner.docker._PING_S", 1)
+    monkeypatch.setattr("vcmbench.execution.runner.docker._PING_S", 1)
     monkeypatch.setattr(images, "TIMEOUT_S", 1)
     sh = shell(runner)
     assert run(worker, sh, "echo") == ""

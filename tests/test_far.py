@@ -12,9 +12,9 @@ from typing import NoReturn
 
 import pytest
 
-from vcmbench.engine import cluster, far, local
-from vcmbench.engine.base import Work
 from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.execution.engine import cluster, local, worker_process
+from vcmbench.execution.engine.base import Work
 
 _LONG_S = 10
 
@@ -68,12 +68,12 @@ def test_a_site_that_opens_slowly_holds_up_nobody_else(pool: ThreadPoolExecutor)
     slow, quick = place("slow", opens=False), place("quick")
 
     async def ask() -> None:
-        opening = asyncio.create_task(far.check(slow))
-        assert await asyncio.wait_for(far.check(quick), _LONG_S) is None
-        await asyncio.wait_for(far.close(quick.run_id), _LONG_S)
+        opening = asyncio.create_task(worker_process.check(slow))
+        assert await asyncio.wait_for(worker_process.check(quick), _LONG_S) is None
+        await asyncio.wait_for(worker_process.close(quick.run_id), _LONG_S)
         slow.may_open.set()
         assert await asyncio.wait_for(opening, _LONG_S) is None
-        await far.close(slow.run_id)
+        await worker_process.close(slow.run_id)
 
     pool.submit(asyncio.run, ask()).result(timeout=_LONG_S)
     assert slow.opened[0].closed.is_set()
@@ -82,17 +82,17 @@ def test_a_site_that_opens_slowly_holds_up_nobody_else(pool: ThreadPoolExecutor)
 
 def test_a_run_that_ends_while_its_site_opens_does_nothing_there(pool: ThreadPoolExecutor) -> None:
     here, done = place("late", opens=False), threading.Event()
-    call = pool.submit(far.call, here, lambda site, _: done.set(), None)
+    call = pool.submit(worker_process.call, here, lambda site, _: done.set(), None)
     assert here.tried.wait(_LONG_S)
-    asyncio.run(far.cancel(here.run_id))
-    asyncio.run(far.close(here.run_id))
+    asyncio.run(worker_process.cancel(here.run_id))
+    asyncio.run(worker_process.close(here.run_id))
     here.may_open.set()
     with pytest.raises(Cancelled):
         call.result(timeout=_LONG_S)
     assert not done.is_set()
     assert here.opened[0].closed.is_set()
     with pytest.raises(Cancelled):
-        far.call(here, lambda site, _: done.set(), None)
+        worker_process.call(here, lambda site, _: done.set(), None)
     assert len(here.opened) == 1, "what comes after the end opens nothing"
 
 
@@ -106,9 +106,9 @@ def test_calls_share_one_site_which_closes_when_the_last_has_left(pool: ThreadPo
         assert may_end[which].wait(_LONG_S)
         return site.closed.is_set()
 
-    calls = [pool.submit(far.call, here, work, which) for which in range(2)]
+    calls = [pool.submit(worker_process.call, here, work, which) for which in range(2)]
     both.wait(_LONG_S)
-    asyncio.run(far.close(here.run_id))
+    asyncio.run(worker_process.close(here.run_id))
     (site,) = here.opened
     assert site.cancelled.is_set(), "what runs there is to end"
     for which in range(2):
@@ -118,10 +118,10 @@ def test_calls_share_one_site_which_closes_when_the_last_has_left(pool: ThreadPo
 
 
 def test_an_idle_site_is_closed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(far, "_IDLE_S", 0.01)
+    monkeypatch.setattr(worker_process, "_IDLE_S", 0.01)
     here = place("idle")
     for count in (1, 2):
-        assert asyncio.run(far.check(here)) is None
+        assert asyncio.run(worker_process.check(here)) is None
         assert len(here.opened) == count
         assert here.opened[-1].closed.wait(_LONG_S)
 
@@ -130,9 +130,9 @@ def test_what_cannot_be_opened_is_told_and_tried_again() -> None:
     here = place("unfit")
     for _ in range(2):
         here.tried.clear()
-        assert asyncio.run(far.check(here)) == "no data here"
+        assert asyncio.run(worker_process.check(here)) == "no data here"
         assert here.tried.is_set()
-        assert here.run_id not in far._entries
+        assert here.run_id not in worker_process._entries
 
 
 @dataclass(frozen=True)

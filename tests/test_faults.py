@@ -22,9 +22,9 @@ from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tr
 from vcmbench import experiment
 from vcmbench.compress import Run, Settings
 from vcmbench.encoder import plugins
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.io import locks
 from vcmbench.io.files import is_alive
-from vcmbench.runner.local import LocalRunner
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]

@@ -17,13 +17,13 @@ import pytest
 
 from vcmbench.encoder.base import Command
 from vcmbench.errors import Cancelled, JobError
+from vcmbench.execution.runner import leftovers
+from vcmbench.execution.runner.base import Worker
+from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.execution.runner.scratch import remove_stale_scratch
+from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.io import locks
 from vcmbench.io.files import is_alive
-from vcmbench.runner import marks
-from vcmbench.runner.base import Worker
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.local import LocalRunner
-from vcmbench.runner.scratch import remove_stale_scratch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
 
@@ -166,8 +166,8 @@ def test_a_killed_runs_tools_end_when_the_next_run_begins(tmp_path: Path, monkey
     """setpriv ends the tool itself; its children in sessions of their own live on until somebody looks."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     script = (
-        "from vcmbench.encoder import Command; from vcmbench.runner.found import FoundTool\n"
-        "from vcmbench.runner.local import LocalRunner; worker = LocalRunner().worker()\n"
+        "from vcmbench.encoder import Command; from vcmbench.execution.runner.tool import FoundTool\n"
+        "from vcmbench.execution.runner.local import LocalRunner; worker = LocalRunner().worker()\n"
         "print(worker.scratch.lease, flush=True)\n"
         "sh = FoundTool('sh', '/bin/sh', '', '')\n"
         "leaving = 'setsid sleep 600 & setsid sleep 600 & echo > started; sleep 600'\n"
@@ -177,12 +177,16 @@ def test_a_killed_runs_tools_end_when_the_next_run_begins(tmp_path: Path, monkey
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
     )
     living = LocalRunner().worker()  # of a run that lives: nothing of it may end
-    alive = subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: marks.new(living.scratch.lease)})
-    unknown = subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: marks.new(tmp_path / "no such")})
+    alive = subprocess.Popen(
+        ["sleep", "600"], env={**os.environ, leftovers.VARIABLE: leftovers.new(living.scratch.lease)}
+    )
+    unknown = subprocess.Popen(
+        ["sleep", "600"], env={**os.environ, leftovers.VARIABLE: leftovers.new(tmp_path / "no such")}
+    )
     # names that mean something else where those processes live
-    namespace, rest = marks.new(tmp_path / "stale").split(" ", 1)
+    namespace, rest = leftovers.new(tmp_path / "stale").split(" ", 1)
     foreign = [f"1 {rest}", f"{namespace} 1:1:1 0 {tmp_path}/no such", f"{namespace} 1", ""]
-    others = [subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: mark}) for mark in foreign]
+    others = [subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.VARIABLE: mark}) for mark in foreign]
     (tmp_path / "stale").touch()
     try:
         assert process.stdout is not None
@@ -215,18 +219,18 @@ def test_a_killed_runs_tools_end_when_the_next_run_begins(tmp_path: Path, monkey
 def test_what_was_missed_once_is_found_later(tmp_path: Path) -> None:
     """A run's scratch folder and lease may have been removed by somebody who did not see a process of it."""
     owner = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from pathlib import Path; from vcmbench.runner import marks\n"
+        [sys.executable, "-c", "import sys; from pathlib import Path; from vcmbench.execution.runner import marks\n"
          "print(marks.new(Path(sys.argv[1])), flush=True); sys.stdin.read()", tmp_path / "no such"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert owner.stdout is not None
     mark = owner.stdout.readline().strip()
-    orphan = subprocess.Popen(["sleep", "600"], env={**os.environ, marks.VARIABLE: mark})
+    orphan = subprocess.Popen(["sleep", "600"], env={**os.environ, leftovers.VARIABLE: mark})
     try:
-        marks.end_abandoned()
+        leftovers.end_abandoned()
         assert orphan.poll() is None, "its owner lives"
         owner.communicate()
-        marks.end_abandoned()
+        leftovers.end_abandoned()
         assert orphan.wait(timeout=60) == -signal.SIGKILL
     finally:
         owner.kill()
@@ -238,13 +242,13 @@ def test_what_was_missed_once_is_found_later(tmp_path: Path) -> None:
 def test_a_process_between_two_programs_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it starts another program a process has no environment: here one that does nothing else."""
     (tmp_path / "lease").touch()
-    mark = marks.new(tmp_path / "lease")
+    mark = leftovers.new(tmp_path / "lease")
     script = 'export n=$((${n:-0} + 1)); exec sh "$0"'
     (tmp_path / "again").write_text(script)
     for _ in range(10):
-        restless = subprocess.Popen(["sh", tmp_path / "again"], env={**os.environ, marks.VARIABLE: mark})
+        restless = subprocess.Popen(["sh", tmp_path / "again"], env={**os.environ, leftovers.VARIABLE: mark})
         try:
-            marks.end_abandoned()
+            leftovers.end_abandoned()
             assert restless.wait(timeout=60) == -signal.SIGKILL
         finally:
             restless.kill()
@@ -259,7 +263,7 @@ def test_looking_costs_next_to_nothing(worker: Worker) -> None:
         times_s = []
         for _ in range(50):
             start = time.perf_counter()
-            marks.end_leftovers(2**22 + 1, "nobody's")
+            leftovers.end_leftovers(2**22 + 1, "nobody's")
             times_s.append(time.perf_counter() - start)
         assert min(times_s) < 0.005
         assert all(other.poll() is None for other in others)

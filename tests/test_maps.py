@@ -21,9 +21,9 @@ from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
 from vcmbench.errors import JobError
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, importance_path, qp_map, read_importance
 from vcmbench.lane import Cache
-from vcmbench.runner.local import LocalRunner
 
 Write = Callable[..., Path]
 

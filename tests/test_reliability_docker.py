@@ -15,8 +15,8 @@ from clusters import end, start, wait_until
 from conftest import type_command
 from engines import OwnEngine, own_engine
 from test_reliability import sound
-from vcmbench.runner import images
-from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.docker import OWNER_LABEL, RUN_LABEL
 
 Write = Callable[..., Path]
 

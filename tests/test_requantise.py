@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vcmbench import requantise
 from vcmbench.encoder import jpeg_tables
-from vcmbench.runner import builtin
+from vcmbench.execution.runner import builtin, jpeg_requantise
 
 SAMPLINGS = ("420", "422", "444", "400")
 
@@ -44,7 +43,7 @@ def coefficients(path: Path) -> list[Any]:
 
 def coarser(fine: Path, excess: Any, block: int = 16) -> Path:
     target = fine.with_name("coded.jpg")
-    requantise.requantise(fine, target, np.asarray(excess, np.float64), block)
+    jpeg_requantise.requantise(fine, target, np.asarray(excess, np.float64), block)
     return target
 
 
@@ -145,7 +144,7 @@ def test_costs_no_more_than_a_plain_jpeg_of_that_size(ppm: Path, excess: int) ->
 def test_chooses_what_costs_least(ppm: Path) -> None:
     """Against all choices, for blocks of up to four nonzero coefficients."""
     rng = np.random.default_rng(1)
-    bits, end = requantise._bits(jpeglib.read_dct(str(encode(ppm, "--quality", 50))).huffmans[0]["AC"])
+    bits, end = jpeg_requantise._bits(jpeglib.read_dct(str(encode(ppm, "--quality", 50))).huffmans[0]["AC"])
     weights = rng.uniform(0.5, 3, 63)
     blocks = np.zeros((80, 63), np.int64)
     for block in blocks:
@@ -160,7 +159,7 @@ def test_chooses_what_costs_least(ppm: Path) -> None:
         spent += end * (len(where) == 0 or where[-1] < 62)
         return float(np.sum((block - choice) ** 2 * weights) + slope * spent)
 
-    found = requantise._cheapest(blocks, slopes, weights, bits, end)
+    found = jpeg_requantise._cheapest(blocks, slopes, weights, bits, end)
     for block, choice, slope in zip(blocks, found, slopes, strict=True):
         where = np.flatnonzero(block)
         options = []
@@ -178,11 +177,11 @@ def test_chooses_what_costs_least(ppm: Path) -> None:
 def test_counts_the_bits_that_a_file_has(ppm: Path) -> None:
     fine = encode(ppm, "--quality", 80, "--sampling", "400")
     coded = coarser(fine, np.full((13, 19), 9.0))
-    bits, end = requantise._bits(jpeglib.read_dct(str(fine)).huffmans[0]["AC"])
+    bits, end = jpeg_requantise._bits(jpeglib.read_dct(str(fine)).huffmans[0]["AC"])
 
     def spent(path: Path) -> float:
         total = 0.0
-        for block in coefficients(path)[0].reshape(-1, 64)[:, requantise._ZIGZAG[1:]]:
+        for block in coefficients(path)[0].reshape(-1, 64)[:, jpeg_requantise._ZIGZAG[1:]]:
             where = np.flatnonzero(block)
             zeros = np.diff(where, prepend=-1) - 1
             total += sum(bits[z, int(abs(block[w])).bit_length()] for z, w in zip(zeros, where, strict=True))
@@ -195,8 +194,8 @@ def test_counts_the_bits_that_a_file_has(ppm: Path) -> None:
 
 def test_a_chroma_block_takes_the_mean_of_what_it_covers() -> None:
     values = np.array([[0.0, 2, 4], [6, 8, 10], [1, 3, 5]])
-    assert requantise._pooled(values, 2, 2).tolist() == [[4, 7], [2, 5]]
-    assert requantise._pooled(values, 1, 2).tolist() == [[1, 4], [7, 10], [2, 5]]
+    assert jpeg_requantise._pooled(values, 2, 2).tolist() == [[4, 7], [2, 5]]
+    assert jpeg_requantise._pooled(values, 1, 2).tolist() == [[1, 4], [7, 10], [2, 5]]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +220,7 @@ def test_an_excess_that_cannot_be(ppm: Path, value: float) -> None:
         coarser(fine, np.full((13, 19), value))
     (ppm.parent / "map.csv").write_text(f"1.5,{value}\n")
     with pytest.raises(ValueError, match=r"map\.csv, line 1: excess"):
-        requantise.read_excess(ppm.parent / "map.csv")
+        jpeg_requantise.read_excess(ppm.parent / "map.csv")
 
 
 def test_a_file_that_is_no_whole_jpeg(ppm: Path) -> None:
@@ -250,7 +249,7 @@ def test_several_at_once_do_what_one_does(ppm: Path) -> None:
     wanted = coarser(fine, excess).read_bytes()
     targets = [ppm.parent / f"{i}.jpg" for i in range(16)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda target: requantise.requantise(fine, target, excess, 16), targets))
+        list(pool.map(lambda target: jpeg_requantise.requantise(fine, target, excess, 16), targets))
     assert all(target.read_bytes() == wanted for target in targets)
 
 
@@ -266,7 +265,7 @@ def test_as_a_tool(ppm: Path) -> None:
     for output in outputs:
         output.mkdir()
     builtin.run(argv, outputs[0])
-    command = [sys.executable, "-m", "vcmbench.runner.builtin", *argv]
+    command = [sys.executable, "-m", "vcmbench.execution.runner.builtin", *argv]
     subprocess.run(command, cwd=outputs[1], check=True)
     assert (outputs[0] / "coded.jpg").read_bytes() == (outputs[1] / "coded.jpg").read_bytes()
     (ppm.parent / "in" / "map.csv").write_text("1,2\n")

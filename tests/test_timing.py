@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vcmbench.runner import timing
+from vcmbench.execution.runner import timing
 
 S = 10**9
 NOW_NS = 1_790_000_000 * S

@@ -12,8 +12,8 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 
 from vcmbench import decode
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import qp_map
-from vcmbench.runner.local import LocalRunner
 
 FRAME = "frankfurt/frankfurt_000000_000019"
 BOX = (592, 192, 912, 352)  # px of the scene, whole blocks

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vcmbench import decode
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner.local import LocalRunner
 
 FRAME = "frankfurt/frankfurt_000000_000019"
 SHOWN = ["JPEG(quality=10,", "x265(quality=42,", "VVENC(quality=42,"]

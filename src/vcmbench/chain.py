@@ -15,10 +15,10 @@ from vcmbench.data.record import SCHEMA_VERSION, Record
 from vcmbench.data.store import Store
 from vcmbench.encoder.base import DECODED
 from vcmbench.errors import JobError
+from vcmbench.execution.runner import builtin
+from vcmbench.execution.runner.base import Worker
 from vcmbench.job import Geometry, Job
 from vcmbench.lane import Cache, Lane
-from vcmbench.runner import builtin
-from vcmbench.runner.base import Worker
 
 
 def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, meta: Record) -> Record:

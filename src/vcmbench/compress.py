@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from vcmbench import __version__, engine, gains, plan
+from vcmbench import __version__, gains, plan
 from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
-from vcmbench.engine import Engine, ThreadsEngine
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution import engine
+from vcmbench.execution.engine import Engine, ThreadsEngine
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.scratch import remove_stale_scratch
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
 from vcmbench.job import Job
 from vcmbench.loop import Loop
-from vcmbench.runner.base import Runner
-from vcmbench.runner.scratch import remove_stale_scratch
 from vcmbench.site import CompressPlace, Site, software
 from vcmbench.tally import Listener, Outcome, Summary
 

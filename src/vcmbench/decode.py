@@ -19,9 +19,9 @@ from vcmbench.encoder.base import DECODED, Clip, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.configuration import from_record as coding_of
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.base import Runner, Worker
 from vcmbench.io.documents import short
 from vcmbench.io.files import open_regular
-from vcmbench.runner.base import Runner, Worker
 
 _MAX_BYTES = 1 << 33
 _MAX_PIXELS = MAX_PIXELS + (1 << 20)  # the edge is padded

@@ -10,7 +10,7 @@ from vcmbench.data.dataset import Source
 from vcmbench.data.frames import scaled_side
 from vcmbench.encoder.base import Clip, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
-from vcmbench.runner.found import FoundTool
+from vcmbench.execution.runner.tool import FoundTool
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from vcmbench.encoder.base import DECODED, QPS, SOURCE, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
+from vcmbench.execution.runner.base import Completed, Worker
 from vcmbench.job import Geometry, Job
-from vcmbench.runner.base import Completed, Worker
 
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from vcmbench import plan
 from vcmbench.data.record import Record
-from vcmbench.engine import Engine, Work
 from vcmbench.errors import Cancelled, JobError, WorkerDied
+from vcmbench.execution.engine import Engine, Work
+from vcmbench.execution.runner.base import describe
 from vcmbench.io.progress import Progress
 from vcmbench.job import Job
-from vcmbench.runner.base import describe
 from vcmbench.site import Result, do
 from vcmbench.tally import Listener, Outcome
 

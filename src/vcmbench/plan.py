@@ -14,13 +14,13 @@ from vcmbench.data.store import Store
 from vcmbench.encoder.base import Tool
 from vcmbench.encoder.plugins import get as get_encoder
 from vcmbench.errors import JobError
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.experiment import Experiment
 from vcmbench.forecast.figures import Figures, rough_seconds
 from vcmbench.forecast.grid import cost_of
 from vcmbench.job import Job, Tools
 from vcmbench.recipe import Measured, Recipe
-from vcmbench.runner.base import Runner
-from vcmbench.runner.found import FoundTool
 
 
 def measure(source: Source) -> Measured:

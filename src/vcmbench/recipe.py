@@ -19,10 +19,10 @@ from vcmbench.encoder.base import Clip, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.plugins import get as get_encoder
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner import builtin
 from vcmbench.experiment import Experiment
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.job import Geometry, Job, Tools, geometry
-from vcmbench.runner import builtin
 
 _KEPT_SIZES = 1024
 

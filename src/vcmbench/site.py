@@ -18,13 +18,13 @@ from vcmbench.data.dataset import DataRoot, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store, probe_path
 from vcmbench.errors import Cancelled, JobError, Lost, RequestError
+from vcmbench.execution.runner.base import Runner, Worker
+from vcmbench.execution.runner.choice import RunnerChoice
+from vcmbench.execution.runner.opening import open_runner
+from vcmbench.execution.runner.scratch import remove_stale_scratch
 from vcmbench.io import locks, resources
 from vcmbench.job import Job, Tools
 from vcmbench.lane import Cache
-from vcmbench.runner.base import Runner, Worker
-from vcmbench.runner.choice import RunnerChoice
-from vcmbench.runner.opening import open_runner
-from vcmbench.runner.scratch import remove_stale_scratch
 
 _TRIES = 3
 _WAIT_FOR_ENGINE_S = 120.0

@@ -22,11 +22,11 @@ from vcmbench.data import frames
 from vcmbench.data.record import as_json, read_record
 from vcmbench.encoder import ffmpeg, plugins
 from vcmbench.encoder.configuration import CodingConfiguration, from_record
+from vcmbench.execution.runner import probe
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.io import archives, documents
 from vcmbench.io import text as shown
-from vcmbench.runner import probe
 from vcmbench.tasks import channel, checkpoints, configs
 
 # --- records

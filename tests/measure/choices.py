@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vcmbench.runner.base import Runner
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.local import LocalRunner
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from vcmbench.blocks import published
 from vcmbench.data.dataset import read_picture
 from vcmbench.data.record import read_record
 from vcmbench.demo import cityscapes
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.tasks import TaskSettings, open_task
 from vcmbench.tasks.base import Task
 

@@ -17,13 +17,13 @@ from measuring import CONFIGURATIONS, PICTURES, TASK, Results, compressed, copy,
 from vcmbench import experiment
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.measure.answers import ToldAnswers
 from vcmbench.measure.image_run import Found
 from vcmbench.measure.outcome import Settings
 from vcmbench.measure.place import Piece, PieceOutcome, PlaceSettings, describe, measure_piece, open_scorer, together
 from vcmbench.measure.place import pieces as pieces_of
 from vcmbench.measure.run import Run
-from vcmbench.runner.local import LocalRunner
 
 ALL = CONFIGURATIONS * PICTURES
 

@@ -30,6 +30,7 @@ from vcmbench.curves import ImageDraws
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import as_json
 from vcmbench.data.selection import Selection
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, classes, importance_path, read_importance
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import machine, truth
@@ -40,7 +41,6 @@ from vcmbench.measure.outcome import Settings
 from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.measure.summary import Summary
-from vcmbench.runner.local import LocalRunner
 
 ALL = CONFIGURATIONS * PICTURES
 IMAGE_ONLY = TASK + METRICS.replace("100", "0") + 'levels = ["image"]\n'

@@ -15,6 +15,7 @@ from measuring import CONFIGURATIONS, PICTURES, TASK, Results, copy, counts, mea
 from vcmbench import experiment
 from vcmbench.blocks import sampler
 from vcmbench.data.record import as_json
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.iqa import Scorer
 from vcmbench.iqa.scorer import Scores
 from vcmbench.measure import records, tables
@@ -22,7 +23,6 @@ from vcmbench.measure.outcome import Settings
 from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.report.content import ReportContent
-from vcmbench.runner.local import LocalRunner
 from vcmbench.tasks import TaskSettings
 from vcmbench.tasks.base import Task
 from vcmbench.tasks.segmentation import NETWORKS

@@ -31,11 +31,11 @@ from conftest import save
 from vcmbench import experiment
 from vcmbench.correlation import correlate
 from vcmbench.data.record import as_json
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.measure.outcome import Settings
 from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
 from vcmbench.report.content import ReportContent
-from vcmbench.runner.local import LocalRunner
 from vcmbench.tasks.predictions import read_prediction, write_prediction
 
 

@@ -17,7 +17,7 @@ import small_networks
 
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
-from vcmbench.runner.docker import OWNER_LABEL, RUN_LABEL
+from vcmbench.execution.runner.docker import OWNER_LABEL, RUN_LABEL
 from vcmbench.tasks import Task, TaskSettings, image
 from vcmbench.tasks.remote import RemoteTask
 

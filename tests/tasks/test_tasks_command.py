@@ -10,7 +10,7 @@ import pytest
 from vcmbench import tasks
 from vcmbench.cli import tasks as command
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
+from vcmbench.execution.runner import images
 from vcmbench.tasks import image, opening
 
 

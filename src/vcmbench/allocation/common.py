@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from vcmbench import compare
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
+from vcmbench.execution.runner.base import Completed
 from vcmbench.lane import Encoded, Lane
-from vcmbench.runner.base import Completed
 from vcmbench.search import Found
 
 I32 = NDArray[np.int32]

@@ -88,7 +88,7 @@ def _run(argv: Sequence[str] | None) -> int:
         print(lines(f"vcmbench: error: {where}{error.strerror or error}"), file=sys.stderr)
         return 2
     except Exception as error:
-        from vcmbench.runner.images import is_engine_fault
+        from vcmbench.execution.runner.images import is_engine_fault
 
         if not is_engine_fault(error):
             raise

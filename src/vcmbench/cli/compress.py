@@ -16,9 +16,9 @@ from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.base import Runner
 from vcmbench.io.progress import clock
 from vcmbench.job import Job
-from vcmbench.runner.base import Runner
 from vcmbench.tally import Outcome
 
 _EXAMPLES = """\

@@ -14,7 +14,7 @@ from vcmbench.cli import runners
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
-from vcmbench.runner.base import Runner
+from vcmbench.execution.runner.base import Runner
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

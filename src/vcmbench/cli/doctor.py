@@ -13,8 +13,8 @@ from vcmbench import __version__
 from vcmbench.compress import cores
 from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
-from vcmbench.runner import apptainer, images
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner import apptainer, images
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.tasks import image, missing_packages
 
 

@@ -17,9 +17,9 @@ from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
-from vcmbench.runner.base import Runner
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.local import LocalRunner
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -166,7 +166,7 @@ def _execute_elsewhere(
     run: Run, arguments: argparse.Namespace, levels: list[str], commands: list[str], scheduler: str, stack: ExitStack
 ) -> Outcome:
     """Whole pictures on the workers of a cluster, all else here."""
-    from vcmbench import engine
+    from vcmbench.execution import engine
     from vcmbench.measure.answers import FileAnswers, ToldAnswers
     from vcmbench.measure.elsewhere import Elsewhere, FarPlace
     from vcmbench.measure.place import PlaceSettings

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from vcmbench.encoder.base import Encoder
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
-from vcmbench.runner.base import Runner
-from vcmbench.runner.choice import MEMORY, NAMES, RunnerChoice
-from vcmbench.runner.opening import open_runner
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.choice import MEMORY, NAMES, RunnerChoice
+from vcmbench.execution.runner.opening import open_runner
 
 
 def memory_size(text: str) -> str:

@@ -9,7 +9,7 @@ import time
 from vcmbench import tasks
 from vcmbench.cli import table
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
+from vcmbench.execution.runner import images
 from vcmbench.tasks import image
 
 

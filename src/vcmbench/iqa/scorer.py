@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vcmbench import gpu
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution import gpu
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Convention, Missing
 from vcmbench.iqa.table import METRICS, check

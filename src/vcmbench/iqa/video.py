@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from vcmbench.data.colour import CHROMA_FORMATS, rgb_to_planes
 from vcmbench.errors import JobError
+from vcmbench.execution.runner import probe
+from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Missing, Opened
-from vcmbench.runner import probe
-from vcmbench.runner.found import FoundTool
 
 _TIMEOUT_S = 600.0
 _FORMAT = CHROMA_FORMATS["444"]

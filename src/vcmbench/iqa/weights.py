@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from vcmbench.errors import RequestError
+from vcmbench.execution.runner import probe
 from vcmbench.io import archives
 from vcmbench.io.files import open_regular, read_bounded
 from vcmbench.iqa.metric import Missing
-from vcmbench.runner import probe
 
 _TIMEOUT_S = 10.0
 _CHUNK_BYTES = 1 << 20

@@ -18,6 +18,7 @@ from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.data.store import Store, job_key
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import Cancelled, RequestError
+from vcmbench.execution.runner.base import Runner
 from vcmbench.experiment import Blocks
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.iqa import Scorer
@@ -25,7 +26,6 @@ from vcmbench.measure import block_state, truth
 from vcmbench.measure.block_state import FOLDER, Reasons, Sampled, Values
 from vcmbench.measure.decoding import decoded
 from vcmbench.measure.units import Unit
-from vcmbench.runner.base import Runner
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 _BATCH = 512

@@ -11,6 +11,7 @@ from vcmbench.blocks.sampler import Block
 from vcmbench.data.dataset import DataRoot
 from vcmbench.data.store import Store, job_key
 from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.execution.runner.base import Runner
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
 from vcmbench.iqa import Scorer
@@ -21,7 +22,6 @@ from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked
 from vcmbench.measure.sharing import alone
 from vcmbench.measure.units import Unit
-from vcmbench.runner.base import Runner
 
 
 class BlockRun:

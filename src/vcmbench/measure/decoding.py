@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from vcmbench import decode
 from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.execution.runner.base import Runner, Worker
 from vcmbench.measure.outcome import as_job_error
 from vcmbench.measure.units import Unit
-from vcmbench.runner.base import Runner, Worker
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 
 from vcmbench.data.store import job_key
-from vcmbench.engine import Engine, Resource, Work
 from vcmbench.errors import Cancelled, JobError, WorkerDied
+from vcmbench.execution.engine import Engine, Resource, Work
 from vcmbench.io.progress import Progress
 from vcmbench.measure.image_run import Found
 from vcmbench.measure.place import (

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vcmbench import decode
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.base import Runner
 from vcmbench.importance import qp_map
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import machine, truth
@@ -22,7 +23,6 @@ from vcmbench.measure.statistics import REDUCED
 from vcmbench.measure.summary import Point, Summary
 from vcmbench.measure.units import Unit
 from vcmbench.report.content import Layer, Overlay, WorstFrame
-from vcmbench.runner.base import Runner
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 WORST = 3

@@ -12,11 +12,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from vcmbench.data.dataset import Source, find_sources, open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.choice import RunnerChoice
+from vcmbench.execution.runner.opening import open_runner
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
 from vcmbench.iqa import Scorer
@@ -30,8 +33,6 @@ from vcmbench.measure.line import Line
 from vcmbench.measure.pristine import Shelf
 from vcmbench.measure.records import Scores
 from vcmbench.measure.units import Unit, find
-from vcmbench.runner.base import Runner
-from vcmbench.runner.opening import open_runner
 
 
 class MeasurePlace:
@@ -98,12 +99,6 @@ class MeasurePlace:
         self.close()
 
 
-class OpensRunner(Protocol):
-    """A runner in words that another process can open it by."""
-
-    def open(self) -> Runner: ...
-
-
 @dataclass(frozen=True)
 class PlaceSettings:
     """How a place is opened, in this process or in another one that sees the same data root: can be pickled.
@@ -115,7 +110,7 @@ class PlaceSettings:
     run_id: str
     data_root: Path
     experiment: Experiment
-    runner: OpensRunner
+    runner: RunnerChoice
     levels: tuple[str, ...] = ("image", "block")
     tasks: str = "auto"
     gpu: str = "auto"

@@ -11,6 +11,8 @@ from vcmbench.data.dataset import DataRoot, find_sources, open_root
 from vcmbench.data.labels import CLASSES
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.scratch import remove_stale_scratch
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
@@ -27,8 +29,6 @@ from vcmbench.measure.slim import Slimmer
 from vcmbench.measure.summary import Summary
 from vcmbench.measure.telling import Teller
 from vcmbench.measure.units import find
-from vcmbench.runner.base import Runner
-from vcmbench.runner.scratch import remove_stale_scratch
 
 _NAMED = 3
 

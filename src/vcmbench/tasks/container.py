@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
-from vcmbench.runner.docker import DockerRunner
+from vcmbench.execution.runner import images
+from vcmbench.execution.runner.docker import DockerRunner
 from vcmbench.tasks import devices, image, serve
 from vcmbench.tasks.base import Place, Prepared
 from vcmbench.tasks.remote import PACKAGE, RemoteTask, Transport

@@ -10,8 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from vcmbench.errors import RequestError
+from vcmbench.execution.runner import images
 from vcmbench.io import resources
-from vcmbench.runner import images
 
 if TYPE_CHECKING:
     import docker

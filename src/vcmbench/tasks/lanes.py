@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import gpu
 from vcmbench.errors import JobError, VcmbenchError
+from vcmbench.execution import gpu
 from vcmbench.tasks.base import Picture, Place, check_pictures
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from vcmbench.errors import RequestError
-from vcmbench.runner import images
+from vcmbench.execution.runner import images
 from vcmbench.tasks import base, devices
 from vcmbench.tasks.base import Place, Task, TaskSettings
 

@@ -31,9 +31,9 @@ from distributed import Client
 from distributed.client import Future as FarFuture
 from distributed.scheduler import KilledWorker
 
-from vcmbench.engine import far
-from vcmbench.engine.base import Engine, Place, Resource, Work
 from vcmbench.errors import Cancelled, JobError, RequestError, WorkerDied
+from vcmbench.execution.engine import worker_process
+from vcmbench.execution.engine.base import Engine, Place, Resource, Work
 
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 _CONNECT_S = 10.0
@@ -168,7 +168,9 @@ class ClusterEngine(Engine):
 
     def _ask_workers(self) -> dict[str, object]:
         client: Any = self._client
-        found: dict[str, object] = _within(_OPEN_S, lambda: client.run(far.check, self._place, on_error="return"))
+        found: dict[str, object] = _within(
+            _OPEN_S, lambda: client.run(worker_process.check, self._place, on_error="return")
+        )
         return found
 
     def slots(self, needs: Resource = "CPU") -> int:
@@ -195,7 +197,7 @@ class ClusterEngine(Engine):
         client: Any = self._client
         try:
             sent = client.submit(
-                far.call, self._place, work.function, work.argument,
+                worker_process.call, self._place, work.function, work.argument,
                 key=key, pure=False, priority=work.seconds, **where,
             )  # fmt: skip
             only = frozenset(where["workers"]) if "workers" in where else None
@@ -237,7 +239,7 @@ class ClusterEngine(Engine):
                 self._lose(work, future)
         else:
             self._losses.pop(work.key, None)
-            if isinstance(result, far.Unfit):
+            if isinstance(result, worker_process.Unfit):
                 self._leave_out(result)
                 self._lose(work, future)
             else:
@@ -256,7 +258,7 @@ class ClusterEngine(Engine):
                 return
         _finish(future, Cancelled())
 
-    def _leave_out(self, unfit: far.Unfit) -> None:
+    def _leave_out(self, unfit: worker_process.Unfit) -> None:
         if self._unfit.setdefault(unfit.worker, unfit.reason) is unfit.reason:
             _say(f"worker {unfit.worker} is left out: {unfit.reason}")
 
@@ -336,14 +338,14 @@ class ClusterEngine(Engine):
         for future in running:  # first: whoever waits for them must not wait for a scheduler that hangs
             _finish(future, Cancelled())
         client: Any = self._client
-        self._ask_at_end(lambda: client.run(far.cancel, self._place.run_id, on_error="ignore"))
+        self._ask_at_end(lambda: client.run(worker_process.cancel, self._place.run_id, on_error="ignore"))
         self._ask_at_end(lambda: client.cancel(sent, force=True))
 
     def close(self) -> None:
         self._ending.set()
         client: Any = self._client
         if client is not None:
-            self._ask_at_end(lambda: client.run(far.close, self._place.run_id, on_error="ignore"))
+            self._ask_at_end(lambda: client.run(worker_process.close, self._place.run_id, on_error="ignore"))
             self._ask_at_end(lambda: client.close(timeout=_END_S))
         self._finish()
         self._finish = lambda: None

@@ -1,9 +1,9 @@
 """The tools that vcmbench carries itself: raw copies, the JPEG and PNG coders inside Pillow, and what is done to a
 bitstream after its encoder: JPEG blocks made coarser, AV1 taken out of IVF.
 
-They have command lines like every other tool and can be tried by hand, `python -m vcmbench.runner.builtin pillow-jpeg
-encode --quality 40 in.ppm out.jpg`; a runner calls them in its own process, because a start of Python costs more than
-the work.
+They have command lines like every other tool, and can be tried by hand: `python -m
+vcmbench.execution.runner.builtin pillow-jpeg encode --quality 40 in.ppm out.jpg`. A runner calls them in its own
+process, because a start of Python costs more than the work.
 
     raw-copy INPUT OUTPUT
     pillow-jpeg encode (--quality N | --qtables FILE) [--sampling 420] INPUT OUTPUT; pillow-jpeg decode INPUT OUTPUT
@@ -30,7 +30,7 @@ from vcmbench import __version__
 from vcmbench.data import images
 from vcmbench.encoder.jpeg_tables import read_tables
 from vcmbench.errors import JobError, RequestError
-from vcmbench.runner.found import FoundTool
+from vcmbench.execution.runner.tool import FoundTool
 
 _SUBSAMPLING = {"444": "4:4:4", "422": "4:2:2", "420": "4:2:0"}
 
@@ -88,7 +88,7 @@ def _png(argv: Sequence[str], folder: Path) -> None:
 
 
 def _jpeg_requantise(argv: Sequence[str], folder: Path) -> None:
-    from vcmbench.requantise import read_excess, requantise  # the other tools do without
+    from vcmbench.execution.runner.jpeg_requantise import read_excess, requantise  # the other tools do without
 
     parser = argparse.ArgumentParser("jpeg-requantise", exit_on_error=False)
     parser.add_argument("--map", required=True)

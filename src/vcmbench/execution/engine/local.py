@@ -8,10 +8,10 @@ from pathlib import Path
 import dask
 from distributed import Client, LocalCluster, Security
 
-from vcmbench.engine.base import Place
-from vcmbench.engine.cluster import ClusterEngine, quiet
 from vcmbench.errors import RequestError
-from vcmbench.runner.scratch import Scratch
+from vcmbench.execution.engine.base import Place
+from vcmbench.execution.engine.cluster import ClusterEngine, quiet
+from vcmbench.execution.runner.scratch import Scratch
 
 # A worker that dies is started again and its job done again, twice; the third death fails the job.
 _ALLOWED_FAILURES = 2

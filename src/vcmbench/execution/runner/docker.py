@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from vcmbench.encoder.base import Encoder, Tool
 from vcmbench.errors import Cancelled, JobError, Lost, RequestError
+from vcmbench.execution.runner import builtin, container_tools, containers, images, probe, timing
+from vcmbench.execution.runner.base import Completed, Runner, Worker, completed, timed_out
+from vcmbench.execution.runner.choice import MEMORY, RunnerChoice
+from vcmbench.execution.runner.containers import OWNER_LABEL, RUN_LABEL
+from vcmbench.execution.runner.tool import FoundTool
+from vcmbench.execution.runner.watchdog import Watchdog, follow
 from vcmbench.io.files import is_alive
-from vcmbench.runner import builtin, containers, images, inside, probe, timing
-from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
-from vcmbench.runner.choice import MEMORY, RunnerChoice
-from vcmbench.runner.containers import OWNER_LABEL, RUN_LABEL
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.watchdog import Watchdog, follow
 
 if TYPE_CHECKING:
     import docker
@@ -68,7 +68,7 @@ class DockerRunner(Runner):
             if (found := builtin.find(tool.program)) is not None:
                 # An image must not be passed over in silence for a copy of the tool inside this process.
                 return found if not images.has_dockerfile(encoder.name) else None
-            if image and (found := inside.find(image, [tool], lambda argv: self._ask(image, argv))) is not None:
+            if image and (found := container_tools.find(image, [tool], lambda argv: self._ask(image, argv))):
                 return found
         return None
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from distributed import get_worker
 
-from vcmbench.engine.base import Place, Site
 from vcmbench.errors import Cancelled, VcmbenchError
+from vcmbench.execution.engine.base import Place, Site
 from vcmbench.io import locks
 
 _IDLE_S = 300.0

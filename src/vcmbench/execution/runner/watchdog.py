@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from vcmbench.runner.tail import Tail
+from vcmbench.execution.runner.tail import Tail
 
 
 class Watchdog:

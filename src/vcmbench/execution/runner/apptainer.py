@@ -16,13 +16,13 @@ from pathlib import Path
 
 from vcmbench.encoder.base import Encoder, Tool
 from vcmbench.errors import JobError, RequestError
-from vcmbench.runner import builtin, images, inside, marks, probe, timing
-from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
-from vcmbench.runner.choice import MEMORY, RunnerChoice
-from vcmbench.runner.containers import INPUTS, OUTPUTS
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.processes import Processes
-from vcmbench.runner.scratch import Scratch
+from vcmbench.execution.runner import builtin, container_tools, images, leftovers, probe, timing
+from vcmbench.execution.runner.base import Completed, Runner, Worker, completed, timed_out
+from vcmbench.execution.runner.choice import MEMORY, RunnerChoice
+from vcmbench.execution.runner.containers import INPUTS, OUTPUTS
+from vcmbench.execution.runner.processes import Processes
+from vcmbench.execution.runner.scratch import Scratch
+from vcmbench.execution.runner.tool import FoundTool
 
 PROGRAMS = ("apptainer", "singularity")
 VARIABLE = "VCMBENCH_SIF_DIR"
@@ -74,7 +74,7 @@ def environment(program: str, mark: str, caller: Mapping[str, str]) -> dict[str,
     kept = {name: value for name, value in caller.items() if not name.startswith(_PREFIXES) or name in _KEPT}
     # Apptainer takes the other's name, too, but complains about it
     prefixes = _PREFIXES[:1] if Path(program).name == PROGRAMS[0] else _PREFIXES
-    return kept | {f"{prefix}ENV_{marks.VARIABLE}": mark for prefix in prefixes}
+    return kept | {f"{prefix}ENV_{leftovers.VARIABLE}": mark for prefix in prefixes}
 
 
 class ApptainerRunner(Runner):
@@ -135,7 +135,7 @@ class ApptainerRunner(Runner):
             if (found := builtin.find(tool.program)) is not None:
                 # as with Docker: an image must not be passed over for a copy of the tool inside this process
                 return found if not images.has_dockerfile(encoder.name) else None
-            if digest and (found := inside.find(digest, [tool], lambda argv: self._ask(sif, digest, argv))) is not None:
+            if digest and (found := container_tools.find(digest, [tool], lambda argv: self._ask(sif, digest, argv))):
                 return found
         return None
 
@@ -213,7 +213,7 @@ class ApptainerWorker(Worker):
         # A container ends with its first process, and what a tool leaves behind ends with it. To send a signal to all
         # from inside would be dangerous: an administrator may have forbidden process namespaces.
         command = timing.wrapped([tool.path, *argv[1:]], ends_all=False, addresses_bytes=addresses)
-        mark = marks.new(self.scratch.lease)
+        mark = leftovers.new(self.scratch.lease)
         self.scratch.discard(timing.RESULT)
         try:
             ended = runner.processes.run(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO
 
 from vcmbench.errors import Cancelled
-from vcmbench.runner import marks
-from vcmbench.runner.tail import Tail
-from vcmbench.runner.timing import FILE_LIMIT_BYTES
+from vcmbench.execution.runner import leftovers
+from vcmbench.execution.runner.tail import Tail
+from vcmbench.execution.runner.timing import FILE_LIMIT_BYTES
 
 _PIPE_BYTES = 1 << 16
 
@@ -62,8 +62,8 @@ class Processes:
         where it cannot be started, subprocess.TimeoutExpired, and Cancelled.
         """
         try:
-            with marks.adoption:
-                return self._run(argv, folder, {**environment, marks.VARIABLE: mark}, mark, timeout_s)
+            with leftovers.adoption:
+                return self._run(argv, folder, {**environment, leftovers.VARIABLE: mark}, mark, timeout_s)
         finally:
             if self._cancelled.is_set():
                 raise Cancelled
@@ -78,7 +78,7 @@ class Processes:
         finally:
             _kill_group(process)  # the tool itself if it hangs, and what it left running
             _await_end(process)
-            marks.end_leftovers(process.pid, mark)
+            leftovers.end_leftovers(process.pid, mark)
             process.wait()
             for pipe, tail in ((process.stdout, output), (process.stderr, errors)):
                 _drain(pipe, tail)

@@ -9,8 +9,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from vcmbench.execution.runner import leftovers
 from vcmbench.io import locks
-from vcmbench.runner import marks
 
 _PREFIX, _SUFFIX = "vcmbench-", ".scratch"
 
@@ -78,7 +78,7 @@ def _remove_tree(path: Path) -> None:
 
 def remove_stale_scratch() -> None:
     """End what tools of killed runs left running, and remove the scratch folders of those runs."""
-    marks.end_abandoned()  # first: afterwards nothing tells any more that their runs are gone
+    leftovers.end_abandoned()  # first: afterwards nothing tells any more that their runs are gone
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{'[0-9a-f]' * 32}"):
         root = path.with_suffix(_SUFFIX)
         with suppress(OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from vcmbench.engine.base import Engine, Resource, Site, Work
+from vcmbench.execution.engine.base import Engine, Resource, Site, Work
 
 
 class ThreadsEngine(Engine):

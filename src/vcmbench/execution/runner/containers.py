@@ -6,13 +6,13 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from vcmbench.runner import timing
+from vcmbench.execution.runner import timing
 
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-    from vcmbench.runner.scratch import Scratch
+    from vcmbench.execution.runner.scratch import Scratch
 
 RUN_LABEL = "vcmbench.run"
 OWNER_LABEL = "vcmbench.owner"

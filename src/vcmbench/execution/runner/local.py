@@ -10,11 +10,11 @@ from pathlib import Path
 
 from vcmbench.encoder.base import Encoder, Tool
 from vcmbench.errors import JobError, RequestError
-from vcmbench.runner import builtin, images, marks, probe
-from vcmbench.runner.base import Completed, Runner, Worker, completed, timed_out
-from vcmbench.runner.choice import RunnerChoice
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.processes import Processes
+from vcmbench.execution.runner import builtin, images, leftovers, probe
+from vcmbench.execution.runner.base import Completed, Runner, Worker, completed, timed_out
+from vcmbench.execution.runner.choice import RunnerChoice
+from vcmbench.execution.runner.processes import Processes
+from vcmbench.execution.runner.tool import FoundTool
 
 
 @cache
@@ -101,7 +101,7 @@ class LocalWorker(Worker):
                 [tool.path, *argv[1:]],
                 self.scratch.outputs,
                 {**os.environ, "LC_ALL": "C"},
-                marks.new(self.scratch.lease),
+                leftovers.new(self.scratch.lease),
                 timeout_s,
             )
         except OSError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vcmbench.encoder.base import Tool
-from vcmbench.runner import probe
-from vcmbench.runner.found import FoundTool
+from vcmbench.execution.runner import probe
+from vcmbench.execution.runner.tool import FoundTool
 
 Ask = Callable[[list[str]], str]
 """Runs a command in an image and returns what it printed."""

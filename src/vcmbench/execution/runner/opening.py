@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vcmbench.errors import RequestError
-from vcmbench.runner.apptainer import ApptainerRunner
-from vcmbench.runner.base import Runner
-from vcmbench.runner.choice import NAMES, RunnerChoice
-from vcmbench.runner.docker import DockerRunner
-from vcmbench.runner.local import LocalRunner
+from vcmbench.execution.runner.apptainer import ApptainerRunner
+from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.choice import NAMES, RunnerChoice
+from vcmbench.execution.runner.docker import DockerRunner
+from vcmbench.execution.runner.local import LocalRunner
 
 
 def open_runner(choice: RunnerChoice) -> Runner:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from vcmbench.encoder.base import Command, Encoder, Tool
 from vcmbench.errors import JobError
-from vcmbench.runner import builtin
-from vcmbench.runner.choice import RunnerChoice
-from vcmbench.runner.found import FoundTool
-from vcmbench.runner.scratch import Scratch
-from vcmbench.runner.timing import FILE_LIMIT_BYTES
+from vcmbench.execution.runner import builtin
+from vcmbench.execution.runner.choice import RunnerChoice
+from vcmbench.execution.runner.scratch import Scratch
+from vcmbench.execution.runner.timing import FILE_LIMIT_BYTES
+from vcmbench.execution.runner.tool import FoundTool
 
 _LOG_CHARACTERS = 1 << 20
 _FAILED_LOG_CHARACTERS = 1 << 12  # failures are kept until the end of a run
