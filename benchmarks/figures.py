@@ -29,7 +29,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from vcmbench import lane
+from vcmbench.compress import coder
+from vcmbench.compress.job import geometry
 from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
 from vcmbench.encoder import SOURCE, plugins
@@ -37,7 +38,6 @@ from vcmbench.encoder.base import Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.execution.runner.tool import FoundTool
-from vcmbench.job import geometry
 
 SMALL, LARGE, MIDDLE = (512, 256), (2048, 1024), (1024, 512)
 STACK = 24
@@ -119,7 +119,7 @@ def measure(one: Encoder, tools: tuple[FoundTool, FoundTool], coding: CodingConf
         place.mkdir()
         Path(folder, "in").mkdir()
         target = Path(folder, "in", Path(SOURCE[one.pixels]).name)
-        target.write_bytes(lane.prepare(source, source.sha256(), one, size).frame * frames)
+        target.write_bytes(coder.prepare(source, source.sha256(), one, size).frame * frames)
         encode, memory = run(tools[0], one.encode(tools[0].program, coding, size.clip), place)
         bits = (place / one.bitstream).stat().st_size * 8
         decode, more = run(tools[1], one.decode(tools[1].program, coding, size.clip), place)

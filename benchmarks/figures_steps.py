@@ -1,8 +1,8 @@
 """What the steps around the tools cost: `python benchmarks/figures_steps.py` (some ten minutes; --no-metrics two).
 
-Prints the constants of `vcmbench.forecast.builtin`: reading, converting and comparing pictures, and for the measuring
-step the embedded network, every metric that is there, decoding to R'G'B', counting, and block sampling; seconds of
-one core per megapixel, with a fixed part where that matters, from 512x256 and 2048x1024 of the demo's street scenes.
+Prints the constants of `vcmbench.compress.forecast.builtin`: reading, converting and comparing pictures, and for the
+measuring step the embedded network, every metric that is there, decoding to R'G'B', counting, and block sampling;
+seconds of one core per megapixel, with a fixed part where that matters, from 512x256 and 2048x1024 street scenes.
 Seconds are processor time of this thread or process, so that others at work on the machine count little.
 """
 
@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench import compare, lane, prefilter
+from vcmbench.compress import coder, luma_errors, prefilter
+from vcmbench.compress.job import geometry
 from vcmbench.data import colour, frames
 from vcmbench.data.dataset import Source, read_picture
 from vcmbench.demo import scene
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
-from vcmbench.job import geometry
 
 SIZES = ((512, 256), (2048, 1024))
 U8 = NDArray[np.uint8]
@@ -65,7 +65,7 @@ def preparing(sources: dict[tuple[int, int], Source], one: Encoder, factor: floa
     found = {}
     for size, source in sources.items():
         digest, shape = source.sha256(), geometry(one, coding, *size, 1)
-        found[size] = seconds(lambda: lane.prepare(source, digest, one, shape))  # noqa: B023  called at once
+        found[size] = seconds(lambda: coder.prepare(source, digest, one, shape))  # noqa: B023  called at once
     return found
 
 
@@ -77,7 +77,7 @@ def harness(sources: dict[tuple[int, int], Source]) -> None:
             tell(f"prepare, {name}, {factor:g}", preparing(sources, plugins.get(name), factor))
     of_pixels = {size: read_picture(source.path).rgb for size, source in sources.items()}
     lumas = {size: np.ascontiguousarray(colour.luma(rgb)) for size, rgb in of_pixels.items()}
-    tell("compare", {size: seconds(lambda: compare.psnr_db(luma, luma[::-1])) for size, luma in lumas.items()})  # noqa: B023
+    tell("compare", {size: seconds(lambda: luma_errors.psnr_db(luma, luma[::-1])) for size, luma in lumas.items()})  # noqa: B023
     halves = {size: frames.resize(luma, size[0] // 2, size[1] // 2) for size, luma in lumas.items()}
     tell("luma back to full size", {size: seconds(lambda: frames.resize(half, *size)) for size, half in halves.items()})  # noqa: B023
     smaller = {size: frames.resize(rgb, size[0] // 2, size[1] // 2) for size, rgb in of_pixels.items()}

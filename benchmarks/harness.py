@@ -33,14 +33,14 @@ import numpy as np
 from PIL import Image
 from table import Row, compared
 
-from vcmbench import lane
-from vcmbench.compress import cores
+from vcmbench.compress import coder
+from vcmbench.compress.job import geometry
+from vcmbench.compress.run import cores
 from vcmbench.data.dataset import Source
 from vcmbench.demo import scene
 from vcmbench.encoder import plugins
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.execution.runner.local import LocalRunner
-from vcmbench.job import geometry
 
 WIDTH, HEIGHT = 1024, 512
 AGAINST = {True: "FFmpeg from PNG to decoded frame", False: "its encode and decode commands alone"}
@@ -100,7 +100,7 @@ def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration
             shutil.copy(picture, place / "in/source.png")
         else:
             source = Source(PurePosixPath(picture.stem), picture)
-            (place / "in/source.yuv").write_bytes(lane.prepare(source, source.sha256(), one, size).frame)
+            (place / "in/source.yuv").write_bytes(coder.prepare(source, source.sha256(), one, size).frame)
     commands = [one.encode("ffmpeg", coding, size.clip).argv, one.decode("ffmpeg", coding, size.clip).argv]
     if from_png:
         raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-threads", "1", "../in/source.yuv")

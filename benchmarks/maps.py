@@ -31,7 +31,10 @@ import numpy as np
 from table import Row
 from table import quartiles as spread_of
 
-from vcmbench import experiment, mapping
+from vcmbench import experiment
+from vcmbench.compress import importance_steps
+from vcmbench.compress.coder import prepare
+from vcmbench.compress.job import geometry
 from vcmbench.data.dataset import DataRoot, find_sources, open_root
 from vcmbench.demo import cityscapes
 from vcmbench.encoder import SOURCE, plugins, quantisers
@@ -40,8 +43,6 @@ from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, importance_map, qp_map
 from vcmbench.importance.inputs import files_of, read_inputs
 from vcmbench.importance.qp_map import QpMap
-from vcmbench.job import geometry
-from vcmbench.lane import prepare
 
 SIZES = ((2048, 1024), (512, 256))
 BOUND_MS, BOUND_RATIO = 60.0, 1.10
@@ -104,7 +105,10 @@ def maps(data: DataRoot, rounds: int, bound_ms: float | None) -> tuple[list[Arra
                 cpu_seconds(lambda: qp_map.qp_map(importance(), BLOCK_PX, 32, DELTA, "absolute")) * 1e3
             )
             times["and steps of a job"].append(
-                cpu_seconds(lambda coding=coding, size=size: mapping.block_steps(importance(), coding, size, 32)) * 1e3
+                cpu_seconds(
+                    lambda coding=coding, size=size: importance_steps.block_steps(importance(), coding, size, 32)
+                )
+                * 1e3
             )
     for name, found in times.items():
         print(f"{name + ':':<20}{quartiles(found, '.1f')} ms", flush=True)
@@ -146,7 +150,7 @@ class Bench:
         frame = prepare(source, source.sha256(), self.encoder, size).frame
         (self.worker.scratch.inputs / Path(pixels).name).write_bytes(frame)
         self.unit_px = self.encoder.map_unit_px(mapped, self.clip)
-        wanted = mapping.block_steps(values, mapped, size, self.quality if self.is_qp else 0)
+        wanted = importance_steps.block_steps(values, mapped, size, self.quality if self.is_qp else 0)
         self.steps = quantisers.finest(wanted, self.clip.width, self.clip.height, BLOCK_PX, self.unit_px)
         self.flat_sizes: dict[int, int] = {}
 

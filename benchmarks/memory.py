@@ -16,7 +16,7 @@ from harness import afresh, command, make_pictures
 from processes import watched
 from table import Row, number
 
-from vcmbench.compress import cores
+from vcmbench.compress.run import cores
 
 BOUND = 1.10
 EXPERIMENT = 'name = "memory"\n[[coding]]\nencoder = "none"\n[[coding]]\nencoder = "jpeg"\nquality = [30]\n'

@@ -21,7 +21,7 @@ from pathlib import Path
 from harness import harness, in_turn, make_pictures, write_config
 from table import Row, compared
 
-from vcmbench.compress import cores
+from vcmbench.compress.run import cores
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from clusters import cluster  # the real processes that the tests start, too

@@ -22,7 +22,7 @@ from harness import harness, in_turn, make_pictures
 from PIL import Image
 from table import Row, compared
 
-from vcmbench.compress import cores
+from vcmbench.compress.run import cores
 
 WIDTH, HEIGHT = 256, 128
 QUALITIES = tuple(range(5, 100, 5))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmbench import compare
+from vcmbench.compress import luma_errors
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
 
@@ -30,42 +30,42 @@ def test_inside_and_outside_are_what_a_loop_counts(height: int, width: int, shar
         for x in range(width):
             sums[bool(mask[y, x])] += (int(first[y, x]) - int(second[y, x])) ** 2
             pixels[bool(mask[y, x])] += 1
-    found = compare.inside_and_outside(compare.squared_errors(first, second), mask)
-    assert found == compare.Squares(sums[True], pixels[True], sums[False], pixels[False])
+    found = luma_errors.inside_and_outside(luma_errors.squared_errors(first, second), mask)
+    assert found == luma_errors.Squares(sums[True], pixels[True], sums[False], pixels[False])
     assert all(type(value) is int for value in vars(found).values()), "they are summed up again later, exactly"
 
 
 def test_the_largest_errors_of_a_large_picture_do_not_overflow() -> None:
     black, white = np.zeros((1024, 2048), np.uint8), np.full((1024, 2048), 255, np.uint8)
-    squared = compare.squared_errors(black, white)
-    assert np.array_equal(squared, compare.squared_errors(white, black))
+    squared = luma_errors.squared_errors(black, white)
+    assert np.array_equal(squared, luma_errors.squared_errors(white, black))
     inside = np.zeros(black.shape, bool)
     inside[:512] = True
-    found = compare.inside_and_outside(squared, inside)
+    found = luma_errors.inside_and_outside(squared, inside)
     assert found.inside == found.outside == 255**2 * 1024 * 1024
-    assert compare.psnr_db(black, white) == 0
+    assert luma_errors.psnr_db(black, white) == 0
 
 
 def test_a_region_that_is_empty_or_everything() -> None:
-    squared = compare.squared_errors(*planes(5, 7))
+    squared = luma_errors.squared_errors(*planes(5, 7))
     total = int(squared.sum())
-    nothing = compare.inside_and_outside(squared, np.zeros((5, 7), bool)).as_record()
+    nothing = luma_errors.inside_and_outside(squared, np.zeros((5, 7), bool)).as_record()
     assert (nothing["pixels_inside"], nothing["psnr_y_inside_db"]) == (0, None)
     assert nothing["squared_error_outside"] == total
-    everything = compare.inside_and_outside(squared, np.ones((5, 7), bool)).as_record()
+    everything = luma_errors.inside_and_outside(squared, np.ones((5, 7), bool)).as_record()
     assert (everything["pixels_outside"], everything["psnr_y_outside_db"]) == (0, None)
-    assert everything["psnr_y_inside_db"] == compare.psnr_db(*planes(5, 7))
+    assert everything["psnr_y_inside_db"] == luma_errors.psnr_db(*planes(5, 7))
 
 
 def test_psnr_done_by_hand() -> None:
-    assert compare.psnr_of(100, 100) == pytest.approx(48.1308, abs=1e-4), "an MSE of 1"
-    assert compare.psnr_of(255**2 * 6, 6) == 0
-    assert compare.psnr_of(0, 100) is None, "nothing differs"
-    assert compare.psnr_of(0, 0) is None, "nothing is there"
+    assert luma_errors.psnr_of(100, 100) == pytest.approx(48.1308, abs=1e-4), "an MSE of 1"
+    assert luma_errors.psnr_of(255**2 * 6, 6) == 0
+    assert luma_errors.psnr_of(0, 100) is None, "nothing differs"
+    assert luma_errors.psnr_of(0, 0) is None, "nothing is there"
     first, second = planes(6, 9)
     mse = np.mean((first.astype(float) - second) ** 2)
-    assert compare.psnr_db(first, second) == pytest.approx(10 * math.log10(255**2 / mse))
-    assert compare.psnr_db(first, first) is None
+    assert luma_errors.psnr_db(first, second) == pytest.approx(10 * math.log10(255**2 / mse))
+    assert luma_errors.psnr_db(first, first) is None
 
 
 def mean_of_blocks(squared: Any, rows: int, columns: int, unit_px: tuple[float, float]) -> list[list[float]]:
@@ -95,11 +95,11 @@ def mean_of_blocks(squared: Any, rows: int, columns: int, unit_px: tuple[float, 
     ],
 )
 def test_block_means_are_those_of_a_loop(height: int, width: int, unit: tuple[float, float]) -> None:
-    squared = compare.squared_errors(*planes(height, width))
+    squared = luma_errors.squared_errors(*planes(height, width))
     rows, columns = (
         sum(round(i * one) < side for i in range(side)) for side, one in ((height, unit[0]), (width, unit[1]))
     )
-    found = compare.block_means(squared, rows, columns, unit)
+    found = luma_errors.block_means(squared, rows, columns, unit)
     assert np.allclose(found, mean_of_blocks(squared, rows, columns, unit), rtol=1e-12)
 
 
@@ -107,10 +107,10 @@ def test_blocks_in_the_padding_repeat_their_neighbours() -> None:
     """A tool codes 3 rows and 4 columns of blocks, the picture fills 2 and 3."""
     blocks = np.array([[1, 2, 3], [4, 5, 6]])
     squared = np.kron(blocks, np.ones((8, 8), np.int32)).astype(np.int32)
-    found = compare.block_means(squared, 3, 4, (8.0, 8.0))
+    found = luma_errors.block_means(squared, 3, 4, (8.0, 8.0))
     assert found.tolist() == [[1, 2, 3, 3], [4, 5, 6, 6], [4, 5, 6, 6]]
 
 
 def test_sums_of_large_blocks_do_not_overflow() -> None:
     squared = np.full((1024, 1024), 255**2, np.int32)
-    assert compare.block_means(squared, 1, 1, (1024.0, 1024.0)).tolist() == [[255.0**2]]
+    assert luma_errors.block_means(squared, 1, 1, (1024.0, 1024.0)).tolist() == [[255.0**2]]

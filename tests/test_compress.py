@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, scripted_jm, tree, type_command
 from vcmbench import experiment
-from vcmbench.compress import Run, Settings
+from vcmbench.compress.run import Run, Settings
 from vcmbench.data.dataset import read_picture
 from vcmbench.execution.runner.local import LocalRunner
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import save, type_command
-from vcmbench import decode, experiment
-from vcmbench.compare import psnr_db
-from vcmbench.compress import Run, Settings
+from vcmbench import experiment
+from vcmbench.compress import decode
+from vcmbench.compress.luma_errors import psnr_db
+from vcmbench.compress.run import Run, Settings
 from vcmbench.data.colour import luma
 from vcmbench.encoder import plugins
 from vcmbench.errors import JobError, RequestError

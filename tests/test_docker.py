@@ -19,7 +19,7 @@ import pytest
 
 from conftest import JPEG, type_command
 from vcmbench import experiment
-from vcmbench.compress import Run, Settings
+from vcmbench.compress.run import Run, Settings
 from vcmbench.encoder import plugins
 from vcmbench.execution.runner import images
 from vcmbench.execution.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner

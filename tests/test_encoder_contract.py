@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from conftest import ENCODERS, save
 from vcmbench import experiment
-from vcmbench.compress import Outcome, Run, Settings
+from vcmbench.compress.run import Outcome, Run, Settings
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import checks, plugins
 from vcmbench.encoder.base import DECODED, SOURCE, Clip, Encoder

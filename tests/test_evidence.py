@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import spearmanr
 
-from vcmbench import evidence
+from vcmbench.compress import evidence
 from vcmbench.errors import JobError
 
 SHAPE = (8, 12)

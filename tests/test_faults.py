@@ -20,7 +20,7 @@ from PIL import Image
 
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command, write_png16
 from vcmbench import experiment
-from vcmbench.compress import Run, Settings
+from vcmbench.compress.run import Run, Settings
 from vcmbench.encoder import plugins
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.io import locks

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 
-from vcmbench import compare
+from vcmbench.compress import luma_errors
 from vcmbench.data import colour, frames
 from vcmbench.errors import JobError
 
@@ -15,13 +15,13 @@ from vcmbench.errors import JobError
 def test_psnr_equals_scikit_image(astronaut: NDArray[np.uint8]) -> None:
     luma = colour.luma(astronaut)
     noisy = np.clip(luma + np.random.default_rng(1).normal(0, 9, luma.shape), 0, 255).astype(np.uint8)
-    assert compare.psnr_db(luma, noisy) == pytest.approx(peak_signal_noise_ratio(luma, noisy), abs=1e-9)
-    assert compare.psnr_db(np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8)) == pytest.approx(0.0)
+    assert luma_errors.psnr_db(luma, noisy) == pytest.approx(peak_signal_noise_ratio(luma, noisy), abs=1e-9)
+    assert luma_errors.psnr_db(np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8)) == pytest.approx(0.0)
 
 
 def test_psnr_of_identical_pictures_is_missing_not_infinite() -> None:
     picture = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    assert compare.psnr_db(picture, picture) is None
+    assert luma_errors.psnr_db(picture, picture) is None
 
 
 def test_ppm_there_and_back(tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import hostile
 from conftest import JPEG, X265, save, tree
-from vcmbench import recipe
+from vcmbench.compress import job_keys
 from vcmbench.data.dataset import DataRoot, Source, open_root
 from vcmbench.encoder import plugins
 from vcmbench.encoder.configuration import CodingConfiguration
@@ -129,7 +129,7 @@ def test_no_name_leads_out_of_the_data_root() -> None:
     tool = plugins.get("jpeg")
     for name in hostile.NAMES:
         source = Source(Path(name), Path("/data") / name)  # type: ignore[arg-type]
-        place = recipe.bitstream_path(data, tool, CodingConfiguration("jpeg", 30), (source,))
+        place = job_keys.bitstream_path(data, tool, CodingConfiguration("jpeg", 30), (source,))
         assert not place.is_absolute()
         assert ".." not in place.parts
 

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import Typed, compress, half_written, save, scripted_jm, tree, type_command
-from vcmbench import chain, experiment
-from vcmbench.compress import Run, Settings
+from vcmbench import experiment
+from vcmbench.compress import encode_job
+from vcmbench.compress.coder import Cache
+from vcmbench.compress.run import Run, Settings
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
 from vcmbench.errors import JobError
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, importance_path, qp_map, read_importance
-from vcmbench.lane import Cache
 
 Write = Callable[..., Path]
 
@@ -415,9 +416,9 @@ def test_maps_that_change_while_a_run_waits_are_found(photos: Path, write_experi
     with_map(photos, "b", picture, 1 - square(256, 320))
     worker = run.runner.worker()
     try:
-        chain.run(jobs[0], worker, run.store, Cache(3), 60, {"experiment": "trial", "runner": "local"})
+        encode_job.run(jobs[0], worker, run.store, Cache(3), 60, {"experiment": "trial", "runner": "local"})
         with pytest.raises(JobError, match="importance of b: its files changed since this run was planned"):
-            chain.run(jobs[1], worker, run.store, Cache(3), 60, {"experiment": "trial", "runner": "local"})
+            encode_job.run(jobs[1], worker, run.store, Cache(3), 60, {"experiment": "trial", "runner": "local"})
     finally:
         worker.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vcmbench import prefilter
+from vcmbench.compress import prefilter
 from vcmbench.data.colour import CHROMA_FORMATS
 
 SIGMAS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 3.4, 4.0)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmbench import search
+from vcmbench.compress import rate_search
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 BOUNDS = (-40.0, 40.0)
@@ -32,9 +32,9 @@ def exponential(per_step: float, size: float = 1e10) -> Callable[[float], float]
     return lambda shift: size * 2 ** (per_step * shift)
 
 
-def check(encodes: Encodes, found: search.Found, bounds: tuple[float, float]) -> None:
+def check(encodes: Encodes, found: rate_search.Found, bounds: tuple[float, float]) -> None:
     """What holds of every search."""
-    assert 1 <= len(encodes.calls) <= search.MAX_ENCODES
+    assert 1 <= len(encodes.calls) <= rate_search.MAX_ENCODES
     assert len(set(encodes.calls)) == len(encodes.calls), "nothing is encoded twice"
     assert all(bounds[0] <= shift <= bounds[1] for shift in encodes.calls)
     assert [shift for shift, _ in found.tried] == encodes.calls
@@ -54,7 +54,7 @@ targets = st.floats(-20, 20)  # where the target lies, as a shift
 @given(slopes, targets, st.floats(-30, 30))
 def test_smooth_sizes_are_met(per_step: float, at: float, start: float) -> None:
     encodes = Encodes(exponential(per_step))
-    found = search.find(encodes, encodes.size_of(at), start, BOUNDS)
+    found = rate_search.find(encodes, encodes.size_of(at), start, BOUNDS)
     check(encodes, found, BOUNDS)
     assert found.is_equal
 
@@ -64,7 +64,7 @@ def test_smooth_sizes_are_met(per_step: float, at: float, start: float) -> None:
 def test_sizes_that_fall_as_expected_take_few_encodes(per_step: float, at: float, start: float) -> None:
     """The logarithm of such sizes is a straight line: two guesses, and what lies between them."""
     encodes = Encodes(exponential(per_step))
-    check(encodes, found := search.find(encodes, encodes.size_of(at), start, BOUNDS), BOUNDS)
+    check(encodes, found := rate_search.find(encodes, encodes.size_of(at), start, BOUNDS), BOUNDS)
     assert found.is_equal
     assert len(encodes.calls) <= 4
 
@@ -74,7 +74,7 @@ def test_sizes_that_fall_as_expected_take_few_encodes(per_step: float, at: float
 def test_bent_curves_are_met(per_step: float, bend: float, at: float) -> None:
     """The slope of real encoders differs between the ends of their scale."""
     encodes = Encodes(lambda shift: 1e6 * 2 ** (per_step * shift + bend * per_step * shift * abs(shift)))
-    found = search.find(encodes, encodes.size_of(at), 0.0, BOUNDS)
+    found = rate_search.find(encodes, encodes.size_of(at), 0.0, BOUNDS)
     check(encodes, found, BOUNDS)
     assert found.is_equal
 
@@ -86,7 +86,7 @@ def test_a_kink_does_not_hold_the_search_at_one_end(left: float, right: float) -
     for at in np.arange(-15, 15, 0.3):
         for start in (-12.0, -5.0, 0.0, 5.0, 12.0):
             encodes = Encodes(lambda shift: 1e10 * 2 ** ((left if shift < 0 else right) * shift))
-            found = search.find(encodes, encodes.size_of(float(at)), start, BOUNDS)
+            found = rate_search.find(encodes, encodes.size_of(float(at)), start, BOUNDS)
             check(encodes, found, BOUNDS)
             assert abs(found.error) < 0.1
             misses += not found.is_equal
@@ -98,7 +98,7 @@ def test_noise_smaller_than_the_tolerance_does_no_harm(seed: int) -> None:
     random = np.random.default_rng(seed)
     level, phase, at = random.uniform(10, 20), random.uniform(0, 6), random.uniform(-15, 15)
     encodes = Encodes(lambda shift: 1e6 * 2 ** (-shift / 6) * (1 + 0.004 * math.sin(level * shift + phase)))
-    found = search.find(encodes, 1e6 * 2 ** (-at / 6), 0.0, BOUNDS)
+    found = rate_search.find(encodes, 1e6 * 2 ** (-at / 6), 0.0, BOUNDS)
     check(encodes, found, BOUNDS)
     assert found.is_equal
 
@@ -107,7 +107,7 @@ def test_noise_smaller_than_the_tolerance_does_no_harm(seed: int) -> None:
 @given(st.floats(0.05, 0.3), targets)
 def test_noise_larger_than_the_tolerance_ends_near(noise: float, at: float) -> None:
     encodes = Encodes(lambda shift: 1e6 * 2 ** (-shift / 6) * (1 + noise * math.sin(37 * shift)))
-    found = search.find(encodes, 1e6 * 2 ** (-at / 6), 0.0, BOUNDS)
+    found = rate_search.find(encodes, 1e6 * 2 ** (-at / 6), 0.0, BOUNDS)
     check(encodes, found, BOUNDS)
     assert abs(found.error) <= 2 * noise
 
@@ -117,20 +117,20 @@ def test_noise_larger_than_the_tolerance_ends_near(noise: float, at: float) -> N
 def test_fine_plateaus_are_met_and_coarse_ones_as_near_as_they_come(plateau: float, at: float) -> None:
     """Sizes that move in jumps, as the whole QPs of a flat map make them."""
     encodes = Encodes(lambda shift: 1e6 * 2 ** (-math.floor(shift / plateau) * plateau / 6))
-    found = search.find(encodes, 1e6 * 2 ** (-at / 6), 0.0, BOUNDS)
+    found = rate_search.find(encodes, 1e6 * 2 ** (-at / 6), 0.0, BOUNDS)
     check(encodes, found, BOUNDS)
     jump = 2 ** (plateau / 6) - 1
-    assert abs(found.error) <= max(search.TOLERANCE, jump)
+    assert abs(found.error) <= max(rate_search.TOLERANCE, jump)
 
 
 def test_a_jump_over_the_target_is_not_searched_to_its_last_digit() -> None:
     """One block less, and the size falls by 10 %: shifts that close are the same map."""
     encodes = Encodes(lambda shift: 1e6 if shift < 0.37 else 0.9e6)
-    found = search.find(encodes, 0.94e6, 0.0, BOUNDS, resolution=1.0)
+    found = rate_search.find(encodes, 0.94e6, 0.0, BOUNDS, resolution=1.0)
     check(encodes, found, BOUNDS)
     assert found.size_bytes == 0.9e6
     finer = Encodes(encodes.size_of)
-    search.find(finer, 0.94e6, 0.0, BOUNDS, resolution=1 / 64)
+    rate_search.find(finer, 0.94e6, 0.0, BOUNDS, resolution=1 / 64)
     assert len(encodes.calls) < len(finer.calls)
 
 
@@ -138,7 +138,7 @@ def test_a_jump_over_the_target_is_not_searched_to_its_last_digit() -> None:
 @pytest.mark.parametrize(("factor", "end"), [(1000.0, -10.0), (0.001, 10.0)])
 def test_a_target_out_of_reach_ends_at_the_bound(whole: bool, factor: float, end: float) -> None:
     encodes = Encodes(exponential(-1 / 6))
-    found = search.find(encodes, 1e10 * factor, 0.0, (-10.0, 10.0), whole=whole)
+    found = rate_search.find(encodes, 1e10 * factor, 0.0, (-10.0, 10.0), whole=whole)
     check(encodes, found, (-10.0, 10.0))
     assert found.shift == end
     assert not found.is_equal
@@ -147,21 +147,21 @@ def test_a_target_out_of_reach_ends_at_the_bound(whole: bool, factor: float, end
 
 def test_sizes_that_do_not_move_end_the_search() -> None:
     encodes = Encodes(lambda shift: 5000)
-    found = search.find(encodes, 4000, 0.0, (-5.0, 5.0))
+    found = rate_search.find(encodes, 4000, 0.0, (-5.0, 5.0))
     check(encodes, found, (-5.0, 5.0))
     assert found.error == pytest.approx(0.25)
 
 
 def test_a_start_that_does_is_one_encode() -> None:
     encodes = Encodes(exponential(-1 / 6))
-    found = search.find(encodes, 1e10, 0.0, BOUNDS)
+    found = rate_search.find(encodes, 1e10, 0.0, BOUNDS)
     assert (encodes.calls, found.shift, found.error, found.is_equal) == ([0.0], 0.0, 0.0, True)
 
 
 @pytest.mark.parametrize(("start", "first"), [(-99.0, -40.0), (99.0, 40.0)])
 def test_a_start_out_of_bounds_is_the_bound(start: float, first: float) -> None:
     encodes = Encodes(exponential(-1 / 6))
-    search.find(encodes, 1e10, start, BOUNDS)
+    rate_search.find(encodes, 1e10, start, BOUNDS)
     assert encodes.calls[0] == first
 
 
@@ -169,7 +169,9 @@ def test_a_start_out_of_bounds_is_the_bound(start: float, first: float) -> None:
 @given(slopes, targets, st.booleans(), st.integers(1, 8))
 def test_the_same_input_makes_the_same_calls(per_step: float, at: float, whole: bool, budget: int) -> None:
     first, second = Encodes(exponential(per_step)), Encodes(exponential(per_step))
-    found = [search.find(one, one.size_of(at), 1.0, BOUNDS, whole=whole, max_encodes=budget) for one in (first, second)]
+    found = [
+        rate_search.find(one, one.size_of(at), 1.0, BOUNDS, whole=whole, max_encodes=budget) for one in (first, second)
+    ]
     assert first.calls == second.calls
     assert found[0] == found[1]
     assert len(first.calls) <= budget
@@ -187,7 +189,7 @@ def check_whole(
     size_of: Callable[[float], float], target: float, start: float, bounds: tuple[int, int], slope: float
 ) -> None:
     encodes = Encodes(size_of)
-    found = search.find(encodes, target, start, bounds, per_step=slope, whole=True)
+    found = rate_search.find(encodes, target, start, bounds, per_step=slope, whole=True)
     check(encodes, found, bounds)
     assert all(shift == round(shift) for shift in encodes.calls)
     error = abs(math.log(found.size_bytes / target))

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 
-from vcmbench import decode
+from vcmbench.compress import decode
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import qp_map
 

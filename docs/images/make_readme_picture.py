@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vcmbench import decode
+from vcmbench.compress import decode
 from vcmbench.execution.runner.local import LocalRunner
 
 FRAME = "frankfurt/frankfurt_000000_000019"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from vcmbench.compress.forecast.figures import Figures, at, builtin, memory_mb, quality_of, rough_seconds
+from vcmbench.compress.job import Geometry, geometry
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.encoder.configuration import CodingConfiguration
-from vcmbench.forecast.figures import Figures, at, builtin, memory_mb, quality_of, rough_seconds
-from vcmbench.job import Geometry, geometry
 
 WIDTH, HEIGHT = 2048, 1024
 NAMES = list(plugins.discover())

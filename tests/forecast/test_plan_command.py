@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from conftest import JPEG, X265, Typed, compress, tree
-from vcmbench import cli, forecast
+from vcmbench import cli
+from vcmbench.compress import forecast
 from vcmbench.data import runlog
 from vcmbench.data.dataset import open_root
 from vcmbench.data.runlog import RunLog

@@ -8,7 +8,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmbench.forecast.schedule import Task, ladder, simulate
+from vcmbench.compress.forecast.schedule import Task, ladder, simulate
 
 # whole numbers of seconds, so that sums are exact and bounds can be held to equality
 seconds = st.lists(st.integers(1, 1000), min_size=1, max_size=60)

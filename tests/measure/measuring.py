@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 import conftest
 from conftest import Typed
-from vcmbench import cli, decode
+from vcmbench import cli
 from vcmbench.blocks import published
+from vcmbench.compress import decode
 from vcmbench.data.dataset import read_picture
 from vcmbench.data.record import read_record
 from vcmbench.demo import cityscapes

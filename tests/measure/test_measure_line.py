@@ -29,7 +29,7 @@ from measuring import (
     write_toml,
 )
 
-from vcmbench import decode
+from vcmbench.compress import decode
 from vcmbench.measure import answers, units
 from vcmbench.measure.answers import NetworkAnswers
 from vcmbench.measure.finding import Finding

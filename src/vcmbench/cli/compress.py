@@ -8,9 +8,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from vcmbench import compress, experiment, forecast, plan
+from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.compress import forecast
+from vcmbench.compress import jobs as plan
+from vcmbench.compress import run as compress
+from vcmbench.compress.job import Job
+from vcmbench.compress.summary import Outcome
 from vcmbench.data import runlog
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.record import Record
@@ -18,8 +23,6 @@ from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.io.progress import clock
-from vcmbench.job import Job
-from vcmbench.tally import Outcome
 
 _EXAMPLES = """\
 examples:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vcmbench import decode
 from vcmbench.cli import runners
+from vcmbench.compress import decode
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError

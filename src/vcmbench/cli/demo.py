@@ -6,11 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from vcmbench import compress, experiment
+from vcmbench import experiment
 from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.cli.compress import add_run_options, run_experiment
 from vcmbench.cli.metrics import add_measure_options, check_packages
 from vcmbench.cli.metrics import run_experiment as measure_experiment
+from vcmbench.compress import run as compress
 from vcmbench.data.dataset import MAPS, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError

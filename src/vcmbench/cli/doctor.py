@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from vcmbench import __version__
-from vcmbench.compress import cores
+from vcmbench.compress.run import cores
 from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import apptainer, images

@@ -135,7 +135,7 @@ def _test_picture(path: Path) -> None:
 
 def _test_one(one: Encoder, runner: Runner, folder: Path) -> str:
     """Code the test picture in mid quality; what came of it, in one line. Raises RequestError or JobError."""
-    from vcmbench.compress import Run, Settings
+    from vcmbench.compress.run import Run, Settings
 
     quality = {} if one.quality is None else {"quality": [(one.quality.minimum + one.quality.maximum) // 2]}
     wanted = experiment.Experiment.model_validate(

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from vcmbench import compress
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import number, positive_int, whole_number
+from vcmbench.compress import run as compress
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError

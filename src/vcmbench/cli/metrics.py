@@ -11,9 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vcmbench import compress, experiment, forecast
+from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.compress import forecast
+from vcmbench.compress import run as compress
 from vcmbench.data import runlog
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
@@ -166,11 +168,11 @@ def _execute_elsewhere(
     run: Run, arguments: argparse.Namespace, levels: list[str], commands: list[str], scheduler: str, stack: ExitStack
 ) -> Outcome:
     """Whole pictures on the workers of a cluster, all else here."""
+    from vcmbench.compress.worker import software
     from vcmbench.execution import engine
     from vcmbench.measure.answers import FileAnswers, ToldAnswers
     from vcmbench.measure.elsewhere import Elsewhere, FarPlace
     from vcmbench.measure.place import PlaceSettings
-    from vcmbench.site import software
 
     run.store.prepare()
     probe = stack.enter_context(run.store.probe())

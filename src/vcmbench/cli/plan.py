@@ -8,14 +8,15 @@ import re
 import sys
 from pathlib import Path
 
-from vcmbench import experiment, forecast
+from vcmbench import experiment
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import positive_int, whole_number
+from vcmbench.compress import forecast
+from vcmbench.compress.forecast.asking import Question, ask
+from vcmbench.compress.forecast.prediction import Prediction, Step
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
-from vcmbench.forecast.asking import Question, ask
-from vcmbench.forecast.prediction import Prediction, Step
 from vcmbench.io.progress import clock
 
 _EXAMPLES = """\

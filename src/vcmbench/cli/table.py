@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vcmbench.gains import Row
+from vcmbench.compress.equal_rate import Row
+from vcmbench.compress.summary import Summary
 from vcmbench.io.text import visible
-from vcmbench.tally import Summary
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

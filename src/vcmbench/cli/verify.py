@@ -8,9 +8,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from vcmbench import compress, experiment, verify
+from vcmbench import experiment, verify
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.compress import run as compress
+from vcmbench.compress.job import Job
+from vcmbench.compress.job_keys import bitstreams
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -18,8 +21,6 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.files import check_inside
 from vcmbench.io.progress import Progress
-from vcmbench.job import Job
-from vcmbench.recipe import bitstreams
 from vcmbench.verify import Damage, Verified
 
 _EXAMPLES = """\

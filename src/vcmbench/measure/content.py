@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import bdrate, curves, perception
+from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.curves import Sampled
 from vcmbench.data import labels
 from vcmbench.measure.machine import AGAINST, dense
 from vcmbench.measure.summary import Point, Summary
 from vcmbench.report.content import BdRow, Curve, Damage, Estimate, MapComparison, MapEffect, Series
 from vcmbench.report.content import Point as CurvePoint
-from vcmbench.search import TOLERANCE
 
 MEASURES = {"accuracy": "accuracy", "miou": "miou"}
 _FEWEST_BD = 4

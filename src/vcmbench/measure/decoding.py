@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import decode
+from vcmbench.compress import decode
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.execution.runner.base import Runner, Worker
 from vcmbench.measure.outcome import as_job_error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 
+from vcmbench.compress.worker import see
 from vcmbench.data.store import job_key
 from vcmbench.errors import Cancelled, JobError, WorkerDied
 from vcmbench.execution.engine import Engine, Resource, Work
@@ -25,7 +26,6 @@ from vcmbench.measure.place import (
     together,
 )
 from vcmbench.measure.units import Unit
-from vcmbench.site import see
 
 _WAIT_S = 0.2
 _AHEAD = 2

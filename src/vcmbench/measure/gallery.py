@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import decode
+from vcmbench.compress import decode
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner

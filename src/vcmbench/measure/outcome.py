@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from vcmbench.compress import TIMEOUT_S, cores
+from vcmbench.compress.run import TIMEOUT_S, cores
 from vcmbench.correlation import Comparison
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError

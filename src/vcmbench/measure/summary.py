@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import perception
+from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.curves import ImageDraws, Sampled
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
 from vcmbench.measure.slim import Slimmer
-from vcmbench.search import TOLERANCE
 
 
 @dataclass(frozen=True)

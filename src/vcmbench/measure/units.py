@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from shlex import quote
 
-from vcmbench import recipe
+from vcmbench.compress import job_keys
 from vcmbench.data.dataset import DataRoot, Picture, Source, read_picture
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -55,7 +55,7 @@ def find(
     found: list[Unit] = []
     missing: list[str] = []
     taken: dict[tuple[str, PurePosixPath], PurePosixPath] = {}
-    for place, coding, folder, chosen in recipe.bitstreams(experiment, data, sources):
+    for place, coding, folder, chosen in job_keys.bitstreams(experiment, data, sources):
         for source in chosen:
             if (other := taken.setdefault((folder, source.name), place)) != place:
                 raise RequestError(

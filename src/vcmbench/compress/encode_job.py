@@ -7,9 +7,11 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import Any
 
-from vcmbench import allocation
-from vcmbench.allocation import Coded
-from vcmbench.compare import psnr_db
+from vcmbench.compress import allocation
+from vcmbench.compress.allocation import Coded
+from vcmbench.compress.coder import Cache, Lane
+from vcmbench.compress.job import Geometry, Job
+from vcmbench.compress.luma_errors import psnr_db
 from vcmbench.data import colour
 from vcmbench.data.record import SCHEMA_VERSION, Record
 from vcmbench.data.store import Store
@@ -17,8 +19,6 @@ from vcmbench.encoder.base import DECODED
 from vcmbench.errors import JobError
 from vcmbench.execution.runner import builtin
 from vcmbench.execution.runner.base import Worker
-from vcmbench.job import Geometry, Job
-from vcmbench.lane import Cache, Lane
 
 
 def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, meta: Record) -> Record:

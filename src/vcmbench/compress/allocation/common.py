@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import compare
+from vcmbench.compress import luma_errors
+from vcmbench.compress.coder import Encoded, Lane
+from vcmbench.compress.rate_search import Found
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.execution.runner.base import Completed
-from vcmbench.lane import Encoded, Lane
-from vcmbench.search import Found
 
 I32 = NDArray[np.int32]
 
@@ -103,7 +103,7 @@ def uniform_of(lane: Lane, quality: int) -> Uniform:
     def make() -> Uniform:
         encoded = lane.encode(coding)
         lane.decode(coding)
-        squared = tuple(compare.squared_errors(*pair) for pair in lane.lumas())
+        squared = tuple(luma_errors.squared_errors(*pair) for pair in lane.lumas())
         return Uniform(coding, encoded.size_bytes, job.encoder.coded_qp(encoded.done.log), squared)
 
     if len(job.sources) > 1:  # errors of a whole stack are too large to keep

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.compress.job import Geometry
 from vcmbench.data.frames import resize_area
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError
 from vcmbench.importance import qp_map
-from vcmbench.job import Geometry
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
+from vcmbench.compress.job import Geometry
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.data.frames import scaled_side
 from vcmbench.data.record import Record
@@ -21,7 +22,6 @@ from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Anchors, Clip, Encoder, Typical
 from vcmbench.encoder.configuration import CodingConfiguration, from_record
 from vcmbench.errors import RequestError
-from vcmbench.job import Geometry
 
 USUAL_MPX = 2.097152
 """Of the pictures that built-in figures are of, 2048x1024."""

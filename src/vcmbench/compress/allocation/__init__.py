@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vcmbench.allocation.blocks import Blocks
-from vcmbench.allocation.common import Coded, rate_notes
-from vcmbench.allocation.frames import code_frames
-from vcmbench.allocation.rate import uniform_at_rate
+from vcmbench.compress.allocation.blocks import Blocks
+from vcmbench.compress.allocation.common import Coded, rate_notes
+from vcmbench.compress.allocation.frames import code_frames
+from vcmbench.compress.allocation.rate import uniform_at_rate
+from vcmbench.compress.coder import Lane
 from vcmbench.data.dataset import DataRoot
 from vcmbench.errors import JobError
 from vcmbench.importance.source import PixelImportance
-from vcmbench.lane import Lane
 
 __all__ = ["Coded", "code"]
 

@@ -4,7 +4,7 @@
 `prediction` sums up, and `accounts` holds it against what runs took.
 """
 
-from vcmbench.forecast.accounts import FILE, accounts, compare, keep, recall
-from vcmbench.forecast.prediction import Prediction, Step
+from vcmbench.compress.forecast.accounts import FILE, accounts, compare, keep, recall
+from vcmbench.compress.forecast.prediction import Prediction, Step
 
 __all__ = ["FILE", "Prediction", "Step", "accounts", "compare", "keep", "recall"]

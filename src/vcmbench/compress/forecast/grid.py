@@ -9,18 +9,18 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from vcmbench.compress.forecast import builtin
+from vcmbench.compress.forecast.figures import Cost, Figures, memory_mb
+from vcmbench.compress.forecast.pictures import Picture, Pictures
+from vcmbench.compress.forecast.results import Results
+from vcmbench.compress.forecast.schedule import Task
+from vcmbench.compress.job import Geometry, geometry
 from vcmbench.data.dataset import DataRoot
 from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.plugins import get as get_encoder
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.forecast import builtin
-from vcmbench.forecast.figures import Cost, Figures, memory_mb
-from vcmbench.forecast.pictures import Picture, Pictures
-from vcmbench.forecast.results import Results
-from vcmbench.forecast.schedule import Task
-from vcmbench.job import Geometry, geometry
 
 
 @dataclass(frozen=True)

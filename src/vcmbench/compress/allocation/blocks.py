@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import compare, evidence, mapping, prefilter, search
-from vcmbench.allocation.common import (
+from vcmbench.compress import evidence, importance_steps, luma_errors, prefilter, rate_search
+from vcmbench.compress.allocation.common import (
     Attempt,
     Coded,
     Uniform,
@@ -22,11 +22,11 @@ from vcmbench.allocation.common import (
     target_bytes,
     uniform_of,
 )
+from vcmbench.compress.coder import Lane
+from vcmbench.compress.rate_search import Found
 from vcmbench.encoder import quantisers
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
-from vcmbench.lane import Lane
-from vcmbench.search import Found
 
 I32 = NDArray[np.int32]
 
@@ -41,7 +41,7 @@ class Blocks:
         self.method = self.encoder.method(self.coding)
         self.quality = start_quality(lane)
         is_qp = self.encoder.scale.name == "QP"
-        self.wanted = mapping.block_steps(importance, self.coding, lane.geometry, self.quality if is_qp else 0)
+        self.wanted = importance_steps.block_steps(importance, self.coding, lane.geometry, self.quality if is_qp else 0)
         self.block_px = self.map.block_size if self.map else 1
         self.unit_px = self.encoder.map_unit_px(self.coding, self.clip)
         size = self.clip.width, self.clip.height
@@ -57,7 +57,7 @@ class Blocks:
 
     @cached_property
     def steps_of_pixels(self) -> NDArray[np.float32]:
-        return mapping.pixel_steps(self.importance, self.coding, self.lane.geometry)
+        return importance_steps.pixel_steps(self.importance, self.coding, self.lane.geometry)
 
     def code(self) -> Coded:
         lane, coding = self.lane, self.coding
@@ -77,7 +77,7 @@ class Blocks:
         best = self.attempts[shift]
         lane.bitstream.write_bytes(best.data)
         decoded = lane.decode(best.coding)
-        squared = compare.squared_errors(*next(lane.lumas()))
+        squared = luma_errors.squared_errors(*next(lane.lumas()))
         proof = self._prove(best, shift, squared, uniform)
         reported = self.encoder.coded_qp(best.encoded.done.log)
         means_something = self.encoder.logs_mean_qp or self.method == "prefilter"
@@ -123,8 +123,8 @@ class Blocks:
         if self.method == "prefilter":
             return self._search_filter(target_bytes, start, bounds)
         # what is tuned afterwards gets what is left: much of it with JPEG, whose tables jump
-        most = search.MAX_ENCODES if self.method == "native" else search.MAX_ENCODES - 3
-        found = search.find(self._encode, target_bytes, start, bounds, max_encodes=most)
+        most = rate_search.MAX_ENCODES if self.method == "native" else rate_search.MAX_ENCODES - 3
+        found = rate_search.find(self._encode, target_bytes, start, bounds, max_encodes=most)
         is_out_of_reach = found.shift in bounds
         if found.is_equal or is_out_of_reach:
             return found
@@ -134,7 +134,7 @@ class Blocks:
     def _search_excess(self, found: Found, target_bytes: float) -> Found:
         """JPEG's tables of whole numbers jump; from the last that is too fine, all coefficients take what is left."""
         finer = [shift for shift, size in found.tried if size > target_bytes]
-        left = search.MAX_ENCODES - len(found.tried)
+        left = rate_search.MAX_ENCODES - len(found.tried)
         if not finer:
             return found
         shift = max(finer)
@@ -143,7 +143,7 @@ class Blocks:
             return self._encode(shift, excess=excess)
 
         guess = 8 * math.log2(dict(found.tried)[shift] / target_bytes)
-        tuned = search.find(size_of, target_bytes, guess, (0.0, 3.0), per_step=-1 / 8, max_encodes=left)
+        tuned = rate_search.find(size_of, target_bytes, guess, (0.0, 3.0), per_step=-1 / 8, max_encodes=left)
         tried = [*found.tried, *((shift + excess, size) for excess, size in tuned.tried)]
         if abs(tuned.error) >= abs(found.error):
             return replace(found, tried=tried)
@@ -155,7 +155,7 @@ class Blocks:
         """A small picture has few blocks, one may be more than 1 % of its bytes: others are tried instead."""
         tried = list(found.tried)
         best = found
-        for phase in range(1, search.MAX_ENCODES - len(found.tried) + 1):
+        for phase in range(1, rate_search.MAX_ENCODES - len(found.tried) + 1):
             size = self._encode(found.shift, phase=phase)
             tried.append((found.shift, size))
             if abs(size / target_bytes - 1) < abs(best.error):
@@ -167,8 +167,8 @@ class Blocks:
 
     def _search_filter(self, target_bytes: float, start: float, bounds: tuple[float, float]) -> Found:
         """A whole QP first; what is left to the target is made up for by the strength of the filter."""
-        budget = search.MAX_ENCODES
-        found = search.find(self._encode, target_bytes, start, bounds, whole=True, max_encodes=budget - 3)
+        budget = rate_search.MAX_ENCODES
+        found = rate_search.find(self._encode, target_bytes, start, bounds, whole=True, max_encodes=budget - 3)
         if found.is_equal:
             return found
 
@@ -179,7 +179,7 @@ class Blocks:
         # as steep as it was on photographs: a sigma twice as large saved a third to a half of the bits
         guess = math.log2(found.size_bytes / target_bytes) / 0.6
         left = budget - len(found.tried)
-        tuned = search.find(size_of, target_bytes, guess, limits, per_step=-0.6, max_encodes=left)
+        tuned = rate_search.find(size_of, target_bytes, guess, limits, per_step=-0.6, max_encodes=left)
         tried = [*found.tried, *((found.shift, size) for _, size in tuned.tried)]
         if abs(tuned.error) >= abs(found.error):
             return replace(found, tried=tried)
@@ -276,7 +276,7 @@ class Blocks:
             self.unit_px * geometry.width / geometry.scaled_width,
         )
         rows, columns = told.steps.shape
-        errors = [compare.block_means(one, rows, columns, unit) for one in (squared, uniform.squared[0])]
+        errors = [luma_errors.block_means(one, rows, columns, unit) for one in (squared, uniform.squared[0])]
         is_identical = bool(np.array_equal(squared, uniform.squared[0]))
         # against the very quality that it is compared with: at the end of the scale a map may be flat
         apart = (encoder.log2_step(uniform.coding.quality or 0) - encoder.log2_step(self.quality)) * 6
@@ -293,13 +293,13 @@ class Blocks:
         fields: dict[str, Any] = {
             "map": {
                 "method": self.method,
-                "version": mapping.VERSION,
+                "version": importance_steps.VERSION,
                 "quality": self.quality,
                 "shift_steps": round(shift, 4),
                 "base": round(float(best.told.base), 4),
                 **fidelity,
             },
-            "region": compare.inside_and_outside(squared, inside).as_record(),
+            "region": luma_errors.inside_and_outside(squared, inside).as_record(),
         }
         if self.method == "prefilter":
             fields["map"] |= {"filter_strength": round(best.strength, 4), "filter_s": round(self.filter_s, 6)}
@@ -313,7 +313,7 @@ class Blocks:
                 "size_bytes": uniform.size_bytes,
                 "rate_bpp": uniform.size_bytes * 8 / pixels,
                 "coded_qp": uniform.coded_qp,
-                "psnr_y_db": compare.psnr_of(total, pixels),
-                "region": compare.inside_and_outside(uniform.squared[0], inside).as_record(),
+                "psnr_y_db": luma_errors.psnr_of(total, pixels),
+                "region": luma_errors.inside_and_outside(uniform.squared[0], inside).as_record(),
             }
         return fields

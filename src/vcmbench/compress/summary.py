@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vcmbench import gains
+from vcmbench.compress import equal_rate
+from vcmbench.compress.job import Job
 from vcmbench.data.record import Record
 from vcmbench.data.store import Told
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError
-from vcmbench.job import Job
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Outcome:
     """Where the jobs were done: threads, processes, or a cluster; and how many workers that had at the end."""
     workers: int = 1
     csv: Path | None = None
-    comparisons: list[gains.Row] = field(default_factory=list)
+    comparisons: list[equal_rate.Row] = field(default_factory=list)
     comparison_csv: Path | None = None
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from vcmbench import search
-from vcmbench.allocation.common import Attempt, Coded, at_quality, search_record, start_quality, target_bytes
+from vcmbench.compress import rate_search
+from vcmbench.compress.allocation.common import Attempt, Coded, at_quality, search_record, start_quality, target_bytes
+from vcmbench.compress.coder import Lane
 from vcmbench.encoder.quantisers import Quantisers
-from vcmbench.lane import Lane
 
 
 def uniform_at_rate(lane: Lane) -> Coded:
@@ -28,7 +28,7 @@ def uniform_at_rate(lane: Lane) -> Coded:
     octaves = math.log2(encoder.typical.bpp[-1][1] / encoder.typical.bpp[0][1])
     per_step = -abs(octaves / (encoder.typical.bpp[-1][0] - encoder.typical.bpp[0][0]))
     start = start_quality(lane) * direction
-    found = search.find(size_of, target_bytes(lane), start, bounds, per_step=per_step, whole=True)
+    found = rate_search.find(size_of, target_bytes(lane), start, bounds, per_step=per_step, whole=True)
     best = attempts[found.shift]
     lane.bitstream.write_bytes(best.data)
     tried = [(coarseness * direction, size) for coarseness, size in found.tried]

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from vcmbench import mapping
+from vcmbench.compress import importance_steps
+from vcmbench.compress.job import Geometry, Job, Tools, geometry
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.encoder.base import Clip, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
@@ -22,7 +23,6 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner import builtin
 from vcmbench.experiment import Experiment
 from vcmbench.importance.source import ImportanceSource
-from vcmbench.job import Geometry, Job, Tools, geometry
 
 _KEPT_SIZES = 1024
 
@@ -150,7 +150,7 @@ def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Ge
         "coding": coding.as_dict(),
         "commands": [[command.argv, command.files, command.then] for command in commands],
         "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
-        "version": [mapping.VERSION, encoder.typical.bpp] if coding.is_searched or coding.qp_map else None,
+        "version": [importance_steps.VERSION, encoder.typical.bpp] if coding.is_searched or coding.qp_map else None,
         "filter": metadata.version("scipy") if coding.qp_map and encoder.method(coding) == "prefilter" else None,
         "tools": [tools.encode.identity(), tools.decode.identity()],
         "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],

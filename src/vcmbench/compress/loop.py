@@ -6,22 +6,20 @@ import itertools
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
-from vcmbench import plan
+from vcmbench.compress import jobs
+from vcmbench.compress.job import Job
+from vcmbench.compress.summary import Listener, Outcome
+from vcmbench.compress.worker import Result, do
 from vcmbench.data.record import Record
+from vcmbench.data.store import Store
 from vcmbench.errors import Cancelled, JobError, WorkerDied
 from vcmbench.execution.engine import Engine, Work
 from vcmbench.execution.runner.base import describe
 from vcmbench.io.progress import Progress
-from vcmbench.job import Job
-from vcmbench.site import Result, do
-from vcmbench.tally import Listener, Outcome
-
-if TYPE_CHECKING:
-    from vcmbench.compress import Run
 
 _WAIT_S = 0.2
 _AHEAD = 2
@@ -32,9 +30,10 @@ class Loop:
     """Does the jobs of a run on an engine. `execute` is called once; `stop` ends it early."""
 
     def __init__(
-        self, run: Run, engine: Engine, outcome: Outcome, progress: Progress, stop: threading.Event, listen: Listener
-    ) -> None:
-        self._run, self._store, self._force = run, run.store, run.settings.force
+        self, engine: Engine, store: Store, outcome: Outcome, progress: Progress, stop: threading.Event,
+        listen: Listener, *, force: bool,
+    ) -> None:  # fmt: skip
+        self._store, self._force = store, force
         self._engine, self._outcome, self._progress = engine, outcome, progress
         self._stop, self._listen = stop, listen
         self._running: dict[Future[Result], Job] = {}
@@ -44,8 +43,8 @@ class Loop:
         self._asked_again = time.monotonic()
         self._has_warned = self._force
 
-    def execute(self) -> None:
-        for job in itertools.takewhile(lambda _: not self._stop.is_set(), self._run.jobs()):
+    def execute(self, jobs: Iterable[Job]) -> None:
+        for job in itertools.takewhile(lambda _: not self._stop.is_set(), jobs):
             self._take(job)
             # A short queue ahead of the workers: enough to keep them busy, and memory stays flat.
             while len(self._running) >= _AHEAD * self._engine.slots() and not self._stop.is_set():
@@ -63,7 +62,7 @@ class Loop:
             self._put_off.append(job)
         else:
             self._warn_of_another_tool(job)
-            seconds = plan.seconds(job)
+            seconds = jobs.seconds(job)
             self._running[self._engine.submit(Work(job.key, do, job, seconds))] = job
 
     def _known(self, job: Job) -> Record | None:

@@ -13,7 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from vcmbench import chain
+from vcmbench.compress import encode_job
+from vcmbench.compress.coder import Cache
+from vcmbench.compress.job import Job, Tools
 from vcmbench.data.dataset import DataRoot, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store, probe_path
@@ -23,8 +25,6 @@ from vcmbench.execution.runner.choice import RunnerChoice
 from vcmbench.execution.runner.opening import open_runner
 from vcmbench.execution.runner.scratch import remove_stale_scratch
 from vcmbench.io import locks, resources
-from vcmbench.job import Job, Tools
-from vcmbench.lane import Cache
 
 _TRIES = 3
 _WAIT_FOR_ENGINE_S = 120.0
@@ -104,12 +104,12 @@ def _do(site: Site, job: Job) -> Record:
     for _ in range(_TRIES - 1):
         try:
             with site.worker() as worker:
-                return chain.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
+                return encode_job.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
         except Lost:  # the engine that its container ran on: not the job's fault
             if not site.runner.wait_until_back(_WAIT_FOR_ENGINE_S, site.cancelled.is_set):
                 raise
     with site.worker() as worker:
-        return chain.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
+        return encode_job.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
 
 
 def _tools_there(site: Site, job: Job) -> Tools:

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from vcmbench.compress.forecast import builtin_measuring as builtin
+from vcmbench.compress.forecast.grid import Grid, Planned
+from vcmbench.compress.forecast.pictures import Picture
+from vcmbench.compress.forecast.schedule import Task
 from vcmbench.experiment import Experiment
-from vcmbench.forecast import builtin_measuring as builtin
-from vcmbench.forecast.grid import Grid, Planned
-from vcmbench.forecast.pictures import Picture
-from vcmbench.forecast.schedule import Task
 from vcmbench.iqa import METRICS
 
 

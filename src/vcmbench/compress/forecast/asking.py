@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vcmbench.compress.forecast import pictures
+from vcmbench.compress.forecast.figures import Figures
+from vcmbench.compress.forecast.grid import Grid, folder_of
+from vcmbench.compress.forecast.measuring import Measuring
+from vcmbench.compress.forecast.pictures import LARGEST_SIDE_PX, MOST_PICTURES, Pictures
+from vcmbench.compress.forecast.prediction import Prediction, predict
+from vcmbench.compress.forecast.results import Results, scores
 from vcmbench.data import runlog
 from vcmbench.data.dataset import DataRoot, open_root
 from vcmbench.data.store import Store
@@ -13,13 +20,6 @@ from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.forecast import pictures
-from vcmbench.forecast.figures import Figures
-from vcmbench.forecast.grid import Grid, folder_of
-from vcmbench.forecast.measuring import Measuring
-from vcmbench.forecast.pictures import LARGEST_SIDE_PX, MOST_PICTURES, Pictures
-from vcmbench.forecast.prediction import Prediction, predict
-from vcmbench.forecast.results import Results, scores
 
 MOST_WORKERS = 100_000
 _ENOUGH_DONE = 20

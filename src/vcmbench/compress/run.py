@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from vcmbench import __version__, gains, plan
+from vcmbench import __version__
+from vcmbench.compress import equal_rate
+from vcmbench.compress.job import Job
+from vcmbench.compress.jobs import find_tools, jobs_of, measure
+from vcmbench.compress.loop import Loop
+from vcmbench.compress.summary import Listener, Outcome, Summary
+from vcmbench.compress.worker import CompressPlace, Site, software
 from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -22,10 +28,6 @@ from vcmbench.execution.runner.scratch import remove_stale_scratch
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
-from vcmbench.job import Job
-from vcmbench.loop import Loop
-from vcmbench.site import CompressPlace, Site, software
-from vcmbench.tally import Listener, Outcome, Summary
 
 TIMEOUT_S = 600.0
 
@@ -65,14 +67,14 @@ class Run:
         self.sources = find_sources(self.data, experiment.dataset)
         _check_importance(experiment, self.data)
         self.warnings = _missing_importance(experiment, self.data, self.sources)
-        self.tools, self.missing = plan.find_tools(experiment, runner)
+        self.tools, self.missing = find_tools(experiment, runner)
         self.store = Store(self.data, experiment.name, experiment.seed)
-        self.measure = cache(plan.measure)
+        self.measure = cache(measure)
 
     def jobs(self) -> Iterator[Job]:
         wanted, found = (
             self.settings.only,
-            plan.jobs(self.experiment, self.data, self.sources, self.tools, self.measure),
+            jobs_of(self.experiment, self.data, self.sources, self.tools, self.measure),
         )
         return found if wanted is None else (job for job in found if job.bitstream in wanted)
 
@@ -101,7 +103,7 @@ class Run:
             Progress(self.job_count(), quiet=self.settings.quiet) as progress,
             interruptible(engine.cancel) as stop,
         ):
-            Loop(self, engine, outcome, progress, stop, listen).execute()
+            Loop(engine, self.store, outcome, progress, stop, listen, force=self.settings.force).execute(self.jobs())
             outcome.interrupted = stop.is_set()
             outcome.engine, outcome.workers = engine.name, engine.slots()
         with suppress(OSError):  # of workers that died meanwhile, and what a killed run's still held at the start
@@ -140,7 +142,7 @@ class Run:
                 return
         failed = {job.bitstream for job, _ in outcome.failed}
         try:
-            comparison = gains.Comparison(self.experiment.seed)
+            comparison = equal_rate.Comparison(self.experiment.seed)
 
             def rows() -> Iterator[Record]:
                 for bitstream, record in self.store.all_records():
@@ -150,7 +152,7 @@ class Run:
 
             outcome.csv = self.store.write_csv(rows())
             outcome.comparisons = comparison.rows()
-            content = gains.as_csv(outcome.comparisons) if outcome.comparisons else None
+            content = equal_rate.as_csv(outcome.comparisons) if outcome.comparisons else None
             outcome.comparison_csv = self.store.write_table("equal_rate.csv", content)
         except OSError as error:
             message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import compare, evidence, mapping, search
-from vcmbench.allocation.common import (
+from vcmbench.compress import evidence, importance_steps, luma_errors, rate_search
+from vcmbench.compress.allocation.common import (
     Attempt,
     Coded,
     Uniform,
@@ -19,17 +19,17 @@ from vcmbench.allocation.common import (
     target_bytes,
     uniform_of,
 )
+from vcmbench.compress.coder import Lane
+from vcmbench.compress.rate_search import Found
 from vcmbench.encoder import quantisers
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
-from vcmbench.lane import Lane
-from vcmbench.search import Found
 
 
 def code_frames(lane: Lane, pictures: list[NDArray[np.float32]]) -> Coded:
     """A job with a quality a picture: the seed's zones."""
     encoder, coding = lane.job.encoder, lane.job.coding
-    steps = mapping.frame_steps(pictures, coding)
+    steps = importance_steps.frame_steps(pictures, coding)
     quality = coding.quality or 0
     means = [round(float(values.mean(dtype=np.float64)), 6) for values in pictures]
     if len(pictures) == 1:
@@ -65,7 +65,7 @@ def _stack(lane: Lane, quality: int, steps: list[float], means: list[float]) -> 
     best = attempts[shift]
     lane.bitstream.write_bytes(best.data)
     decoded = lane.decode(plain)
-    mse = np.array([float(compare.squared_errors(*pair).mean()) for pair in lane.lumas()])
+    mse = np.array([float(luma_errors.squared_errors(*pair).mean()) for pair in lane.lumas()])
     uniform_mse = np.array([float(one.mean()) for one in uniform.squared])
     coded_steps = np.array(best.told.frames) - quality
     mean = encoder.coded_qp(best.encoded.done.log)
@@ -95,4 +95,4 @@ def _match_stack(lane: Lane, size_of: Callable[[float], int], uniform: Uniform, 
     # one picture more or less is all that can be changed
     resolution = 1 / min(8, len(steps))
     bounds = (low - max(steps), high - min(steps))
-    return search.find(size_of, target, -float(np.mean(steps)), bounds, resolution=resolution)
+    return rate_search.find(size_of, target, -float(np.mean(steps)), bounds, resolution=resolution)

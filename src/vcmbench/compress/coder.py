@@ -12,7 +12,8 @@ from typing import IO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import prefilter
+from vcmbench.compress import prefilter
+from vcmbench.compress.job import Geometry, Job
 from vcmbench.data import colour, frames
 from vcmbench.data.dataset import Source, read_picture
 from vcmbench.encoder.base import DECODED, QPS, SOURCE, Command, Encoder
@@ -20,7 +21,6 @@ from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
 from vcmbench.execution.runner.base import Completed, Worker
-from vcmbench.job import Geometry, Job
 
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]

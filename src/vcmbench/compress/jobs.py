@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from vcmbench.compress.forecast.figures import Figures, rough_seconds
+from vcmbench.compress.forecast.grid import cost_of
+from vcmbench.compress.job import Job, Tools
+from vcmbench.compress.job_keys import Measured, Recipe
 from vcmbench.data import images
 from vcmbench.data.dataset import DataRoot, Source, read_picture
 from vcmbench.data.store import Store
@@ -17,10 +21,6 @@ from vcmbench.errors import JobError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.experiment import Experiment
-from vcmbench.forecast.figures import Figures, rough_seconds
-from vcmbench.forecast.grid import cost_of
-from vcmbench.job import Job, Tools
-from vcmbench.recipe import Measured, Recipe
 
 
 def measure(source: Source) -> Measured:
@@ -61,7 +61,7 @@ def find_tools(experiment: Experiment, runner: Runner) -> tuple[Toolbox, dict[st
     return tools, missing
 
 
-def jobs(
+def jobs_of(
     experiment: Experiment,
     data: DataRoot,
     sources: list[Source],

@@ -1,4 +1,4 @@
-"""Built-in figures of the measuring step: see `vcmbench.forecast.builtin`, of which this is the other half.
+"""Built-in figures of the measuring step: see `vcmbench.compress.forecast.builtin`, of which this is the other half.
 
 `benchmarks/figures_steps.py` prints them; LPIPS and DISTS are VGG16 without weights, twice a picture.
 """

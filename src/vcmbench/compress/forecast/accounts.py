@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from vcmbench.compress.forecast.prediction import SCHEMA_VERSION, Prediction
 from vcmbench.data import runlog
 from vcmbench.data.runlog import RunLog, Step
 from vcmbench.data.store import Store
-from vcmbench.forecast.prediction import SCHEMA_VERSION, Prediction
 from vcmbench.io.files import read_bounded
 from vcmbench.io.progress import clock
 

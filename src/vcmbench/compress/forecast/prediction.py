@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from heapq import nlargest
 from typing import Any
 
-from vcmbench.forecast import builtin, builtin_measuring
-from vcmbench.forecast.figures import Figures
-from vcmbench.forecast.grid import Grid, Planned
-from vcmbench.forecast.measuring import Measuring
-from vcmbench.forecast.schedule import Schedule, Task, ladder, simulate
+from vcmbench.compress.forecast import builtin, builtin_measuring
+from vcmbench.compress.forecast.figures import Figures
+from vcmbench.compress.forecast.grid import Grid, Planned
+from vcmbench.compress.forecast.measuring import Measuring
+from vcmbench.compress.forecast.schedule import Schedule, Task, ladder, simulate
 
 SCHEMA_VERSION = 1
 WORTH = 0.05
