@@ -35,9 +35,9 @@ from PIL import Image
 from scipy.ndimage import convolve
 from table import Row, number
 
-from vcmbench import perception
 from vcmbench.blocks import Sample, Sources, sample
 from vcmbench.data.labels import PALETTE
+from vcmbench.tasks import confusion
 from vcmbench.tasks.predictions import prediction_path, read_prediction, write_prediction
 
 WIDTH, HEIGHT = 2048, 1024
@@ -155,10 +155,10 @@ def seconds(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def recount(data: Data, result: Sample, rng: random.Random) -> None:
     for block in rng.sample(result.blocks, min(100, len(result.blocks))):
-        crops = [perception.crop(read_prediction(data.path(block.image, name)), block.box)
+        crops = [confusion.crop(read_prediction(data.path(block.image, name)), block.box)
                  for name in (None, block.configuration)]  # fmt: skip
         assert float((crops[0] == crops[1]).mean()) == block.accuracy, block
-        assert not perception.crop(data.void(block.image), block.box).any(), block
+        assert not confusion.crop(data.void(block.image), block.box).any(), block
 
 
 def rows(small: bool) -> Iterator[Row]:
@@ -219,9 +219,9 @@ def measure(data: Data, arguments: argparse.Namespace) -> None:
         flush=True,
     )
     prediction, truth = (read_prediction(data.path(data.images[0], name)) for name in (data.configurations[-1], None))
-    times = [seconds(lambda: perception.confusion(prediction, truth))[2] * 1e3 for _ in range(21)]
+    times = [seconds(lambda: confusion.confusion(prediction, truth))[2] * 1e3 for _ in range(21)]
     distance_m = noise(np.random.default_rng(3), 8) * 60
-    bands = [seconds(lambda: perception.distance_confusions(prediction, truth, distance_m))[2] * 1e3 for _ in range(21)]
+    bands = [seconds(lambda: confusion.distance_confusions(prediction, truth, distance_m))[2] * 1e3 for _ in range(21)]
     print(f"confusion counts: {statistics.median(times):.1f} ms; by distance: {statistics.median(bands):.1f} ms")
     if processor > bound_s:
         sys.exit(f"limit exceeded: {processor:.1f} s is more than {bound_s:.0f} s")

@@ -93,10 +93,10 @@ def harness(sources: dict[tuple[int, int], Source]) -> None:
 def measuring(sources: dict[tuple[int, int], Source], folder: Path) -> None:
     import torch
 
-    from vcmbench import perception
     from vcmbench.blocks.strata import strata_of
     from vcmbench.data.labels import CLASSES
     from vcmbench.iqa import METRICS, Scorer
+    from vcmbench.tasks import confusion
     from vcmbench.tasks.base import TaskSettings
     from vcmbench.tasks.opening import open_task
     from vcmbench.tasks.predictions import read_prediction, write_prediction
@@ -115,7 +115,7 @@ def measuring(sources: dict[tuple[int, int], Source], folder: Path) -> None:
     print("prediction, bytes per Mpx:", sizes)
     tell("read prediction", {size: seconds(lambda: read_prediction(path)) for size, path in written.items()})  # noqa: B023
     classes = len(CLASSES)
-    tell("confusion", {size: seconds(lambda: perception.confusion(one, one, classes)) for size, one in labels.items()})  # noqa: B023
+    tell("confusion", {size: seconds(lambda: confusion.confusion(one, one, classes)) for size, one in labels.items()})  # noqa: B023
     for side in (32, 64, 128):
         tell(f"strata of {side} px",
              {size: seconds(lambda: strata_of(one == one[::-1], side, side, 10, None))  # noqa: B023

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vcmbench import perception
 from vcmbench.bdrate import bd_accuracy, bd_rate
 from vcmbench.curves import QUALITIES, Estimate, ImageDraws, Sampled, curve, monotonicity
 from vcmbench.errors import RequestError
+from vcmbench.tasks import confusion
 
 Array = NDArray[np.float64]
 MEASURES: dict[str, Callable[[NDArray[np.int64]], float | None]] = {
-    "accuracy": perception.accuracy,
-    "miou": perception.mean_iou,
-    "micro_iou": perception.micro_iou,
+    "accuracy": confusion.accuracy,
+    "miou": confusion.mean_iou,
+    "micro_iou": confusion.micro_iou,
 }
 
 
@@ -53,9 +53,7 @@ def test_segmentation_is_that_of_the_resampled_images() -> None:
                 expected = measure(summed)
                 if name == "miou":  # a class of the data that was not drawn does not count, though it is predicted
                     lost = (summed.sum(axis=1) == 0) & (counts[point].sum(axis=(0, 2)) > 0)
-                    ious = [
-                        iou for iou, is_lost in zip(perception.class_ious(summed), lost, strict=True) if not is_lost
-                    ]
+                    ious = [iou for iou, is_lost in zip(confusion.class_ious(summed), lost, strict=True) if not is_lost]
                     expected = np.mean([iou for iou in ious if iou is not None])
                 assert samples[index, point] == pytest.approx(expected, rel=1e-12), (name, index)
             low, high = np.percentile(samples[:, point], [2.5, 97.5])

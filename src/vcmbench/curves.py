@@ -114,8 +114,8 @@ class ImageDraws:
         """Accuracy, mean IoU and micro IoU, by the names of QUALITIES, of (points, images, 19, 20) counts.
 
         Rows are the truth's classes, columns the prediction's, the last one no class at all. As
-        `vcmbench.perception` has them: accuracy over the truth's pixels; mean IoU over the classes that occur in truth
-        or prediction, in a resample of those whose truth was drawn; micro IoU of all classes together. Raises
+        `vcmbench.tasks.confusion` has them: accuracy over the truth's pixels; mean IoU over the classes that occur in
+        truth or prediction, in a resample of those whose truth was drawn; micro IoU of all classes together. Raises
         RequestError for other shapes.
         """
         shape = confusions.shape

@@ -27,7 +27,7 @@ from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.io import archives, documents
 from vcmbench.io import text as shown
-from vcmbench.tasks import channel, checkpoints, configs
+from vcmbench.tasks import checkpoints, configs, messages
 
 # --- records
 
@@ -250,7 +250,7 @@ def test_messages_of_other_processes(content: bytes) -> None:
             raise EOFError
 
     try:
-        channel.receive(read)
+        messages.receive(read)
     except (ValueError, EOFError):
         pass
 

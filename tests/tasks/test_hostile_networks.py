@@ -20,7 +20,16 @@ import torch
 
 import hostile
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import channel, checkpoints, configs, fetch, mmsegmentation, names, parts, published
+from vcmbench.tasks import (
+    checkpoints,
+    class_names,
+    configs,
+    fetch,
+    messages,
+    mmsegmentation,
+    published_weights,
+    registry_names,
+)
 from vcmbench.tasks.segmentation import NETWORKS
 
 MODEL: dict[str, Any] = json.loads((NETWORKS / "demo.json").read_text())["model"]
@@ -100,8 +109,10 @@ def test_a_dataset_is_only_looked_up(kind: str, trap: Path, tmp_path: Path) -> N
 
 def test_what_is_registered_is_let_through() -> None:
     for name in ("ResNet", "mmseg.ResNet", "BN", "mmseg.BN", "ReLU", "OHEMPixelSampler"):
-        parts.check_registered({"backbone": {"type": name}})
-    parts.check_names(Path("x"), {"type": "mmpretrain.ConvNeXt", "neck": [{"type": "MLP", "_scope_": "mmdet"}]})
+        registry_names.check_registered({"backbone": {"type": name}})
+    registry_names.check_names(
+        Path("x"), {"type": "mmpretrain.ConvNeXt", "neck": [{"type": "MLP", "_scope_": "mmdet"}]}
+    )
 
 
 YAMLS = {
@@ -326,7 +337,7 @@ def test_names_of_classes_in_a_checkpoint(classes: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["~nobody-of-that-name/x", "a\0b", "x" * 5000, "/dev/zero", "", "."])
 def test_files_of_names(given: str) -> None:
     with hostile.within(5), pytest.raises(RequestError) as error:
-        names.given(given)
+        class_names.given(given)
     hostile.one_line(error.value)
 
 
@@ -347,7 +358,7 @@ def test_a_checksum_becomes_part_of_a_file_name(told: str, tmp_path: Path, monke
         mock.patch.object(fetch, "_fetch", side_effect=AssertionError("it was believed")),
         pytest.raises(RequestError, match="tells no checksum"),
     ):
-        published._from_hub("resnet18", "timm/resnet18")
+        published_weights._from_hub("resnet18", "timm/resnet18")
     assert not list(tmp_path.iterdir())
 
 
@@ -378,7 +389,7 @@ def test_messages_of_a_task_in_a_container(what: str) -> None:
             raise EOFError
 
     with hostile.within(5), pytest.raises((ValueError, EOFError)) as error:
-        channel.receive(read)
+        messages.receive(read)
     assert "\n" not in str(error.value)
 
 
@@ -400,7 +411,7 @@ def test_a_task_that_does_not_say_what_it_is(answer: dict[str, Any]) -> None:
 
         def __init__(self) -> None:
             self.stream = io.BytesIO()
-            channel.send(lambda data: self.stream.write(data) and None, answer)
+            messages.send(lambda data: self.stream.write(data) and None, answer)
             self.stream.seek(0)
 
         def read(self, buffer: memoryview) -> None:

@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as stn
 
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import Place, TaskSettings, channel, remote, serve
+from vcmbench.tasks import Place, TaskSettings, messages, remote, serve
 from vcmbench.tasks.remote import ProcessTransport, RemoteTask
 
 ARRAYS = st.lists(
@@ -46,14 +46,14 @@ def _reader(data: bytes) -> Callable[[memoryview], None]:
 
 def _sent(header: dict[str, Any], arrays: list[np.ndarray]) -> bytes:
     sent = bytearray()
-    channel.send(sent.extend, header, arrays)
+    messages.send(sent.extend, header, arrays)
     return bytes(sent)
 
 
 @given(header=HEADERS, arrays=ARRAYS)
 @settings(deadline=None)
 def test_messages_arrive_as_they_were_sent(header: dict[str, Any], arrays: list[np.ndarray]) -> None:
-    message = channel.receive(_reader(_sent(header, arrays)))
+    message = messages.receive(_reader(_sent(header, arrays)))
     assert message.header == header
     assert len(message.arrays) == len(arrays)
     for sent, came in zip(arrays, message.arrays, strict=True):
@@ -66,14 +66,14 @@ def test_messages_arrive_as_they_were_sent(header: dict[str, Any], arrays: list[
 def test_a_message_that_breaks_off(cut: int) -> None:
     data = _sent({"a": 1}, [np.zeros((3, 4), np.uint8)])
     with pytest.raises(EOFError):
-        channel.receive(_reader(data[: min(cut, len(data) - 1)]))
+        messages.receive(_reader(data[: min(cut, len(data) - 1)]))
 
 
 @given(data=st.binary(max_size=200))
 @settings(deadline=None)
 def test_noise_is_no_message(data: bytes) -> None:
     with pytest.raises((EOFError, ValueError)):
-        channel.receive(_reader(data))
+        messages.receive(_reader(data))
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_arrays_that_cannot_be(about: Any) -> None:
     """None is allocated, least of all one of objects."""
     text = json.dumps({"arrays": about}).encode()
     with pytest.raises(ValueError, match="no message of the channel"):
-        channel.receive(_reader(struct.pack(">I", len(text)) + text + b"x" * 64))
+        messages.receive(_reader(struct.pack(">I", len(text)) + text + b"x" * 64))
 
 
 def test_only_plain_arrays_are_sent() -> None:
     with pytest.raises(ValueError, match="must be of uint8 or float32"):
-        channel.send(lambda _: None, {}, [np.array([None])])
+        messages.send(lambda _: None, {}, [np.array([None])])
 
 
 def _settings(folder: Path) -> TaskSettings:

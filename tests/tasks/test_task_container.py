@@ -18,7 +18,7 @@ import small_networks
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.docker import OWNER_LABEL, RUN_LABEL
-from vcmbench.tasks import Task, TaskSettings, image
+from vcmbench.tasks import Task, TaskSettings, container_image
 from vcmbench.tasks.remote import RemoteTask
 
 pytestmark = pytest.mark.docker
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.docker
 @pytest.fixture(scope="module", autouse=True)
 def built(engine: Any) -> Any:
     """The image, built where it is not; nothing is left running at the end."""
-    if image.image_id(engine) is None:
-        image.build(engine, "debian:trixie-slim", lambda _: None)
+    if container_image.image_id(engine) is None:
+        container_image.build(engine, "debian:trixie-slim", lambda _: None)
     yield engine
     assert not _containers(engine, os.getpid())
 
@@ -130,7 +130,7 @@ def test_no_container_outlives_a_run_that_is_killed(tmp_path: Path, built: Any) 
 
 
 def test_an_image_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "tag", lambda: "vcmbench/tasks:nosuch")
+    monkeypatch.setattr(container_image, "tag", lambda: "vcmbench/tasks:nosuch")
     with pytest.raises(RequestError, match="image not built; run: vcmbench tasks build; or use --runner local"):
         tasks.open_task(small_networks.segmentation(tmp_path), "docker", "none")
 
@@ -138,4 +138,4 @@ def test_an_image_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_code_inside_is_the_callers(far: Task) -> None:
     """Nothing of vcmbench is in the image: another version of us needs no other image."""
     assert isinstance(far, RemoteTask)
-    assert all("vcmbench/" not in name for name in image._context() if name != "Dockerfile")
+    assert all("vcmbench/" not in name for name in container_image._context() if name != "Dockerfile")

@@ -11,7 +11,7 @@ from vcmbench import tasks
 from vcmbench.cli import tasks as command
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
-from vcmbench.tasks import image, opening
+from vcmbench.tasks import container_image, opening
 
 
 def _type(*words: str) -> int:
@@ -52,26 +52,27 @@ def test_building_without_an_engine(no_engine: None) -> None:
 
 
 def test_the_image_follows_the_pins_and_not_our_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real, before = images.resources.folder, image.tag()
+    real, before = images.resources.folder, container_image.tag()
     (tmp_path / "requirements").mkdir()
     for name in ("base.txt", "metrics.txt"):
         (tmp_path / "requirements" / name).write_bytes((real("requirements") / name).read_bytes())
     monkeypatch.setattr(
-        image.resources, "folder", lambda name: tmp_path / name if name == "requirements" else real(name)
+        container_image.resources, "folder", lambda name: tmp_path / name if name == "requirements" else real(name)
     )
-    image.tag.cache_clear()
-    assert image.tag() == before
+    container_image.tag.cache_clear()
+    assert container_image.tag() == before
     with (tmp_path / "requirements/metrics.txt").open("a") as file:
         file.write("# another line\n")
-    image.tag.cache_clear()
-    assert image.tag() != before
-    image.tag.cache_clear()
-    assert set(image._context()) == {"Dockerfile", "requirements/base.txt", "requirements/metrics.txt"}
+    container_image.tag.cache_clear()
+    assert container_image.tag() != before
+    container_image.tag.cache_clear()
+    assert set(container_image._context()) == {"Dockerfile", "requirements/base.txt", "requirements/metrics.txt"}
 
 
 def test_the_same_context_is_the_same_bytes() -> None:
     """Else the engine would not know its own layers again."""
-    assert image._as_tar(image._context()) == image._as_tar(dict(reversed(image._context().items())))
+    context = container_image._context()
+    assert container_image._as_tar(context) == container_image._as_tar(dict(reversed(context.items())))
 
 
 def test_auto_is_local_where_it_can_be(monkeypatch: pytest.MonkeyPatch, no_engine: None) -> None:
@@ -81,8 +82,8 @@ def test_auto_is_local_where_it_can_be(monkeypatch: pytest.MonkeyPatch, no_engin
     with pytest.raises(RequestError, match=r"need no_such_package, which .*or a container \(no Docker engine answers"):
         opening.where("auto")
     monkeypatch.setattr(images, "engine", lambda: None)
-    monkeypatch.setattr(image, "image_id", lambda client: "sha256:0")
+    monkeypatch.setattr(container_image, "image_id", lambda client: "sha256:0")
     assert opening.where("auto") == "docker"
-    monkeypatch.setattr(image, "image_id", lambda client: None)
+    monkeypatch.setattr(container_image, "image_id", lambda client: None)
     with pytest.raises(RequestError, match="image not built; run: vcmbench tasks build"):
         opening.where("auto")

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from conftest import tree
 from vcmbench import tasks
 from vcmbench.errors import RequestError
-from vcmbench.tasks import TaskSettings, fetch, published, zoo
+from vcmbench.tasks import TaskSettings, fetch, published_weights, zoo
 
 FAST_SCNN = "fast_scnn_8xb4-160k_cityscapes-512x1024"
 NOWHERE = "http://127.0.0.1:9"  # the port "discard": nobody listens
@@ -212,4 +212,4 @@ def test_timm_addresses_with_a_checksum(web: Web, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(about, "url", f"{web.address}/{_name(data)}")
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: about)
     web.files[f"/{_name(data)}"] = data
-    assert published.of_timm("resnet18").read_bytes() == data
+    assert published_weights.of_timm("resnet18").read_bytes() == data

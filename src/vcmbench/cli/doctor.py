@@ -15,7 +15,7 @@ from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import apptainer, images
 from vcmbench.execution.runner.local import LocalRunner
-from vcmbench.tasks import image, missing_packages
+from vcmbench.tasks import container_image, missing_packages
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,5 +53,5 @@ def run(arguments: argparse.Namespace) -> int:
     lacking = f"lacks {', '.join(absent)}; install vcmbench[metrics] (in a checkout: make setup)"
     print(f"measuring: {lacking if absent else 'ready'}")
     if client is not None:
-        print(f"tasks: docker: {image.why_not_ready(client) or image.tag()}")
+        print(f"tasks: docker: {container_image.why_not_ready(client) or container_image.tag()}")
     return 0

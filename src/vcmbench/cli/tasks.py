@@ -10,7 +10,7 @@ from vcmbench import tasks
 from vcmbench.cli import table
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
-from vcmbench.tasks import image
+from vcmbench.tasks import container_image
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,7 +45,7 @@ def run_list(arguments: argparse.Namespace) -> int:
     print(f"local: {'ready' if not absent else 'needs ' + ', '.join(absent) + ' (in a checkout: make setup)'}")
     try:
         client = images.engine()
-        print(f"docker: {image.why_not_ready(client) or image.tag()}")
+        print(f"docker: {container_image.why_not_ready(client) or container_image.tag()}")
     except RequestError as error:
         print(f"docker: {error}")
     return 0
@@ -67,7 +67,7 @@ def _list_zoo(word: str) -> int:
 def run_build(arguments: argparse.Namespace) -> int:
     client = images.engine()
     start = time.monotonic()
-    print(f"building {image.tag()} ...", file=sys.stderr, flush=True)
-    built = image.build(client, arguments.base, print if arguments.verbose else lambda _: None)
-    print(f"{image.tag()} {built[:19]} ({time.monotonic() - start:.1f} s)", flush=True)
+    print(f"building {container_image.tag()} ...", file=sys.stderr, flush=True)
+    built = container_image.build(client, arguments.base, print if arguments.verbose else lambda _: None)
+    print(f"{container_image.tag()} {built[:19]} ({time.monotonic() - start:.1f} s)", flush=True)
     return 0

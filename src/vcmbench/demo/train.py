@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from vcmbench import perception
 from vcmbench.data import labels
 from vcmbench.demo import cityscapes
-from vcmbench.tasks import mmsegmentation
+from vcmbench.tasks import confusion, mmsegmentation
 
 NETWORKS = Path(mmsegmentation.__file__).with_name("networks")
 CROP_PX = (512, 256)
@@ -178,9 +177,9 @@ def score(network: Network, pictures: list[Picture]) -> tuple[float, list[float 
     counts = np.zeros((19, 20), np.int64)
     with torch.inference_mode():
         for rgb, truth in pictures:
-            counts += perception.confusion(network.predict(rgb), truth)
-    mean = perception.mean_iou(counts)
-    return mean if mean is not None else float("nan"), perception.class_ious(counts)
+            counts += confusion.confusion(network.predict(rgb), truth)
+    mean = confusion.mean_iou(counts)
+    return mean if mean is not None else float("nan"), confusion.class_ious(counts)
 
 
 def save(network: Network, path: Path) -> None:

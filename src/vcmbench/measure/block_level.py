@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import perception
 from vcmbench.blocks import published, sampler
 from vcmbench.blocks.sampler import Block
 from vcmbench.data.dataset import DataRoot, Source
@@ -26,6 +25,7 @@ from vcmbench.measure import block_state, truth
 from vcmbench.measure.block_state import FOLDER, Reasons, Sampled, Values
 from vcmbench.measure.decoding import decoded
 from vcmbench.measure.units import Unit
+from vcmbench.tasks import confusion
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 _BATCH = 512
@@ -157,7 +157,7 @@ class BlockLevel:
             same = self._pristine(image) == self._decoded(image, configuration)
             for number in numbers:
                 block = blocks[number]
-                share = float(perception.crop(same, block.box).mean())
+                share = float(confusion.crop(same, block.box).mean())
                 found[number] = Block(image, configuration, *block.box, accuracy=share)
         return found
 
@@ -252,7 +252,7 @@ class BlockLevel:
                 last = *which, frame.unit.pristine(frame.index).rgb
             for number in numbers:
                 box = blocks[number].box
-                pair = perception.crop(last[2], box).copy(), perception.crop(frame.picture, box).copy()
+                pair = confusion.crop(last[2], box).copy(), confusion.crop(frame.picture, box).copy()
                 waiting[box[2:]].append((number, *pair))
             for size, entries in list(waiting.items()):
                 if len(entries) >= _BATCH:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import bdrate, curves, perception
+from vcmbench import bdrate, curves
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.curves import Sampled
 from vcmbench.data import labels
@@ -17,6 +17,7 @@ from vcmbench.measure.machine import AGAINST, dense
 from vcmbench.measure.summary import Point, Summary
 from vcmbench.report.content import BdRow, Curve, Damage, Estimate, MapComparison, MapEffect, Series
 from vcmbench.report.content import Point as CurvePoint
+from vcmbench.tasks import confusion
 
 MEASURES = {"accuracy": "accuracy", "miou": "miou"}
 _FEWEST_BD = 4
@@ -147,7 +148,7 @@ def band_damage(summary: Summary) -> list[Damage]:
 
 def band_names() -> list[str]:
     """How perception.BANDS_M are called."""
-    return [f"{a:g} to {b:g} m" if math.isfinite(b) else f"beyond {a:g} m" for a, b in perception.BANDS_M]
+    return [f"{a:g} to {b:g} m" if math.isfinite(b) else f"beyond {a:g} m" for a, b in confusion.BANDS_M]
 
 
 def _one_minus(found: curves.Estimate) -> curves.Estimate:

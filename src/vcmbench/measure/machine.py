@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import perception
 from vcmbench.data import labels
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.data.store import job_key
 from vcmbench.measure.truth import Truth
+from vcmbench.tasks import confusion
 
 VERSION = 1
 """To be raised with every change of what is counted, here or in `perception`: it is part of the scores' keys."""
@@ -50,11 +50,11 @@ def _against(prediction: Ids, truth: Ids, more: Truth, classes: int) -> dict[str
     bands = None
     if more.distance_m is not None:
         bands = [sparse(counts) for counts in
-                 perception.distance_confusions(prediction, truth, more.distance_m, classes)]  # fmt: skip
+                 confusion.distance_confusions(prediction, truth, more.distance_m, classes)]  # fmt: skip
     weighted = None
     if more.importance is not None:
-        weighted = list(perception.weighted(prediction, truth, more.importance, classes))
-    counts = perception.confusion(prediction, truth, classes)
+        weighted = list(confusion.weighted(prediction, truth, more.importance, classes))
+    counts = confusion.confusion(prediction, truth, classes)
     return {"confusion": sparse(counts), "bands": bands, "importance": weighted}
 
 

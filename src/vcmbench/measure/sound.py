@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from vcmbench import perception
 from vcmbench.data.labels import VOID
+from vcmbench.tasks import confusion
 
 _MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
 _MOST_ANSWERS = 1 << 20
@@ -94,7 +94,7 @@ def _is_counted(part: Any, classes: int) -> bool:
 
 
 def _are_bands(bands: Any, classes: int) -> bool:
-    is_list = isinstance(bands, list) and len(bands) == len(perception.BANDS_M)
+    is_list = isinstance(bands, list) and len(bands) == len(confusion.BANDS_M)
     return is_list and all(_are_counts(band, classes) for band in bands)
 
 

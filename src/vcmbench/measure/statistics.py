@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import correlation, perception
+from vcmbench import correlation
 from vcmbench.correlation import Comparison
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Metrics
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
+from vcmbench.tasks import confusion
 
 REDUCED = {
-    "accuracy": perception.accuracy,
-    "miou": perception.mean_iou,
-    "micro_iou": perception.micro_iou,
+    "accuracy": confusion.accuracy,
+    "miou": confusion.mean_iou,
+    "micro_iou": confusion.micro_iou,
 }
 _FEWEST = 3
 

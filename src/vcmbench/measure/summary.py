@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import perception
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.curves import ImageDraws, Sampled
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.machine import dense
 from vcmbench.measure.records import Score
 from vcmbench.measure.slim import Slimmer
+from vcmbench.tasks import confusion
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Summary:
         if any(part["bands"] is None for row in parts for part in row):
             return "not every picture has distances"
         sums = np.array([[part["bands"] for part in row] for row in parts], float)
-        return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(perception.BANDS_M))]
+        return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(confusion.BANDS_M))]
 
     def metric(self, name: str) -> Sampled | str:
         """The mean of a quality metric over images, or why there is none."""

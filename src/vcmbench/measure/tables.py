@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from vcmbench import perception
 from vcmbench.data.store import Store
 from vcmbench.measure.block_state import Sampled
 from vcmbench.measure.machine import AGAINST, dense
 from vcmbench.measure.records import Score
 from vcmbench.measure.statistics import REDUCED
+from vcmbench.tasks import confusion
 
 Row = dict[str, Any]
 
@@ -27,7 +27,7 @@ OF_BLOCKS = _WHO[:8]
 _TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group"}
 _WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "height"}
 _ROWS_AT_ONCE = 4096
-BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in perception.BANDS_M)
+BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in confusion.BANDS_M)
 
 
 def image_columns(names: Sequence[str]) -> list[str]:
@@ -56,7 +56,7 @@ def _machine_columns(part: dict[str, Any] | None, classes: int, ending: str) -> 
     if part["importance"] and part["importance"][1]:
         row[f"accuracy_importance{ending}"] = part["importance"][0] / part["importance"][1]
     for band, triplets in zip(BANDS, part["bands"] or [], strict=False):
-        row[f"accuracy_{band}{ending}"] = perception.accuracy(dense(triplets, classes))
+        row[f"accuracy_{band}{ending}"] = confusion.accuracy(dense(triplets, classes))
     return row
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vcmbench.errors import RequestError
-from vcmbench.tasks import checkpoints, names, published
+from vcmbench.tasks import checkpoints, class_names, published_weights
 from vcmbench.tasks.base import LocalTask, Picture, Place, Prepared, TaskSettings
+from vcmbench.tasks.batching import Lanes
 from vcmbench.tasks.checkpoints import Checkpoint
-from vcmbench.tasks.lanes import Lanes
 
 if TYPE_CHECKING:
     import torch
@@ -42,13 +42,13 @@ class Classification(LocalTask):
         if settings.checkpoint is not None:
             weights = Path(settings.checkpoint).expanduser()
         elif model.startswith(TORCHVISION):
-            weights = published.of_torchvision(model.removeprefix(TORCHVISION))
+            weights = published_weights.of_torchvision(model.removeprefix(TORCHVISION))
         else:
-            weights = published.of_timm(model)
+            weights = published_weights.of_timm(model)
         options = {
             "model": model,
             "weights_sha256": checkpoints.sha256(weights),
-            "classes": names.given(settings.classes),
+            "classes": class_names.given(settings.classes),
         }
         return Prepared(options, {"weights": weights})
 
@@ -137,7 +137,7 @@ def _from_torchvision(model: str, checkpoint: Checkpoint) -> tuple[torch.nn.Modu
 def _classes(count: int, given: list[str] | None, in_checkpoint: tuple[str, ...] | None) -> tuple[str, ...]:
     """As the settings or the checkpoint name them; 1000 without a name are taken for ImageNet's, by their synsets."""
     if given is not None:
-        return names.fitting(given, count)
+        return class_names.fitting(given, count)
     if in_checkpoint is not None and len(in_checkpoint) == count:
         return in_checkpoint
     if count != _IMAGENET:

@@ -17,7 +17,7 @@ from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import parse_json, short
 from vcmbench.io.files import read_bounded
-from vcmbench.tasks import parts
+from vcmbench.tasks import registry_names
 
 SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _MAX_BYTES = 1 << 20
@@ -94,7 +94,7 @@ def read(path: Path) -> NetworkConfig:
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
     if not is_program:
-        parts.check_names(path, [model, {"type": content.get("dataset_type")}, _test_set(content)])
+        registry_names.check_names(path, [model, {"type": content.get("dataset_type")}, _test_set(content)])
     return NetworkConfig(model, _classes(content))
 
 
@@ -158,7 +158,7 @@ def _classes(content: dict[str, Any]) -> tuple[str, ...] | None:
     mmsegmentation.prepare()
     from mmseg.registry import DATASETS
 
-    parts.check_registered({"type": kind})
+    registry_names.check_registered({"type": kind})
     found = DATASETS.get(kind)
     names = (getattr(found, "METAINFO", None) or {}).get("classes")
     return tuple(names) if names else None

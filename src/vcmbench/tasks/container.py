@@ -19,7 +19,7 @@ from typing import Any
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.execution.runner.docker import DockerRunner
-from vcmbench.tasks import devices, image, serve
+from vcmbench.tasks import container_image, devices, serve
 from vcmbench.tasks.base import Place, Prepared
 from vcmbench.tasks.remote import PACKAGE, RemoteTask, Transport
 
@@ -38,8 +38,8 @@ def open_in_container(task: str, prepared: Prepared, place: Place, gpu: str, mem
     """
     owner = DockerRunner(memory)
     client = images.engine()
-    if (reason := image.why_not_ready(client)) is not None:
-        raise RequestError(f"{image.NAME}: {reason}; or use --runner local")
+    if (reason := container_image.why_not_ready(client)) is not None:
+        raise RequestError(f"{container_image.NAME}: {reason}; or use --runner local")
     number = devices.in_container(gpu, sorted(client.info().get("Runtimes") or {}))
     with _readable(prepared.files) as files:
         transport = ContainerTransport(owner, files, place.jobs, number)
@@ -93,7 +93,7 @@ class ContainerTransport(Transport):
             self._start(files, jobs, gpu)
         except (docker.errors.DockerException, OSError) as error:
             self.close()
-            raise RequestError(f"{image.NAME}: the container cannot be started: {error}") from error
+            raise RequestError(f"{container_image.NAME}: the container cannot be started: {error}") from error
         except BaseException:
             self.close()
             raise
@@ -124,7 +124,7 @@ class ContainerTransport(Transport):
             device_requests=[DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu is not None else None,
         )
         created = api.create_container(
-            image.tag(),
+            container_image.tag(),
             ["python", "-m", serve.__name__],
             stdin_open=True,
             user=f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{_NOBODY}:{_NOBODY}",

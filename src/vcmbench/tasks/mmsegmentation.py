@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import parts
+from vcmbench.tasks import registry_names
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
     from mmseg.registry import MODELS
 
     cleaned = _cleaned(copy.deepcopy(model))
-    parts.check_registered(cleaned)
+    registry_names.check_registered(cleaned)
     wanted = ConfigDict(cleaned)
     try:
         with warnings.catch_warnings():

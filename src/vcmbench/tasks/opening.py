@@ -50,10 +50,10 @@ def where(runner: str) -> str:
     absent = missing_packages()
     if not absent:
         return "local"
-    from vcmbench.tasks import image
+    from vcmbench.tasks import container_image
 
     try:
-        why_not = image.why_not_ready(images.engine())
+        why_not = container_image.why_not_ready(images.engine())
     except RequestError as error:
         why_not = str(error).split(";")[0]
     if why_not is None:

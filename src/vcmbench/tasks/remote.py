@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 import vcmbench
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import channel, serve
+from vcmbench.tasks import messages, serve
 from vcmbench.tasks.base import Picture, Place, Prepared, Task, check_pictures
-from vcmbench.tasks.channel import Message
+from vcmbench.tasks.messages import Message
 
 PACKAGE = Path(vcmbench.__file__).resolve().parent
 _CHUNK_BYTES = 1 << 26
@@ -104,8 +104,8 @@ class RemoteTask(Task):
         if self._is_gone:
             raise JobError("the task's process has ended; nothing can be asked any more")
         try:
-            channel.send(self._transport.write, header, arrays)
-            answer = channel.receive(self._transport.read)
+            messages.send(self._transport.write, header, arrays)
+            answer = messages.receive(self._transport.read)
         except (EOFError, OSError, ValueError) as error:
             self._is_gone = True
             how, log = self._transport.last_words()

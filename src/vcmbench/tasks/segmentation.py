@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from vcmbench.data.labels import CLASSES, VOID
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import checkpoints, configs, mmsegmentation, names, zoo
+from vcmbench.tasks import checkpoints, class_names, configs, mmsegmentation, zoo
 from vcmbench.tasks.base import LocalTask, Picture, Place, Prepared, TaskSettings
+from vcmbench.tasks.batching import Lanes, as_chw
 from vcmbench.tasks.configs import NetworkConfig
-from vcmbench.tasks.lanes import Lanes, as_chw
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class Segmentation(LocalTask):
             "config_sha256": config.sha256(),
             "config_classes": list(config.classes) if config.classes else None,
             "weights_sha256": checkpoints.sha256(weights),
-            "classes": names.given(settings.classes),
+            "classes": class_names.given(settings.classes),
         }
         return Prepared(options, {"weights": weights})
 
@@ -126,7 +126,7 @@ def _class_count(network: Any) -> int:
 def _classes(count: int, options: dict[str, Any], in_checkpoint: tuple[str, ...] | None) -> tuple[str, ...]:
     """As the settings, the checkpoint or the config name them; 19 without a name are taken for Cityscapes'."""
     if options["classes"] is not None:
-        return names.fitting(options["classes"], count)
+        return class_names.fitting(options["classes"], count)
     for known in (in_checkpoint, options["config_classes"]):
         if known is not None and len(known) == count:
             return tuple(known)

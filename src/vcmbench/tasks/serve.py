@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import JobError, RequestError, VcmbenchError
-from vcmbench.tasks import base, channel, devices
+from vcmbench.tasks import base, devices, messages
 from vcmbench.tasks.base import LocalTask, Place, Prepared
-from vcmbench.tasks.channel import Message
+from vcmbench.tasks.messages import Message
 
 
 def main() -> int:
@@ -33,18 +33,18 @@ def main() -> int:
     try:
         while True:
             try:
-                message = channel.receive(read)
+                message = messages.receive(read)
             except EOFError:
                 return 0
             try:
                 if task is None:
                     task = _open(message)
-                    channel.send(write, {"identity": task.identity(), "classes": task.classes, "kind": task.kind})
+                    messages.send(write, {"identity": task.identity(), "classes": task.classes, "kind": task.kind})
                 else:
-                    channel.send(write, {}, task.predict(message.arrays))
+                    messages.send(write, {}, task.predict(message.arrays))
             except VcmbenchError as error:
                 kind = "request" if isinstance(error, RequestError) else "job"
-                channel.send(write, {"error": str(error), "error_kind": kind})
+                messages.send(write, {"error": str(error), "error_kind": kind})
     except BrokenPipeError:
         return 1  # whoever asked has gone
     finally:
