@@ -35,8 +35,8 @@ from PIL import Image
 from scipy.ndimage import convolve
 from table import Row, number
 
-from vcmbench.blocks import Sample, Sources, sample
 from vcmbench.data.labels import PALETTE
+from vcmbench.measure.blocks import Sample, Sources, sample
 from vcmbench.tasks import confusion
 from vcmbench.tasks.predictions import prediction_path, read_prediction, write_prediction
 

@@ -93,9 +93,9 @@ def harness(sources: dict[tuple[int, int], Source]) -> None:
 def measuring(sources: dict[tuple[int, int], Source], folder: Path) -> None:
     import torch
 
-    from vcmbench.blocks.strata import strata_of
     from vcmbench.data.labels import CLASSES
     from vcmbench.iqa import METRICS, Scorer
+    from vcmbench.measure.blocks.strata import strata_of
     from vcmbench.tasks import confusion
     from vcmbench.tasks.base import TaskSettings
     from vcmbench.tasks.opening import open_task

@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-from vcmbench import bdrate
-from vcmbench.bdrate import METHODS, Curve, bd_accuracy, bd_rate
+from vcmbench.analysis import bdrate
+from vcmbench.analysis.bdrate import METHODS, Curve, bd_accuracy, bd_rate
 from vcmbench.cli import bdrate as command
 from vcmbench.data.store import CSV_FIELDS
 from vcmbench.errors import RequestError

@@ -15,10 +15,10 @@ from scipy.special import expit
 from scipy.stats import mstats
 
 from conftest import type_command
-from vcmbench import correlation, logistic
-from vcmbench.correlation import STATISTICS
+from vcmbench.analysis import correlation, logistic
+from vcmbench.analysis.correlation import STATISTICS
+from vcmbench.analysis.resampling import Draws
 from vcmbench.errors import RequestError
-from vcmbench.resampling import Draws
 
 Array = NDArray[np.float64]
 PUBLISHED = Path(__file__).parents[1].parent / "shared/data/qomex2023"
@@ -94,7 +94,7 @@ def test_many_samples_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.arange(50) // 3
     whole = Draws(labels, 30, 1).spearman(x, y)
     kendall = Draws(labels, 30, 1).kendall(x, y, whole[1])
-    monkeypatch.setattr("vcmbench.resampling._AT_ONCE", 333)
+    monkeypatch.setattr("vcmbench.analysis.resampling._AT_ONCE", 333)
     parts = Draws(labels, 30, 1).spearman(x, y)
     np.testing.assert_array_equal(whole, parts)
     np.testing.assert_array_equal(kendall, Draws(labels, 30, 1).kendall(x, y, parts[1]))

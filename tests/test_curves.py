@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vcmbench.bdrate import bd_accuracy, bd_rate
-from vcmbench.curves import QUALITIES, Estimate, ImageDraws, Sampled, curve, monotonicity
+from vcmbench.analysis.bdrate import bd_accuracy, bd_rate
+from vcmbench.analysis.curves import QUALITIES, Estimate, ImageDraws, Sampled, curve, monotonicity
 from vcmbench.errors import RequestError
 from vcmbench.tasks import confusion
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 import hostile
-from vcmbench import scores
-from vcmbench.blocks import published
+from vcmbench.analysis import tables_run
 from vcmbench.data.dataset import DataRoot
 from vcmbench.data.record import read_record
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import inputs, polygons
 from vcmbench.importance import record as importance_record
-from vcmbench.measure import block_state, outcome, records, telling
+from vcmbench.measure import outcome, records
+from vcmbench.measure.blocks import published, published_scores, state
 from vcmbench.tasks import configs
 
 Read = Callable[[Path], Any]
@@ -31,8 +31,8 @@ def _store(root: Path) -> Store:
 
 
 READERS: dict[str, tuple[str, Read]] = {
-    "metrics": ("m.json", scores.read_scores),
-    "blocks of correlate": ("b.json", lambda path: scores.read_blocks(path, ["0"])),
+    "metrics": ("m.json", published_scores.read_scores),
+    "blocks of correlate": ("b.json", lambda path: published_scores.read_blocks(path, ["0"])),
     "blocks": ("b.json", published.read_blocks),
     "camera": ("c.json", lambda path: inputs.read_json(path, 1 << 20)),
     "polygons": ("p.json", lambda path: polygons.read_polygons(path, 64, 64)),
@@ -41,10 +41,10 @@ READERS: dict[str, tuple[str, Read]] = {
     "score record": ("s.json", records.read),
     "state of blocks": (
         "results/trial/blocks/x.state.json",
-        lambda path: block_state.read(_store(path.parents[3]), "x"),
+        lambda path: state.read(_store(path.parents[3]), "x"),
     ),
     "measured": ("results/trial/measured.json", lambda path: outcome.recall(_store(path.parents[2]))),
-    "correlation": ("results/trial/correlation_image.json", telling._about),
+    "correlation": ("results/trial/correlation_image.json", tables_run._about),
     "network": ("n.json", configs.read),
 }
 """Every place that reads JSON which others may have written, by where such a file lies."""
@@ -166,4 +166,4 @@ def test_names_that_would_move_the_cursor_are_refused(tmp_path: Path) -> None:
     assert "cannot be the name of a metric" in done.err
     with pytest.raises(RequestError, match="codec"):
         (tmp_path / "b.json").write_text(json.dumps({"0": ["a", ["\x1b[31mred", 1, "420", 1], [0, 0], [1, 1], 1]}))
-        scores.read_blocks(tmp_path / "b.json", ["0"])
+        published_scores.read_blocks(tmp_path / "b.json", ["0"])

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vcmbench import scores
 from vcmbench.errors import RequestError
+from vcmbench.measure.blocks import published_scores
 
 
 def good() -> dict[str, dict[str, Any]]:
@@ -23,7 +23,7 @@ def write(path: Path, what: object) -> Path:
 
 
 def test_what_is_there_in_its_order(tmp_path: Path) -> None:
-    read = scores.read_scores(write(tmp_path / "m.json", good()))
+    read = published_scores.read_scores(write(tmp_path / "m.json", good()))
     assert read.ids == ("0", "1", "2", "3", "4")
     assert list(read.metrics) == ["PSNR", "SSIM"]
     np.testing.assert_array_equal(read.machine, np.arange(5) / 5)
@@ -31,7 +31,7 @@ def test_what_is_there_in_its_order(tmp_path: Path) -> None:
 
 
 def test_chosen_metrics_and_another_machine_score(tmp_path: Path) -> None:
-    read = scores.read_scores(write(tmp_path / "m.json", good()), "SSIM", ["PSNR", "acc", "PSNR"])
+    read = published_scores.read_scores(write(tmp_path / "m.json", good()), "SSIM", ["PSNR", "acc", "PSNR"])
     assert list(read.metrics) == ["PSNR", "acc"]
     assert read.machine[1] == 0.91
 
@@ -39,7 +39,7 @@ def test_chosen_metrics_and_another_machine_score(tmp_path: Path) -> None:
 def test_missing_scores_are_kept_for_the_statistics_to_name(tmp_path: Path) -> None:
     table = good()
     table["1"]["PSNR"], table["2"]["PSNR"], table["3"]["SSIM"] = None, float("nan"), float("inf")
-    read = scores.read_scores(write(tmp_path / "m.json", table))
+    read = published_scores.read_scores(write(tmp_path / "m.json", table))
     assert np.isnan(read.metrics["PSNR"]).tolist() == [False, True, True, False, False]
     assert np.isinf(read.metrics["SSIM"]).tolist() == [False, False, False, True, False]
 
@@ -87,7 +87,7 @@ def without(block: str, name: str) -> dict[str, dict[str, Any]]:
 def test_one_line_says_what_is_wrong(tmp_path: Path, what: object, arguments: dict[str, Any], words: list[str]) -> None:
     path = write(tmp_path / "m.json", what)
     with pytest.raises(RequestError) as caught:
-        scores.read_scores(path, **arguments)
+        published_scores.read_scores(path, **arguments)
     line = str(caught.value)
     assert line.startswith(str(path)) and "\n" not in line
     assert all(word in line for word in words), line
@@ -96,15 +96,15 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, what: object, arguments: di
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_bytes(b"\xff\xfe\x00\x81" * 9)
     with pytest.raises(RequestError, match="not JSON"):
-        scores.read_scores(tmp_path / "m.json")
+        published_scores.read_scores(tmp_path / "m.json")
 
 
 def test_a_huge_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "_MOST_BYTES", 2**20)
+    monkeypatch.setattr(published_scores, "_MOST_BYTES", 2**20)
     with (tmp_path / "m.json").open("wb") as file:
         file.truncate(2**30)
     with pytest.raises(RequestError, match="larger than 1 MiB"):
-        scores.read_scores(tmp_path / "m.json")
+        published_scores.read_scores(tmp_path / "m.json")
 
 
 def entry(image: object = "city/a", codec: object = 3) -> list[Any]:
@@ -113,7 +113,7 @@ def entry(image: object = "city/a", codec: object = 3) -> list[Any]:
 
 def test_blocks_by_the_ids_of_the_scores(tmp_path: Path) -> None:
     table = {"0": entry(), "1": entry("city/b", 1), "2": entry("city/b", "svtav1"), "9": "not asked for"}
-    blocks = scores.read_blocks(write(tmp_path / "b.json", table), ["2", "1", "0"])
+    blocks = published_scores.read_blocks(write(tmp_path / "b.json", table), ["2", "1", "0"])
     assert blocks.images == ("city/b", "city/b", "city/a")
     assert blocks.codecs == ("svtav1", "JPEG", "x265")
     assert blocks.codec_names() == ["JPEG", "x265", "svtav1"]
@@ -137,5 +137,5 @@ def test_blocks_by_the_ids_of_the_scores(tmp_path: Path) -> None:
 def test_wrong_blocks(tmp_path: Path, wrong: object, words: list[str]) -> None:
     path = write(tmp_path / "b.json", wrong)
     with pytest.raises(RequestError) as caught:
-        scores.read_blocks(path, ["0"])
+        published_scores.read_blocks(path, ["0"])
     assert all(word in str(caught.value) for word in (str(path), *words)), caught.value

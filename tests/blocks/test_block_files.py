@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vcmbench import experiment, scores
-from vcmbench.blocks import Block, Coding, PublishedBlock, published
+from vcmbench import experiment
 from vcmbench.demo import cityscapes
 from vcmbench.encoder import plugins
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.io import resources
+from vcmbench.measure.blocks import Block, Coding, PublishedBlock, published, published_scores
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "qomex2023"
 REAL = sorted(PUBLISHED.glob("*_64x64_val_blocks.json"))
@@ -139,11 +139,11 @@ def test_correlate_reads_what_is_written(tmp_path: Path) -> None:
     del rows["3"]["SSIM"]
     rows["4"]["SSIM"] = 0.5
     published.write_metrics(tmp_path / "m.json", rows)
-    read = scores.read_scores(tmp_path / "m.json")
+    read = published_scores.read_scores(tmp_path / "m.json")
     np.testing.assert_array_equal(read.machine, [block.accuracy for block in blocks])
     assert np.isinf(read.metrics["PSNR"]).all()
     assert np.flatnonzero(np.isfinite(read.metrics["SSIM"])).tolist() == [4]
-    told = scores.read_blocks(tmp_path / "b.json", read.ids)
+    told = published_scores.read_blocks(tmp_path / "b.json", read.ids)
     assert told.images == tuple(block.image for block in blocks)
     assert told.codecs == tuple(coding.codec for coding in codings.values())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.json", "m.json"]

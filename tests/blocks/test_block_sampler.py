@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from vcmbench.blocks import Block, Sources, sample
-from vcmbench.blocks.sampler import _Draw
-from vcmbench.blocks.strata import box_sums, strata_of
 from vcmbench.errors import JobError, RequestError
+from vcmbench.measure.blocks import Block, Sources, sample
+from vcmbench.measure.blocks.sampler import _Draw
+from vcmbench.measure.blocks.strata import box_sums, strata_of
 
 Ids = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

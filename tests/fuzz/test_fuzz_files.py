@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hostile
-from vcmbench import experiment, scores
-from vcmbench.blocks import published
+from vcmbench import experiment
 from vcmbench.data.dataset import read_picture
 from vcmbench.encoder import plugins
 from vcmbench.importance import classes, inputs, polygons, qp_map
 from vcmbench.importance import record as importance_record
 from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.measure import records
+from vcmbench.measure.blocks import published, published_scores
 from vcmbench.tasks.predictions import prediction_key, read_prediction
 
 # --- experiments and class tables
@@ -118,14 +118,14 @@ def test_blocks(tmp_path: Path, content: bytes) -> None:
         assert block.image.isprintable() and not {"", ".", ".."} & set(block.image.split("/"))
         assert 0 <= block.accuracy <= 1 and 0 < block.coding.subsampling_factor <= 1
         assert block.coding.quality is None or math.isfinite(block.coding.quality)
-    only_documented(lambda: scores.read_blocks(path, ["0", "1"]))
+    only_documented(lambda: published_scores.read_blocks(path, ["0", "1"]))
 
 
 @fuzz(250)
 @given(mutated(METRICS).map(as_bytes) | VALUES.map(as_bytes) | BYTES)
 def test_metrics(tmp_path: Path, content: bytes) -> None:
     path = lay(tmp_path / "m.json", content)
-    found = only_documented(lambda: scores.read_scores(path))
+    found = only_documented(lambda: published_scores.read_scores(path))
     if found is not None:
         assert np.isfinite(found.machine).all()
         assert all(name.isprintable() for name in found.metrics)
@@ -221,7 +221,7 @@ SCORE = {
 @fuzz(250)
 @given(mutated(SCORE).map(as_bytes) | VALUES.map(as_bytes) | BYTES)
 def test_score_records(tmp_path: Path, content: bytes) -> None:
-    from vcmbench.measure.machine import dense
+    from vcmbench.measure.counts import dense
 
     found = records.read(lay(tmp_path / "s.json", content))
     if found is None:

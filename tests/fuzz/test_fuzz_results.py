@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 
 import hostile
 from conftest import JPEG
-from vcmbench.blocks import published
-from vcmbench.blocks.published import Coding, PublishedBlock
 from vcmbench.data import frames
 from vcmbench.data.record import as_json, read_record
 from vcmbench.encoder import ffmpeg, plugins
@@ -27,6 +25,8 @@ from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.io import archives, documents
 from vcmbench.io import text as shown
+from vcmbench.measure.blocks import published
+from vcmbench.measure.blocks.published import Coding, PublishedBlock
 from vcmbench.tasks import checkpoints, configs, messages
 
 # --- records

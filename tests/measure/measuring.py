@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 import conftest
 from conftest import Typed
 from vcmbench import cli
-from vcmbench.blocks import published
 from vcmbench.compress import decode
 from vcmbench.data.dataset import read_picture
 from vcmbench.data.record import read_record
 from vcmbench.demo import cityscapes
 from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.measure.blocks import published
 from vcmbench.tasks import TaskSettings, open_task
 from vcmbench.tasks.base import Task
 

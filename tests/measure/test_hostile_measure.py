@@ -36,8 +36,9 @@ from conftest import save, tree
 from vcmbench.data.dataset import DataRoot
 from vcmbench.data.record import as_json, read_record
 from vcmbench.data.store import Store
-from vcmbench.measure import block_state, outcome, records
-from vcmbench.measure.sound import is_machine, is_metric
+from vcmbench.measure import outcome, records
+from vcmbench.measure.blocks import state as block_state
+from vcmbench.measure.record_checks import is_machine, is_metric
 
 ALL = CONFIGURATIONS * PICTURES
 

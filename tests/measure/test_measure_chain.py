@@ -32,7 +32,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from conftest import half_written
-from vcmbench.correlation import correlate
+from vcmbench.analysis.correlation import correlate
 from vcmbench.data import labels
 from vcmbench.data.dataset import Source, open_root
 from vcmbench.importance import ImportanceSettings

@@ -30,10 +30,10 @@ from measuring import (
 )
 
 from vcmbench.compress import decode
-from vcmbench.measure import answers, units
-from vcmbench.measure.answers import NetworkAnswers
-from vcmbench.measure.finding import Finding
+from vcmbench.measure import bitstreams, predictions
+from vcmbench.measure.predictions import NetworkAnswers
 from vcmbench.measure.records import PRISTINE, Scores
+from vcmbench.measure.steps import Finding
 from vcmbench.tasks.predictions import prediction_key, write_prediction
 
 ALL = CONFIGURATIONS * PICTURES
@@ -59,7 +59,7 @@ def test_each_bitstream_is_decoded_once_and_each_pristine_picture_read_once(
     """For the machine, its truth and the metrics together, whatever the number of threads."""
     decoded: Counter[str] = Counter()
     read: Counter[Path] = Counter()
-    decode_on, read_picture = decode.decode_on, units.read_picture
+    decode_on, read_picture = decode.decode_on, bitstreams.read_picture
 
     def decoding(worker: Any, record: Any, *rest: Any) -> Iterator[U8]:
         decoded[record["bitstream"]] += 1
@@ -70,7 +70,7 @@ def test_each_bitstream_is_decoded_once_and_each_pristine_picture_read_once(
         return read_picture(path)
 
     monkeypatch.setattr(decode, "decode_on", decoding)
-    monkeypatch.setattr(units, "read_picture", reading)
+    monkeypatch.setattr(bitstreams, "read_picture", reading)
     done = measure(results.root, config, "--level", "image", "--jobs", 2)
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert sorted(decoded.values()) == [1] * ALL
@@ -111,7 +111,7 @@ def test_a_prediction_that_cannot_be_written_fails_its_picture_alone(
         write_prediction(path, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(answers, "write_prediction", writing)
+        patched.setattr(predictions, "write_prediction", writing)
         done = measure(results.root, config)
     assert (done.code, counts(done)) == (1, (ALL - 1, 0, 1))
     assert "No space left on device" in outcome(done)["failed"][0][1]
@@ -131,7 +131,7 @@ def test_a_pristine_prediction_that_cannot_be_written_fails_its_picture_under_al
             raise OSError(28, "No space left on device", str(path))
         write_prediction(path, *rest)
 
-    monkeypatch.setattr(answers, "write_prediction", writing)
+    monkeypatch.setattr(predictions, "write_prediction", writing)
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (1, (ALL - CONFIGURATIONS, 0, CONFIGURATIONS))
     assert not list((results.folder / "scores").rglob("lindau*.json"))

@@ -18,12 +18,12 @@ from vcmbench import experiment
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.execution.runner.local import LocalRunner
-from vcmbench.measure.answers import ToldAnswers
-from vcmbench.measure.image_run import Found
 from vcmbench.measure.outcome import Settings
-from vcmbench.measure.place import Piece, PieceOutcome, PlaceSettings, describe, measure_piece, open_scorer, together
-from vcmbench.measure.place import pieces as pieces_of
+from vcmbench.measure.pictures_run import Found
+from vcmbench.measure.predictions import ToldAnswers
 from vcmbench.measure.run import Run
+from vcmbench.measure.worker import Piece, PieceOutcome, PlaceSettings, describe, measure_piece, open_scorer, together
+from vcmbench.measure.worker import pieces as pieces_of
 
 ALL = CONFIGURATIONS * PICTURES
 
@@ -31,7 +31,7 @@ ALL = CONFIGURATIONS * PICTURES
 _WORKER = """
     import pickle, sys
     sys.path.insert(0, sys.argv[1])
-    from vcmbench.measure.place import describe, measure_piece
+    from vcmbench.measure.worker import describe, measure_piece
 
     def tell(answer):
         pickle.dump(answer, out)

@@ -26,21 +26,23 @@ from measuring import (
 from PIL import Image
 
 from vcmbench import experiment
-from vcmbench.curves import ImageDraws
+from vcmbench.analysis.curves import ImageDraws
+from vcmbench.analysis.run import measured, recalled
+from vcmbench.analysis.summary import Summary
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import as_json
 from vcmbench.data.selection import Selection
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, classes, importance_path, read_importance
 from vcmbench.importance.source import ImportanceSource
-from vcmbench.measure import machine, truth
-from vcmbench.measure.content import comparisons, missed_rates, unequal
-from vcmbench.measure.gallery import Gallery
-from vcmbench.measure.machine import dense
+from vcmbench.measure import counts as machine
+from vcmbench.measure import ground_truth
+from vcmbench.measure.counts import dense
 from vcmbench.measure.outcome import Settings
-from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
-from vcmbench.measure.summary import Summary
+from vcmbench.report.build import report_content
+from vcmbench.report.fill import comparisons, missed_rates, unequal
+from vcmbench.report.frames import Gallery
 
 ALL = CONFIGURATIONS * PICTURES
 IMAGE_ONLY = TASK + METRICS.replace("100", "0") + 'levels = ["image"]\n'
@@ -170,7 +172,7 @@ def test_records_know_whether_the_search_met_its_rate(results: Results, tmp_path
         path.write_text(json.dumps(score))
     assert counts(measure(results.root, config))[2] == 0
     run = run_of(found, config)
-    shown = report_content(run, run.recall(), summarise(run))
+    shown = report_content(run, recalled(run))
     assert [effect.difference.n for effect in shown.comparisons[0].effects] == [2] * len(shown.comparisons[0].effects)
     why = dict(shown.missing)["JPEG with map 40, at equal rate"]
     assert why.startswith("1 of 3 pictures are left out")
@@ -220,11 +222,11 @@ def test_a_report_has_the_curve_of_searched_rates(results: Results, tmp_path: Pa
     compressed(results.root, config)
     assert measure(results.root, config).code == 0
     run = run_of(Results(results.root, "targets"), config)
-    shown = report_content(run, run.recall(), summarise(run))
+    shown = report_content(run, recalled(run))
     assert {curve.series.label for curve in shown.curves} == {"JPEG"}
     assert all(len(curve.points) == 4 for curve in shown.curves)
-    missed = {score["target_bpp"]: 0 for score in run.all_scores([])}
-    for score in run.all_scores([]):
+    missed = {score["target_bpp"]: 0 for score in measured(run, [], {})}
+    for score in measured(run, [], {}):
         missed[score["target_bpp"]] += abs(score["size_error"]) > 0.01
     told = {what: why for what, why in shown.missing if what.startswith("JPEG")}
     assert {what: int(why.split()[0]) for what, why in told.items()} == {
@@ -238,10 +240,10 @@ def test_a_report_has_the_curve_of_searched_rates(results: Results, tmp_path: Pa
 # --- importance
 
 
-def truth_of(results: Results, **settings: Any) -> tuple[DataRoot, Source, truth.Truth]:
+def truth_of(results: Results, **settings: Any) -> tuple[DataRoot, Source, ground_truth.Truth]:
     data = open_root(results.root)
     source = find_sources(data, Selection())[0]
-    return data, source, truth.read(data, source, ImportanceSource(settings=ImportanceSettings(**settings)))
+    return data, source, ground_truth.read(data, source, ImportanceSource(settings=ImportanceSettings(**settings)))
 
 
 def test_importance_is_the_experiments(results: Results, config: Path) -> None:
@@ -261,7 +263,7 @@ def test_importance_is_the_experiments(results: Results, config: Path) -> None:
                 assert score["machine"]["pseudo"]["importance"][1] == pytest.approx(float(values.sum(dtype=np.float64)))
     assert any(differs), "else this would see nothing"
     run = run_of(results, config)
-    shown = report_content(run, run.recall(), summarise(run))
+    shown = report_content(run, recalled(run))
     (layer,) = [layer for layer in shown.overlays[0].layers if layer.name == "Importance"]
     source = next(one for one in run.sources if one.name.name in shown.overlays[0].title)
     assert np.array_equal(layer.values, read_importance(data, source, settings).values)
@@ -270,9 +272,9 @@ def test_importance_is_the_experiments(results: Results, config: Path) -> None:
 
 
 def test_which_importance_in_words() -> None:
-    assert truth.in_words(ImportanceSource()) == "computed from labels, by the default settings"
-    assert truth.in_words(ImportanceSource(region=0.5)) == "computed from labels, by the default settings"
-    assert truth.in_words(ImportanceSource("files")) == "maps that lie in DATA/importance_map"
+    assert ground_truth.in_words(ImportanceSource()) == "computed from labels, by the default settings"
+    assert ground_truth.in_words(ImportanceSource(region=0.5)) == "computed from labels, by the default settings"
+    assert ground_truth.in_words(ImportanceSource("files")) == "maps that lie in DATA/importance_map"
 
 
 def test_importance_of_files(results: Results, config: Path) -> None:
@@ -297,9 +299,9 @@ def test_importance_of_files(results: Results, config: Path) -> None:
         level = 0.25 * (number + 1)
         assert part["importance"] == pytest.approx([level * np.trace(pixels), level * pixels.sum()])
         assert part["bands"] is not None, "bands are of the disparity, whatever the map is"
-    before = [truth.digest(data, source, weights[0]) for source in sources]
+    before = [ground_truth.digest(data, source, weights[0]) for source in sources]
     np.save(importance_path(data, sources[0]), np.full((96, 192), 0.9, np.float32))
-    after = [truth.digest(data, source, weights[0]) for source in sources]
+    after = [ground_truth.digest(data, source, weights[0]) for source in sources]
     assert [a == b for a, b in zip(after, before, strict=True)] == [False, True, True]
     np.save(importance_path(data, sources[1]), np.full((5, 192), 0.9, np.float32))
     done = measure(results.root, config, "--level", "image")
@@ -312,15 +314,15 @@ def test_a_flat_folder_may_have_maps_of_its_own(tmp_path: Path, astronaut: Any) 
     Image.fromarray(astronaut[:96, :160]).save(tmp_path / "data/a.png")
     data = open_root(tmp_path / "data")
     (source,) = find_sources(data, Selection())
-    assert truth.read(data, source, ImportanceSource()).notes["importance"] == "needs labels"
-    assert truth.digest(data, source, ImportanceSource()) == "none"
-    lacking = truth.digest(data, source, ImportanceSource("files"))
+    assert ground_truth.read(data, source, ImportanceSource()).notes["importance"] == "needs labels"
+    assert ground_truth.digest(data, source, ImportanceSource()) == "none"
+    lacking = ground_truth.digest(data, source, ImportanceSource("files"))
     importance_path(data, source).parent.mkdir()
     np.save(importance_path(data, source), np.full((96, 160), 0.5, np.float32))
-    known = truth.read(data, source, ImportanceSource("files"))
+    known = ground_truth.read(data, source, ImportanceSource("files"))
     assert known.importance is not None and known.importance.mean() == 0.5
     assert known.train_ids is None and known.notes == {"labels": "a flat folder of images has none"}
-    assert truth.digest(data, source, ImportanceSource("files")) != lacking
+    assert ground_truth.digest(data, source, ImportanceSource("files")) != lacking
 
 
 def remove(results: Results, kind: str) -> None:
@@ -369,11 +371,11 @@ def test_all_that_decides_importance_is_in_the_digest(results: Results, tmp_path
     table = tmp_path / "classes.toml"
 
     def digest(**settings: Any) -> str:
-        return truth.digest(data, source, ImportanceSource(settings=ImportanceSettings(**settings)))
+        return ground_truth.digest(data, source, ImportanceSource(settings=ImportanceSettings(**settings)))
 
     plain = digest()
     assert plain == digest() and len({plain, digest(reaction_s=1.0), digest(use_class=False)}) == 3
-    assert truth.digest(data, source, ImportanceSource("files")) != plain
+    assert ground_truth.digest(data, source, ImportanceSource("files")) != plain
     table.write_bytes(classes.read_bytes(None))
     first = digest(classes=table)
     table.write_bytes(table.read_bytes().replace(b"importance = 0.1 ", b"importance = 0.2 "))
@@ -398,7 +400,7 @@ def relabelled(results: Results) -> None:
 def test_a_report_of_other_labels_is_measured_first(results: Results, config: Path) -> None:
     run = run_of(results, config)
     assert {score["machine"]["truth"] for score in results.scores()} == {
-        truth.digest(run.data, source, ImportanceSource()) for source in run.sources
+        ground_truth.digest(run.data, source, ImportanceSource()) for source in run.sources
     }
     relabelled(results)
     done = typed("report", "-d", results.root, "-s", config, "--runner", "local", "-o", config.parent / "r.html")
@@ -415,7 +417,7 @@ def test_labels_do_not_matter_where_no_machine_was_asked(results: Results, tmp_p
     compressed(results.root, config)
     assert measure(results.root, config).code == 0
     relabelled(results)
-    run_of(Results(results.root, "plain"), config).recall()
+    recalled(run_of(Results(results.root, "plain"), config))
 
 
 # --- what decides a record
@@ -454,7 +456,7 @@ def test_answers_of_a_classifier_are_told_by_name(tmp_path: Path) -> None:
     compressed(root, config)
     assert measure(root, config, "--level", "image").code == 0
     run = run_of(Results(root), config)
-    scores = [score | {"machine": part} for score in run.all_scores([])]
+    scores = [score | {"machine": part} for score in measured(run, [], {})]
     summary = Summary(scores, {}, 0, 0)
     gallery = Gallery(run.data, run.units, summary, run.runner, ImportanceSource())
     for frame in gallery.worst():

@@ -13,15 +13,17 @@ import pytest
 from measuring import CONFIGURATIONS, PICTURES, TASK, Results, copy, counts, measure, outcome, tree
 
 from vcmbench import experiment
-from vcmbench.blocks import sampler
+from vcmbench.analysis import tables
+from vcmbench.analysis.run import recalled
 from vcmbench.data.record import as_json
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.iqa import Scorer
 from vcmbench.iqa.scorer import Scores
-from vcmbench.measure import records, tables
+from vcmbench.measure import records
+from vcmbench.measure.blocks import sampler
 from vcmbench.measure.outcome import Settings
-from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
+from vcmbench.report.build import report_content
 from vcmbench.report.content import ReportContent
 from vcmbench.tasks import TaskSettings
 from vcmbench.tasks.base import Task
@@ -47,7 +49,7 @@ def run_of(results: Results, config: Path) -> Run:
 
 def content(results: Results, config: Path) -> ReportContent:
     run = run_of(results, config)
-    return report_content(run, run.recall(), summarise(run))
+    return report_content(run, recalled(run))
 
 
 def change(config: Path, old: str, new: str) -> None:
@@ -240,10 +242,10 @@ def test_records_are_read_once_and_not_kept(results: Results, config: Path, monk
 
     monkeypatch.setattr(records, "read", reading)
     run = run_of(results, config)
-    outcome = run.recall()
-    report_content(run, outcome, summarise(run))
+    findings = recalled(run)
+    report_content(run, findings)
     assert len(read) == len(set(read)) == ALL + PICTURES
-    for point in summarise(run).points:
+    for point in findings.summary.points:
         for score in point.scores.values():
             for against in ("pseudo", "labels"):
                 part = score["machine"][against]

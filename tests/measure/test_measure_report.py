@@ -29,12 +29,13 @@ from PIL import Image
 
 from conftest import save
 from vcmbench import experiment
-from vcmbench.correlation import correlate
+from vcmbench.analysis.correlation import correlate
+from vcmbench.analysis.run import recalled
 from vcmbench.data.record import as_json
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.measure.outcome import Settings
-from vcmbench.measure.reporting import report_content, summarise
 from vcmbench.measure.run import Run
+from vcmbench.report.build import report_content
 from vcmbench.report.content import ReportContent
 from vcmbench.tasks.predictions import read_prediction, write_prediction
 
@@ -52,7 +53,7 @@ def config(tmp_path: Path, results: Results) -> Path:
 def content(results: Results, config: Path) -> ReportContent:
     """What the report would show, without drawing it."""
     run = Run(experiment.load(str(config)), results.root, LocalRunner(), Settings(quiet=True), str(config))
-    return report_content(run, run.recall(), summarise(run))
+    return report_content(run, recalled(run))
 
 
 def report(root: Path, config: object, *words: object) -> Any:

@@ -38,8 +38,8 @@ from PIL import Image
 from conftest import half_written, save
 from vcmbench.data.record import as_json
 from vcmbench.iqa import Scorer
-from vcmbench.measure import block_level
-from vcmbench.measure.finding import Finding
+from vcmbench.measure.blocks import level
+from vcmbench.measure.steps import Finding
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.segmentation import NETWORKS, Segmentation
 
@@ -367,8 +367,8 @@ def interrupting(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
     [
         (Finding, "score", 2),  # among the pictures
         (segmentation.Segmentation, "predict", 3),
-        (block_level, "read_prediction", 4),  # while blocks are drawn
-        (block_level.perception, "crop", 10),  # while they are scored
+        (level, "read_prediction", 4),  # while blocks are drawn
+        (level.perception, "crop", 10),  # while they are scored
     ],
 )
 def test_interrupted_and_gone_on_with(

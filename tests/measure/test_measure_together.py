@@ -19,8 +19,8 @@ from measuring import CONFIGURATIONS, PICTURES, Results, copy, counts, measure, 
 from conftest import half_written
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
-from vcmbench.measure import sharing
-from vcmbench.measure.image_level import ImageLevel
+from vcmbench.measure import claims
+from vcmbench.measure.todo import ImageLevel
 
 ALL = CONFIGURATIONS * PICTURES
 _WAIT_S = 240
@@ -29,7 +29,7 @@ _WAIT_S = 240
 _GATED = """
     import sys, threading
     from vcmbench import cli
-    from vcmbench.measure.finding import Finding
+    from vcmbench.measure.steps import Finding
 
     gate, ask = threading.Lock(), Finding.ask
     waiting = [True]
@@ -183,7 +183,7 @@ def test_a_claim_of_somebody_else_is_waited_for(
     score = results.score_path("x265", "frankfurt").relative_to(results.root)
     claim = store.claim(PurePosixPath(score))
     assert claim is not None
-    waiting = sharing.Shared.__init__
+    waiting = claims.Shared.__init__
 
     def said(count: int) -> None:
         assert count == CONFIGURATIONS - 3  # jpeg and lossless units of that picture were free
@@ -192,7 +192,7 @@ def test_a_claim_of_somebody_else_is_waited_for(
     def begin(self: Any, *arguments: Any, **named: Any) -> None:
         waiting(self, *arguments, **(named | {"wait": said}))
 
-    monkeypatch.setattr(sharing.Shared, "__init__", begin)
+    monkeypatch.setattr(claims.Shared, "__init__", begin)
     done = measure(results.root, results.root.parent / "trial.toml")
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert tree(results.root) == tree(once(tmp_path_factory) / "data")

@@ -13,7 +13,7 @@ import skimage
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench import correlation
+from vcmbench.analysis import correlation
 from vcmbench.data.labels import CLASSES
 from vcmbench.report import content as c
 from vcmbench.report.adapt import correlation_table

@@ -13,8 +13,8 @@ import sample
 
 import hostile
 from vcmbench.report import content as c
-from vcmbench.report.markup import element, escape
-from vcmbench.report.page import render
+from vcmbench.report.html.markup import element, escape
+from vcmbench.report.html.page import render
 
 MARKUP = "<script>hit()</script><img src=x onerror=hit()>\"'>]]>--></style></textarea><svg onload=hit()>&amp;"
 WORDS = [MARKUP, "\u202e\x1b[2J\0\x07\ud800\u2028", "=1+1", "\n\r\t", "--><!--", "&#60;script&#62;", "javascript:hit()"]

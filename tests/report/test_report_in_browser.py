@@ -17,7 +17,7 @@ import pytest
 from sample import sample
 
 from vcmbench.report import content as c
-from vcmbench.report.page import write_report
+from vcmbench.report.html.page import write_report
 
 MARKUP = "<script>window.hit=1</script><img src=x onerror=window.hit=1>\"'>]]>--></style></script>&amp;日本"
 HOSTILE, SHOWN = f"{MARKUP}\u202e\udc80\x00", f"{MARKUP}\\u202e\\udc80\\x00"

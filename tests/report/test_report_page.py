@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from sample import CODECS, METRICS, sample, scores, series
 
-from vcmbench import correlation
+from vcmbench.analysis import correlation
 from vcmbench.io.text import visible
 from vcmbench.report import content as c
-from vcmbench.report import gallery, page, pictures
 from vcmbench.report.adapt import correlation_table
-from vcmbench.report.axes import Axis, linear_ticks
-from vcmbench.report.charts import MOST_DOTS, rate_chart, sampled
-from vcmbench.report.findings import cautions, findings, rate_at, strength
-from vcmbench.report.markup import Markup, element, escape
-from vcmbench.report.page import render, write_report
+from vcmbench.report.html import gallery, page, pictures
+from vcmbench.report.html.axes import Axis, linear_ticks
+from vcmbench.report.html.charts import MOST_DOTS, rate_chart, sampled
+from vcmbench.report.html.findings import cautions, findings, rate_at, strength
+from vcmbench.report.html.markup import Markup, element, escape
+from vcmbench.report.html.page import render, write_report
 from vcmbench.report.styles import COLOURS, MARKERS, Styles
 from vcmbench.report.text import count, interval, number, p_value, rate, significant
 

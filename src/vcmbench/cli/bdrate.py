@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import __version__, bdrate, correlation
-from vcmbench.bdrate import METHODS, Curve, Delta
+from vcmbench import __version__
+from vcmbench.analysis import bdrate, correlation
+from vcmbench.analysis.bdrate import METHODS, Curve, Delta
+from vcmbench.analysis.curves import ImageDraws, curve
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
-from vcmbench.curves import ImageDraws, curve
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import short, short_list
 from vcmbench.io.files import read_bounded

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import __version__, correlation
+from vcmbench import __version__
+from vcmbench.analysis import correlation
+from vcmbench.analysis.correlation import STATISTICS, Comparison, Value
+from vcmbench.analysis.correlation_file import ABOUT, document, published
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
-from vcmbench.correlation import STATISTICS, Comparison, Value
-from vcmbench.correlation_file import ABOUT, document, published
 from vcmbench.errors import RequestError
 from vcmbench.io.files import hidden_beside, sha256_of, write_atomically
 from vcmbench.io.progress import Progress
-from vcmbench.scores import AGAINST, Blocks, Scores, read_blocks, read_scores
+from vcmbench.measure.blocks.published_scores import AGAINST, Blocks, Scores, read_blocks, read_scores
 
 _MOST_BYTES = 1 << 30  # they have been read by then
 _EXAMPLES = """\

@@ -9,24 +9,29 @@ import uuid
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vcmbench import experiment
-from vcmbench.cli import INTERRUPTED, runners
+from vcmbench.analysis import machine_scores
+from vcmbench.analysis.run import Findings, analyse, recalled
+from vcmbench.cli import INTERRUPTED, metrics_tables, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.compress import forecast
 from vcmbench.compress import run as compress
+from vcmbench.compress.worker import software
 from vcmbench.data import runlog
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
+from vcmbench.execution import engine
 from vcmbench.experiment import Experiment
-
-if TYPE_CHECKING:
-    from vcmbench.iqa import Scorer
-    from vcmbench.measure.answers import Answers
-    from vcmbench.measure.outcome import Outcome
-    from vcmbench.measure.run import Run
+from vcmbench.iqa import Scorer
+from vcmbench.measure.cluster import Elsewhere, FarPlace
+from vcmbench.measure.outcome import Outcome, Settings
+from vcmbench.measure.predictions import Answers, FileAnswers, ToldAnswers
+from vcmbench.measure.run import Run
+from vcmbench.measure.worker import PlaceSettings, open_answers, open_scorer
+from vcmbench.report.build import write
+from vcmbench.tasks import missing_packages
 
 _EXAMPLES = """\
 examples:
@@ -125,9 +130,7 @@ def _with_blocks(wanted: Experiment, path: Path | None) -> Experiment:
 def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespace, levels: list[str]) -> int:
     """Measure an experiment as `arguments` say. Returns the exit code."""
     check_packages()
-    from vcmbench.measure.outcome import Settings
-    from vcmbench.measure.run import Run
-
+    machine_scores.check(wanted.metrics)
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
@@ -144,21 +147,19 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
         else:
             answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
             outcome = this.execute(answers, scorer, levels, commands)
-    report = None
-    if not outcome.interrupted and not arguments.no_report:
-        from vcmbench.measure.reporting import write
-
-        report = write(this, outcome)
+    findings = None if outcome.interrupted else analyse(this, outcome)
+    report = write(this, findings) if findings and not arguments.no_report else None
     engine = "threads" if scheduler is None else "cluster"
     log = watch.stop("metrics", engine, settings.jobs, elsewhere=scheduler is not None, done=outcome.done,
                      resumed=outcome.resumed, failed=len(outcome.failed))  # fmt: skip
     if (why_not := runlog.try_append(this.store, log)) is not None:
         print(f"note: {why_not}", file=sys.stderr)
     if arguments.json:
-        print(json.dumps(_as_json(outcome, report), allow_nan=False))
-    else:
-        _print_tables(this, outcome)
-    _print_end(this, outcome, report)
+        print(json.dumps(_as_json(outcome, findings, report), allow_nan=False))
+    elif findings is not None:
+        for text in metrics_tables.all_of(findings, this.names):
+            print(text)
+    _print_end(this, outcome, findings, report)
     if outcome.done and (account := forecast.compare(this.store, "metrics")) is not None:
         print(account, file=sys.stderr)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
@@ -168,12 +169,6 @@ def _execute_elsewhere(
     run: Run, arguments: argparse.Namespace, levels: list[str], commands: list[str], scheduler: str, stack: ExitStack
 ) -> Outcome:
     """Whole pictures on the workers of a cluster, all else here."""
-    from vcmbench.compress.worker import software
-    from vcmbench.execution import engine
-    from vcmbench.measure.answers import FileAnswers, ToldAnswers
-    from vcmbench.measure.elsewhere import Elsewhere, FarPlace
-    from vcmbench.measure.place import PlaceSettings
-
     run.store.prepare()
     probe = stack.enter_context(run.store.probe())
     settings = PlaceSettings(
@@ -198,8 +193,6 @@ def _execute_elsewhere(
 
 def check_packages() -> None:
     """Raises RequestError where this Python lacks what measuring needs."""
-    from vcmbench.tasks import missing_packages
-
     if absent := [name for name in missing_packages() if name == "torch"]:
         raise RequestError(
             f"measuring needs {', '.join(absent)}, which this Python does not have; install vcmbench[metrics] "
@@ -209,8 +202,6 @@ def check_packages() -> None:
 
 def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answers | None:
     """Whoever answers for the machine: a network, files, or nobody where the experiment has no [task]."""
-    from vcmbench.measure.place import open_answers
-
     task = run.experiment.task
     if task is None:
         print("no [task] in the experiment: quality metrics only", file=sys.stderr)
@@ -220,8 +211,6 @@ def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answe
 
 
 def _scorer(run: Run, arguments: argparse.Namespace) -> Scorer | None:
-    from vcmbench.measure.place import open_scorer
-
     return open_scorer(run.experiment, arguments.gpu, arguments.weights)
 
 
@@ -249,36 +238,24 @@ def _config(wanted: Experiment, arguments: argparse.Namespace) -> str:
 def run_report(arguments: argparse.Namespace) -> int:
     """Write a report again."""
     check_packages()
-    from vcmbench.measure.outcome import Settings
-    from vcmbench.measure.reporting import write
-    from vcmbench.measure.run import Run
-
     wanted = experiment.load(arguments.config)
     root = open_root(arguments.data)
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
     this = Run(wanted, arguments.data, runner, Settings(skip_missing=arguments.skip_missing), arguments.config)
-    print(f"report: {write(this, this.recall(), arguments.output)}", file=sys.stderr)
+    print(f"report: {write(this, recalled(this), arguments.output)}", file=sys.stderr)
     return 0
 
 
-def _as_json(outcome: Outcome, report: Path | None) -> dict[str, object]:
+def _as_json(outcome: Outcome, findings: Findings | None, report: Path | None) -> dict[str, object]:
     return {
         "done": outcome.done, "resumed": outcome.resumed, "failed": [[title, str(e)] for title, e in outcome.failed],
         "missing": outcome.reasons, "interrupted": outcome.interrupted, "report": str(report) if report else None,
         "correlations": {one.level: one.reason or "correlation_" + one.level.replace(" ", "_") + ".json"
-                         for one in outcome.correlated},
+                         for one in (findings.correlated if findings else [])},
     }  # fmt: skip
 
 
-def _print_tables(run: Run, outcome: Outcome) -> None:
-    from vcmbench.cli import metrics_tables
-
-    if not outcome.interrupted:
-        for text in metrics_tables.all_of(run, outcome):
-            print(text)
-
-
-def _print_end(run: Run, outcome: Outcome, report: Path | None) -> None:
+def _print_end(run: Run, outcome: Outcome, findings: Findings | None, report: Path | None) -> None:
     say = [f"{outcome.done} pictures measured, {outcome.resumed} were known, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         again = "with --force it begins anew" if run.settings.force else "run the same command again to go on"
@@ -286,7 +263,9 @@ def _print_end(run: Run, outcome: Outcome, report: Path | None) -> None:
     reasons = Counter(f"{str(error).splitlines()[0]}" for _, error in outcome.failed)
     say += [f"failed: {count}: {reason}" for reason, count in reasons.most_common(20)]
     say += [f"missing: {reason}" for reason in outcome.reasons]
-    say += [f"no correlations, {one.level}: {one.reason}" for one in outcome.correlated if one.reason]
+    say += [
+        f"no correlations, {one.level}: {one.reason}" for one in (findings.correlated if findings else []) if one.reason
+    ]
     say.append(f"tables: {run.store.folder}")
     if report is not None:
         say.append(f"report: {report}")

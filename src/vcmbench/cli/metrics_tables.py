@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vcmbench import curves
+from vcmbench.analysis import curves
+from vcmbench.analysis.correlation import Comparison, Value
+from vcmbench.analysis.curves import Sampled
+from vcmbench.analysis.run import Findings
+from vcmbench.analysis.summary import Summary
 from vcmbench.cli import table
-from vcmbench.correlation import Comparison, Value
-from vcmbench.curves import Sampled
-from vcmbench.measure.content import monotone
-from vcmbench.measure.outcome import Outcome
-from vcmbench.measure.reporting import summarise
-from vcmbench.measure.run import Run
-from vcmbench.measure.summary import Summary
+from vcmbench.report.fill import monotone
 
 _SHOWN = ("PSNR", "SSIM", "MS_SSIM")
 
 
-def all_of(run: Run, outcome: Outcome) -> Iterator[str]:
-    """The tables, each a text that ends with an empty line."""
-    summary = summarise(run)
+def all_of(findings: Findings, names: list[str]) -> Iterator[str]:
+    """The tables, each a text that ends with an empty line; `names` are the metrics that were asked for."""
+    summary = findings.summary
     if summary.images:
-        yield rates(summary, run.names) + "\n"
+        yield rates(summary, names) + "\n"
         if summary.kind() == "segmentation":
             yield steps(summary) + "\n"
-    for one in outcome.correlated:
+    for one in findings.correlated:
         if one.whole is not None:
             samples = f"{one.whole.n} samples of {one.clusters} pictures, against {one.machine_in_words}"
             yield f"{one.level}: {samples}\n{correlations(one.whole)}\n"

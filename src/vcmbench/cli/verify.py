@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from vcmbench import experiment, verify
+from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.compress import run as compress
@@ -21,7 +21,8 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.files import check_inside
 from vcmbench.io.progress import Progress
-from vcmbench.verify import Damage, Verified
+from vcmbench.measure import verify
+from vcmbench.measure.verify import Damage, Verified
 
 _EXAMPLES = """\
 examples:

@@ -1,4 +1,4 @@
-"""How a run is to go, what became of it, and what of that is kept for writing its report again without measuring.
+"""How a run is to go, what became of it, and what of that is kept for analysing it again without measuring.
 
 `measured.json` is written when a run has ended and removed when the next one begins: a report is never made of records
 of which some are from before a change and some from after it.
@@ -11,22 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vcmbench.compress.run import TIMEOUT_S, cores
-from vcmbench.correlation import Comparison
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
-from vcmbench.measure.block_state import Sampled
-from vcmbench.measure.samples import Samples
-from vcmbench.measure.sound import are_texts, is_text_table
+from vcmbench.measure.blocks.state import Sampled
+from vcmbench.measure.record_checks import are_texts, is_text_table
 
 FILE = "measured.json"
 SCHEMA_VERSION = 2
 _MAX_BYTES = 1 << 26
 
 _KEPT = {"asked", "levels", "blocks", "kept", "failed", "missing", "unavailable", "commands"}
-_IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels",
-             "probability": "probability of the class"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,32 +38,6 @@ class Settings:
 
 
 @dataclass
-class Correlated:
-    """The correlations of one level: `whole` and by codec; or why there are none."""
-
-    level: str
-    whole: Comparison | None = None
-    codecs: dict[str, Comparison] = field(default_factory=dict)
-    clusters: int = 0
-    reason: str = ""
-    note: str = ""
-    samples: str = ""
-    """A digest of what was correlated, by which a later run sees whether it still holds."""
-    machine: str = "accuracy, pseudo"
-    """The machine's score that metrics are held against: what it is, and against which truth."""
-
-    @property
-    def machine_in_words(self) -> str:
-        measure, _, against = self.machine.partition(", ")
-        truth = {"pseudo": "the pseudo ground truth", "labels": "the labels"}[against]
-        return f"{_IN_WORDS[measure]} against {truth}"
-
-    @property
-    def file(self) -> str:
-        return f"correlation_{self.level.replace(' ', '_')}.json"
-
-
-@dataclass
 class Outcome:
     """What became of a run."""
 
@@ -77,17 +47,16 @@ class Outcome:
     failed: list[tuple[str, JobError]] = field(default_factory=list)
     interrupted: bool = False
     sampled: list[Sampled] = field(default_factory=list)
-    correlated: list[Correlated] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     """What is missing of what was asked for, and why."""
     unavailable: dict[str, str] = field(default_factory=dict)
     """Metrics that cannot be computed here at all, and why."""
-    kept: list[str] = field(default_factory=list)
-    """Blocks by name that this run was not asked for, and whose tables are those of an earlier one."""
+    kept: list[Sampled] = field(default_factory=list)
+    """Blocks that this run was not asked for, whose tables are those of an earlier one."""
+    names: list[str] = field(default_factory=list)
+    """The metrics of pictures that tables have."""
     commands: list[str] = field(default_factory=list)
     """What was typed, without the places of this machine."""
-    images: Samples | None = None
-    """The samples of the image level."""
 
 
 def forget(store: Store) -> None:
@@ -103,7 +72,7 @@ def keep(store: Store, experiment: Experiment, outcome: Outcome) -> None:
         "levels": outcome.levels,
         "blocks": [sampled.name for sampled in outcome.sampled],
         "failed": [[title, str(error)] for title, error in outcome.failed],
-        "kept": outcome.kept,
+        "kept": [sampled.name for sampled in outcome.kept],
         "missing": outcome.reasons,
         "unavailable": outcome.unavailable,
         "commands": outcome.commands,

@@ -10,10 +10,10 @@ from functools import cached_property
 
 from vcmbench.data.dataset import DataRoot, Picture, Source
 from vcmbench.importance.source import ImportanceSource
-from vcmbench.measure import truth
-from vcmbench.measure.answers import Answer, Question
-from vcmbench.measure.truth import Truth
-from vcmbench.measure.units import Unit
+from vcmbench.measure import ground_truth
+from vcmbench.measure.bitstreams import Unit
+from vcmbench.measure.ground_truth import Truth
+from vcmbench.measure.predictions import Answer, Question
 
 _KEPT = 4
 
@@ -47,7 +47,7 @@ class Pristine:
 
     @cached_property
     def _truth(self) -> Truth:
-        return truth.read(self._data, self.unit.sources[self.index], self._weights)
+        return ground_truth.read(self._data, self.unit.sources[self.index], self._weights)
 
     @property
     def has_failed(self) -> bool:

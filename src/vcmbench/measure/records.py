@@ -16,8 +16,8 @@ from vcmbench.data.store import Store
 from vcmbench.encoder import plugins
 from vcmbench.io import documents
 from vcmbench.io.files import check_inside
-from vcmbench.measure.sound import is_machine, is_metric
-from vcmbench.measure.units import Unit
+from vcmbench.measure.bitstreams import Unit
+from vcmbench.measure.record_checks import is_machine, is_metric
 
 SCHEMA_VERSION = 1
 SCORES = "scores"

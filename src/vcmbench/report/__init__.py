@@ -5,6 +5,6 @@
 
 from vcmbench.report.content import ReportContent
 from vcmbench.report.figures import write_figures
-from vcmbench.report.page import write_report
+from vcmbench.report.html.page import write_report
 
 __all__ = ["ReportContent", "write_figures", "write_report"]

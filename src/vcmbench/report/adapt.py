@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vcmbench import correlation
+from vcmbench.analysis import correlation
 from vcmbench.report.content import CorrelationRow, CorrelationTable, Estimate
 from vcmbench.report.vocabulary import STATISTICS
 

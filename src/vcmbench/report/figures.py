@@ -17,9 +17,9 @@ import numpy as np
 
 from vcmbench.io.files import hidden_beside, write_atomically
 from vcmbench.io.text import visible
-from vcmbench.report.charts import sampled, shown
 from vcmbench.report.content import CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent, Scatter
-from vcmbench.report.findings import strength
+from vcmbench.report.html.charts import sampled, shown
+from vcmbench.report.html.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
 from vcmbench.report.text import capital
 from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words

@@ -14,7 +14,7 @@ MEASURES = {
     "top5": "Top-5 accuracy",
 }
 STATISTICS = ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")
-"""Columns of a correlation table; the names of `vcmbench.correlation.STATISTICS`."""
+"""Columns of a correlation table; the names of `vcmbench.analysis.correlation.STATISTICS`."""
 VERDICTS = ("best", "not different", "worse", "")
 LAYERS = ("scale", "diverging", "mask")
 

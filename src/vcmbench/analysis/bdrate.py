@@ -1,0 +1,266 @@
+"""Bjontegaard deltas between two rate-quality curves: what one costs more in rate, or gains in quality, on average.
+
+BD-rate is the mean gap of log rate over the qualities that both curves have, in per cent; BD-accuracy the mean gap of
+quality over the log rates that both have, in the quality's unit (G. Bjontegaard, VCEG-M33, 2001; with accuracies in
+place of PSNR as is usual in video coding for machines). The values are those of the package `bjontegaard`
+(C. Herglotz et al., "Beyond Bjontegaard", 2022), which interpolates by PCHIP or Akima. It takes what it is given; what
+makes such a figure meaningless (few points, curves that turn back, no overlap) is found here before it is asked, and
+the figure is then missing with the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field, replace
+from functools import cache
+from types import ModuleType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.errors import RequestError
+
+METHODS = ("pchip", "akima")
+FEWEST_POINTS = 4
+# Below it, more than half of the range that was measured says nothing about the two. (The package warns below 0.75.)
+ENOUGH_OVERLAP = 0.5
+LEVEL = 0.05
+_MOST_UNDEFINED = 0.05
+_MOST_POINTS_NAMED = 3
+
+Array = NDArray[np.float64]
+Kind = Literal["rate", "accuracy"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One codec's points in any order: rates, (n,) in any unit that both curves share, and qualities, (n,).
+
+    `names` says what each point is called in messages; without it, it is its number from 0. For an interval,
+    `rate_samples` and `quality_samples`, (resamples, n), hold both anew for each resample of the images, the same
+    resamples for both curves (`analysis.curves` makes them); `lacking` says why there are none. `label` names the curve
+    in messages, in place of "anchor" and "test".
+    """
+
+    rates: Array
+    qualities: Array
+    names: tuple[str, ...] = ()
+    rate_samples: Array | None = field(default=None, repr=False)
+    quality_samples: Array | None = field(default=None, repr=False)
+    lacking: str = "no resamples were given"
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.rates)
+        if self.rates.shape != (n,) or self.qualities.shape != (n,) or len(self.names) not in (0, n):
+            raise RequestError(
+                f"{self.rates.shape} rates, {self.qualities.shape} qualities, {len(self.names)} names: one each is "
+                "needed for a point"
+            )
+        for samples in (self.rate_samples, self.quality_samples):
+            if samples is not None and (samples.ndim != 2 or samples.shape[1] != n):
+                raise RequestError(f"samples of shape {samples.shape} for {n} points; (resamples, {n}) is needed")
+
+    def point(self, index: int) -> str:
+        """What a point is called."""
+        return self.names[index] if self.names else f"point {index}"
+
+    def only(self, points: NDArray[np.intp]) -> Curve:
+        """The curve of some of its points, named by their indices."""
+        samples = [None if of is None else of[:, points] for of in (self.rate_samples, self.quality_samples)]
+        names = tuple(self.names[int(i)] for i in points) if self.names else ()
+        return Curve(
+            self.rates[points], self.qualities[points], names, samples[0], samples[1], self.lacking, self.label
+        )
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A BD-rate (`kind` "rate", in per cent) or BD-accuracy ("accuracy", in the quality's unit) of test against anchor.
+
+    `reason` says why `value` is None, or else why there is no interval (`low`, `high`: 95 %). `overlap` is the share of
+    the union of both curves' ranges that both have, None where no range could be told; `note` warns of a small one.
+    `points` are the numbers of points of anchor and test, `undefined` is the share of resamples without a figure.
+    """
+
+    kind: Kind
+    method: str
+    points: tuple[int, int]
+    value: float | None = None
+    reason: str | None = None
+    overlap: float | None = None
+    note: str | None = None
+    low: float | None = None
+    high: float | None = None
+    undefined: float | None = None
+
+
+def bd_rate(anchor: Curve, test: Curve, method: str = "pchip", higher_is_better: bool = True) -> Delta:
+    """By how many per cent the test's rate is above the anchor's at equal quality; negative where it needs less.
+
+    Raises RequestError for an unknown method, and where the package is not installed.
+    """
+    return _delta("rate", anchor, test, method, higher_is_better)
+
+
+def bd_accuracy(anchor: Curve, test: Curve, method: str = "pchip", higher_is_better: bool = True) -> Delta:
+    """How far the test's quality is above the anchor's at equal rate, in the quality's unit (for PSNR: BD-PSNR).
+
+    Where `higher_is_better` is False, a gain is negative. Raises RequestError as `bd_rate` does.
+    """
+    return _delta("accuracy", anchor, test, method, higher_is_better)
+
+
+def unusable(curve: Curve, higher_is_better: bool = True) -> str | None:
+    """Why no delta can be computed with this curve, naming the points at fault and what to do; None where one can."""
+    rates, qualities, n = curve.rates, curve.qualities, len(curve.rates)
+    if n < FEWEST_POINTS:
+        return f"{n} point{'s' * (n != 1)}; {FEWEST_POINTS} are needed"
+    for values, what in ((rates, "rate"), (qualities, "quality")):
+        if len(bad := np.flatnonzero(~np.isfinite(values))):
+            return f"no finite {what}: {_named(curve, bad)}; leave such points out"
+    if len(bad := np.flatnonzero(rates <= 0)):
+        return f"a rate is not above 0: {_named(curve, bad)}"
+    order = np.argsort(rates, kind="stable")
+    better = qualities[order] if higher_is_better else -qualities[order]
+    pairs = [(int(order[i]), int(order[i + 1])) for i in range(n - 1)]
+    if equal := [pair for pair in pairs if rates[pair[0]] == rates[pair[1]]]:
+        return f"equal rates: {_pairs(curve, equal)}; leave one of each out"
+    if falls := [pairs[i] for i in np.flatnonzero(np.diff(better) < 0)]:
+        return (
+            f"more rate with less quality: {_pairs(curve, falls)}; measure more images, or leave out the points "
+            "that others beat at less rate"
+        )
+    if flat := [pairs[i] for i in np.flatnonzero(np.diff(better) == 0)]:
+        return (
+            f"more rate with the same quality: {_pairs(curve, flat)}; where quality is saturated, leave out all of "
+            "the equal points but the one of the lowest rate"
+        )
+    return None
+
+
+def _named(curve: Curve, points: NDArray[np.intp]) -> str:
+    names = [curve.point(int(i)) for i in points]
+    return ", ".join(names[:_MOST_POINTS_NAMED]) + (f", {len(names)} in all" if len(names) > _MOST_POINTS_NAMED else "")
+
+
+def _pairs(curve: Curve, pairs: list[tuple[int, int]]) -> str:
+    texts = [
+        f"{curve.point(a)} ({curve.rates[a]:.5g}, {curve.qualities[a]:.5g}) and "
+        f"{curve.point(b)} ({curve.rates[b]:.5g}, {curve.qualities[b]:.5g})"
+        for a, b in pairs
+    ]
+    return "; ".join(texts[:_MOST_POINTS_NAMED]) + (
+        f"; {len(texts)} such pairs" if len(texts) > _MOST_POINTS_NAMED else ""
+    )
+
+
+def _delta(kind: Kind, anchor: Curve, test: Curve, method: str, higher_is_better: bool) -> Delta:
+    if method not in METHODS:
+        raise RequestError(f"method {method!r}: must be one of {', '.join(METHODS)}")
+    found = Delta(kind, method, (len(anchor.rates), len(test.rates)))
+    for curve, name in ((anchor, "anchor"), (test, "test")):
+        if why := unusable(curve, higher_is_better):
+            return replace(found, reason=f"not computable: {curve.label or name}: {why}")
+    sides = [(curve.rates, curve.qualities) for curve in (anchor, test)]
+    overlap = _overlap(kind, sides)
+    found = replace(found, overlap=max(overlap, 0.0))
+    if overlap <= 0:
+        why = f"the curves have no {_axis(kind)} in common: {_ranges(kind, anchor, test)}"
+        return replace(found, reason=f"not computable: {why}; measure points where they meet")
+    if overlap < ENOUGH_OVERLAP:
+        note = f"only {overlap:.0%} of their {_axis(kind)} in common: {_ranges(kind, anchor, test)}"
+        found = replace(found, note=note)
+    value = _value(kind, sides, method, higher_is_better)
+    if value is None:
+        return replace(found, reason="not computable: the result is beyond all numbers")
+    return _with_interval(replace(found, value=value), anchor, test, higher_is_better)
+
+
+def _overlap(kind: Kind, sides: list[tuple[Array, Array]]) -> float:
+    """Intersection over union of what both curves are integrated over; negative where there is a gap."""
+    axes = [qualities if kind == "rate" else np.log10(rates) for rates, qualities in sides]
+    low, high = [float(axis.min()) for axis in axes], [float(axis.max()) for axis in axes]
+    return (min(high) - max(low)) / (max(high) - min(low))
+
+
+def _axis(kind: Kind) -> str:
+    return "quality" if kind == "rate" else "rate"
+
+
+def _ranges(kind: Kind, anchor: Curve, test: Curve) -> str:
+    texts = []
+    for curve, name in ((anchor, "anchor"), (test, "test")):
+        values = curve.qualities if kind == "rate" else curve.rates
+        texts.append(f"{curve.label or name} has {values.min():.4g} to {values.max():.4g}")
+    return ", ".join(texts)
+
+
+def _value(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float | None:
+    """The package's figure for curves that are fit for it, points in any order; None where it is not finite."""
+    sign = 1.0 if higher_is_better else -1.0  # it wants curves that rise with the rate
+    ordered = []
+    for rates, qualities in sides:
+        order = np.argsort(rates, kind="stable")
+        ordered += [rates[order], sign * qualities[order]]
+    function = _package().bd_rate if kind == "rate" else _package().bd_psnr
+    with np.errstate(all="ignore"):
+        value = float(function(*ordered, method=method, require_matching_points=False, min_overlap=0))
+    return (value if kind == "rate" else sign * value) if np.isfinite(value) else None
+
+
+@cache
+def _package() -> ModuleType:
+    try:
+        return importlib.import_module("bjontegaard")  # with it comes matplotlib: only where it is needed
+    except ImportError as error:
+        raise RequestError(
+            f"Bjontegaard deltas need the package bjontegaard ({error}); install vcmbench with its extra 'metrics'"
+        ) from None
+
+
+def _with_interval(found: Delta, anchor: Curve, test: Curve, higher_is_better: bool) -> Delta:
+    """The delta with percentiles over the resamples; without, where too many of them have no figure.
+
+    BD-accuracy is defined whether or not quality falls somewhere, so its resamples may; BD-rate's may not.
+    """
+    samples = [(curve.rate_samples, curve.quality_samples) for curve in (anchor, test)]
+    drawn = [(rates, qualities) for rates, qualities in samples if rates is not None and qualities is not None]
+    if len(drawn) < 2:
+        lacking = next(c.lacking for c in (anchor, test) if c.rate_samples is None or c.quality_samples is None)
+        return replace(found, reason=f"no interval: {lacking}")
+    resamples = {len(part) for side in drawn for part in side}
+    if len(resamples) > 1 or not min(resamples):
+        raise RequestError(f"{sorted(resamples)} resamples for anchor and test; the same, 1 or more, are needed")
+    values = []
+    for index in range(resamples.pop()):
+        sides = [(rates[index], qualities[index]) for rates, qualities in drawn]
+        values.append(_value_of_resample(found.kind, sides, found.method, higher_is_better))
+    known = np.array([value for value in values if value is not None])
+    undefined = 1 - len(known) / len(values)
+    found = replace(found, undefined=undefined)
+    if undefined > _MOST_UNDEFINED:
+        turns = "quality turns back, or " if found.kind == "rate" else ""
+        return replace(
+            found,
+            reason=f"no interval: not computable in {undefined:.0%} of the resamples ({turns}the curves do not "
+            "overlap); what is left of them would look too certain",
+        )
+    low, high = np.percentile(known, [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
+    return replace(found, low=float(low), high=float(high))
+
+
+def _value_of_resample(
+    kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool
+) -> float | None:
+    for rates, qualities in sides:
+        if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):
+            return None
+        order = np.argsort(rates, kind="stable")
+        rises = np.diff(qualities[order]) * (1 if higher_is_better else -1)
+        if (np.diff(rates[order]) <= 0).any() or (kind == "rate" and (rises <= 0).any()):
+            return None
+    if _overlap(kind, sides) <= 0:
+        return None
+    return _value(kind, sides, method, higher_is_better)

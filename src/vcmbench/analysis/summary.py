@@ -1,0 +1,257 @@
+"""All score records of an experiment as arrays: coding points by images, ready for curves, tables and comparisons.
+
+Points are compared on the same images: those that every point has, and at equal rate only those whose files are
+equally large. What that leaves out is said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.analysis.curves import ImageDraws, Sampled
+from vcmbench.analysis.slim import Slimmer
+from vcmbench.compress.rate_search import TOLERANCE
+from vcmbench.encoder.plugins import loses_nothing
+from vcmbench.measure.counts import dense
+from vcmbench.measure.records import Score
+from vcmbench.tasks import confusion
+
+
+@dataclass(frozen=True)
+class Point:
+    """One coding configuration. `series` names all of it but the quality, or the rate that was searched instead."""
+
+    folder: str
+    encoder: str
+    label: str
+    quality: int | None
+    color_subsampling: str
+    subsampling_factor: float
+    options: str
+    is_mapped: bool
+    matches_rate: bool
+    map_name: str
+    target_bpp: float | None
+    target_name: str
+    """What tells points of searched rates from the curve over qualities, where the experiment has both."""
+    scores: dict[str, Score] = field(repr=False)
+
+    @property
+    def series(self) -> str:
+        words = [self.label]
+        if self.color_subsampling != "420":
+            words.append(self.color_subsampling)
+        if self.subsampling_factor != 1:
+            words.append(f"x{self.subsampling_factor:g}")
+        return " ".join(words + ([self.told] if self.told else []))
+
+    @property
+    def told(self) -> str:
+        """The options in words for people: a map is called a map, its settings stand where all configurations do."""
+        words = [word for word in self.options.split() if word != "match=rate" and not word.startswith("target_bpp=")]
+        words = [self.map_name if word.startswith("qp_map=") else word for word in words]
+        return " ".join(words + ([self.target_name] if self.target_name else []))
+
+    @property
+    def is_reference(self) -> bool:
+        return loses_nothing(self.encoder, self.color_subsampling, self.subsampling_factor)
+
+    @property
+    def name(self) -> str:
+        if self.target_bpp is not None:
+            return f"{self.series} {self.target_bpp:g} bpp"
+        return self.series if self.quality is None else f"{self.series} {self.quality}"
+
+
+def _points(scores: Iterable[Score]) -> list[Point]:
+    found: dict[str, Point] = {}
+    for score in scores:
+        folder = score["configuration"]
+        if folder not in found:
+            found[folder] = Point(
+                folder, score["encoder"], score["label"], score["quality"], score["color_subsampling"],
+                float(score["subsampling_factor"]), score["options"], score["qp_map"] is not None,
+                bool(score["match_rate"]), _map_name(score["options"]), score["target_bpp"], "", {},
+            )  # fmt: skip
+        found[folder].scores[score["source"]] = score
+    points = list(found.values())
+    if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to tell apart
+        points = [replace(point, map_name="with map") for point in points]
+    over_qualities = {point.series for point in points if point.target_bpp is None}
+    return [
+        replace(point, target_name="at set rates")
+        if point.target_bpp is not None and point.series in over_qualities
+        else point
+        for point in points
+    ]
+
+
+def _map_name(options: str) -> str:
+    """The settings of a map, as folders are named after them."""
+    return " ".join(word.removeprefix("qp_map=") for word in options.split() if word.startswith("qp_map="))
+
+
+class Summary:
+    """What the score records say together, each of which is read once and kept slim (`vcmbench.analysis.slim`).
+    `pristine` are the records of the pristine pictures, by source."""
+
+    def __init__(self, scores: Iterable[Score], pristine: dict[str, Score], resamples: int, seed: int) -> None:
+        self.points = _points(map(Slimmer().slim, scores))
+        sources = [set(point.scores) for point in self.points]
+        self.images = sorted(set.intersection(*sources)) if sources else []
+        self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
+        self.pristine = pristine
+        self._resamples, self._seed = resamples, seed
+        self._measures: dict[str, dict[str, Sampled]] = {}
+
+    @cached_property
+    def draws(self) -> ImageDraws:
+        return ImageDraws(len(self.images), self._resamples, self._seed)
+
+    def _scores(self, point: Point) -> list[Score]:
+        return [point.scores[image] for image in self.images]
+
+    @cached_property
+    def rate(self) -> Sampled:
+        """Bits per pixel of every point."""
+        pixels = np.array([[s["width_px"] * s["height_px"] for s in self._scores(p)] for p in self.points], float)
+        rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
+        return self.draws.rate_bpp(rates * pixels, pixels)
+
+    def kind(self) -> str | None:
+        """ "segmentation", "classification", or None where no machine looked at all of it."""
+        parts = [score["machine"] for point in self.points for score in self._scores(point)]
+        if not parts or any(part is None for part in parts):
+            return None
+        kinds = {(part["kind"], part["classes"]) for part in parts}
+        return str(kinds.pop()[0]) if len(kinds) == 1 else None
+
+    def why_no_machine(self) -> str:
+        return "no machine task looked at all of these pictures"
+
+    def has(self, against: str) -> bool:
+        """Whether every picture was held against that truth."""
+        if self.kind() is None:
+            return False
+        return all(score["machine"][against] is not None for point in self.points for score in self._scores(point))
+
+    def _parts(self, against: str) -> list[list[dict[str, Any]]]:
+        return [[score["machine"][against] for score in self._scores(point)] for point in self.points]
+
+    @property
+    def classes(self) -> int:
+        return int(self.points[0].scores[self.images[0]]["machine"]["classes"])
+
+    def measures(self, against: str) -> dict[str, Sampled]:
+        """By measure: accuracy, mean_iou, micro_iou of a segmentation, accuracy (top-1) of a classification."""
+        if against not in self._measures:
+            self._measures[against] = self._measured(against)
+        return self._measures[against]
+
+    def _measured(self, against: str) -> dict[str, Sampled]:
+        if self.kind() == "classification":
+            right = np.array([[part["right"] for part in row] for row in self._parts(against)], float)
+            return {"accuracy": self.draws.ratio(right[..., 0], right[..., 1])}
+        # point by point: the counts of all of them, dense, would take a sixth of what all records do
+        found = [self.draws.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
+        return {name: _joined([one[name] for one in found]) for name in found[0]}
+
+    def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:
+        """(points, images, K, K + 1), of all points or of some of them."""
+        classes = self.classes
+        chosen = self.points if points is None else [self.points[number] for number in points]
+        found = np.zeros((len(chosen), len(self.images), classes, classes + 1), np.int32)
+        for i, point in enumerate(chosen):
+            for j, score in enumerate(self._scores(point)):
+                found[i, j] = dense(score["machine"][against]["confusion"], classes)
+        return found
+
+    def weighted(self, against: str) -> Sampled | str:
+        """Accuracy weighted by importance, or why there is none."""
+        parts = self._parts(against)
+        if any(part["importance"] is None for row in parts for part in row):
+            return "not every picture has an importance map"
+        sums = np.array([[part["importance"] for part in row] for row in parts])
+        return self.draws.ratio(sums[..., 0], sums[..., 1])
+
+    def by_band(self, against: str) -> list[Sampled] | str:
+        """Accuracy by distance, for each of `perception.BANDS_M`, or why there is none."""
+        parts = self._parts(against)
+        if any(part["bands"] is None for row in parts for part in row):
+            return "not every picture has distances"
+        sums = np.array([[part["bands"] for part in row] for row in parts], float)
+        return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(confusion.BANDS_M))]
+
+    def metric(self, name: str) -> Sampled | str:
+        """The mean of a quality metric over images, or why there is none."""
+        rows = [[score["iqa"].get(name) for score in self._scores(point)] for point in self.points]
+        if any(value is None for row in rows for value in row):
+            reasons = [score["lacking"].get(name) for point in self.points for score in self._scores(point)]
+            return next((reason for reason in reasons if reason), f"{name} was not computed")
+        values = np.array(rows, float)
+        return self.draws.ratio(values, np.ones(values.shape))
+
+    def pristine_measures(self) -> dict[str, Sampled] | None:
+        """What the machine scores against the labels on the pristine pictures; None where it is not known."""
+        parts = [(self.pristine.get(image) or {}).get("machine") for image in self.images]
+        if self.kind() != "segmentation" or any(part is None or part["labels"] is None for part in parts):
+            return None
+        if {(part["kind"], part["classes"]) for part in parts if part} != {("segmentation", self.classes)}:
+            return None
+        counts = np.stack([dense(part["labels"]["confusion"], self.classes) for part in parts if part])
+        return self.draws.segmentation(counts[None])
+
+    def series(self) -> dict[str, list[int]]:
+        """The numbers of the points of each curve, by its name; references are no curve."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for number, point in enumerate(self.points):
+            if not point.is_reference:
+                found[point.series].append(number)
+        return dict(found)
+
+    def matched(self) -> list[tuple[int, int]]:
+        """Pairs of numbers: a point with an importance map at the rate of the uniform point beside it, and that one."""
+        plain = {
+            (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p)): number
+            for number, p in enumerate(self.points) if not p.is_mapped
+        }  # fmt: skip
+        pairs = []
+        for number, p in enumerate(self.points):
+            key = (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p))
+            if p.is_mapped and p.matches_rate and key in plain:
+                pairs.append((number, plain[key]))
+        return pairs
+
+    def at_equal_rate(self, mapped: int, plain: int) -> list[str]:
+        """The images whose file with a map came as near to the uniform one's size as the search was to bring it."""
+        first, second = self.points[mapped].scores, self.points[plain].scores
+        # not by what the search said alone: it is about the uniform file of that time, which may be another by now
+        return [
+            image for image in self.images
+            if first[image].get("is_equal")
+            and abs(first[image]["size_bytes"] / second[image]["size_bytes"] - 1) <= TOLERANCE
+        ]  # fmt: skip
+
+    def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
+        """The same of some points, in that order, on some of the images."""
+        found = Summary([], self.pristine, self._resamples, self._seed)
+        found.points, found.images = [self.points[number] for number in points], list(images)
+        return found
+
+
+def _without_map(point: Point) -> str:
+    return " ".join(word for word in point.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
+
+
+def _joined(points: Sequence[Sampled]) -> Sampled:
+    """The figures of single points as those of all."""
+    samples = [one.samples for one in points if one.samples is not None]
+    values = np.concatenate([one.values for one in points])
+    return Sampled(values, np.hstack(samples) if samples else None, points[0].lacking)

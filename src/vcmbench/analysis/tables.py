@@ -1,0 +1,124 @@
+"""Score records as tables: one row a picture and configuration, or a block; CSV and Parquet of the same columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from vcmbench.analysis.machine_scores import REDUCED
+from vcmbench.data.store import Store
+from vcmbench.measure.blocks.state import Sampled
+from vcmbench.measure.counts import AGAINST, dense
+from vcmbench.measure.records import Score
+from vcmbench.tasks import confusion
+
+Row = dict[str, Any]
+
+_WHO = (
+    "configuration", "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "source", "group",
+    "width_px", "height_px", "rate_bpp", "psnr_y_db",
+)  # fmt: skip
+OF_BLOCKS = _WHO[:8]
+"""What a row of a block has of its picture's record."""
+_TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group"}
+_WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "height"}
+_ROWS_AT_ONCE = 4096
+BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in confusion.BANDS_M)
+
+
+def image_columns(names: Sequence[str]) -> list[str]:
+    """The columns of a table of pictures."""
+    return [*_WHO, *(name for against in AGAINST for name in _machine_columns(None, 0, f"_{against}")), *names]
+
+
+def image_row(score: Score, names: Sequence[str]) -> Row:
+    """A picture's row: what it cost, what the machine scored against both truths, and each metric. None: not known."""
+    row: Row = {name: score[name] for name in _WHO}
+    machine = score["machine"] or {}
+    for against in AGAINST:
+        row |= _machine_columns(machine.get(against), machine.get("classes", 0), f"_{against}")
+    return row | {name: score["iqa"].get(name, {}).get("value") for name in names}
+
+
+def _machine_columns(part: dict[str, Any] | None, classes: int, ending: str) -> Row:
+    row: Row = dict.fromkeys([f"{name}{ending}" for name in (*REDUCED, "accuracy_importance")])
+    row |= dict.fromkeys([f"accuracy_{band}{ending}" for band in BANDS])
+    if part is None:
+        return row
+    if "right" in part:
+        return row | {f"accuracy{ending}": float(part["right"][0])}
+    counts = dense(part["confusion"], classes)
+    row |= {f"{name}{ending}": reduce(counts) for name, reduce in REDUCED.items()}
+    if part["importance"] and part["importance"][1]:
+        row[f"accuracy_importance{ending}"] = part["importance"][0] / part["importance"][1]
+    for band, triplets in zip(BANDS, part["bands"] or [], strict=False):
+        row[f"accuracy_{band}{ending}"] = confusion.accuracy(dense(triplets, classes))
+    return row
+
+
+def block_rows(sampled: Sampled, of: Mapping[tuple[str, str], Score]) -> Iterator[Row]:
+    """The rows of sampled blocks; `of` has the OF_BLOCKS of each picture and configuration."""
+    for number, block in enumerate(sampled.blocks):
+        score = of[block.image, block.configuration]
+        row: Row = {name: score[name] for name in OF_BLOCKS}
+        row |= {"x": block.x, "y": block.y, "width": block.width, "height": block.height, "accuracy": block.accuracy}
+        yield row | {name: column[number] for name, column in sampled.values.items()}
+
+
+def block_columns(sampled: Iterable[Sampled]) -> list[str]:
+    """The columns of a table of these blocks."""
+    metrics = dict.fromkeys(name for one in sampled for name in one.values)
+    return [*OF_BLOCKS, "x", "y", "width", "height", "accuracy", *metrics]
+
+
+@contextmanager
+def writing(store: Store, name: str, columns: Sequence[str]) -> Iterator[Callable[[Row], None]]:
+    """`<name>.csv` and `<name>.parquet` in the experiment's folder, by what takes one row after the other; what a row
+    lacks is empty.
+
+    At the end both take the place of what an earlier run left, and without a row it goes; where an exception ends it,
+    all stays as it was.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(column, types[_kind(column)]) for column in columns])
+    waiting: list[Row] = []
+    count = 0
+
+    def flush() -> None:
+        writer.writerows(waiting)
+        groups.write_table(pyarrow.Table.from_pylist(waiting, schema))
+        waiting.clear()
+
+    def add(row: Row) -> None:
+        nonlocal count
+        count += 1
+        cells = ((column, row.get(column)) for column in columns)
+        waiting.append({column: None if cell is None else _kind(column)(cell) for column, cell in cells})
+        if len(waiting) == _ROWS_AT_ONCE:
+            flush()
+
+    with store.writing_table(f"{name}.csv") as plain, store.writing_table(f"{name}.parquet") as binary:
+        text = io.TextIOWrapper(plain, "utf-8", newline="")
+        try:
+            writer = csv.DictWriter(text, columns)
+            writer.writeheader()
+            with parquet.ParquetWriter(binary, schema) as groups:
+                yield add
+                if waiting:
+                    flush()
+        finally:
+            text.detach()
+    if not count:
+        for ending in ("csv", "parquet"):
+            store.write_table(f"{name}.{ending}", None)
+
+
+def _kind(column: str) -> type:
+    return str if column in _TEXTS else int if column in _WHOLE else float

@@ -1,6 +1,0 @@
-"""Blocks: small parts of decoded pictures, drawn so that every accuracy occurs equally often, and their files."""
-
-from vcmbench.blocks.published import Coding, PublishedBlock
-from vcmbench.blocks.sampler import Block, Sample, Sources, sample
-
-__all__ = ["Block", "Coding", "PublishedBlock", "Sample", "Sources", "sample"]

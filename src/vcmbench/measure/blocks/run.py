@@ -1,0 +1,128 @@
+"""The block level of a run: which blocks are asked for, and what an earlier run found out about others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vcmbench.data.dataset import DataRoot
+from vcmbench.data.store import Store, job_key
+from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.execution.runner.base import Runner
+from vcmbench.experiment import Experiment
+from vcmbench.io.progress import Progress
+from vcmbench.iqa import Scorer
+from vcmbench.measure.bitstreams import Unit
+from vcmbench.measure.blocks import state
+from vcmbench.measure.blocks.level import BlockLevel, name_of
+from vcmbench.measure.blocks.sampler import Block
+from vcmbench.measure.blocks.state import Sampled
+from vcmbench.measure.claims import alone
+from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked
+from vcmbench.measure.predictions import Answers
+
+
+class BlockRun:
+    """Blocks of an experiment's units."""
+
+    def __init__(
+        self, experiment: Experiment, data: DataRoot, store: Store, units: Sequence[Unit], runner: Runner,
+        settings: Settings,
+    ) -> None:  # fmt: skip
+        self._experiment, self._data, self._store, self._units = experiment, data, store, units
+        self._runner, self._settings = runner, settings
+        self._names = list(dict.fromkeys(experiment.metrics.iqa))
+
+    def level(self, classes: int, key: str) -> BlockLevel:
+        """The block level of these units; see there for `key`."""
+        return BlockLevel(self._data, self._store, self._units, classes, key)
+
+    def named(self, path: Path) -> list[Block]:
+        """The blocks that a file names. Raises RequestError as `BlockLevel.named`."""
+        return self.level(1, "").named(path)
+
+    def execute(
+        self, answers: Answers | None, scorer: Scorer | None, truths: dict[str, str], outcome: Outcome,
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        """Sample and score what is asked for, which `outcome` is told. Another run that is at it is waited for."""
+        if (reason := _why_no_blocks(answers, scorer, outcome)) or answers is None or scorer is None:
+            outcome.reasons.append(f"blocks: {reason}")
+            return
+        wanted = self._experiment.metrics.blocks
+        level = self.level(len(answers.classes), self._predictions_key(answers, truths))
+        if not level.pairs:
+            outcome.reasons.append("blocks: no configuration loses anything, so none would differ")
+            return
+        for size_px in [0] if wanted.file else dict.fromkeys(wanted.size_px):
+            title = f"blocks of {wanted.file}" if wanted.file else f"blocks of {size_px} px"
+            try:
+                name = name_of(Path(wanted.file)) if wanted.file else level.drawn_name(size_px)
+                with alone(self._store, f"{state.FOLDER}/{name}", stop):
+                    sampled = self._blocks_of(level, size_px, scorer, stop)
+            except Cancelled:
+                return
+            except (RequestError, JobError, OSError) as error:
+                outcome.failed.append((title, as_job_error(error)))
+            else:
+                outcome.sampled.append(sampled)
+
+    def _predictions_key(self, answers: Answers, truths: dict[str, str]) -> str:
+        return job_key({"answers": [answers.key(unit, i) for unit in self._units for i in range(len(unit.sources))],
+                        "truths": [truths[str(one.name)] for unit in self._units for one in unit.sources]})  # fmt: skip
+
+    def of_before(
+        self, answers: Answers | None, scorer: Scorer | None, truths: dict[str, str], before: dict[str, Any] | None,
+        outcome: Outcome,
+    ) -> list[Sampled]:  # fmt: skip
+        """Blocks that the run `before` measured, which still hold and this one was not asked for."""
+        if answers is None or scorer is None or _why_no_blocks(answers, scorer, outcome):
+            return []
+        wanted = self._experiment.metrics.blocks
+        if before is not None and before["asked"] == asked(self._experiment):
+            names = [*before["blocks"], *before["kept"]]
+        elif wanted.file is not None:
+            names = [name_of(Path(wanted.file))]
+        else:
+            names = [self.level(1, "").drawn_name(size_px) for size_px in dict.fromkeys(wanted.size_px)]
+        if not any(state.read(self._store, name) for name in names):
+            return []
+        level = self.level(len(answers.classes), self._predictions_key(answers, truths))
+        return [found for name in names if (found := level.known(name, scorer, self._names)) is not None]
+
+    def _blocks_of(self, level: BlockLevel, size_px: int, scorer: Scorer, stop: threading.Event) -> Sampled:
+        """Blocks of one size, or those of the file, and their scores."""
+        wanted, quiet, jobs = self._experiment.metrics.blocks, self._settings.quiet, self._settings.jobs
+
+        def go_on() -> None:
+            if stop.is_set():
+                raise Cancelled
+
+        with Progress(level.pairs, "picture", quiet=quiet) as progress:
+
+            def sampling(name: str) -> None:
+                go_on()
+                progress.advance(f"sampling blocks in {name}")
+
+            if wanted.file is not None:
+                sampled = level.of_file(Path(wanted.file))
+            else:
+                sampled = level.drawn(wanted, size_px, self._experiment.seed, jobs, sampling)
+        with Progress(len(sampled.blocks), "block", quiet=quiet) as progress:
+            return level.score(
+                sampled, scorer, self._names, self._runner, jobs, self._settings.timeout_s, stop.is_set,
+                lambda n: progress.advance("quality of blocks", progress.done + n), force=self._settings.force,
+            )  # fmt: skip
+
+
+def _why_no_blocks(answers: Answers | None, scorer: Scorer | None, outcome: Outcome) -> str:
+    """Why no blocks are drawn; empty where they are."""
+    if answers is None:
+        return "no [task] in the experiment; blocks are drawn by what a machine predicts"
+    if scorer is None:
+        return "no metric was asked for (metrics.iqa)"
+    if answers.kind != "segmentation":
+        return f"the task is a {answers.kind}; only pictures of labels have blocks"
+    return "some pictures failed; mend that and run again" if outcome.failed else ""

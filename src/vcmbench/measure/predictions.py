@@ -1,0 +1,224 @@
+"""Where the machine's answers come from: a network that is asked, or files of predictions that lie there.
+
+An answer of a segmentation is (H, W) uint8 class ids; it is kept as a palette PNG in the published places, `P_GT/` and
+`P_hat_C/`, with the key of what made it inside. An answer of a classification is (K,) float32 and stays in the records.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.data import images, labels
+from vcmbench.data.store import Store, job_key
+from vcmbench.errors import JobError
+from vcmbench.io.files import check_inside, sha256_of
+from vcmbench.measure.bitstreams import Unit
+from vcmbench.tasks.base import Task
+from vcmbench.tasks.predictions import is_whole, prediction_key, prediction_path, read_prediction, write_prediction
+
+Answer = NDArray[Any]
+Rgb = NDArray[np.uint8]
+Identity = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A picture that a machine is asked about: frame `index` of a unit, decoded or pristine, (H, W, 3) uint8 RGB; None
+    where nobody has to see it."""
+
+    unit: Unit
+    index: int
+    picture: Rgb | None
+    is_pristine: bool = False
+
+
+OF_FILES: Identity = {"predictions": "files of P_GT and P_hat_C"}
+
+
+def pristine_key(identity: Identity, unit: Unit, index: int) -> str:
+    """What decides a network's prediction on a pristine picture: the same for all configurations and experiments."""
+    return job_key({"picture": unit.pristine_sha256(index), "task": identity})
+
+
+def decoded_key(identity: Identity, unit: Unit, index: int) -> str:
+    """What decides a network's predictions on a decoded picture and on its pristine one."""
+    record = unit.record
+    return job_key({
+        "task": identity, "record": record["key"], "bitstream": record["bitstream_sha256"], "frame": index,
+        "pristine": unit.pristine_sha256(index),
+    })  # fmt: skip
+
+
+def is_of(root: Path, unit: Unit, index: int, identity: Identity) -> bool:
+    """Whether the predictions that lie there are of that network: other experiments may have put theirs there."""
+    keys = pristine_key(identity, unit, index), decoded_key(identity, unit, index)
+    return tuple(map(prediction_key, _paths(root, unit, index))) == keys
+
+
+class Answers(ABC):
+    """What a machine makes of pictures. `needs_pictures`: whether it has to see them; `at_once`: how many calls of
+    `answer` may be made at the same time, `together`: about how many pictures a call should be about."""
+
+    kind: str
+    classes: tuple[str, ...]
+    needs_pictures: bool
+    at_once: int = 1
+    together: int = 1
+
+    @abstractmethod
+    def key(self, unit: Unit, index: int) -> str:
+        """What decides the answers on a decoded picture and on its pristine one."""
+
+    @abstractmethod
+    def pristine_key(self, unit: Unit, index: int) -> str:
+        """What decides the answer on the pristine picture."""
+
+    @abstractmethod
+    def is_kept(self, unit: Unit, index: int) -> bool:
+        """Whether the files are there that later steps read."""
+
+    @abstractmethod
+    def lying_there(self, unit: Unit, index: int) -> Answer | None:
+        """The answer on a frame's pristine picture where nobody has to be asked. Raises JobError."""
+
+    @abstractmethod
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers, in order. Raises JobError."""
+
+    @abstractmethod
+    def keep(self, question: Question, answer: Answer) -> None:
+        """Write what later steps read of an answer. Raises JobError or OSError."""
+
+    @abstractmethod
+    def identity(self) -> Identity:
+        """What is said of them in a report."""
+
+
+class ToldAnswers(Answers):
+    """Those of a network that other processes ask, by what they told of it: all that its files and keys say."""
+
+    needs_pictures = True
+
+    def __init__(self, kind: str, classes: tuple[str, ...], identity: Identity, store: Store) -> None:
+        self.kind, self.classes, self._identity = kind, classes, identity
+        self._store, self._root = store, store.data.root
+
+    def identity(self) -> Identity:
+        return dict(self._identity)
+
+    def key(self, unit: Unit, index: int) -> str:
+        return decoded_key(self.identity(), unit, index)
+
+    def pristine_key(self, unit: Unit, index: int) -> str:
+        return pristine_key(self.identity(), unit, index)
+
+    def is_kept(self, unit: Unit, index: int) -> bool:
+        if self.kind != "segmentation":
+            return True
+        return is_of(self._root, unit, index, self.identity()) and all(map(is_whole, _paths(self._root, unit, index)))
+
+    def lying_there(self, unit: Unit, index: int) -> Answer | None:
+        path = _paths(self._root, unit, index)[0]
+        if self.kind != "segmentation" or prediction_key(path) != self.pristine_key(unit, index) or not is_whole(path):
+            return None
+        return read_prediction(path, _shape(unit), len(self.classes))
+
+    def foreign(self, units: Sequence[Unit]) -> list[Path]:
+        """Files in the places of predictions that no network of vcmbench wrote: they must not be lost."""
+        if self.kind != "segmentation":
+            return []
+        places = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
+                               for path in _paths(self._root, unit, i))  # fmt: skip
+        return [path for path in places if prediction_key(path) is None and is_whole(path)]
+
+    def keep(self, question: Question, answer: Answer) -> None:
+        if self.kind != "segmentation":
+            return
+        unit, index = question.unit, question.index
+        pristine, decoded = _paths(self._root, unit, index)
+        path, key = (pristine, self.pristine_key) if question.is_pristine else (decoded, self.key)
+        check_inside(self._root, path)
+        # among the store's: what a run that was killed leaves there is removed by the next one, whoever had its number
+        write_prediction(path, answer, key(unit, index), self._store.temporary())
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        raise JobError("internal error: the network is in another process")
+
+
+class NetworkAnswers(ToldAnswers):
+    """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
+
+    def __init__(self, task: Task, store: Store) -> None:
+        super().__init__(task.kind, task.classes, task.identity(), store)
+        self._task, self.at_once, self.together = task, task.at_once, task.together
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        pictures = [one.picture for one in questions if one.picture is not None]
+        if len(pictures) < len(questions):
+            raise JobError("internal error: a network was asked without a picture")
+        return self._task.predict(pictures)
+
+
+class FileAnswers(Answers):
+    """Reads predictions of other people: `DATA/P_GT` and `DATA/P_hat_C/<configuration>`, 19 classes of Cityscapes."""
+
+    kind = "segmentation"
+    classes = labels.CLASSES
+    needs_pictures = False
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def identity(self) -> Identity:
+        return dict(OF_FILES)
+
+    def missing(self, units: Sequence[Unit]) -> list[Path]:
+        """The files that are not there."""
+        wanted = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
+                               for path in _paths(self._root, unit, i))  # fmt: skip
+        return [path for path in wanted if not path.is_file()]
+
+    def key(self, unit: Unit, index: int) -> str:
+        return job_key({"files": [_digest(path) for path in _paths(self._root, unit, index)]})
+
+    def pristine_key(self, unit: Unit, index: int) -> str:
+        return job_key({"files": [_digest(_paths(self._root, unit, index)[0])]})
+
+    def is_kept(self, unit: Unit, index: int) -> bool:
+        return True
+
+    def lying_there(self, unit: Unit, index: int) -> Answer | None:
+        return read_prediction(_paths(self._root, unit, index)[0], _shape(unit))
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        return [
+            read_prediction(_paths(self._root, one.unit, one.index)[not one.is_pristine], _shape(one.unit))
+            for one in questions
+        ]
+
+    def keep(self, question: Question, answer: Answer) -> None:
+        """They lie there."""
+
+
+def _paths(root: Path, unit: Unit, index: int) -> tuple[Path, Path]:
+    """Where the predictions on the pristine and on the decoded picture lie."""
+    name = unit.sources[index].name
+    return prediction_path(root, name), prediction_path(root, name, unit.folder)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_of(path, images.MAX_BYTES)
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read: {error.strerror}; lay it there, or take the network's") from None
+
+
+def _shape(unit: Unit) -> tuple[int, int]:
+    return unit.record["height_px"], unit.record["width_px"]

@@ -1,0 +1,137 @@
+"""The image level: what is to be found out of every picture, by the machine and by the metrics, and what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.store import job_key
+from vcmbench.importance.source import ImportanceSource
+from vcmbench.iqa import Scorer
+from vcmbench.measure import counts, ground_truth
+from vcmbench.measure.bitstreams import Unit
+from vcmbench.measure.predictions import Answers
+from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, Scores, begin
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A frame of a unit, its record so far, and what is still to be found out of it."""
+
+    unit: Unit
+    index: int
+    score: Score
+    machine_key: str | None
+    """None where the machine's part is done, or no machine was asked for."""
+    iqa_keys: dict[str, str]
+    is_written: bool
+    """Whether the record that lies there says the same, and only what is still to be found out lacks."""
+
+    @property
+    def source(self) -> Source:
+        return self.unit.sources[self.index]
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_written and self.machine_key is None and not self.iqa_keys
+
+
+class ImageLevel:
+    """What is asked of every picture: by `answers` of a machine, None where there is none, and by the metrics of a
+    scorer that are in `names`. What is known of its other metrics is kept where it holds. `weights` is where the
+    importance comes from that pixels count by. Used by one thread."""
+
+    def __init__(
+        self, data: DataRoot, scores: Scores, answers: Answers | None, scorer: Scorer | None, names: Sequence[str],
+        weights: ImportanceSource,
+    ) -> None:  # fmt: skip
+        self._data, self._scores, self._answers, self._weights = data, scores, answers, weights
+        missing = scorer.missing if scorer else {}
+        self._missing = {name: why for name, why in missing.items() if name in names}
+        self._names = [name for name in names if scorer is not None and name not in missing]
+        computable = [name for name in scorer.names if name not in missing] if scorer else []
+        self._identities = {name: scorer.identity(name) for name in computable} if scorer else {}
+        self._referred: set[tuple[Source, str]] = set()
+        self.truths: dict[Source, str] = {}
+        """What decides the truth of each picture that a machine was asked for."""
+        self.known: set[str] = set()
+        """Metrics that some record knows, as they would be computed today."""
+
+    def todo(self, unit: Unit, *, force: bool) -> Iterator[Todo]:
+        """What there is to do for each frame of a unit. Raises JobError where files of it cannot be read."""
+        for index, source in enumerate(unit.sources):
+            before = self._scores.read(unit.folder, source)
+            fresh = begin(unit, index)
+            if before is not None and before.get("compression_key") == fresh["compression_key"]:
+                fresh |= {name: before.get(name) for name in FOUND_OUT}
+            same_file = before is not None and before.get("bitstream_sha256") == fresh["bitstream_sha256"]
+            fresh["decoded_sha256"] = fresh["decoded_sha256"] if same_file else None
+            lacking = self._iqa_todo(unit, index, fresh, force=force, same_file=same_file)
+            machine_key = self._machine_todo(unit, index, fresh, force=force)
+            if machine_key is not None:
+                fresh["machine"] = None
+            yield Todo(unit, index, fresh, machine_key, lacking, is_written=before == fresh)
+
+    def _iqa_todo(self, unit: Unit, index: int, score: Score, *, force: bool, same_file: bool) -> dict[str, str]:
+        """The keys of what is to be computed. What holds no longer leaves the record, should it fail to be found out
+        again; what cannot be checked, because the metric is missing here, stays if it is of the same bitstream."""
+        keys = {name: self._iqa_key(unit, index, name) for name in self._identities}
+        known = score["iqa"]
+        holding = {name for name, key in keys.items() if known.get(name, {}).get("key") == key}
+        lacking = {name: keys[name] for name in self._names if force or name not in holding}
+        unchecked = {name for name in known if name not in keys and same_file
+                     and (known[name]["key"] or name not in self._missing)}  # fmt: skip
+        staying = unchecked | (holding - lacking.keys())
+        score["iqa"] = {name: known[name] for name in known if name in staying}
+        score["iqa"] |= {name: {"value": None, "reason": why, "key": ""} for name, why in self._missing.items()
+                         if name not in unchecked}  # fmt: skip
+        self.known |= holding | lacking.keys()
+        return lacking
+
+    def _iqa_key(self, unit: Unit, index: int, name: str) -> str:
+        record = unit.record
+        return job_key({
+            "record": record["key"], "bitstream": record["bitstream_sha256"], "frame": index,
+            "pristine": record["sources"][index]["sha256"], "metric": self._identities[name],
+        })  # fmt: skip
+
+    def _machine_todo(self, unit: Unit, index: int, score: Score, *, force: bool) -> str | None:
+        if self._answers is None:
+            return None
+        source = unit.sources[index]
+        if source not in self.truths:
+            self.truths[source] = ground_truth.digest(self._data, source, self._weights)
+        key = counts.key(self._answers.key(unit, index), self.truths[source])
+        has = not force and score["machine"] is not None and score["machine"]["key"] == key
+        return None if has and self._answers.is_kept(unit, index) and self._is_referred(unit, index) else key
+
+    def drop(self, unit: Unit, source: Source) -> None:
+        """Forget a picture that failed: what earlier runs found out of it holds no longer."""
+        self._scores.drop(unit.folder, source)
+
+    def needs_picture(self, todo: Todo) -> bool:
+        """Whether a frame must be decoded for what is to be found out."""
+        wants_answer = todo.machine_key is not None and self._answers is not None and self._answers.needs_pictures
+        return wants_answer or bool(todo.iqa_keys)
+
+    def reference_key(self, unit: Unit, index: int) -> str:
+        """What decides what is kept of the machine's answer on the pristine picture."""
+        answer = "" if self._answers is None else self._answers.pristine_key(unit, index)
+        return counts.key(answer, self.truths[unit.sources[index]])
+
+    def _is_referred(self, unit: Unit, index: int) -> bool:
+        """Whether it is kept what the machine makes of the pristine picture."""
+        source = unit.sources[index]
+        which = source, self.reference_key(unit, index)
+        if which not in self._referred:
+            if not is_referred(self._scores, source, which[1]):
+                return False
+            self._referred.add(which)
+        return True
+
+
+def is_referred(scores: Scores, source: Source, key: str) -> bool:
+    """Whether a pristine picture's record is there, and of that key."""
+    before = scores.read(PRISTINE, source)
+    return before is not None and (before["machine"] or {}).get("key") == key

@@ -1,0 +1,202 @@
+"""The last step: everything that was measured, as a report, figures and a file of BD figures."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench import __version__
+from vcmbench.analysis.correlated import Correlated
+from vcmbench.analysis.run import Findings
+from vcmbench.analysis.summary import Summary
+from vcmbench.io.files import check_inside
+from vcmbench.measure import ground_truth
+from vcmbench.measure.run import Run
+from vcmbench.report import fill
+from vcmbench.report.adapt import correlation_table, estimate
+from vcmbench.report.content import BdRow, Cloud, CorrelationTable, Estimate, Facts, ReportContent, Scatter, Series
+from vcmbench.report.figures import write_figures
+from vcmbench.report.frames import Gallery
+from vcmbench.report.html.page import write_report
+
+REPORT, FIGURES = "report.html", "figures"
+_CURVE_POINTS = 60
+_PACKAGES = ("torch", "mmsegmentation", "mmengine", "piq", "piqa", "timm", "numpy", "scipy", "bjontegaard", "pillow")
+
+
+def write(run: Run, findings: Findings, path: Path | None = None) -> Path:
+    """Write the report (to `path`, or into the experiment's folder), its figures and `bd.json`. Returns its path."""
+    shown = report_content(run, findings)
+    target = path or run.store.folder / REPORT
+    if path is None:
+        check_inside(run.data.root, target)
+        check_inside(run.data.root, target.parent / FIGURES / "any")
+    write_report(shown, target)
+    write_figures(shown, target.parent / FIGURES if path is None else target.with_suffix("") / FIGURES)
+    run.store.write_table("bd.json", _bd_json(shown.bd))
+    return target
+
+
+def _bd_json(rows: Any) -> bytes:
+    return json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False).encode()
+
+
+def report_content(run: Run, findings: Findings) -> ReportContent:
+    """What the report of a run shows."""
+    outcome, summary = findings.outcome, findings.summary
+    gallery = Gallery(run.data, run.units, summary, run.runner, ground_truth.weights_of(run.experiment))
+    overlays, worst = gallery.overlays(), gallery.worst()
+    bd: list[BdRow] = fill.bd_rows(summary)
+    experiment = run.experiment
+    points = sum(not point.is_reference for point in summary.points)
+    return ReportContent(
+        title=f"{experiment.name}: what compression did to the machine",
+        experiment=experiment.name,
+        created=datetime.now(UTC).date().isoformat(),
+        summary=f"{len(summary.images)} pictures under {points} coding configurations of "
+        f"{len({point.label for point in summary.points if not point.is_reference})} codecs.",
+        pictures=len(summary.images),
+        facts=_facts(run, summary),
+        findings=_monotone(summary),
+        curves=fill.curve_list(summary),
+        correlations=[table for one in findings.correlated for table in _tables(one, run)],
+        scatters=_scatters(run, findings),
+        class_damage=fill.class_damage(summary),
+        band_damage=fill.band_damage(summary),
+        comparisons=fill.comparisons(summary),
+        bd=bd,
+        overlays=overlays,
+        worst=worst,
+        commands=outcome.commands,
+        provenance=_provenance(run, summary),
+        missing=[*_missing(findings), *gallery.missing],
+    )
+
+
+def _facts(run: Run, summary: Summary) -> list[tuple[str, str]]:
+    metrics = run.experiment.metrics
+    facts = [("Pictures", str(len(summary.images))), ("Configurations", str(len(summary.points)))]
+    if run.experiment.task is not None:
+        facts.append(("Task", f"{run.experiment.task.name}, {Path(run.experiment.task.model).name}"))
+    return [*facts, ("Metrics", f"{len(run.names)}, profile {metrics.profile}")]
+
+
+def _monotone(summary: Summary) -> list[str]:
+    """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
+    told = fill.monotone(summary)
+    holding = [name for name, found in told.items() if all(one.holds for one in found.values())]
+    findings = []
+    if holding:
+        findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
+    for name, found in told.items():
+        for measure, one in found.items():
+            if one.holds is False:
+                findings.append(f"{name}: {measure} {one.statement}.")
+    return findings
+
+
+def _tables(one: Correlated, run: Run) -> list[CorrelationTable]:
+    if one.whole is None:
+        return []
+    level, resamples = one.level.split()[0], run.experiment.metrics.bootstrap
+    tables = [correlation_table(one.whole, level, "all", resamples, one.note)]
+    tables += [correlation_table(found, level, codec, resamples) for codec, found in one.codecs.items()]
+    return [replace(table, machine=one.machine_in_words) for table in tables]
+
+
+def _scatters(run: Run, findings: Findings) -> list[Scatter]:
+    """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
+    outcome, summary = findings.outcome, findings.summary
+    encoders = {point.label: point.encoder for point in summary.points}
+    folders = {point.folder: point.label for point in summary.points}
+    if outcome.sampled:
+        blocks = outcome.sampled[0]
+        labels = np.array([folders.get(block.configuration, "") for block in blocks.blocks])
+        machine = np.array([block.accuracy for block in blocks.blocks])
+        columns = {name: np.array([np.nan if value is None else value for value in column])
+                   for name, column in blocks.values.items()}  # fmt: skip
+        return _clouds(run, findings, f"block {blocks.size}", columns, machine, labels, encoders)
+    samples = findings.images
+    if "image" not in outcome.levels:
+        return []
+    columns = {name: np.array(values) for name, values in samples.values.items()}
+    return _clouds(run, findings, "image", columns, np.array(samples.machine), np.array(samples.labels), encoders)
+
+
+def _clouds(
+    run: Run, findings: Findings, level: str, columns: dict[str, NDArray[np.float64]], machine: NDArray[np.float64],
+    labels: NDArray[np.str_], encoders: dict[str, str],
+) -> list[Scatter]:  # fmt: skip
+    from vcmbench.iqa import METRICS
+
+    told = next((one.machine_in_words for one in findings.correlated if one.level == level), "accuracy")
+    found = []
+    for name, values in columns.items():
+        if not np.isfinite(values).any():
+            continue
+        clouds = [Cloud(Series(label, encoders[label]), values[labels == label], machine[labels == label])
+                  for label in dict.fromkeys(labels.tolist()) if label]  # fmt: skip
+        better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
+        srocc, fit = _fitted(findings, level, name, values)
+        found.append(Scatter(level.split()[0], name, clouds, told.split(" against")[0].capitalize(),
+                             higher_is_better=better, srocc=srocc, fit=fit))  # fmt: skip
+    return found
+
+
+def _fitted(
+    findings: Findings, level: str, name: str, values: NDArray[np.float64]
+) -> tuple[Estimate | None, NDArray[np.float64] | None]:
+    """The rank correlation of a metric, and its fitted curve, (m, 2) of metric and machine score."""
+    whole = next((one.whole for one in findings.correlated if one.level == level), None)
+    if whole is None or name not in whole.metrics:
+        return None, None
+    found = whole.metrics[name]
+    curve = None
+    if found.fit is not None:
+        known = values[np.isfinite(values)]
+        at = np.linspace(known.min(), known.max(), _CURVE_POINTS)
+        curve = np.column_stack([at, found.fit.of(at)])
+    return estimate(found.values["SROC"], found.n), curve
+
+
+def _missing(findings: Findings) -> list[tuple[str, str]]:
+    outcome, summary = findings.outcome, findings.summary
+    missing = [(reason.split(":")[0], reason.partition(": ")[2] or reason) for reason in outcome.reasons]
+    missing += [(f"correlations, {one.level}", one.reason) for one in findings.correlated if one.reason]
+    missing += [(title, str(error)) for title, error in outcome.failed[:20]]
+    if len(outcome.failed) > 20:
+        missing.append(("more failures", str(len(outcome.failed) - 20)))
+    missing += fill.unequal(summary) + fill.missed_rates(summary)
+    if summary.left_out:
+        missing.append(("pictures", f"{summary.left_out} are not in every configuration and were left out"))
+    return missing
+
+
+def _provenance(run: Run, summary: Summary) -> list[Facts]:
+    versions = [("vcmbench", __version__), ("Python", platform.python_version())]
+    for name in _PACKAGES:
+        try:
+            versions.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            continue
+    tools: dict[str, str] = {}
+    for unit in run.units:
+        encode = unit.record["tool"]["encode"]
+        tools.setdefault(unit.record["encoder"], ", ".join(str(value) for value in encode.values() if value))
+    identity = next((score["machine"].get("identity") for point in summary.points for score in point.scores.values()
+                     if score["machine"]), None)  # fmt: skip
+    blocks = [Facts("Versions", versions), Facts("Encoders", sorted(tools.items()))]
+    if identity:
+        blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
+    if summary.kind() == "segmentation":
+        blocks.append(Facts("Importance", [("map", ground_truth.in_words(ground_truth.weights_of(run.experiment)))]))
+    seeds = [("seed", str(run.experiment.seed)), ("resamples", str(run.experiment.metrics.bootstrap))]
+    return [*blocks, Facts("Random draws", seeds)]

@@ -1,0 +1,267 @@
+"""From a summary to what the report shows: curves, damage, comparisons, BD figures. Only figures; pictures are in
+`gallery`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.analysis import bdrate, curves
+from vcmbench.analysis.curves import Sampled
+from vcmbench.analysis.summary import Point, Summary
+from vcmbench.compress.rate_search import TOLERANCE
+from vcmbench.data import labels
+from vcmbench.measure.counts import AGAINST, dense
+from vcmbench.report.content import BdRow, Curve, Damage, Estimate, MapComparison, MapEffect, Series
+from vcmbench.report.content import Point as CurvePoint
+from vcmbench.tasks import confusion
+
+MEASURES = {"accuracy": "accuracy", "miou": "miou"}
+_FEWEST_BD = 4
+
+
+def series_of(point: Point) -> Series:
+    return Series(point.series, point.encoder)
+
+
+def estimate(found: curves.Estimate, n: int) -> Estimate:
+    return Estimate(found.value, found.low, found.high, n, reason=found.reason)
+
+
+def _measures(summary: Summary) -> Iterator[tuple[str, str, Sampled]]:
+    """Against, the report's name of the measure, and the measure."""
+    for against in AGAINST:
+        if summary.has(against):
+            found = summary.measures(against)
+            for name, shown in MEASURES.items():
+                if name in found:
+                    yield against, "top1" if summary.kind() == "classification" else shown, found[name]
+
+
+def curve_list(summary: Summary) -> list[Curve]:
+    """Every measure over rate, a curve for each series."""
+    n = len(summary.images)
+    pristine = summary.pristine_measures()
+    found = []
+    for against, measure, values in _measures(summary):
+        reference = None
+        if against == "labels" and pristine is not None:
+            inverse = {shown: name for name, shown in MEASURES.items()}
+            reference = estimate(pristine[inverse[measure]].estimate(0), n)
+        for numbers in summary.series().values():
+            points = [
+                CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), estimate(values.estimate(i), n))
+                for i in numbers
+            ]
+            found.append(Curve(series_of(summary.points[numbers[0]]), against, measure, points, reference))
+    return found
+
+
+def monotone(summary: Summary) -> dict[str, dict[str, curves.Monotonicity]]:
+    """For each curve and measure against the pseudo ground truth, whether it falls with the rate."""
+    if not summary.has("pseudo"):
+        return {}
+    found = summary.measures("pseudo")
+    names = [point.name for point in summary.points]
+    return {
+        series: {name: curves.monotonicity(summary.rate, values, numbers, names) for name, values in found.items()}
+        for series, numbers in summary.series().items()
+    }
+
+
+def chosen_points(summary: Summary) -> tuple[float, list[int]]:
+    """A rate in the middle of all, in bpp, and the point of each series that is nearest to it."""
+    series = summary.series()
+    rates = summary.rate.values
+    logs = [math.log(rates[i]) for numbers in series.values() for i in numbers if rates[i] > 0]
+    if not logs:
+        return 0.0, []
+    middle = math.exp(float(np.median(logs)))
+    return middle, [min(numbers, key=lambda i: abs(math.log(max(float(rates[i]), 1e-9) / middle)))
+                    for numbers in series.values()]  # fmt: skip
+
+
+def class_damage(summary: Summary) -> list[Damage]:
+    """IoU lost by class, at comparable rates."""
+    if summary.kind() != "segmentation" or summary.classes != len(labels.CLASSES):
+        return []
+    rate, chosen = chosen_points(summary)
+    found = []
+    for against in AGAINST:
+        if not chosen or not summary.has(against):
+            continue
+        counts = summary.confusions(against, chosen).astype(np.int64)
+        if against == "labels":
+            pristine = _pristine_counts(summary)
+            if pristine is None:
+                continue
+            counts = np.concatenate([counts, pristine[None]])
+        inside = np.diagonal(counts[..., :-1], axis1=2, axis2=3)
+        union = counts.sum(axis=3) + counts[..., :-1].sum(axis=2) - inside
+        pixels = counts[0].sum(axis=(0, 2))
+        rows = [i for i in range(len(labels.CLASSES)) if pixels[i]]
+        losses = []
+        for i in rows:
+            if against == "pseudo":
+                lost = summary.draws.ratio(union[..., i] - inside[..., i], union[..., i])
+                losses.append([lost.estimate(k) for k in range(len(chosen))])
+            else:
+                iou = summary.draws.ratio(inside[..., i], union[..., i])
+                losses.append([iou.difference(len(chosen), k) for k in range(len(chosen))])
+        found.append(_damage(summary, against, "iou", rate, chosen, [labels.CLASSES[i] for i in rows], losses,
+                             [int(pixels[i]) for i in rows]))  # fmt: skip
+    return found
+
+
+def _pristine_counts(summary: Summary) -> NDArray[np.int64] | None:
+    if summary.pristine_measures() is None:
+        return None
+    parts = [summary.pristine[image]["machine"]["labels"] for image in summary.images]
+    return np.stack([dense(part["confusion"], summary.classes) for part in parts])
+
+
+def _damage(
+    summary: Summary, against: str, measure: str, rate: float, chosen: list[int], rows: list[str],
+    losses: Sequence[Sequence[curves.Estimate]], pixels: list[int] | None,
+) -> Damage:  # fmt: skip
+    n = len(summary.images)
+    rates = summary.rate.values
+    columns = [Series(f"{summary.points[i].name}, {rates[i]:.2f} bpp", summary.points[i].encoder) for i in chosen]
+    table = [[estimate(one, n) for one in row] for row in losses]
+    return Damage(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, table, pixels)
+
+
+def band_damage(summary: Summary) -> list[Damage]:
+    """Accuracy lost by distance, against the pseudo ground truth, at comparable rates."""
+    if summary.kind() != "segmentation" or not summary.has("pseudo"):
+        return []
+    rate, chosen = chosen_points(summary)
+    bands = summary.by_band("pseudo")
+    if isinstance(bands, str) or not chosen:
+        return []
+    losses = [[_one_minus(band.estimate(i)) for i in chosen] for band in bands]
+    return [_damage(summary, "pseudo", "accuracy", rate, chosen, band_names(), losses, None)]
+
+
+def band_names() -> list[str]:
+    """How perception.BANDS_M are called."""
+    return [f"{a:g} to {b:g} m" if math.isfinite(b) else f"beyond {a:g} m" for a, b in confusion.BANDS_M]
+
+
+def _one_minus(found: curves.Estimate) -> curves.Estimate:
+    if found.value is None:
+        return found
+    low = None if found.high is None else 1 - found.high
+    high = None if found.low is None else 1 - found.low
+    return curves.Estimate(1 - found.value, low, high, found.reason)
+
+
+def comparisons(summary: Summary) -> list[MapComparison]:
+    """What an importance map changed at equal rate, for each mapped point that has a uniform one beside it, on the
+    images whose files are equally large. Points without such an image are left out, unless there are no others."""
+    pairs = summary.matched()
+    if not pairs or not summary.has("pseudo") or summary.kind() != "segmentation":
+        return []
+    found = [(_comparison(summary, mapped, plain), bool(summary.at_equal_rate(mapped, plain)))
+             for mapped, plain in pairs]  # fmt: skip
+    return [one for one, is_known in found if is_known] or [one for one, _ in found]
+
+
+def _comparison(summary: Summary, mapped: int, plain: int) -> MapComparison:
+    point, uniform = summary.points[mapped], summary.points[plain]
+    method = next(iter(point.scores.values())).get("map_method") or ""
+    images = summary.at_equal_rate(mapped, plain)
+    if not images:
+        none = Estimate(n=0, reason=_not_equal(summary, mapped, plain))
+        effects, size, rate_bpp = [MapEffect(name, none, none, none) for name in ("Accuracy", "mIoU")], none, None
+    else:
+        pair = summary.part([plain, mapped], images)
+        effects, size = _effects(pair), estimate(pair.rate.relative(1, 0), len(images))
+        rate_bpp = float(pair.rate.values[0])
+    return MapComparison(series_of(uniform), point.quality, method, rate_bpp, size, effects, point.options)
+
+
+def _effects(pair: Summary) -> list[MapEffect]:
+    """Of a summary of two points, uniform and mapped."""
+    n = len(pair.images)
+    measures = pair.measures("pseudo")
+    named: dict[str, Sampled] = {"Accuracy": measures["accuracy"], "mIoU": measures["miou"]}
+    if not isinstance(weighted := pair.weighted("pseudo"), str):
+        named["Accuracy by importance"] = weighted
+    if not isinstance(bands := pair.by_band("pseudo"), str):
+        named |= {f"Accuracy, {name}": band for name, band in zip(band_names(), bands, strict=True)}
+    if pair.has("labels"):
+        named["mIoU against labels"] = pair.measures("labels")["miou"]
+    return [
+        MapEffect(name, estimate(values.estimate(0), n), estimate(values.estimate(1), n),
+                  estimate(values.difference(1, 0), n))
+        for name, values in named.items()
+    ]  # fmt: skip
+
+
+def _not_equal(summary: Summary, mapped: int, plain: int) -> str:
+    """How many pictures a comparison at equal rate leaves out, and why."""
+    n = len(summary.images)
+    left_out = n - len(summary.at_equal_rate(mapped, plain))
+    told = f"{left_out} of {n} pictures are left out: their files are more than {TOLERANCE:.0%} apart in size"
+    return told if left_out < n else f"not comparable: {told}"
+
+
+def unequal(summary: Summary) -> list[tuple[str, str]]:
+    """What comparisons at equal rate leave out, and why, for a report's list of what is missing."""
+    return [(f"{summary.points[mapped].name}, at equal rate", _not_equal(summary, mapped, plain))
+            for mapped, plain in summary.matched()
+            if len(summary.at_equal_rate(mapped, plain)) < len(summary.images)]  # fmt: skip
+
+
+def missed_rates(summary: Summary) -> list[tuple[str, str]]:
+    """How many pictures missed the rate that was searched for them, by point. They count with the rate they have."""
+    missed = []
+    for point in summary.points:
+        if point.target_bpp is None:
+            continue
+        errors = [score["size_error"] for score in (point.scores[image] for image in summary.images)
+                  if score.get("is_equal") is False]  # fmt: skip
+        if errors:
+            told = f"{len(errors)} of {len(summary.images)} pictures are more than {TOLERANCE:.0%} off that rate"
+            missed.append(
+                (point.name, f"{told}, at most {max(errors, key=abs):+.1%}; they count at the rate they have")
+            )
+    return missed
+
+
+def bd_rows(summary: Summary) -> list[BdRow]:
+    """Every series against one anchor: x265 where it is there, else the one with most points."""
+    n = len(summary.images)
+    series = {name: numbers for name, numbers in summary.series().items() if len(numbers) >= _FEWEST_BD}
+    if len(series) < 2:
+        return []
+    anchor = next((name for name in series if name == "x265"), max(series, key=lambda name: len(series[name])))
+    names = [point.name for point in summary.points]
+    rows = []
+    for against, measure, values in _measures(summary):
+        for method in bdrate.METHODS:
+            for name, numbers in series.items():
+                if name == anchor:
+                    continue
+                first = curves.curve(summary.rate, values, series[anchor], names)
+                second = curves.curve(summary.rate, values, numbers, names)
+                rate, value = bdrate.bd_rate(first, second, method), bdrate.bd_accuracy(first, second, method)
+                rows.append(BdRow(
+                    series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), against,
+                    measure, method, _delta(rate, n), _delta(value, n), _overlap(rate, value),
+                ))  # fmt: skip
+    return rows
+
+
+def _delta(found: bdrate.Delta, n: int) -> Estimate:
+    return Estimate(found.value, found.low, found.high, n, reason=found.reason)
+
+
+def _overlap(rate: bdrate.Delta, value: bdrate.Delta) -> str:
+    texts = [f"{found.overlap:.0%} of the {what}" for found, what in ((rate, "values"), (value, "rates"))
+             if found.overlap is not None]  # fmt: skip
+    return ", ".join(texts)

@@ -1,0 +1,222 @@
+"""The pictures of a report: heat maps over a scene, and the frames that lost most. A few frames are decoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.analysis.machine_scores import REDUCED
+from vcmbench.analysis.summary import Point, Summary
+from vcmbench.compress import decode
+from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.base import Runner
+from vcmbench.importance import qp_map
+from vcmbench.importance.source import ImportanceSource
+from vcmbench.measure import counts, ground_truth
+from vcmbench.measure.bitstreams import Unit
+from vcmbench.measure.predictions import OF_FILES, FileAnswers, is_of
+from vcmbench.measure.records import Score
+from vcmbench.report.content import Layer, Overlay, WorstFrame
+from vcmbench.report.fill import chosen_points
+from vcmbench.tasks.predictions import prediction_path, read_prediction
+
+WORST = 3
+Rgb = NDArray[np.uint8]
+Ids = NDArray[np.uint8]
+
+
+class Gallery:
+    """Shows frames of an experiment; `weights` is where its importance comes from. What cannot be shown is said in
+    `missing`."""
+
+    def __init__(
+        self, data: DataRoot, units: Iterable[Unit], summary: Summary, runner: Runner, weights: ImportanceSource
+    ) -> None:
+        self._data, self._summary, self._runner, self._weights = data, summary, runner, weights
+        self._units = {(unit.folder, str(source.name)): (unit, index)
+                       for unit in units for index, source in enumerate(unit.sources)}  # fmt: skip
+        self.missing: list[tuple[str, str]] = []
+
+    def _frame(self, score: Score) -> tuple[Source, Rgb, Rgb] | None:
+        """The source of a record, and its pristine and decoded picture; None (and said why) where that fails."""
+        unit, index = self._units[score["configuration"], score["source"]]
+        source = unit.sources[index]
+        try:
+            frames = decode.decode(unit.record, self._data.root, self._runner)
+            decoded = next(picture for number, picture in enumerate(frames) if number == index)
+            return source, unit.pristine(index).rgb, decoded
+        except (JobError, RequestError, StopIteration) as error:
+            self.missing.append((f"picture of {source.name.name}", str(error)))
+            return None
+
+    def _predictions(self, score: Score) -> tuple[Ids, Ids] | None:
+        """What was predicted on the pristine and on the decoded picture; None (and said why) where that is not there.
+
+        The files may be of another experiment's network by now: then they are not what the score is about.
+        """
+        unit, index = self._units[score["configuration"], score["source"]]
+        name, part = unit.sources[index].name, score["machine"]
+        try:
+            if not self._is_about(score, unit, index):
+                raise JobError("the predictions that lie there are of another network; run the metrics again")
+            first, second = (read_prediction(prediction_path(self._data.root, name, folder), None, part["classes"])
+                             for folder in (None, unit.folder))  # fmt: skip
+            return first, second
+        except JobError as error:
+            self.missing.append((f"prediction on {name.name}", str(error)))
+            return None
+
+    def _is_about(self, score: Score, unit: Unit, index: int) -> bool:
+        identity = score["machine"].get("identity", {})
+        if identity != OF_FILES:
+            return is_of(self._data.root, unit, index, identity)
+        answer = FileAnswers(self._data.root).key(unit, index)
+        known = ground_truth.digest(self._data, unit.sources[index], self._weights)
+        return bool(score["machine"]["key"] == counts.key(answer, known))
+
+    # --- the frames that lost most
+
+    def worst(self) -> list[WorstFrame]:
+        """The pictures that lost most, each once, among the points at a rate in the middle: at the lowest rates all of
+        them are lost, which nobody would need to look at."""
+        if not self._summary.has("pseudo"):
+            return []
+        chosen: dict[str, tuple[float, Score]] = {}
+        for number in chosen_points(self._summary)[1]:
+            for source, score in self._summary.points[number].scores.items():
+                value = _accuracy(score)
+                if source not in chosen or value < chosen[source][0]:
+                    chosen[source] = value, score
+        found = []
+        for _, score in sorted(chosen.values(), key=lambda one: (one[0], one[1]["source"]))[:WORST]:
+            if (frame := self._worst(score)) is not None:
+                found.append(frame)
+        return found
+
+    def _worst(self, score: Score) -> WorstFrame | None:
+        frame = self._frame(score)
+        if frame is None:
+            return None
+        source, pristine, decoded = frame
+        part = score["machine"]
+        if part["kind"] == "classification":
+            answers: list[Any] = [_name(part, part["pseudo"]["class"]), _name(part, part["class"])]
+        else:
+            predictions = self._predictions(score)
+            if predictions is None:
+                return None
+            answers = list(predictions)
+        return WorstFrame(f"{source.name.name}, {_title(score)}", pristine, decoded, answers[0], answers[1],
+                          self._facts(score))  # fmt: skip
+
+    def _facts(self, score: Score) -> list[tuple[str, str]]:
+        facts = [("Rate", f"{score['rate_bpp']:.3f} bpp")]
+        part = score["machine"]
+        if part["kind"] == "segmentation":
+            for name, shown in (("accuracy", "Accuracy"), ("miou", "mIoU")):
+                value = REDUCED[name](counts.dense(part["pseudo"]["confusion"], part["classes"]))
+                facts.append((shown, "-" if value is None else f"{value:.3f}"))
+        else:
+            named = _name(part, part["pseudo"]["class"])
+            facts.append((f"Probability of {named}", f"{part['pseudo']['probability']:.3f}"))
+        if score["psnr_y_db"] is not None:
+            facts.append(("PSNR-Y", f"{score['psnr_y_db']:.2f} dB"))
+        return facts
+
+    # --- heat maps
+
+    def overlays(self) -> list[Overlay]:
+        """Heat maps over the first picture: with an importance map where the experiment has one, and without, at equal
+        rate."""
+        if not self._summary.images:
+            return []
+        points, image = self._shown()
+        return [overlay for point in points if (overlay := self._overlay(point.scores[image])) is not None]
+
+    def _shown(self) -> tuple[list[Point], str]:
+        images = self._summary.images
+        matched = [pair for pair in self._summary.matched() if self._summary.at_equal_rate(*pair)]
+        if matched:
+            mapped, plain = matched[len(matched) // 2]
+            equal = self._summary.at_equal_rate(mapped, plain)
+            return [self._summary.points[plain], self._summary.points[mapped]], equal[0]
+        points = [point for point in self._summary.points if not point.is_reference]
+        order = sorted(points, key=lambda point: next(iter(point.scores.values()))["rate_bpp"])
+        return order[len(order) // 3 : len(order) // 3 + 1], images[0]
+
+    def _overlay(self, score: Score) -> Overlay | None:
+        frame = self._frame(score)
+        if frame is None:
+            return None
+        source, pristine, decoded = frame
+        missing = {"Bits": "encoders do not say how many bits a block took"}
+        error = np.abs(pristine.astype(np.int16) - decoded).max(axis=2).astype(np.float32)
+        layers = [Layer("Error", error, "levels of 255", low=0.0, note="largest of R, G, B")]
+        lost = self._lost(score)
+        if lost is None:
+            missing["Lost pixels"] = "no prediction of a segmentation"
+        else:
+            note = "predicted otherwise than on the pristine picture"
+            layers.append(Layer("Lost pixels", lost, kind="mask", note=note))
+        layers += self._importance(source, missing)
+        layers += self._qp(score, missing)
+        return Overlay(f"{source.name.name}, {_title(score)}", decoded, layers, missing=missing)
+
+    def _lost(self, score: Score) -> NDArray[np.float32] | None:
+        part = score["machine"]
+        if part is None or part["kind"] != "segmentation":
+            return None
+        predictions = self._predictions(score)
+        if predictions is None:
+            return None
+        lost: NDArray[np.float32] = (predictions[0] != predictions[1]).astype(np.float32)
+        return lost
+
+    def _importance(self, source: Source, missing: dict[str, str]) -> list[Layer]:
+        try:
+            known = ground_truth.read(self._data, source, self._weights)
+        except JobError as error:
+            missing["Importance"] = str(error)
+            return []
+        if known.importance is None:
+            missing["Importance"] = known.notes.get("importance", "not known")
+            return []
+        return [Layer("Importance", known.importance, low=0.0, high=1.0)]
+
+    def _qp(self, score: Score, missing: dict[str, str]) -> list[Layer]:
+        """The QP map that lies beside a mapped bitstream."""
+        bitstream = PurePosixPath(score["bitstream"])
+        path = self._data.root / bitstream.with_name(f"{bitstream.stem}_qp_map.csv")
+        if score["qp_map"] is None or not path.is_file():
+            missing["QP"] = "one for the whole picture" if score["qp_map"] is None else f"no {path.name}"
+            return []
+        try:
+            values = np.array([[float(cell) for cell in row] for _, row in qp_map.read_cells(path)])
+        except (RequestError, ValueError) as error:
+            missing["QP"] = f"{path.name} is no map: {error}"
+            return []
+        block_px = score["qp_map"].get("block_size", 16) / score["subsampling_factor"]
+        return [Layer("QP", values, block_px=block_px, note="as given to the encoder")]
+
+
+def _accuracy(score: Score) -> float:
+    part = score["machine"]
+    if part["kind"] == "classification":
+        return float(part["pseudo"]["probability"])
+    value = REDUCED["accuracy"](counts.dense(part["pseudo"]["confusion"], part["classes"]))
+    return 1.0 if value is None else value
+
+
+def _name(part: dict[str, Any], number: int) -> str:
+    """What a class is called; its number where a record of before does not know."""
+    return str(part.get("names", {}).get(str(number), f"class {number}"))
+
+
+def _title(score: Score) -> str:
+    quality = "" if score["quality"] is None else f" {score['quality']}"
+    return f"{score['label']}{quality} {score['options']}".strip()

@@ -1,0 +1,192 @@
+"""The charts of the report, each a function from data to one SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.io.text import visible
+from vcmbench.report.content import Curve, Damage, Estimate, Scatter
+from vcmbench.report.html import draw
+from vcmbench.report.html.axes import Axis, padded, padded_log
+from vcmbench.report.html.draw import BOTTOM, LEFT, RIGHT, TOP, WIDTH
+from vcmbench.report.html.markup import Markup, element
+from vcmbench.report.styles import Style, Styles
+from vcmbench.report.text import interval, number
+from vcmbench.report.text import rate as bpp
+
+RATE_LABEL = "Rate in bits per pixel, logarithmic"
+MOST_DOTS = 600
+_HEIGHT, _ROW = 290.0, 22.0
+
+
+def shown(curve: Curve) -> list[tuple[float, Estimate, float | None]]:
+    """Rate, value and quality of the points that can be drawn, by rate."""
+    points = [(p.rate_bpp, p.value, p.quality) for p in curve.points if p.value.value is not None and p.rate_bpp > 0]
+    return sorted(points, key=lambda point: point[0])
+
+
+def rate_chart(curves: Sequence[Curve], styles: Styles, y_label: str, name: str) -> Markup:
+    """A measure over rate, a line with its band a series. At least one point must be there to be drawn."""
+    points = [point for curve in curves for point in shown(curve)]
+    pristine = sorted({round(c.pristine.value, 4) for c in curves if c.pristine and c.pristine.value is not None})
+    limits = [limit for _, value, _ in points for limit in (value.interval or ())]
+    low, high = padded([v.value for _, v, _ in points if v.value is not None] + limits + pristine, 0.0, 1.0)
+    x = Axis(*padded_log([rate for rate, _, _ in points]), LEFT, WIDTH - RIGHT, log=True)
+    y = Axis(low, high, _HEIGHT - BOTTOM, TOP)
+    parts = [draw.frame(x, y, RATE_LABEL, y_label)]
+    for value in pristine:
+        parts.append(draw.line(x.start, y(value), x.end, y(value), "reference"))
+        parts.append(draw.text(x.start + 4, y(value) - 4, f"pristine {number(value)}", class_="tick"))
+    parts += [_bands(curve, x, y, styles[curve.series]) for curve in curves]
+    parts += [_line(curve, x, y, styles[curve.series]) for curve in curves]
+    return draw.svg(name, _HEIGHT, parts)
+
+
+def _bands(curve: Curve, x: Axis, y: Axis, style: Style) -> Markup:
+    """The 95 % band: one piece for each run of points that have an interval."""
+    runs: list[list[tuple[float, float, float]]] = [[]]
+    for rate, value, _ in shown(curve):
+        if value.interval is None:
+            runs.append([])
+        else:
+            runs[-1].append((x(rate), y.inside(value.interval[1]), y.inside(value.interval[0])))
+    pieces = [draw.band([(a, b) for a, b, _ in run], [(a, c) for a, _, c in run], style) for run in runs if run]
+    return element("g", pieces, class_=f"series-{style.index}")
+
+
+def _line(curve: Curve, x: Axis, y: Axis, style: Style) -> Markup:
+    places = [(x(rate), y(value.value)) for rate, value, _ in shown(curve) if value.value is not None]
+    marks = [
+        draw.marker(*place, style, _hint(curve.series.label, rate, value, quality))
+        for place, (rate, value, quality) in zip(places, shown(curve), strict=True)
+    ]
+    drawn = draw.polyline(places, style) if len(places) > 1 else None
+    return element("g", drawn, marks, class_=f"series-{style.index}")
+
+
+def _hint(label: str, rate: float, value: Estimate, quality: float | None) -> str:
+    at = "" if quality is None else f" at quality {quality:g}"
+    return f"{label}{at}: {number(value.value or 0.0)} {interval(value)}, {bpp(rate)} bpp"
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A row of a forest plot. Estimates without a value leave their row empty, with the word "missing"."""
+
+    label: str
+    value: Estimate
+    style: Style
+
+
+def extent(rows: Sequence[ForestRow]) -> list[float]:
+    """All values and limits of the rows; empty where nothing is known."""
+    known = [row.value for row in rows if row.value.value is not None]
+    return [limit for value in known for limit in (value.value or 0.0, *(value.interval or ()))]
+
+
+def forest(
+    rows: Sequence[ForestRow], x_label: str, name: str, zero: bool, limits: tuple[float, float] | None = None
+) -> Markup:
+    """Values with their intervals below each other, on one axis; `zero` draws a line there. Needs one value."""
+    known = extent(rows)
+    low, high = limits or padded([*known, 0.0] if zero else known)
+    left = min(150.0, 12 + 6.6 * max(len(_short(row.label)) for row in rows))
+    x = Axis(low, high, left, WIDTH - RIGHT)
+    bottom = 8 + _ROW * len(rows)
+    parts = [draw.line(x(tick), 4, x(tick), bottom, "grid") for tick in x.ticks(max(2, int((x.end - left) / 48)))]
+    if zero:
+        parts.append(draw.line(x(0.0), 4, x(0.0), bottom, "reference"))
+    parts += [_forest_row(row, 8 + _ROW * (index + 0.5), x) for index, row in enumerate(rows)]
+    return draw.svg(name, bottom + BOTTOM, parts, draw.bottom_axis(x, bottom, x_label))
+
+
+def _forest_row(row: ForestRow, y: float, x: Axis) -> Markup:
+    label = draw.text(x.start - 8, y + 4, _short(row.label), "end", "tick")
+    if row.value.value is None:
+        return element("g", label, draw.text(x.start + 6, y + 4, "missing", class_="tick"))
+    ends = row.value.interval
+    bar = draw.error_bar(x(ends[0]), y, x(ends[1]), y, row.style) if ends else None
+    title = f"{row.label}: {number(row.value.value)} {interval(row.value)}"
+    return element("g", label, bar, draw.marker(x(row.value.value), y, row.style, title))
+
+
+def _short(label: str, most: int = 21) -> str:
+    label = visible(label)
+    return label if len(label) <= most else f"{label[: most - 1]}\u2026"
+
+
+def damage_chart(damage: Damage, styles: Styles, y_label: str, name: str) -> Markup:
+    """Losses of a few rows (distance bands), the series beside each other within each. Needs one value."""
+    cells = [cell for row in damage.losses for cell in row if cell.value is not None]
+    known = [limit for cell in cells for limit in (cell.value or 0.0, *(cell.interval or ()))]
+    y = Axis(*padded([*known, 0.0]), _HEIGHT - BOTTOM, TOP)
+    x = Axis(0.0, float(len(damage.rows)), LEFT, WIDTH - RIGHT)
+    parts = []
+    for tick, label in zip(y.ticks(5), y.labels(y.ticks(5)), strict=True):
+        parts += [draw.line(x.start, y(tick), x.end, y(tick), "reference" if tick == 0 else "grid")]
+        parts += [draw.text(x.start - 6, y(tick) + 4, label, "end", "tick")]
+    parts += [draw.text(x(i + 0.5), y.start + 17, _short(row), "middle", "tick") for i, row in enumerate(damage.rows)]
+    parts += [draw.line(x(float(i)), y.end, x(float(i)), y.start, "grid") for i in range(1, len(damage.rows))]
+    step = 0.8 / max(len(damage.columns), 1)
+    for column, series in enumerate(damage.columns):
+        style, marks = styles[series], []
+        for row, name_ in enumerate(damage.rows):
+            cell, place = damage.losses[row][column], x(row + 0.1 + step * (column + 0.5))
+            if cell.value is not None:
+                ends = cell.interval
+                marks += [draw.error_bar(place, y(ends[0]), place, y(ends[1]), style)] if ends else []
+                hint = f"{series.label}, {name_}: {number(cell.value)} {interval(cell)}"
+                marks += [draw.marker(place, y(cell.value), style, hint)]
+        parts.append(element("g", marks, class_=f"series-{style.index}"))
+    parts += [draw.text(2, 13, y_label, class_="title")]
+    parts += [draw.text((x.start + x.end) / 2, y.start + 35, "Distance", "middle", "label")]
+    return draw.svg(name, _HEIGHT, parts)
+
+
+def sampled(scatter: Scatter, most: int = MOST_DOTS) -> tuple[list[NDArray[np.float64]], int]:
+    """Of each cloud at most its share of `most` samples as (n, 2) metric and machine; and how many there were in all.
+
+    Drawn without replacement by a generator of fixed seed, so that a report is the same each time.
+    """
+    clouds = [np.column_stack([cloud.metric, cloud.machine]).astype(float) for cloud in scatter.clouds]
+    clouds = [cloud[np.isfinite(cloud).all(axis=1)] for cloud in clouds]
+    total = sum(len(cloud) for cloud in clouds)
+    random = np.random.default_rng(0)
+    kept = [len(cloud) if total <= most else max(1, round(most * len(cloud) / total)) for cloud in clouds]
+    return [
+        cloud[np.sort(random.choice(len(cloud), min(keep, len(cloud)), replace=False))] if len(cloud) else cloud
+        for cloud, keep in zip(clouds, kept, strict=True)
+    ], total
+
+
+def scatter_chart(scatter: Scatter, styles: Styles, name: str) -> Markup | None:
+    """Machine's score over metric, a marker a sample; None where nothing is finite. Narrower than other charts."""
+    clouds, total = sampled(scatter)
+    if not total:
+        return None
+    width, height = 300.0, 240.0
+    dots = np.concatenate(clouds)
+    x = Axis(*padded([float(dots[:, 0].min()), float(dots[:, 0].max())]), LEFT, width - RIGHT)
+    y = Axis(*padded([float(dots[:, 1].min()), float(dots[:, 1].max())], 0.0, 1.0), height - BOTTOM, TOP)
+    unit = f" in {scatter.unit}" if scatter.unit else ""
+    better = "more is better" if scatter.higher_is_better else "less is better"
+    parts: list[Markup | None] = [draw.frame(x, y, f"{visible(scatter.metric)}{unit} ({better})", scatter.machine)]
+    for cloud, found in zip(scatter.clouds, clouds, strict=True):
+        style = styles[cloud.series]
+        marks = [draw.marker(x(float(a)), y(float(b)), style, radius=2.4) for a, b in found]
+        parts.append(element("g", marks, class_=f"dots series-{style.index}"))
+    if scatter.fit is not None:
+        parts.append(_fit(scatter.fit, x, y))
+    return draw.svg(name, height, parts, width=width, class_="chart small")
+
+
+def _fit(fit: NDArray[np.float64], x: Axis, y: Axis) -> Markup | None:
+    """The part of the fitted curve that lies within the chart."""
+    inside = [(a, b) for a, b in fit.tolist() if x.low <= a <= x.high and y.low <= b <= y.high]
+    if len(inside) < 2:
+        return None
+    return element("path", d="M" + "L".join(f"{x(a):.1f} {y(b):.1f}" for a, b in sorted(inside)), class_="fit")

@@ -1,0 +1,262 @@
+"""What the data say, in plain words. Every sentence comes from numbers of the report and gives n and interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from vcmbench.report.content import BdRow, CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent
+from vcmbench.report.html.charts import shown
+from vcmbench.report.text import capital, count, interval, listed, many, number, percent, rate, together
+from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
+
+_TARGETS = (0.9, 0.95, 0.8, 0.99, 0.7, 0.6, 0.5)
+_FEW_PICTURES = 30
+
+
+@dataclass(frozen=True)
+class RateAt:
+    """The rate at which a curve reaches a target, and where the limits of its band do (None: not within the curve)."""
+
+    curve: Curve
+    rate_bpp: float | None
+    low: float | None
+    high: float | None
+
+
+def rate_at(curve: Curve, target: float) -> RateAt:
+    """Where a curve comes to `target` from above, going down in rate: linear between its points in log rate.
+
+    The interval is that of rates whose 95 % band holds the target, so it is as wide as the pointwise band says.
+    """
+    points = shown(curve)
+    rates = [rate for rate, _, _ in points]
+    banded = [(rate, value.interval) for rate, value, _ in points if value.interval]
+    return RateAt(
+        curve,
+        _crossing(rates, [value.value or 0.0 for _, value, _ in points], target),
+        _crossing([rate for rate, _ in banded], [ends[1] for _, ends in banded], target),
+        _crossing([rate for rate, _ in banded], [ends[0] for _, ends in banded], target),
+    )
+
+
+def _crossing(rates: Sequence[float], values: Sequence[float], target: float) -> float | None:
+    """The rate above which all values are at least `target`; None where that is below or above all points."""
+    for index in range(len(rates) - 1, 0, -1):
+        low, high = values[index - 1], values[index]
+        if high < target:
+            return None
+        if low < target:
+            share = (target - low) / (high - low)
+            return math.exp((1 - share) * math.log(rates[index - 1]) + share * math.log(rates[index]))
+    return None
+
+
+def findings(content: ReportContent) -> list[str]:
+    """The report's key findings, at most one or two sentences for each kind of data that is there."""
+    found = [*content.findings]
+    for against in AGAINST:
+        found += _rates([c for c in content.curves if c.against == against and c.measure in ("accuracy", "top1")])
+    found += _saved(content.bd)
+    found += [sentence for table in content.correlations if table.group == "all" for sentence in _metrics(table)]
+    found += [sentence for damage in content.class_damage for sentence in _classes(damage)]
+    found += [sentence for damage in content.band_damage for sentence in _bands(damage)]
+    found += _maps(content.comparisons)
+    return found
+
+
+def cautions(content: ReportContent) -> list[str]:
+    """What a reader has to know before believing the findings."""
+    found = []
+    if content.pictures is not None and content.pictures < _FEW_PICTURES:
+        found.append(
+            f"Everything here stands on {many(content.pictures, 'source picture')}. With fewer than {_FEW_PICTURES} "
+            "the intervals tend to be too narrow, and other scenes may behave differently."
+        )
+    rising = [curve for curve in content.curves if _falls_with_rate(curve)]
+    for curve in rising:
+        found.append(
+            f"{MEASURES[curve.measure]} of {curve.series.label} against {AGAINST[curve.against]} is lower at a higher "
+            "rate, beyond both intervals: look at that configuration before comparing codecs."
+        )
+    return found
+
+
+def _falls_with_rate(curve: Curve) -> bool:
+    ends = [value.interval for _, value, _ in shown(curve) if value.interval]
+    return any(after[1] < before[0] for before, after in pairwise(ends))
+
+
+def _rates(curves: Sequence[Curve]) -> list[str]:
+    """Which rate each codec needs for the target that most of them reach; of each encoder its first series only."""
+    first: dict[str, Curve] = {}
+    for curve in curves:
+        if len(shown(curve)) > 1:
+            first.setdefault(curve.series.encoder, curve)
+    curves = list(first.values())
+    if not curves:
+        return []
+    top = [curve.pristine.value for curve in curves if curve.pristine and curve.pristine.value is not None]
+    scale = max(top, default=1.0)
+    counts = [sum(rate_at(curve, share * scale).rate_bpp is not None for curve in curves) for share in _TARGETS]
+    if not max(counts):
+        return []
+    share = _TARGETS[counts.index(max(counts))]
+    found = [rate_at(curve, share * scale) for curve in curves]
+    reached = sorted((one for one in found if one.rate_bpp), key=lambda one: one.rate_bpp or 0.0)
+    kept = f"{percent(share)} of the pristine pictures\u2019 accuracy" if top else f"an accuracy of {share:.2f}"
+    stands = _n(point.value for curve in curves for point in curve.points)
+    head = f"Against the {AGAINST[curves[0].against]}{stands}, {kept} is kept by "
+    sentence = head + listed([f"{one.curve.series.label} at {_rate(one)}" for one in reached]) + "."
+    others = [one.curve for one in found if not one.rate_bpp]
+    below = [curve.series.label for curve in others if (shown(curve)[-1][1].value or 0.0) < share * scale]
+    always = [f"{c.series.label} (from {rate(shown(c)[0][0])} bpp on)" for c in others if c.series.label not in below]
+    sentence += f" {listed(always)} {_verb('keep', always)} it at every rate measured." if always else ""
+    sentence += f" {listed(below)} {_verb('do', below, 'does')} not, at any rate measured." if below else ""
+    return [sentence]
+
+
+def _verb(plural: str, names: Sequence[str], singular: str | None = None) -> str:
+    return plural if len(names) > 1 else singular or f"{plural}s"
+
+
+def _rate(one: RateAt) -> str:
+    """The rate with its interval. Where an end of the band lies beyond all rates measured, it says so."""
+    if one.rate_bpp is None:
+        return ""
+    rates = [point for point, _, _ in shown(one.curve)]
+    low = f"< {rate(rates[0])}" if one.low is None else rate(one.low)
+    high = f"> {rate(rates[-1])}" if one.high is None else rate(one.high)
+    banded = any(value.interval for _, value, _ in shown(one.curve))
+    return together(f"{rate(one.rate_bpp)} bpp" + (f" [{low}, {high}]" if banded else ""))
+
+
+def _saved(rows: Sequence[BdRow]) -> list[str]:
+    """What equal accuracy costs each codec, by one measure and interpolation."""
+    known = [row for row in rows if row.bd_rate_percent.value is not None]
+    if not known:
+        return []
+    measure = "miou" if any(row.measure == "miou" for row in known) else known[0].measure
+    chosen = [row for row in known if row.measure == measure]
+    chosen = [row for row in chosen if (row.against, row.method) == (chosen[0].against, chosen[0].method)]
+    chosen = [row for row in chosen if row.anchor == chosen[0].anchor]
+    parts = [f"{row.test.label} {_figure(row.bd_rate_percent, 1, signed=True)}" for row in chosen]
+    return [
+        f"At equal {measure_words(measure)} against the {AGAINST[chosen[0].against]}, the rate differs from that of "
+        f"{chosen[0].anchor.label} as follows{_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: "
+        f"{'; '.join(parts)}."
+    ]
+
+
+def _metrics(table: CorrelationTable) -> list[str]:
+    """The best metric, those that are not different from it, and PSNR for comparison."""
+    best = next((row for row in table.rows if row.verdict == "best"), None)
+    if best is None:
+        return []
+    what = "decoded image" if table.level == "image" else table.level
+    stands = f"{many(table.n, what)} of {many(table.clusters, 'source picture')}"
+    sentence = f"Of {many(len(table.rows), 'quality metric')}, {best.metric} follows the machine best on {stands}: "
+    sentence += f"|SROCC| {_strength(best.values['SROC'])}."
+    same = [row.metric for row in table.rows if row.verdict == "not different"]
+    if same:
+        sentence += f" Not different from it after Holm\u2019s correction: {listed(same)}."
+    psnr = next((row.values["SROC"] for row in table.rows if row.metric == "PSNR" and row is not best), None)
+    if psnr is not None and psnr.value is not None:
+        sentence += f" PSNR reaches {_strength(psnr)}."
+    return [sentence]
+
+
+def strength(value: Estimate) -> Estimate:
+    """|SROCC| with its interval; where the interval holds 0, it starts there."""
+    if value.value is None or value.interval is None:
+        return value if value.value is None else Estimate(abs(value.value), n=value.n, p=value.p, reason=value.reason)
+    low, high = value.interval
+    ends = (0.0, max(-low, high)) if low < 0 < high else (min(abs(low), abs(high)), max(abs(low), abs(high)))
+    return Estimate(abs(value.value), *ends, n=value.n, p=value.p, reason=value.reason)
+
+
+def _strength(value: Estimate) -> str:
+    return _figure(strength(value), 2)
+
+
+def _figure(value: Estimate, digits: int, signed: bool = False) -> str:
+    ends = interval(value, digits, signed)
+    return number(value.value or 0.0, digits, signed) + (f" {ends}" if ends else "")
+
+
+def _worst(damage: Damage) -> list[tuple[str, float, Estimate]]:
+    """Rows by their mean loss over the columns that have one, worst first, each with its largest loss."""
+    found = []
+    for name, row in zip(damage.rows, damage.losses, strict=True):
+        known = [cell for cell in row if cell.value is not None]
+        if known:
+            largest = max(known, key=lambda cell: cell.value or 0.0)
+            found.append((name, float(np.mean([cell.value for cell in known])), largest))
+    return sorted(found, key=lambda one: -one[1])
+
+
+def _classes(damage: Damage) -> list[str]:
+    rows = _worst(damage)
+    if len(rows) < 2:
+        return []
+    named = [f"{name} ({number(mean, 2)}, at most {_figure(largest, 2)})" for name, mean, largest in rows[:3]]
+    measure = MEASURES.get(damage.measure, damage.measure)
+    return [
+        f"{capital(damage.condition)}, against the {AGAINST[damage.against]}, the classes that lose most {measure} on "
+        f"the mean of the codecs{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "
+        f"({number(rows[-1][1], 2)})."
+    ]
+
+
+def _bands(damage: Damage) -> list[str]:
+    means = {name: mean for name, mean, _ in _worst(damage)}
+    known = [f"{number(means[name], 2)} ({together(name)})" for name in damage.rows if name in means]
+    if len(known) < 2:
+        return []
+    return [
+        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by distance, on the mean of the "
+        f"codecs{_stands(damage)}: {listed(known)}."
+    ]
+
+
+def _stands(damage: Damage) -> str:
+    return _n(cell for row in damage.losses for cell in row)
+
+
+def _n(values: Iterable[Estimate]) -> str:
+    """ " (n = 20)", or nothing where it is not known."""
+    found = sorted({value.n for value in values if value.n is not None})
+    if not found:
+        return ""
+    return f" (n = {count(found[0])})" if len(found) == 1 else f" (n = {count(found[0])} to {count(found[-1])})"
+
+
+def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
+    """For each measure: how many configurations gained or lost for certain, and the median difference."""
+    names = list(dict.fromkeys(effect.measure for one in comparisons for effect in one.effects))
+    parts = []
+    for name in names:
+        found = [e.difference for one in comparisons for e in one.effects if e.measure == name]
+        known = [value for value in found if value.value is not None]
+        if known:
+            parts.append(f"{together(name[:1].lower() + name[1:])} {_effect(known)}")
+    if not parts:
+        return []
+    stands = _n(effect.difference for one in comparisons for effect in one.effects)
+    return [
+        f"Bits by importance instead of uniformly, at equal rate{stands}, change what the machine sees as follows "
+        f"(median of {many(len(comparisons), 'configuration')}; in brackets how many of them gain and lose beyond "
+        f"their intervals): {'; '.join(parts)}."
+    ]
+
+
+def _effect(known: Iterable[Estimate]) -> str:
+    values = list(known)
+    ends = [value.interval for value in values if value.interval]
+    better, worse = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
+    middle = number(float(np.median([value.value or 0.0 for value in values])), 3, signed=True)
+    return f"{middle} ({better} gain, {worse} lose)"
