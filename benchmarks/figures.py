@@ -29,10 +29,10 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from streetscenes import scene
 from vcmbench.compress import coder
 from vcmbench.compress.job import geometry
 from vcmbench.data.dataset import Source
-from vcmbench.demo import scene
 from vcmbench.encoder import SOURCE, plugins
 from vcmbench.encoder.base import Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from streetscenes import scene
 from vcmbench.compress import coder, luma_errors, prefilter
 from vcmbench.compress.job import geometry
 from vcmbench.data import colour, frames
 from vcmbench.data.dataset import Source, read_picture
-from vcmbench.demo import scene
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration

@@ -33,11 +33,11 @@ import numpy as np
 from PIL import Image
 from table import Row, compared
 
+from streetscenes import scene
 from vcmbench.compress import coder
 from vcmbench.compress.job import geometry
 from vcmbench.compress.run import cores
 from vcmbench.data.dataset import Source
-from vcmbench.demo import scene
 from vcmbench.encoder import plugins
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.execution.runner.local import LocalRunner

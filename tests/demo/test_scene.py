@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from streetscenes import disparity as stereo
+from streetscenes.camera import BASELINE_M, CAMERA_HEIGHT_M, Camera
+from streetscenes.light import draw_light
+from streetscenes.people import draw_person
+from streetscenes.raster import Canvas
+from streetscenes.scene import Scene, render
+from streetscenes.shapes import Pose
 from vcmbench.data.labels import BY_ID, BY_NAME, CLASSES, LABELS, colorize, train_id_lut
-from vcmbench.demo import disparity as stereo
-from vcmbench.demo.camera import BASELINE_M, CAMERA_HEIGHT_M, Camera
-from vcmbench.demo.light import draw_light
-from vcmbench.demo.people import draw_person
-from vcmbench.demo.raster import Canvas
-from vcmbench.demo.scene import Scene, render
-from vcmbench.demo.shapes import Pose
 
 ENSURED = ("person", "rider", "bus", "fence")
 MOVING = 5

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from importance_reference import Scene, expected
 
 from conftest import PHOTOGRAPHS
+from streetscenes.scene import render
 from vcmbench.data.labels import LABELS
-from vcmbench.demo.scene import render
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import (
     ImportanceMap,

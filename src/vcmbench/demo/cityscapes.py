@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from streetscenes.camera import Array
+from streetscenes.scene import FRAMES_PER_SECOND, Scene, render
 from vcmbench.data.labels import colorize
-
-from .camera import Array
-from .scene import FRAMES_PER_SECOND, Scene, render
 
 VERSION = 2  # to be raised with every change of what the pictures show
 VAL_CITIES = ("frankfurt", "lindau", "munster")

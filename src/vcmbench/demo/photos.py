@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .cityscapes import save_png
+from vcmbench.demo.cityscapes import save_png
 
 # Photographs only: drawings, micrographs, test cards and the grayscale ones are left out.
 PHOTOS: tuple[str, ...] = (

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Array
-from .light import linear
-from .materials import Color, _courses, glazing, grain, lit, mix
-from .raster import Frag, Shade
-from .textures import cover, hash01, noise
+from streetscenes.camera import Array
+from streetscenes.light import linear
+from streetscenes.materials import Color, _courses, glazing, grain, lit, mix
+from streetscenes.raster import Frag, Shade
+from streetscenes.textures import cover, hash01, noise
 
 _F = np.float32
 WALLS: tuple[Color, ...] = (

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .materials import Color, cloth, glow, plain
-from .raster import Canvas, Frag, Shade
-from .shapes import Point, Pose, box, limb, plate, ring
+from streetscenes.materials import Color, cloth, glow, plain
+from streetscenes.raster import Canvas, Frag, Shade
+from streetscenes.shapes import Point, Pose, box, limb, plate, ring
 
 CLOTHES: tuple[Color, ...] = (
     (34, 36, 44),

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .camera import Array
-from .raster import Canvas, Cut, Shade
+from streetscenes.camera import Array
+from streetscenes.raster import Canvas, Cut, Shade
 
 Point = tuple[float, float, float]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import buildings, cars, furniture, people, plants, vehicles
-from .ground import Shadow
-from .raster import Canvas
-from .shapes import Pose
-from .world import Thing, World
+from streetscenes import buildings, cars, furniture, people, plants, vehicles
+from streetscenes.ground import Shadow
+from streetscenes.raster import Canvas
+from streetscenes.shapes import Pose
+from streetscenes.world import Thing, World
 
 Draw = Callable[[Canvas, Pose, Thing], None]
 

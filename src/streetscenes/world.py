@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vcmbench.data.labels import BY_NAME
-
-from .camera import Camera
-from .facade import Style
-from .light import Light, draw_light
-from .shapes import Pose
-from .street import FLAT_NAMES, Street
+from streetscenes.camera import Camera
+from streetscenes.facade import Style
+from streetscenes.labels import BY_NAME
+from streetscenes.light import Light, draw_light
+from streetscenes.shapes import Pose
+from streetscenes.street import FLAT_NAMES, Street
 
 SKY_OBJ = 0
 FIRST_FLAT_OBJ = 1

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Array, Camera
-from .light import Light
+from streetscenes.camera import Array, Camera
+from streetscenes.light import Light
 
 NEAR_M = 0.35
 

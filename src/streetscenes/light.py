@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Array
+from streetscenes.camera import Array
 
 
 def linear(color: tuple[float, float, float] | Array) -> Array:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cars import CAR_COLORS, tyres
-from .coachwork import cargo_end, cargo_side, coach_end, coach_side, lacquer, tram_end, wheel_cut
-from .materials import Color, plain
-from .raster import Canvas
-from .shapes import Point, Pose, box, limb, plate
+from streetscenes.cars import CAR_COLORS, tyres
+from streetscenes.coachwork import cargo_end, cargo_side, coach_end, coach_side, lacquer, tram_end, wheel_cut
+from streetscenes.materials import Color, plain
+from streetscenes.raster import Canvas
+from streetscenes.shapes import Point, Pose, box, limb, plate
 
 BUS_COLORS: tuple[Color, ...] = ((206, 58, 42), (222, 190, 60), (226, 226, 220), (48, 92, 152), (64, 132, 92))
 TRAM_COLORS: tuple[Color, ...] = ((190, 40, 44), (232, 214, 150), (70, 120, 96), (40, 84, 150), (224, 224, 218))

@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.labels import BY_NAME
-
-from . import disparity as stereo
-from .camera import Array, Camera
-from .draw import draw_solid, draw_veils, ordered, shadows
-from .ground import draw_ground
-from .light import linear
-from .polygons import outlines
-from .raster import Canvas
-from .sensor import expose
-from .sky import draw_sky
-from .textures import noise
-from .traffic import build
-from .world import FIRST_FLAT_OBJ, World
+from streetscenes import disparity as stereo
+from streetscenes.camera import Array, Camera
+from streetscenes.draw import draw_solid, draw_veils, ordered, shadows
+from streetscenes.ground import draw_ground
+from streetscenes.labels import BY_NAME
+from streetscenes.light import linear
+from streetscenes.polygons import outlines
+from streetscenes.raster import Canvas
+from streetscenes.sensor import expose
+from streetscenes.sky import draw_sky
+from streetscenes.textures import noise
+from streetscenes.traffic import build
+from streetscenes.world import FIRST_FLAT_OBJ, World
 
 FRAMES_PER_SECOND = 17.0
 HOOD_DISTANCE_M = 1.5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Array
-from .raster import Canvas
+from streetscenes.camera import Array
+from streetscenes.raster import Canvas
 
 _F = np.float32
 

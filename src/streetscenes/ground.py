@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import CAMERA_HEIGHT_M, Array
-from .light import linear
-from .materials import mix
-from .raster import Canvas, Frag
-from .street import Street
-from .textures import cover, hash01, noise
+from streetscenes.camera import CAMERA_HEIGHT_M, Array
+from streetscenes.light import linear
+from streetscenes.materials import mix
+from streetscenes.raster import Canvas, Frag
+from streetscenes.street import Street
+from streetscenes.textures import cover, hash01, noise
 
 _F = np.float32
 

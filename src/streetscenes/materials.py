@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Array
-from .light import linear
-from .raster import Frag, Shade
-from .textures import cover, hash01, noise
+from streetscenes.camera import Array
+from streetscenes.light import linear
+from streetscenes.raster import Frag, Shade
+from streetscenes.textures import cover, hash01, noise
 
 Color = tuple[float, float, float]
 _F = np.float32

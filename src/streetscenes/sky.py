@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .raster import Canvas
-from .textures import noise
+from streetscenes.raster import Canvas
+from streetscenes.textures import noise
 
 _F = np.float32
 

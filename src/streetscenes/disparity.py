@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import BASELINE_M, Array, Camera
-from .textures import noise
+from streetscenes.camera import BASELINE_M, Array, Camera
+from streetscenes.textures import noise
 
 NOISE_PX = 0.05  # at an image 512 wide; grows slowly with the size
 OCCLUSION_PX = 0.75

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .layout import build_furniture, build_sides, plan_sides, quiet_parking
-from .street import draw_street
-from .world import Thing, World, new_world
+from streetscenes.layout import build_furniture, build_sides, plan_sides, quiet_parking
+from streetscenes.street import draw_street
+from streetscenes.world import Thing, World, new_world
 
 Rng = np.random.Generator
 RARE = ("wall", "fence", "terrain", "rider", "truck", "bus", "train", "motorcycle", "bicycle")

@@ -8,9 +8,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import find_contours, label
 
-from vcmbench.data.labels import BY_ID
-
-from .camera import Array
+from streetscenes.camera import Array
+from streetscenes.labels import BY_ID
 
 _SKY_M = 1e9
 

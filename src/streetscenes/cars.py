@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .coachwork import car_flank, car_front, car_glass, car_rear, lacquer, screen, wheel_cut
-from .materials import Color, plain
-from .raster import Canvas, Shade
-from .shapes import Point, Pose, limb, plate
+from streetscenes.coachwork import car_flank, car_front, car_glass, car_rear, lacquer, screen, wheel_cut
+from streetscenes.materials import Color, plain
+from streetscenes.raster import Canvas, Shade
+from streetscenes.shapes import Point, Pose, limb, plate
 
 CAR_COLORS: tuple[Color, ...] = (
     (26, 27, 30),

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .facade import draw_style
-from .furniture import SIGN_KINDS
-from .street import Side
-from .world import World
+from streetscenes.facade import draw_style
+from streetscenes.furniture import SIGN_KINDS
+from streetscenes.street import Side
+from streetscenes.world import World
 
 Rng = np.random.Generator
 

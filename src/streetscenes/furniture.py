@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Array
-from .light import linear
-from .materials import Color, lit, mix, plain
-from .raster import Canvas, Cut, Frag, Shade
-from .shapes import Point, Pose, box, limb, plate
-from .textures import cover, hash01
+from streetscenes.camera import Array
+from streetscenes.light import linear
+from streetscenes.materials import Color, lit, mix, plain
+from streetscenes.raster import Canvas, Cut, Frag, Shade
+from streetscenes.shapes import Point, Pose, box, limb, plate
+from streetscenes.textures import cover, hash01
 
 _F = np.float32
 

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from .camera import Array
-from .materials import Color, bark, foliage
-from .raster import Canvas, Cut
-from .shapes import Pose, box, limb
-from .textures import noise
+from streetscenes.camera import Array
+from streetscenes.materials import Color, bark, foliage
+from streetscenes.raster import Canvas, Cut
+from streetscenes.shapes import Pose, box, limb
+from streetscenes.textures import noise
 
 _F = np.float32
 LEAVES: tuple[Color, ...] = ((62, 84, 40), (78, 98, 44), (50, 74, 44), (92, 104, 52), (112, 108, 50), (58, 70, 36))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .facade import Style, facade
-from .materials import Color, masonry, pickets, plain, tiles
-from .raster import Canvas
-from .shapes import Point, Pose, box, plate
+from streetscenes.facade import Style, facade
+from streetscenes.materials import Color, masonry, pickets, plain, tiles
+from streetscenes.raster import Canvas
+from streetscenes.shapes import Point, Pose, box, plate
 
 ROOFS: tuple[Color, ...] = ((132, 70, 54), (104, 62, 52), (78, 78, 82), (96, 92, 88))
 

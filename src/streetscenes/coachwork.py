@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Array
-from .light import linear
-from .materials import DARK, TYRE, Color, glazing, grain, lit, mix
-from .raster import Cut, Frag, Shade
-from .textures import cover, hash01
+from streetscenes.camera import Array
+from streetscenes.light import linear
+from streetscenes.materials import DARK, TYRE, Color, glazing, grain, lit, mix
+from streetscenes.raster import Cut, Frag, Shade
+from streetscenes.textures import cover, hash01
 
 _F = np.float32
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Array
-from .light import linear
-from .textures import cover
+from streetscenes.camera import Array
+from streetscenes.light import linear
+from streetscenes.textures import cover
 
 _F = np.float32
 ROAD, SIDEWALK, PARKING, GRASS, RAILS = range(5)

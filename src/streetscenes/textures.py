@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .camera import Array
+from streetscenes.camera import Array
 
 _SIZE = 512
 _LEVELS = 10  # 512, 256, ... 1
