@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, scripted_jm, tree, type_command
 from vcmbench import experiment
-from vcmbench.compress.run import Run, Settings
+from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.data.dataset import read_picture
 from vcmbench.execution.runner.local import LocalRunner
 
@@ -210,7 +210,7 @@ def test_another_binary_is_another_job(tmp_path: Path, photos: Path, write_exper
 
 def test_a_picture_replaced_while_the_run_is_on(photos: Path, write_experiment: Write) -> None:
     """A record must never name another picture than the one that was coded."""
-    run = Run(experiment.load(str(write_experiment(JPEG))), photos, LocalRunner(), Settings(jobs=1))
+    run = CompressRun(experiment.load(str(write_experiment(JPEG))), photos, LocalRunner(), CompressSettings(jobs=1))
     planned = list(run.jobs())
     save(photos / "a.png", read_picture(photos / "b.png").rgb)
     assert planned[0].sha256 != (hashlib.sha256((photos / "a.png").read_bytes()).hexdigest(),)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vcmbench.analysis.bdrate import bd_accuracy, bd_rate
-from vcmbench.analysis.curves import QUALITIES, Estimate, ImageDraws, Sampled, curve, monotonicity
+from vcmbench.analysis.curves import QUALITIES, CurveEstimate, ImageDraws, Resampled, curve, monotonicity
 from vcmbench.errors import RequestError
 from vcmbench.tasks import confusion
 
@@ -57,7 +57,7 @@ def test_segmentation_is_that_of_the_resampled_images() -> None:
                     expected = np.mean([iou for iou in ious if iou is not None])
                 assert samples[index, point] == pytest.approx(expected, rel=1e-12), (name, index)
             low, high = np.percentile(samples[:, point], [2.5, 97.5])
-            told = Estimate(float(found[name].values[point]), float(low), float(high))
+            told = CurveEstimate(float(found[name].values[point]), float(low), float(high))
             assert found[name].estimate(point) == told
 
 
@@ -129,13 +129,13 @@ def test_intervals_cover_the_truth() -> None:
     assert 0.90 <= hits / 300 <= 0.98
 
 
-def quality(rows: list[list[float]], noise: float = 0.0, images: int = 40) -> Sampled:
+def quality(rows: list[list[float]], noise: float = 0.0, images: int = 40) -> Resampled:
     """A quality of each point, alike in all images but for some noise."""
     rng = np.random.default_rng(2)
     return ImageDraws(images).ratio(np.array(rows) + noise * rng.normal(size=(len(rows), images)), np.ones(images))
 
 
-def rates(points: int, images: int = 40) -> Sampled:
+def rates(points: int, images: int = 40) -> Resampled:
     return ImageDraws(images).rate_bpp(np.repeat(2 ** np.arange(points)[::-1, None], images, 1), np.ones(images))
 
 
@@ -180,10 +180,10 @@ def test_few_images_cannot_tell_whether_a_rise_is_one() -> None:
 
 def test_what_is_missing_says_why() -> None:
     few = ImageDraws(4).ratio(np.ones((1, 4)), np.full(4, 2))
-    assert few.estimate(0) == Estimate(0.5, reason="no interval: 4 images; an interval needs 5")
+    assert few.estimate(0) == CurveEstimate(0.5, reason="no interval: 4 images; an interval needs 5")
     assert few.samples is None and ImageDraws(1).lacking == "1 image; an interval needs 5"
     none = ImageDraws(50, 0).ratio(np.ones((1, 50)), np.full(50, 2)).estimate(0)
-    assert none == Estimate(0.5, reason="no interval: no bootstrap was asked for")
+    assert none == CurveEstimate(0.5, reason="no interval: no bootstrap was asked for")
     nothing = ImageDraws(9).segmentation(np.zeros((1, 9, 19, 20), np.int64))
     for name in QUALITIES:
         estimate = nothing[name].estimate(0)

@@ -13,7 +13,7 @@ from conftest import save, type_command
 from vcmbench import experiment
 from vcmbench.compress import decode
 from vcmbench.compress.luma_errors import psnr_db
-from vcmbench.compress.run import Run, Settings
+from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.data.colour import luma
 from vcmbench.encoder import plugins
 from vcmbench.errors import JobError, RequestError
@@ -36,7 +36,7 @@ def code(root: Path, name: str, **options: object) -> list[Path]:
     quality = {} if scale is None else {"quality": [20 if scale.better == "low" else 90]}
     coding = {"encoder": name, **quality, **options}
     wanted = experiment.Experiment.model_validate({"name": "decode", "coding": [coding]})
-    outcome = Run(wanted, root, LocalRunner(), Settings()).execute(lambda *_: None)
+    outcome = CompressRun(wanted, root, LocalRunner(), CompressSettings()).execute(lambda *_: None)
     assert not outcome.failed
     return sorted((root / "results/decode/records").rglob("*.json"))
 

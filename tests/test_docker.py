@@ -19,7 +19,7 @@ import pytest
 
 from conftest import JPEG, type_command
 from vcmbench import experiment
-from vcmbench.compress.run import Run, Settings
+from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.encoder import plugins
 from vcmbench.execution.runner import images
 from vcmbench.execution.runner.docker import OWNER_LABEL, RUN_LABEL, DockerRunner
@@ -210,7 +210,7 @@ def test_a_container_that_ends_underneath_costs_no_job(built: Any, photos: Path,
     """The worker starts another container, and does the job again there. A tool that is killed at its memory limit
     looks the same at first (exit code 137); there, the shell beside it is left to say so."""
     loaded = experiment.load(str(write_experiment('encoder = "hm"\nquality = [22]')))
-    run = Run(loaded, photos, DockerRunner(), Settings(jobs=1))
+    run = CompressRun(loaded, photos, DockerRunner(), CompressSettings(jobs=1))
     tool = plugins.get("hm").encode_tools[0].program
     killed: list[str] = []
 

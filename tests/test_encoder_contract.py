@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from conftest import ENCODERS, save
 from vcmbench import experiment
-from vcmbench.compress.run import Outcome, Run, Settings
+from vcmbench.compress.run import CompressRun, CompressSettings, Outcome
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import checks, plugins
 from vcmbench.encoder.base import DECODED, SOURCE, Clip, Encoder
@@ -131,7 +131,7 @@ def test_real_pictures_through_the_real_tool(name: str, tmp_path: Path, astronau
         coding.append({"encoder": name, "quality": qualities[:1], "stacked": True})
     wanted = experiment.Experiment.model_validate({"name": "contract", "coding": coding})
     records = []
-    outcome = Run(wanted, tmp_path, runner, Settings()).execute(
+    outcome = CompressRun(wanted, tmp_path, runner, CompressSettings()).execute(
         lambda state, job, record, error: records.append(record)
     )
     assert not outcome.failed
@@ -180,7 +180,7 @@ class Mpeg2(Encoder):
 def run_added(root: Path, name: str, quality: list[int]) -> Outcome:
     coding = [{"encoder": name, "quality": quality}, {"encoder": "jpeg", "quality": [50]}]
     wanted = experiment.Experiment.model_validate({"name": "added", "coding": coding})
-    return Run(wanted, root, LocalRunner(), Settings()).execute(lambda *_: None)
+    return CompressRun(wanted, root, LocalRunner(), CompressSettings()).execute(lambda *_: None)
 
 
 def test_an_added_file_is_an_encoder(tmp_path: Path, plugins: Path, astronaut: NDArray[np.uint8]) -> None:

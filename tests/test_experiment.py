@@ -138,7 +138,7 @@ _values = st.recursive(
 )
 
 
-_coding = st.dictionaries(st.sampled_from([*experiment.Coding.model_fields]), _values)
+_coding = st.dictionaries(st.sampled_from([*experiment.CodingGrid.model_fields]), _values)
 
 
 @settings(max_examples=150, deadline=None)

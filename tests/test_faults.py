@@ -20,7 +20,7 @@ from PIL import Image
 
 from conftest import JPEG, X265, compress, faulty_ffmpeg, half_written, save, tree, type_command, write_png16
 from vcmbench import experiment
-from vcmbench.compress.run import Run, Settings
+from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.encoder import plugins
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.io import locks
@@ -275,9 +275,9 @@ def test_a_fault_in_an_encoders_file_fails_its_jobs_only(
         raise KeyError("oops")
 
     monkeypatch.setattr(type(plugins.get("x265")), "coded_qp", broken)
-    outcome = Run(experiment.load(str(write_experiment(X265, JPEG))), photos, LocalRunner(), Settings()).execute(
-        lambda *_: None
-    )
+    outcome = CompressRun(
+        experiment.load(str(write_experiment(X265, JPEG))), photos, LocalRunner(), CompressSettings()
+    ).execute(lambda *_: None)
     assert outcome.done == 2
     assert [(job.encoder.name, "KeyError('oops')" in str(error)) for job, error in outcome.failed] == [
         ("x265", True)

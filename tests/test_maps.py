@@ -18,7 +18,7 @@ from conftest import Typed, compress, half_written, save, scripted_jm, tree, typ
 from vcmbench import experiment
 from vcmbench.compress import encode_job
 from vcmbench.compress.coder import Cache
-from vcmbench.compress.run import Run, Settings
+from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
@@ -294,7 +294,7 @@ def test_an_encoder_that_ignores_its_map_fails(tells: bool, scenes: Path, plugin
     (plugins / "deaf.py").write_text(DEAF.replace("TELLS = False", f"TELLS = {tells}"))
     codings = [{"encoder": "deaf", "quality": [30], "qp_map": {"delta": 6}}, {"encoder": "x264", "quality": [30]}]
     wanted = experiment.Experiment.model_validate({"name": "deaf", "coding": codings})
-    outcome = Run(wanted, scenes, LocalRunner(), Settings()).execute(lambda *_: None)
+    outcome = CompressRun(wanted, scenes, LocalRunner(), CompressSettings()).execute(lambda *_: None)
     assert outcome.done == 3, "the others finish"
     assert len(outcome.failed) == 3
     assert all("the QP map took no effect" in str(error) for _, error in outcome.failed)
@@ -410,7 +410,7 @@ def test_maps_that_change_while_a_run_waits_are_found(photos: Path, write_experi
     for letter in "ab":
         with_map(photos, letter, picture, square(256, 320))
     wanted = experiment.load(str(write_experiment(X264, head=FILES)))
-    run = Run(wanted, photos, LocalRunner(), Settings())
+    run = CompressRun(wanted, photos, LocalRunner(), CompressSettings())
     run.store.prepare()
     jobs = list(run.jobs())
     with_map(photos, "b", picture, 1 - square(256, 320))

@@ -32,7 +32,7 @@ def exponential(per_step: float, size: float = 1e10) -> Callable[[float], float]
     return lambda shift: size * 2 ** (per_step * shift)
 
 
-def check(encodes: Encodes, found: rate_search.Found, bounds: tuple[float, float]) -> None:
+def check(encodes: Encodes, found: rate_search.FoundRate, bounds: tuple[float, float]) -> None:
     """What holds of every search."""
     assert 1 <= len(encodes.calls) <= rate_search.MAX_ENCODES
     assert len(set(encodes.calls)) == len(encodes.calls), "nothing is encoded twice"

@@ -56,7 +56,7 @@ class Target(Strict):
     bpp: Annotated[float, Field(gt=0, le=48, strict=False)]
 
 
-class Importance(Strict):
+class ImportanceChoice(Strict):
     """Where importance comes from: `labels` computes it (see `ImportanceSettings`), `files` reads maps that lie in
     DATA/importance_map/."""
 
@@ -72,7 +72,7 @@ class Importance(Strict):
     region: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
 
     @model_validator(mode="after")
-    def _settings_are_sound(self) -> Importance:
+    def _settings_are_sound(self) -> ImportanceChoice:
         try:
             self.chosen()
         except RequestError as error:
@@ -90,7 +90,7 @@ def _as_word(value: str | float | bool) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-class Coding(Strict):
+class CodingGrid(Strict):
     """One `[[coding]]` table: a grid of coding configurations of one encoder."""
 
     encoder: str
@@ -107,7 +107,7 @@ class Coding(Strict):
     target: Target | None = None
 
     @model_validator(mode="after")
-    def _encoder_can_do_it(self) -> Coding:
+    def _encoder_can_do_it(self) -> CodingGrid:
         try:
             tool = plugins.get(self.encoder)
             for configuration in self.configurations():
@@ -137,13 +137,13 @@ class Coding(Strict):
         return self.quality or [None]
 
 
-class Task(TaskSettings):
+class TaskChoice(TaskSettings):
     """The machine task: a network (see `TaskSettings`), or predictions that lie in DATA/P_GT and DATA/P_hat_C."""
 
     predictions: Literal["network", "files"] = "network"
 
 
-class Blocks(Strict):
+class BlockSampling(Strict):
     """`[metrics.blocks]`: how many blocks of which sizes are sampled, or the published file that names them."""
 
     size_px: Annotated[list[Annotated[int, Field(ge=2, le=4096)]], Field(min_length=1)] = [64]
@@ -165,7 +165,7 @@ class Metrics(Strict):
     machine: Literal["accuracy", "miou", "micro_iou"] = "accuracy"
     against: Literal["pseudo", "labels"] = "pseudo"
     bootstrap: Annotated[int, Field(ge=0, le=20_000)] = 1000
-    blocks: Blocks = Blocks()
+    blocks: BlockSampling = BlockSampling()
 
     @model_validator(mode="after")
     def _metrics_are_known(self) -> Metrics:
@@ -183,10 +183,10 @@ class Experiment(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0)] = 0
     dataset: Selection = Selection()
-    importance: Importance | None = None
-    task: Task | None = None
+    importance: ImportanceChoice | None = None
+    task: TaskChoice | None = None
     metrics: Metrics = Metrics()
-    coding: Annotated[list[Coding], Field(min_length=1)]
+    coding: Annotated[list[CodingGrid], Field(min_length=1)]
 
     @model_validator(mode="before")
     @classmethod
@@ -219,7 +219,7 @@ class Experiment(Strict):
     def configurations(self) -> list[CodingConfiguration]:
         # its class table is read only where there is a map
         has_map = any(coding.qp_map for coding in self.coding)
-        source = (self.importance or Importance()).chosen() if has_map else None
+        source = (self.importance or ImportanceChoice()).chosen() if has_map else None
         return [configuration for coding in self.coding for configuration in coding.configurations(source)]
 
     def encoders(self) -> list[Encoder]:
@@ -228,8 +228,8 @@ class Experiment(Strict):
 
 
 _NESTED: dict[str, type[BaseModel]] = {
-    "dataset": Selection, "coding": Coding, "qp_map": Map, "target": Target, "importance": Importance, "task": Task,
-    "metrics": Metrics, "blocks": Blocks,
+    "dataset": Selection, "coding": CodingGrid, "qp_map": Map, "target": Target, "importance": ImportanceChoice,
+    "task": TaskChoice, "metrics": Metrics, "blocks": BlockSampling,
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.io import resources
-from vcmbench.measure.blocks import Block, Coding, PublishedBlock, published, published_scores
+from vcmbench.measure.blocks import Block, PublishedBlock, PublishedCoding, published, published_scores
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "qomex2023"
 REAL = sorted(PUBLISHED.glob("*_64x64_val_blocks.json"))
@@ -49,9 +49,9 @@ def test_what_an_entry_says(tmp_path: Path) -> None:
     read = published.read_blocks(write(tmp_path / "b.json", table))
     assert list(read) == ["7", "1"]
     assert read["7"] == PublishedBlock(
-        "munster/munster_000079_000019", Coding("x265", 35, "420", 0.25), 926, 442, 64, 64, 0.897216796875
+        "munster/munster_000079_000019", PublishedCoding("x265", 35, "420", 0.25), 926, 442, 64, 64, 0.897216796875
     )
-    assert read["1"].coding == Coding("KVAZAAR", None, "420", 1.0)
+    assert read["1"].coding == PublishedCoding("KVAZAAR", None, "420", 1.0)
 
 
 @pytest.mark.parametrize(("number", "name"), list(enumerate(["LOSSLESS", "JPEG", "JM", "x265", "VVENC"])))
@@ -117,10 +117,12 @@ def test_every_configuration_has_a_coding_of_its_own(tmp_path: Path) -> None:
     ours = codings_of_ours()
     codings = {plugins.get(one.encoder).folder_name(one): published.coding_of(one) for one in ours}
     assert len(set(codings.values())) == len(codings) == len(ours)
-    assert codings["x265(quality=32, color_subsampling=420, subsampling_factor=1.0)"] == Coding("x265", 32, "420", 1.0)
+    assert codings["x265(quality=32, color_subsampling=420, subsampling_factor=1.0)"] == PublishedCoding(
+        "x265", 32, "420", 1.0
+    )
     assert published.coding_of(ours[3]).codec == "x265(preset=slow)"
     assert published.coding_of(ours[10]).codec == "SVTAV1"
-    assert published.coding_of(ours[11]) == Coding("LOSSLESS", None, "420", 1.0)
+    assert published.coding_of(ours[11]) == PublishedCoding("LOSSLESS", None, "420", 1.0)
     blocks = [Block("a/b", name, 1, 2, 3, 4, 0.5) for name in codings]
     path = tmp_path / "blocks.json"
     published.write_blocks(path, published.to_published(blocks, codings))
@@ -164,7 +166,7 @@ def test_names_of_images(source: str, name: str) -> None:
     assert published.image_id(source) == name
 
 
-CODINGS = {"cityscapes_x265(q)": Coding("x265", 35, "420", 0.25)}
+CODINGS = {"cityscapes_x265(q)": PublishedCoding("x265", 35, "420", 0.25)}
 IMAGE = "leftImg8bit/val/munster/munster_000079_000019_leftImg8bit"
 
 
@@ -180,7 +182,7 @@ IMAGE = "leftImg8bit/val/munster/munster_000079_000019_leftImg8bit"
     ],
 )
 def test_blocks_of_another_experiment(
-    tmp_path: Path, changes: dict[str, Any], images: list[str], codings: dict[str, Coding], words: list[str]
+    tmp_path: Path, changes: dict[str, Any], images: list[str], codings: dict[str, PublishedCoding], words: list[str]
 ) -> None:
     path = write(tmp_path / "b.json", {"0": entry(**changes)})
     with pytest.raises(RequestError) as caught:
@@ -296,7 +298,7 @@ def test_any_json_is_read_or_refused_in_one_line(tmp_path: Path, table: dict[str
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = write(tmp_path / "b.json", "as it was")
-    good = published.PublishedBlock("a", Coding("x265", 1, "420", 1.0), 0, 0, 1, 1, 0.5)
+    good = published.PublishedBlock("a", PublishedCoding("x265", 1, "420", 1.0), 0, 0, 1, 1, 0.5)
     with pytest.raises(ValueError, match="not JSON compliant"):
         published.write_blocks(path, {"0": replace(good, accuracy=math.nan)})
     assert path.read_text() == "as it was"

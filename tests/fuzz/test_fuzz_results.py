@@ -26,7 +26,7 @@ from vcmbench.importance.source import ImportanceSource
 from vcmbench.io import archives, documents
 from vcmbench.io import text as shown
 from vcmbench.measure.blocks import published
-from vcmbench.measure.blocks.published import Coding, PublishedBlock
+from vcmbench.measure.blocks.published import PublishedBlock, PublishedCoding
 from vcmbench.tasks import checkpoints, configs, messages
 
 # --- records
@@ -141,8 +141,8 @@ NAMES = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters=
 )
 PUBLISHED = st.builds(
     PublishedBlock, st.lists(NAMES, min_size=1, max_size=3).map("/".join),
-    st.builds(Coding, NAMES, st.none() | st.integers(-100, 100) | st.floats(-100, 100), st.sampled_from(["420", "444"]),
-              st.floats(0.001, 1)),
+    st.builds(PublishedCoding, NAMES, st.none() | st.integers(-100, 100) | st.floats(-100, 100),
+              st.sampled_from(["420", "444"]), st.floats(0.001, 1)),
     st.integers(0, 2**20), st.integers(0, 2**20), st.integers(1, 2**20), st.integers(1, 2**20), st.floats(0, 1),
 )  # fmt: skip
 

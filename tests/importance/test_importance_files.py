@@ -35,7 +35,7 @@ from vcmbench.importance import (
     inputs_digest,
     read_importance,
 )
-from vcmbench.importance.batch import Batch, Record, Result, Task, Tasks
+from vcmbench.importance.batch import ImportanceBatch, MapResult, MapTask, MapTasks, Record
 from vcmbench.importance.classes import table_digest
 from vcmbench.importance.generate import tasks_of
 
@@ -71,13 +71,13 @@ def read_first(root: Path, settings: ImportanceSettings | None = None) -> Any:
     return read_importance(data, sources[0], settings)
 
 
-def batch(root: Path, **options: Any) -> list[Result]:
+def batch(root: Path, **options: Any) -> list[MapResult]:
     data, sources = sources_of(root)
     every = options.pop("every", 1)
-    return Batch(tasks_of(data, sources, every), root / "importance_map", quiet=True, **options).execute()
+    return ImportanceBatch(tasks_of(data, sources, every), root / "importance_map", quiet=True, **options).execute()
 
 
-def record_of(result: Result) -> Any:
+def record_of(result: MapResult) -> Any:
     return json.loads(result.record_path.read_text())
 
 
@@ -414,7 +414,7 @@ def test_the_folder_of_temporaries_goes(root: Path, monkeypatch: pytest.MonkeyPa
             folder.rmdir()
         return {}
 
-    monkeypatch.setattr(Batch, "_make", make)
+    monkeypatch.setattr(ImportanceBatch, "_make", make)
     assert [result.state for result in batch(root, force=True)] == ["done"] * 3
     assert not folder.exists()
 
@@ -424,17 +424,19 @@ def test_what_is_kept_of_a_picture_is_small(tmp_path: Path, monkeypatch: pytest.
     count, objects = 3000, [{"label": f"car {i}", "distance_m": 1.0, "within": True} for i in range(19)]
     files = tasks_files(tmp_path)
 
-    def do(self: Batch, task: Task) -> tuple[Result, Record]:
+    def do(self: ImportanceBatch, task: MapTask) -> tuple[MapResult, Record]:
         record = {
             "objects": json.loads(json.dumps(objects)),
             "fallbacks": ["speed"], "mean_importance": 0.5, "share_at_one": 0.25,
         }  # fmt: skip
-        return Result("done", task.name, self.output), record
+        return MapResult("done", task.name, self.output), record
 
-    monkeypatch.setattr(Batch, "_do", do)
+    monkeypatch.setattr(ImportanceBatch, "_do", do)
     names = [f"val/frankfurt/frankfurt_{i:06}_000019" for i in range(count)]
     tally = _Tally()
-    one = Batch(Tasks(count, lambda i: Task(names[i], files(i), True)), tmp_path / "out", jobs=2, quiet=True)
+    one = ImportanceBatch(
+        MapTasks(count, lambda i: MapTask(names[i], files(i), True)), tmp_path / "out", jobs=2, quiet=True
+    )
     tracemalloc.start()
     try:
         results = one.execute(tally.add)

@@ -9,7 +9,7 @@ import pytest
 from measuring import JPEG, Results, once, typed, write_toml
 
 from vcmbench import experiment
-from vcmbench.experiment import Metrics, Task
+from vcmbench.experiment import Metrics, TaskChoice
 
 DOCS = Path(__file__).parents[2] / "docs/metrics.md"
 
@@ -22,7 +22,7 @@ def text() -> str:
 def test_the_experiment_of_the_docs_is_the_default_one(text: str, tmp_path: Path) -> None:
     (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     found = experiment.load(str(write_toml(tmp_path, JPEG, head=toml)))
-    assert (found.task, found.metrics) == (Task(), Metrics())
+    assert (found.task, found.metrics) == (TaskChoice(), Metrics())
     for key in (*Metrics.model_fields, *Metrics().blocks.__class__.model_fields, "predictions"):
         assert re.search(rf"^(# |\[metrics\.)?{key}\b", toml, re.MULTILINE), key
 

@@ -31,9 +31,9 @@ from measuring import (
 
 from vcmbench.compress import decode
 from vcmbench.measure import bitstreams, predictions
-from vcmbench.measure.predictions import NetworkAnswers
-from vcmbench.measure.records import PRISTINE, Scores
-from vcmbench.measure.steps import Finding
+from vcmbench.measure.predictions import NetworkPredictor
+from vcmbench.measure.records import PRISTINE, ScoreStore
+from vcmbench.measure.steps import Steps
 from vcmbench.tasks.predictions import prediction_key, write_prediction
 
 ALL = CONFIGURATIONS * PICTURES
@@ -140,17 +140,17 @@ def test_a_pristine_prediction_that_cannot_be_written_fails_its_picture_under_al
 def test_a_record_is_written_after_the_predictions_that_it_speaks_of(
     results: Results, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Scores.write
+    write = ScoreStore.write
     seen: list[str] = []
 
-    def writing(self: Scores, folder: str, source: Any, score: Any) -> None:
+    def writing(self: ScoreStore, folder: str, source: Any, score: Any) -> None:
         name = source.name.relative_to("leftImg8bit").as_posix()
         places = [results.root / "P_GT"] + [results.root / "P_hat_C" / folder] * (folder != PRISTINE)
         assert all(prediction_key(place / f"{name}.png") for place in places)
         seen.append(folder)
         write(self, folder, source, score)
 
-    monkeypatch.setattr(Scores, "write", writing)
+    monkeypatch.setattr(ScoreStore, "write", writing)
     done = measure(results.root, config, "--level", "image")
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert len(seen) == ALL + PICTURES
@@ -162,20 +162,20 @@ def test_nobody_waits_for_a_pristine_picture_in_the_way_of_who_brings_it(
     """With one thread behind the network: the first chunk, which asks about the pristine picture, is answered after the
     next one is scored, whose record needs that answer."""
     is_scored, is_first = threading.Event(), threading.Lock()
-    answer, score = NetworkAnswers.answer, Finding.score
+    answer, score = NetworkPredictor.answer, Steps.score
 
-    def answering(self: NetworkAnswers, questions: Any) -> Any:
+    def answering(self: NetworkPredictor, questions: Any) -> Any:
         if is_first.acquire(blocking=False):
             assert is_scored.wait(60)
         return answer(self, questions)
 
-    def scoring(self: Finding, frames: Any) -> None:
+    def scoring(self: Steps, frames: Any) -> None:
         score(self, frames)
         is_scored.set()
 
-    monkeypatch.setattr(NetworkAnswers, "answer", answering)
-    monkeypatch.setattr(NetworkAnswers, "together", 1, raising=False)
-    monkeypatch.setattr(Finding, "score", scoring)
+    monkeypatch.setattr(NetworkPredictor, "answer", answering)
+    monkeypatch.setattr(NetworkPredictor, "together", 1, raising=False)
+    monkeypatch.setattr(Steps, "score", scoring)
     done = measure(results.root, config, "--jobs", 1)
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert tree(results.root) == tree(once(tmp_path_factory) / "data")
@@ -187,15 +187,15 @@ def test_one_picture_that_the_network_refuses_fails_alone(
     """Though it was asked about several at a time."""
     from vcmbench.errors import JobError
 
-    answer = NetworkAnswers.answer
+    answer = NetworkPredictor.answer
 
-    def answering(self: NetworkAnswers, questions: Any) -> Any:
+    def answering(self: NetworkPredictor, questions: Any) -> Any:
         if any("jpeg" in one.unit.folder.lower() and "quality=5," in one.unit.folder and not one.is_pristine
                and "lindau" in one.unit.title for one in questions):  # fmt: skip
             raise JobError("the network cannot take it")
         return answer(self, questions)
 
-    monkeypatch.setattr(NetworkAnswers, "answer", answering)
+    monkeypatch.setattr(NetworkPredictor, "answer", answering)
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (1, (ALL - 1, 0, 1)), done.err
     ((title, why),) = outcome(done)["failed"]

@@ -18,11 +18,19 @@ from vcmbench import experiment
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.execution.runner.local import LocalRunner
-from vcmbench.measure.outcome import Settings
-from vcmbench.measure.pictures_run import Found
-from vcmbench.measure.predictions import ToldAnswers
-from vcmbench.measure.run import Run
-from vcmbench.measure.worker import Piece, PieceOutcome, PlaceSettings, describe, measure_piece, open_scorer, together
+from vcmbench.measure.outcome import MeasureSettings
+from vcmbench.measure.pictures_run import MeasuredPictures
+from vcmbench.measure.predictions import RecordedPredictor
+from vcmbench.measure.run import MeasureRun
+from vcmbench.measure.worker import (
+    MeasureWorkerSpec,
+    Piece,
+    PieceOutcome,
+    describe,
+    measure_piece,
+    open_scorer,
+    together,
+)
 from vcmbench.measure.worker import pieces as pieces_of
 
 ALL = CONFIGURATIONS * PICTURES
@@ -45,9 +53,9 @@ _WORKER = """
     """
 
 
-def settings(results: Results, **more: Any) -> PlaceSettings:
+def settings(results: Results, **more: Any) -> MeasureWorkerSpec:
     wanted = experiment.load(str(results.root.parent / "trial.toml"))
-    return PlaceSettings("trial", results.root, wanted, Local(), tasks="local", gpu="none", **more)
+    return MeasureWorkerSpec("trial", results.root, wanted, Local(), tasks="local", gpu="none", **more)
 
 
 @pytest.fixture
@@ -61,15 +69,17 @@ def results(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Results
     return found
 
 
-def run_of(results: Results) -> Run:
+def run_of(results: Results) -> MeasureRun:
     path = results.root.parent / "trial.toml"
-    return Run(experiment.load(str(path)), results.root, LocalRunner(), Settings(1, quiet=True), str(path))
+    return MeasureRun(
+        experiment.load(str(path)), results.root, LocalRunner(), MeasureSettings(1, quiet=True), str(path)
+    )
 
 
 class Worker:
     """A fresh process with a place."""
 
-    def __init__(self, place: PlaceSettings) -> None:
+    def __init__(self, place: MeasureWorkerSpec) -> None:
         script = "\n".join(line.removeprefix("    ") for line in _WORKER.splitlines())
         self.process = subprocess.Popen(
             [sys.executable, "-c", script, str(Path(__file__).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -101,7 +111,7 @@ def test_pieces_in_other_processes_give_the_same_bytes(
     assert [(len(piece.sources), len(piece.bitstreams), piece.pictures) for piece in pieces] == [(1, 4, 4)] * PICTURES
     told: list[Any] = []
 
-    def elsewhere(_: threading.Event) -> Found:
+    def elsewhere(_: threading.Event) -> MeasuredPictures:
         found = []
         for piece in reversed(pieces):  # in any order, each in a fresh process
             worker = Worker(settings(results))
@@ -114,7 +124,7 @@ def test_pieces_in_other_processes_give_the_same_bytes(
     machine, missing = worker.machine
     worker.close()
     assert (machine.kind, len(machine.classes), missing) == ("segmentation", 19, {})
-    answers = ToldAnswers(machine.kind, machine.classes, machine.identity, run.store)
+    answers = RecordedPredictor(machine.kind, machine.classes, machine.identity, run.store)
     done = run.execute(answers, open_scorer(run.experiment, "none", None), ["image", "block"], (), elsewhere)
     assert (done.done, done.resumed, done.failed) == (ALL, 0, [])
     assert told == [(machine, missing)] * PICTURES

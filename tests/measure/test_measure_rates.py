@@ -38,8 +38,8 @@ from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import counts as machine
 from vcmbench.measure import ground_truth
 from vcmbench.measure.counts import dense
-from vcmbench.measure.outcome import Settings
-from vcmbench.measure.run import Run
+from vcmbench.measure.outcome import MeasureSettings
+from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
 from vcmbench.report.fill import comparisons, missed_rates, unequal
 from vcmbench.report.frames import Gallery
@@ -48,8 +48,8 @@ ALL = CONFIGURATIONS * PICTURES
 IMAGE_ONLY = TASK + METRICS.replace("100", "0") + 'levels = ["image"]\n'
 
 
-def run_of(results: Results, config: Path) -> Run:
-    return Run(experiment.load(str(config)), results.root, LocalRunner(), Settings(jobs=2, quiet=True))
+def run_of(results: Results, config: Path) -> MeasureRun:
+    return MeasureRun(experiment.load(str(config)), results.root, LocalRunner(), MeasureSettings(jobs=2, quiet=True))
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from vcmbench.analysis.run import recalled
 from vcmbench.data.record import as_json
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.iqa import Scorer
-from vcmbench.iqa.scorer import Scores
+from vcmbench.iqa.scorer import MetricScores
 from vcmbench.measure import records
 from vcmbench.measure.blocks import sampler
-from vcmbench.measure.outcome import Settings
-from vcmbench.measure.run import Run
+from vcmbench.measure.outcome import MeasureSettings
+from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
 from vcmbench.report.content import ReportContent
 from vcmbench.tasks import TaskSettings
@@ -43,8 +43,10 @@ def config(tmp_path: Path, results: Results) -> Path:
     return tmp_path / "trial.toml"
 
 
-def run_of(results: Results, config: Path) -> Run:
-    return Run(experiment.load(str(config)), results.root, LocalRunner(), Settings(quiet=True), str(config))
+def run_of(results: Results, config: Path) -> MeasureRun:
+    return MeasureRun(
+        experiment.load(str(config)), results.root, LocalRunner(), MeasureSettings(quiet=True), str(config)
+    )
 
 
 def content(results: Results, config: Path) -> ReportContent:
@@ -88,13 +90,13 @@ def test_a_metric_that_some_pictures_lack(results: Results, config: Path, monkey
     """It has no correlation on all samples, and has one for the codec that lacks none."""
     original = Scorer.score
 
-    def score(self: Scorer, pristine: Any, decoded: Any, names: Any = None) -> Scores:
+    def score(self: Scorer, pristine: Any, decoded: Any, names: Any = None) -> MetricScores:
         found = original(self, pristine, decoded, names)
         if "GMSD" in found.values and decoded.shape[1] > 32:
             blocky = np.abs(decoded[:, :, 8::8].astype(int) - decoded[:, :, 7:-1:8]).mean((1, 2, 3))
             lacking = blocky > np.abs(np.diff(decoded.astype(int), axis=2)).mean((1, 2, 3)) * 1.3  # JPEG alone
             reasons = tuple("nothing there (inf)" if lacks else None for lacks in lacking)
-            return Scores(found.values, found.reasons | {"GMSD": reasons})
+            return MetricScores(found.values, found.reasons | {"GMSD": reasons})
         return found
 
     monkeypatch.setattr(Scorer, "score", score)

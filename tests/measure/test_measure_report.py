@@ -33,8 +33,8 @@ from vcmbench.analysis.correlation import correlate
 from vcmbench.analysis.run import recalled
 from vcmbench.data.record import as_json
 from vcmbench.execution.runner.local import LocalRunner
-from vcmbench.measure.outcome import Settings
-from vcmbench.measure.run import Run
+from vcmbench.measure.outcome import MeasureSettings
+from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
 from vcmbench.report.content import ReportContent
 from vcmbench.tasks.predictions import read_prediction, write_prediction
@@ -52,7 +52,9 @@ def config(tmp_path: Path, results: Results) -> Path:
 
 def content(results: Results, config: Path) -> ReportContent:
     """What the report would show, without drawing it."""
-    run = Run(experiment.load(str(config)), results.root, LocalRunner(), Settings(quiet=True), str(config))
+    run = MeasureRun(
+        experiment.load(str(config)), results.root, LocalRunner(), MeasureSettings(quiet=True), str(config)
+    )
     return report_content(run, recalled(run))
 
 

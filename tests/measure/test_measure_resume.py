@@ -39,7 +39,7 @@ from conftest import half_written, save
 from vcmbench.data.record import as_json
 from vcmbench.iqa import Scorer
 from vcmbench.measure.blocks import level
-from vcmbench.measure.steps import Finding
+from vcmbench.measure.steps import Steps
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.segmentation import NETWORKS, Segmentation
 
@@ -365,7 +365,7 @@ def interrupting(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        (Finding, "score", 2),  # among the pictures
+        (Steps, "score", 2),  # among the pictures
         (segmentation.Segmentation, "predict", 3),
         (level, "read_prediction", 4),  # while blocks are drawn
         (level.perception, "crop", 10),  # while they are scored

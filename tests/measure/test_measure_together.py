@@ -29,9 +29,9 @@ _WAIT_S = 240
 _GATED = """
     import sys, threading
     from vcmbench import cli
-    from vcmbench.measure.steps import Finding
+    from vcmbench.measure.steps import Steps
 
-    gate, ask = threading.Lock(), Finding.ask
+    gate, ask = threading.Lock(), Steps.ask
     waiting = [True]
 
     def asking(self, *arguments):
@@ -42,7 +42,7 @@ _GATED = """
                 waiting.clear()
         ask(self, *arguments)
 
-    Finding.ask = asking
+    Steps.ask = asking
     sys.exit(cli.main(sys.argv[1:]))
     """
 
@@ -183,7 +183,7 @@ def test_a_claim_of_somebody_else_is_waited_for(
     score = results.score_path("x265", "frankfurt").relative_to(results.root)
     claim = store.claim(PurePosixPath(score))
     assert claim is not None
-    waiting = claims.Shared.__init__
+    waiting = claims.Claims.__init__
 
     def said(count: int) -> None:
         assert count == CONFIGURATIONS - 3  # jpeg and lossless units of that picture were free
@@ -192,7 +192,7 @@ def test_a_claim_of_somebody_else_is_waited_for(
     def begin(self: Any, *arguments: Any, **named: Any) -> None:
         waiting(self, *arguments, **(named | {"wait": said}))
 
-    monkeypatch.setattr(claims.Shared, "__init__", begin)
+    monkeypatch.setattr(claims.Claims, "__init__", begin)
     done = measure(results.root, results.root.parent / "trial.toml")
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert tree(results.root) == tree(once(tmp_path_factory) / "data")

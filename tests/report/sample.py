@@ -62,7 +62,7 @@ def series(codec: str) -> c.Series:
     return c.Series(codec, codec)
 
 
-def curve(codec: str, against: str, measure: str, random: np.random.Generator) -> c.Curve:
+def curve(codec: str, against: str, measure: str, random: np.random.Generator) -> c.RateCurve:
     top = {"pseudo": 1.0, "labels": {"accuracy": 0.93, "miou": 0.66}[measure]}[against]
     points = []
     for index, quality in enumerate(QUALITIES):
@@ -70,11 +70,11 @@ def curve(codec: str, against: str, measure: str, random: np.random.Generator) -
         keeps = 1 / (1 + (CODECS[codec] * 0.35 / rate) ** 1.7) - 0.012 * random.random()
         value = top * (keeps if measure == "accuracy" else keeps**2.2)
         wide = 0.008 + 0.03 * (1 - keeps)
-        points.append(c.Point(quality, rate, c.Estimate(value, value - wide, min(value + wide, 1.0), n=20)))
+        points.append(c.RatePoint(quality, rate, c.Estimate(value, value - wide, min(value + wide, 1.0), n=20)))
     if codec == "svtav1" and measure == "miou":
         points[0] = replace(points[0], value=c.Estimate(reason="3 of 20 bitstreams are missing"))
     pristine = None if against == "pseudo" else c.Estimate(top, top - 0.01, top + 0.01, n=20)
-    return c.Curve(series(codec), against, measure, points, pristine)
+    return c.RateCurve(series(codec), against, measure, points, pristine)
 
 
 def scores(
@@ -118,7 +118,7 @@ def correlations(random: np.random.Generator) -> tuple[list[c.CorrelationTable],
     return tables, scatters
 
 
-def damage(rows: tuple[str, ...], measure: str, random: np.random.Generator) -> c.Damage:
+def damage(rows: tuple[str, ...], measure: str, random: np.random.Generator) -> c.Losses:
     losses = []
     for index, name in enumerate(rows):
         base = 0.05 + 0.4 * random.random() ** 2 if rows is CLASSES else 0.04 + 0.07 * index
@@ -130,7 +130,7 @@ def damage(rows: tuple[str, ...], measure: str, random: np.random.Generator) -> 
             row = [c.Estimate(reason=f"no pixel of {name} in truth or prediction")] * len(row)
         losses.append(row)
     pixels = [int(value) for value in 10 ** (3.5 + 3 * random.random(len(rows)))]
-    return c.Damage(
+    return c.Losses(
         "pseudo", measure, "at the rate nearest to 0.2 bpp", rows, [series(n) for n in CODECS], losses, pixels
     )
 

@@ -61,8 +61,11 @@ def test_strange_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     strange = c.Series(r"_$\frac{1$ <b>&\udc80 日本", "x265")
     table = damage(("a$b", "_c"), "iou", np.random.default_rng(0))
     table = replace(table, columns=[strange, *table.columns[1:]])
-    points = [c.Point(None, 0.1, c.Estimate(0.5)), c.Point(None, 0.2, c.Estimate(0.7, 0.6, 0.8))]
-    curves = [c.Curve(strange, "pseudo", "accuracy", points), c.Curve(series("jpeg"), "pseudo", "accuracy", points)]
+    points = [c.RatePoint(None, 0.1, c.Estimate(0.5)), c.RatePoint(None, 0.2, c.Estimate(0.7, 0.6, 0.8))]
+    curves = [
+        c.RateCurve(strange, "pseudo", "accuracy", points),
+        c.RateCurve(series("jpeg"), "pseudo", "accuracy", points),
+    ]
     content = c.ReportContent("$t$", "../../x", "2026-11-20", curves=curves, class_damage=[table])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -74,12 +77,19 @@ def test_strange_names_are_drawn_as_they_are(tmp_path: Path) -> None:
 
 
 def test_figures_are_the_same_each_time(tmp_path: Path) -> None:
-    points = [c.Point(None, 0.1, c.Estimate(0.5, 0.4, 0.6)), c.Point(None, 0.2, c.Estimate(0.7, 0.6, 0.8))]
-    content = c.ReportContent("a", "b", "2026-11-20", curves=[c.Curve(series("jpeg"), "pseudo", "accuracy", points)])
+    points = [
+        c.RatePoint(None, 0.1, c.Estimate(0.5, 0.4, 0.6)),
+        c.RatePoint(None, 0.2, c.Estimate(0.7, 0.6, 0.8)),
+    ]
+    content = c.ReportContent(
+        "a", "b", "2026-11-20", curves=[c.RateCurve(series("jpeg"), "pseudo", "accuracy", points)]
+    )
     first = {path.name: path.read_bytes() for path in write_figures(content, tmp_path / "1")}
     assert first == {path.name: path.read_bytes() for path in write_figures(content, tmp_path / "2")}
 
 
 def test_nothing_is_drawn_without_data(tmp_path: Path) -> None:
-    missing = c.Curve(series("jpeg"), "pseudo", "accuracy", [c.Point(None, 0.1, c.Estimate(reason="no bitstream"))])
+    missing = c.RateCurve(
+        series("jpeg"), "pseudo", "accuracy", [c.RatePoint(None, 0.1, c.Estimate(reason="no bitstream"))]
+    )
     assert write_figures(c.ReportContent("a", "b", "2026-11-20", curves=[missing]), tmp_path) == []

@@ -162,12 +162,12 @@ def test_an_estimate_is_finite_or_has_a_reason() -> None:
 
 def test_a_curve_says_what_it_measures() -> None:
     with pytest.raises(ValueError, match="'iuo' against 'pseudo'"):
-        c.Curve(series("x265"), "pseudo", "iuo", [])
+        c.RateCurve(series("x265"), "pseudo", "iuo", [])
 
 
 def test_losses_fit_their_rows_and_columns() -> None:
     with pytest.raises(ValueError, match="2 rows of 1"):
-        c.Damage("pseudo", "iou", "at 0.2 bpp", ["road", "car"], [series("x265")], [[c.Estimate(0.1)]])
+        c.Losses("pseudo", "iou", "at 0.2 bpp", ["road", "car"], [series("x265")], [[c.Estimate(0.1)]])
 
 
 def test_numbers_as_people_read_them() -> None:
@@ -250,9 +250,11 @@ def test_the_style_sheet_has_the_same_colours() -> None:
     assert css.count(".pick-") == gallery.MOST_LAYERS + 1
 
 
-def curve(values: list[tuple[float, float, float, float]], **other: Any) -> c.Curve:
-    points = [c.Point(None, bpp, c.Estimate(value, low, high, 20)) for bpp, value, low, high in values]
-    return c.Curve(**({"series": series("x265"), "against": "pseudo", "measure": "accuracy", "points": points} | other))
+def curve(values: list[tuple[float, float, float, float]], **other: Any) -> c.RateCurve:
+    points = [c.RatePoint(None, bpp, c.Estimate(value, low, high, 20)) for bpp, value, low, high in values]
+    return c.RateCurve(
+        **({"series": series("x265"), "against": "pseudo", "measure": "accuracy", "points": points} | other)
+    )
 
 
 def test_the_rate_that_keeps_an_accuracy() -> None:
@@ -335,7 +337,7 @@ def test_scatter_plots_are_bounded_and_leave_out_what_is_not_finite() -> None:
 
 def test_bands_stay_within_the_chart_and_stop_where_an_interval_is_missing() -> None:
     broken = curve([(0.1, 0.01, -0.3, 0.2), (0.2, 0.5, 0.4, 0.6), (0.8, 0.9, 0.85, 1.2)])
-    points = [*broken.points, c.Point(None, 0.4, c.Estimate(0.7, reason="no interval"))]
+    points = [*broken.points, c.RatePoint(None, 0.4, c.Estimate(0.7, reason="no interval"))]
     drawn = rate_chart([replace(broken, points=points)], Styles([[broken.series]]), "Accuracy", "name")
     assert drawn.count('class="band') == 1 and drawn.count('class="error') == 1, "two points, and one alone"
     band = re.search(r'<path d="M([^"]*)Z" class="band', drawn)

@@ -403,7 +403,7 @@ ANSWERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_task_that_does_not_say_what_it_is(answer: dict[str, Any]) -> None:
-    from vcmbench.tasks.base import Place, Prepared
+    from vcmbench.tasks.base import Device, Prepared
     from vcmbench.tasks.remote import RemoteTask, Transport
 
     class Liar(Transport):
@@ -428,7 +428,7 @@ def test_a_task_that_does_not_say_what_it_is(answer: dict[str, Any]) -> None:
             pass
 
     with pytest.raises(JobError, match="did not say what it is"):
-        RemoteTask(Liar(), "segmentation", Prepared({}), Place(), "none")
+        RemoteTask(Liar(), "segmentation", Prepared({}), Device(), "none")
 
 
 def test_a_pickle_with_code_is_not_run_wherever_it_lies(trap: Path, tmp_path: Path) -> None:

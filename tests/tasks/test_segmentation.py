@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vcmbench import tasks
 from vcmbench.data.labels import CLASSES
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import Place, TaskSettings, configs, mmsegmentation, segmentation, zoo
+from vcmbench.tasks import Device, TaskSettings, configs, mmsegmentation, segmentation, zoo
 
 Picture = NDArray[np.uint8]
 
@@ -102,7 +102,7 @@ def test_batches_of_a_gpu(tmp_path: Path, astronaut: Picture, monkeypatch: pytes
         alone = task.predict(pictures)
         lanes = task._lanes  # type: ignore[attr-defined]
         monkeypatch.setattr(lanes, "_pool", None)
-        monkeypatch.setattr(lanes, "_place", Place("cpu", 1, 4))
+        monkeypatch.setattr(lanes, "_place", Device("cpu", 1, 4))
         monkeypatch.setattr(lanes, "_forward", noted)
         together = task.predict(pictures)
     assert sizes == [(4, 3, 128, 192), (4, 3, 97, 201), (4, 3, 64, 64)]

@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as stn
 
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import Place, TaskSettings, messages, remote, serve
+from vcmbench.tasks import Device, TaskSettings, messages, remote, serve
 from vcmbench.tasks.remote import ProcessTransport, RemoteTask
 
 ARRAYS = st.lists(
@@ -107,7 +107,7 @@ def _settings(folder: Path) -> TaskSettings:
 
 def _remote(task: TaskSettings, transport: ProcessTransport) -> RemoteTask:
     prepared = tasks.get(task.name).prepare(task)
-    return RemoteTask(transport, task.name, prepared, Place("cpu", 2), "none")
+    return RemoteTask(transport, task.name, prepared, Device("cpu", 2), "none")
 
 
 class _Kept(ProcessTransport):

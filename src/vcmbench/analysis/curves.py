@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CurveEstimate:
     """A figure and its 95 % interval; where one of them is None, `reason` says why."""
 
     value: float | None = None
@@ -38,7 +38,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Resampled:
     """One figure of every coding point, (points,), NaN where it is not defined, and of every resample.
 
     `samples` is (resamples, points), the same resamples in every Sampled of one `ImageDraws`; None where there are
@@ -49,11 +49,11 @@ class Sampled:
     samples: Array | None = field(default=None, repr=False)
     lacking: str = ""
 
-    def estimate(self, point: int) -> Estimate:
+    def estimate(self, point: int) -> CurveEstimate:
         """The figure of one point."""
         return _estimate(self.values[point], None if self.samples is None else self.samples[:, point], self.lacking)
 
-    def difference(self, point: int, reference: int) -> Estimate:
+    def difference(self, point: int, reference: int) -> CurveEstimate:
         """The figure of a point minus that of another, both on the same images.
 
         Of a figure that is a mean over images this is the mean of their differences.
@@ -61,7 +61,7 @@ class Sampled:
         samples = None if self.samples is None else self.samples[:, point] - self.samples[:, reference]
         return _estimate(self.values[point] - self.values[reference], samples, self.lacking)
 
-    def relative(self, point: int, reference: int) -> Estimate:
+    def relative(self, point: int, reference: int) -> CurveEstimate:
         """How far the figure of a point is above that of another, as a share of it: 0.01 for one per cent more."""
         with np.errstate(divide="ignore", invalid="ignore"):
             samples = None if self.samples is None else self.samples[:, point] / self.samples[:, reference] - 1
@@ -90,7 +90,7 @@ class ImageDraws:
         # float64, because sums of pixels are whole numbers that float32 cannot hold
         self._counts = np.random.default_rng(seed).multinomial(images, shares, drawn).astype(np.float64)
 
-    def ratio(self, part: NDArray[np.generic], whole: NDArray[np.generic]) -> Sampled:
+    def ratio(self, part: NDArray[np.generic], whole: NDArray[np.generic]) -> Resampled:
         """Sum of part over sum of whole: of (points, images), or of (images,) where it is the same for all points.
 
         Correct pixels over pixels, for accuracy; score times importance over importance; scores over ones, for a mean.
@@ -103,14 +103,14 @@ class ImageDraws:
             raise RequestError(f"{parts.shape} sums for {self.images} images; (points, {self.images}) is needed")
         values = _quotient(parts.sum(axis=1), wholes.sum(axis=1))
         samples = None if self.lacking else _quotient(self._counts @ parts.T, self._counts @ wholes.T)
-        return Sampled(values, samples, self.lacking)
+        return Resampled(values, samples, self.lacking)
 
-    def rate_bpp(self, bits: NDArray[np.generic], pixels: NDArray[np.generic]) -> Sampled:
+    def rate_bpp(self, bits: NDArray[np.generic], pixels: NDArray[np.generic]) -> Resampled:
         """Bits per pixel of (points, images) bits and (images,) or (points, images) pixels; a picture in a stack has
         its share of the stack's bits."""
         return self.ratio(bits, pixels)
 
-    def segmentation(self, confusions: NDArray[np.integer]) -> dict[str, Sampled]:
+    def segmentation(self, confusions: NDArray[np.integer]) -> dict[str, Resampled]:
         """Accuracy, mean IoU and micro IoU, by the names of QUALITIES, of (points, images, 19, 20) counts.
 
         Rows are the truth's classes, columns the prediction's, the last one no class at all. As
@@ -131,12 +131,13 @@ class ImageDraws:
                 rows[name].append(values)
         found = {name: np.column_stack(values) for name, values in rows.items()}
         return {
-            name: Sampled(table[0], None if self.lacking else table[1:], self.lacking) for name, table in found.items()
+            name: Resampled(table[0], None if self.lacking else table[1:], self.lacking)
+            for name, table in found.items()
         }
 
 
 @dataclass(frozen=True)
-class Step:
+class CurveStep:
     """From a point down to the next lower rate: the change of quality, and whether it is a rise beyond chance.
 
     `rises` is None where the change has no interval and is no fall either.
@@ -144,7 +145,7 @@ class Step:
 
     dearer: int
     cheaper: int
-    change: Estimate
+    change: CurveEstimate
     rises: bool | None
 
 
@@ -152,12 +153,12 @@ class Step:
 class Monotonicity:
     """Whether quality falls with the rate, step by step from the highest; `holds` is None where it cannot be told."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[CurveStep, ...]
     holds: bool | None
     statement: str
 
 
-def monotonicity(rate: Sampled, quality: Sampled, points: Sequence[int], names: Sequence[str] = ()) -> Monotonicity:
+def monotonicity(rate: Resampled, quality: Resampled, points: Sequence[int], names: Sequence[str] = ()) -> Monotonicity:
     """Whether quality falls with the rate over some points, within the interval of each step.
 
     A step breaks it where the whole 95 % interval of its paired change lies above 0; each step is tested by itself, so
@@ -188,7 +189,7 @@ def monotonicity(rate: Sampled, quality: Sampled, points: Sequence[int], names: 
     return Monotonicity(steps, True, f"falls with the rate or stays: none of {len(steps)} steps rises")
 
 
-def curve(rate: Sampled, quality: Sampled, points: Sequence[int], names: Sequence[str] = ()) -> Curve:
+def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Sequence[str] = ()) -> Curve:
     """Some points as a curve for `vcmbench.analysis.bdrate`, with its resamples; `names` are those of all points."""
     chosen = list(points)
     samples = [None if of.samples is None else of.samples[:, chosen] for of in (rate, quality)]
@@ -225,29 +226,29 @@ def _quotient(part: Array, whole: Array) -> Array:
     return quotient
 
 
-def _estimate(value: float, samples: Array | None, lacking: str) -> Estimate:
+def _estimate(value: float, samples: Array | None, lacking: str) -> CurveEstimate:
     if not np.isfinite(value):
-        return Estimate(reason="not defined: an image's figure is missing, or there is nothing to count")
+        return CurveEstimate(reason="not defined: an image's figure is missing, or there is nothing to count")
     if samples is None:
-        return Estimate(float(value), reason=f"no interval: {lacking}")
+        return CurveEstimate(float(value), reason=f"no interval: {lacking}")
     known = samples[np.isfinite(samples)]
     undefined = 1 - len(known) / len(samples)
     if undefined > _MOST_UNDEFINED:
-        return Estimate(float(value), reason=f"no interval: not defined in {undefined:.0%} of the resamples")
+        return CurveEstimate(float(value), reason=f"no interval: not defined in {undefined:.0%} of the resamples")
     low, high = np.percentile(known, [100 * _LEVEL / 2, 100 * (1 - _LEVEL / 2)])
-    return Estimate(float(value), float(low), float(high))
+    return CurveEstimate(float(value), float(low), float(high))
 
 
-def _step(quality: Sampled, dearer: int, cheaper: int) -> Step:
+def _step(quality: Resampled, dearer: int, cheaper: int) -> CurveStep:
     change = quality.difference(cheaper, dearer)
     if change.value is None:
-        return Step(dearer, cheaper, change, None)
+        return CurveStep(dearer, cheaper, change, None)
     if change.value <= 0:
-        return Step(dearer, cheaper, change, False)
-    return Step(dearer, cheaper, change, None if change.low is None else change.low > 0)
+        return CurveStep(dearer, cheaper, change, False)
+    return CurveStep(dearer, cheaper, change, None if change.low is None else change.low > 0)
 
 
-def _told(change: Estimate) -> str:
+def _told(change: CurveEstimate) -> str:
     if change.value is None:
         return "missing"
     return f"{change.value:+.4f}" + ("" if change.low is None else f" [{change.low:+.4f}, {change.high:+.4f}]")

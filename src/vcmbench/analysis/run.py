@@ -15,23 +15,23 @@ from vcmbench.analysis.tables_run import TablesRun
 from vcmbench.data.labels import CLASSES
 from vcmbench.errors import JobError, RequestError
 from vcmbench.measure import ground_truth
-from vcmbench.measure.outcome import Outcome, asked, keep, recall
+from vcmbench.measure.outcome import MeasureOutcome, asked, keep, recall
 from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, begin
-from vcmbench.measure.run import Run
+from vcmbench.measure.run import MeasureRun
 
 
 @dataclass(frozen=True)
 class Findings:
     """What the records of a run say together."""
 
-    outcome: Outcome
+    outcome: MeasureOutcome
     summary: Summary
     correlated: list[Correlated]
     images: Samples
     """The samples of the image level."""
 
 
-def analyse(run: Run, outcome: Outcome) -> Findings:
+def analyse(run: MeasureRun, outcome: MeasureOutcome) -> Findings:
     """Write the tables of a run that has ended, and keep what analysing it again takes."""
     scores = measured(run, outcome.names, outcome.unavailable)
     findings = _findings(run, outcome, scores, writes=not outcome.interrupted)
@@ -40,7 +40,7 @@ def analyse(run: Run, outcome: Outcome) -> Findings:
     return findings
 
 
-def recalled(run: Run) -> Findings:
+def recalled(run: MeasureRun) -> Findings:
     """What the last run of an experiment measured, analysed again. Nothing is measured and nothing written.
 
     Raises RequestError where there was none, it did not end, or what it is about has changed since.
@@ -54,7 +54,7 @@ def recalled(run: Run) -> Findings:
         raise RequestError(f"experiment {name}: it was changed since it was measured; {again}")
     failed = [(title, JobError(error)) for title, error in known["failed"]]
     run.levels = tuple(known["levels"])
-    outcome = Outcome(run.levels, failed=failed, reasons=known["missing"], commands=known["commands"])
+    outcome = MeasureOutcome(run.levels, failed=failed, reasons=known["missing"], commands=known["commands"])
     outcome.unavailable, outcome.names = known["unavailable"], run.image_names
     level = run.blocks().level(len(CLASSES), "")
     for blocks in known["blocks"]:
@@ -64,13 +64,13 @@ def recalled(run: Run) -> Findings:
     return _findings(run, outcome, _unchanged(run, outcome, dict(failed), again), writes=False)
 
 
-def measured(run: Run, names: Sequence[str], unavailable: dict[str, str]) -> Iterator[Score]:
+def measured(run: MeasureRun, names: Sequence[str], unavailable: dict[str, str]) -> Iterator[Score]:
     """The records of a run, each with those metrics only; parts that others asked for are left out."""
     for score in run.scores.all(run.units):
         yield _asked_of(score, names, unavailable, has_task=run.experiment.task is not None)
 
 
-def _findings(run: Run, outcome: Outcome, scores: Iterator[Score], *, writes: bool) -> Findings:
+def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score], *, writes: bool) -> Findings:
     """Each record is read once, for the tables and for the summary."""
     experiment, quiet = run.experiment, run.settings.quiet
     tables = TablesRun(experiment, run.store, outcome, quiet=quiet, writes=writes)
@@ -84,7 +84,7 @@ def _findings(run: Run, outcome: Outcome, scores: Iterator[Score], *, writes: bo
     return Findings(outcome, summary, correlated, tables.images)
 
 
-def _unchanged(run: Run, outcome: Outcome, failed: Collection[str], again: str) -> Iterator[Score]:
+def _unchanged(run: MeasureRun, outcome: MeasureOutcome, failed: Collection[str], again: str) -> Iterator[Score]:
     """The records of the last run. Raises RequestError after them where bitstreams are others by now."""
     stale: dict[str, None] = {}
     otherwise: dict[str, None] = {}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.curves import ImageDraws, Sampled
+from vcmbench.analysis.curves import ImageDraws, Resampled
 from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.encoder.plugins import loses_nothing
@@ -25,7 +25,7 @@ from vcmbench.tasks import confusion
 
 
 @dataclass(frozen=True)
-class Point:
+class CodingPoint:
     """One coding configuration. `series` names all of it but the quality, or the rate that was searched instead."""
 
     folder: str
@@ -70,12 +70,12 @@ class Point:
         return self.series if self.quality is None else f"{self.series} {self.quality}"
 
 
-def _points(scores: Iterable[Score]) -> list[Point]:
-    found: dict[str, Point] = {}
+def _points(scores: Iterable[Score]) -> list[CodingPoint]:
+    found: dict[str, CodingPoint] = {}
     for score in scores:
         folder = score["configuration"]
         if folder not in found:
-            found[folder] = Point(
+            found[folder] = CodingPoint(
                 folder, score["encoder"], score["label"], score["quality"], score["color_subsampling"],
                 float(score["subsampling_factor"]), score["options"], score["qp_map"] is not None,
                 bool(score["match_rate"]), _map_name(score["options"]), score["target_bpp"], "", {},
@@ -109,17 +109,17 @@ class Summary:
         self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
         self.pristine = pristine
         self._resamples, self._seed = resamples, seed
-        self._measures: dict[str, dict[str, Sampled]] = {}
+        self._measures: dict[str, dict[str, Resampled]] = {}
 
     @cached_property
     def draws(self) -> ImageDraws:
         return ImageDraws(len(self.images), self._resamples, self._seed)
 
-    def _scores(self, point: Point) -> list[Score]:
+    def _scores(self, point: CodingPoint) -> list[Score]:
         return [point.scores[image] for image in self.images]
 
     @cached_property
-    def rate(self) -> Sampled:
+    def rate(self) -> Resampled:
         """Bits per pixel of every point."""
         pixels = np.array([[s["width_px"] * s["height_px"] for s in self._scores(p)] for p in self.points], float)
         rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
@@ -149,13 +149,13 @@ class Summary:
     def classes(self) -> int:
         return int(self.points[0].scores[self.images[0]]["machine"]["classes"])
 
-    def measures(self, against: str) -> dict[str, Sampled]:
+    def measures(self, against: str) -> dict[str, Resampled]:
         """By measure: accuracy, mean_iou, micro_iou of a segmentation, accuracy (top-1) of a classification."""
         if against not in self._measures:
             self._measures[against] = self._measured(against)
         return self._measures[against]
 
-    def _measured(self, against: str) -> dict[str, Sampled]:
+    def _measured(self, against: str) -> dict[str, Resampled]:
         if self.kind() == "classification":
             right = np.array([[part["right"] for part in row] for row in self._parts(against)], float)
             return {"accuracy": self.draws.ratio(right[..., 0], right[..., 1])}
@@ -173,7 +173,7 @@ class Summary:
                 found[i, j] = dense(score["machine"][against]["confusion"], classes)
         return found
 
-    def weighted(self, against: str) -> Sampled | str:
+    def weighted(self, against: str) -> Resampled | str:
         """Accuracy weighted by importance, or why there is none."""
         parts = self._parts(against)
         if any(part["importance"] is None for row in parts for part in row):
@@ -181,7 +181,7 @@ class Summary:
         sums = np.array([[part["importance"] for part in row] for row in parts])
         return self.draws.ratio(sums[..., 0], sums[..., 1])
 
-    def by_band(self, against: str) -> list[Sampled] | str:
+    def by_band(self, against: str) -> list[Resampled] | str:
         """Accuracy by distance, for each of `perception.BANDS_M`, or why there is none."""
         parts = self._parts(against)
         if any(part["bands"] is None for row in parts for part in row):
@@ -189,7 +189,7 @@ class Summary:
         sums = np.array([[part["bands"] for part in row] for row in parts], float)
         return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(confusion.BANDS_M))]
 
-    def metric(self, name: str) -> Sampled | str:
+    def metric(self, name: str) -> Resampled | str:
         """The mean of a quality metric over images, or why there is none."""
         rows = [[score["iqa"].get(name) for score in self._scores(point)] for point in self.points]
         if any(value is None for row in rows for value in row):
@@ -198,7 +198,7 @@ class Summary:
         values = np.array(rows, float)
         return self.draws.ratio(values, np.ones(values.shape))
 
-    def pristine_measures(self) -> dict[str, Sampled] | None:
+    def pristine_measures(self) -> dict[str, Resampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
         parts = [(self.pristine.get(image) or {}).get("machine") for image in self.images]
         if self.kind() != "segmentation" or any(part is None or part["labels"] is None for part in parts):
@@ -246,12 +246,12 @@ class Summary:
         return found
 
 
-def _without_map(point: Point) -> str:
+def _without_map(point: CodingPoint) -> str:
     return " ".join(word for word in point.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
 
 
-def _joined(points: Sequence[Sampled]) -> Sampled:
+def _joined(points: Sequence[Resampled]) -> Resampled:
     """The figures of single points as those of all."""
     samples = [one.samples for one in points if one.samples is not None]
     values = np.concatenate([one.values for one in points])
-    return Sampled(values, np.hstack(samples) if samples else None, points[0].lacking)
+    return Resampled(values, np.hstack(samples) if samples else None, points[0].lacking)

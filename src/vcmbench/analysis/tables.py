@@ -11,7 +11,7 @@ from typing import Any
 
 from vcmbench.analysis.machine_scores import REDUCED
 from vcmbench.data.store import Store
-from vcmbench.measure.blocks.state import Sampled
+from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.counts import AGAINST, dense
 from vcmbench.measure.records import Score
 from vcmbench.tasks import confusion
@@ -60,7 +60,7 @@ def _machine_columns(part: dict[str, Any] | None, classes: int, ending: str) -> 
     return row
 
 
-def block_rows(sampled: Sampled, of: Mapping[tuple[str, str], Score]) -> Iterator[Row]:
+def block_rows(sampled: SampledBlocks, of: Mapping[tuple[str, str], Score]) -> Iterator[Row]:
     """The rows of sampled blocks; `of` has the OF_BLOCKS of each picture and configuration."""
     for number, block in enumerate(sampled.blocks):
         score = of[block.image, block.configuration]
@@ -69,7 +69,7 @@ def block_rows(sampled: Sampled, of: Mapping[tuple[str, str], Score]) -> Iterato
         yield row | {name: column[number] for name, column in sampled.values.items()}
 
 
-def block_columns(sampled: Iterable[Sampled]) -> list[str]:
+def block_columns(sampled: Iterable[SampledBlocks]) -> list[str]:
     """The columns of a table of these blocks."""
     metrics = dict.fromkeys(name for one in sampled for name in one.values)
     return [*OF_BLOCKS, "x", "y", "width", "height", "accuracy", *metrics]

@@ -18,8 +18,8 @@ from vcmbench.data.store import Store
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
 from vcmbench.io.progress import Progress
-from vcmbench.measure.blocks.state import Sampled
-from vcmbench.measure.outcome import Outcome
+from vcmbench.measure.blocks.state import SampledBlocks
+from vcmbench.measure.outcome import MeasureOutcome
 from vcmbench.measure.records import Score
 
 _MAX_BYTES = 1 << 26
@@ -29,7 +29,9 @@ class TablesRun:
     """Writes the tables of an outcome, and correlates. `quiet` is no progress on stderr. Without `writes` no file is
     touched."""
 
-    def __init__(self, experiment: Experiment, store: Store, outcome: Outcome, *, quiet: bool, writes: bool) -> None:
+    def __init__(
+        self, experiment: Experiment, store: Store, outcome: MeasureOutcome, *, quiet: bool, writes: bool
+    ) -> None:
         self._experiment, self._store, self._names, self._outcome = experiment, store, outcome.names, outcome
         self._quiet, self._writes = quiet, writes
         self.images = Samples(outcome.names)
@@ -41,7 +43,7 @@ class TablesRun:
         """What blocks need of the records of their pictures."""
 
     @property
-    def _all_blocks(self) -> list[Sampled]:
+    def _all_blocks(self) -> list[SampledBlocks]:
         return [*self._outcome.sampled, *self._outcome.kept]
 
     def passing(self, scores: Iterable[Score]) -> Iterator[Score]:
@@ -129,7 +131,7 @@ class TablesRun:
         found.samples = self._digest(self.images, self._machine)
         return found
 
-    def _block_samples(self, sampled: Sampled) -> Samples:
+    def _block_samples(self, sampled: SampledBlocks) -> Samples:
         found = Samples(list(sampled.values))
         why = {name: {number: reason for reason, numbers in reasons.items() for number in numbers}
                for name, reasons in sampled.reasons.items()}  # fmt: skip
@@ -140,7 +142,7 @@ class TablesRun:
             found.add(block.accuracy, block.image, label, scores)
         return found
 
-    def _of_blocks(self, sampled: Sampled, samples: Samples) -> Correlated:
+    def _of_blocks(self, sampled: SampledBlocks, samples: Samples) -> Correlated:
         found = self._correlate(sampled.level, "blocks", samples)
         found.note = "; ".join(sampled.notes)
         found.samples = self._digest(samples, found.machine)

@@ -15,7 +15,7 @@ from vcmbench.compress import forecast
 from vcmbench.compress import jobs as plan
 from vcmbench.compress import run as compress
 from vcmbench.compress.job import Job
-from vcmbench.compress.summary import Outcome
+from vcmbench.compress.summary import CompressOutcome
 from vcmbench.data import runlog
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.record import Record
@@ -65,7 +65,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    defaults = compress.Settings()
+    defaults = compress.CompressSettings()
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "-j", "--jobs", type=positive_int, metavar="N",
@@ -115,14 +115,14 @@ def run_experiment(
     root = open_root(data)
     find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
     before = Store(root, wanted.name).any_runner()
-    settings = compress.Settings(
+    settings = compress.CompressSettings(
         processes=_at_most_cores(arguments.jobs or 0), scheduler=arguments.scheduler, force=arguments.force,
         timeout_s=arguments.timeout,
     )  # fmt: skip
     runner = runners.choose(arguments, wanted.encoders(), before)
     if skip_missing:
         wanted = _without_missing(wanted, runner)
-    this = compress.Run(wanted, data, runner, settings)
+    this = compress.CompressRun(wanted, data, runner, settings)
     for line in this.warnings:
         print(f"warning: {line}", file=sys.stderr)
     if dry_run:
@@ -185,7 +185,7 @@ def _print_json(state: str, job: Job, record: Record | None, error: JobError | N
     print(json.dumps(event, allow_nan=False), flush=True)
 
 
-def _print_end(this: compress.Run, outcome: Outcome) -> None:
+def _print_end(this: compress.CompressRun, outcome: CompressOutcome) -> None:
     say = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         again = "with --force it begins anew" if this.settings.force else "run the same command again to go on"
@@ -206,7 +206,7 @@ def _print_end(this: compress.Run, outcome: Outcome) -> None:
     print("\n".join(say), file=sys.stderr)
 
 
-def _print_plan(this: compress.Run, *, as_json: bool) -> None:
+def _print_plan(this: compress.CompressRun, *, as_json: bool) -> None:
     rows = plan.estimate(this.jobs(), this.store)
     if as_json:
         for name, row in rows.items():

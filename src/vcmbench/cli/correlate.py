@@ -19,7 +19,7 @@ from vcmbench.cli.argtypes import whole_number
 from vcmbench.errors import RequestError
 from vcmbench.io.files import hidden_beside, sha256_of, write_atomically
 from vcmbench.io.progress import Progress
-from vcmbench.measure.blocks.published_scores import AGAINST, Blocks, Scores, read_blocks, read_scores
+from vcmbench.measure.blocks.published_scores import AGAINST, PublishedBlocks, PublishedScores, read_blocks, read_scores
 
 _MOST_BYTES = 1 << 30  # they have been read by then
 _EXAMPLES = """\
@@ -116,7 +116,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _compare_all(
-    scores: Scores, blocks: Blocks | None, arguments: argparse.Namespace
+    scores: PublishedScores, blocks: PublishedBlocks | None, arguments: argparse.Namespace
 ) -> tuple[Comparison, dict[str, Comparison]]:
     """All blocks, and those of each codec where that is asked for."""
     codecs = blocks.codec_names() if blocks and arguments.per_codec else []
@@ -137,7 +137,7 @@ def _compare_all(
         return whole, {codec: compare(of == codec, index, codec) for index, codec in enumerate(codecs, 1)}
 
 
-def _about(scores: Scores, arguments: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
+def _about(scores: PublishedScores, arguments: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
     inputs = {"metrics": scores.path, "blocks": arguments.blocks}
     return {
         "schema_version": 1,
@@ -153,7 +153,7 @@ def _about(scores: Scores, arguments: argparse.Namespace, notes: list[str]) -> d
     }
 
 
-def _notes(scores: Scores, blocks: Blocks | None, arguments: argparse.Namespace) -> list[str]:
+def _notes(scores: PublishedScores, blocks: PublishedBlocks | None, arguments: argparse.Namespace) -> list[str]:
     notes = []
     if not arguments.bootstrap:
         notes.append("no intervals and no tests: --bootstrap 0")

@@ -72,11 +72,11 @@ def _measure(data: Path, arguments: argparse.Namespace) -> int:
 
 
 def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:
-    from vcmbench.importance.batch import Batch
+    from vcmbench.importance.batch import ImportanceBatch
 
     data = open_root(folder)
     tasks = tasks_of(data, find_sources(data, Selection()), 1)
-    results = Batch(
+    results = ImportanceBatch(
         tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs or compress.cores(), arguments.force
     ).execute()
     print(f"importance maps and pictures of them: {data.root / MAPS}", file=sys.stderr)

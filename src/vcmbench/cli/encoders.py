@@ -135,14 +135,14 @@ def _test_picture(path: Path) -> None:
 
 def _test_one(one: Encoder, runner: Runner, folder: Path) -> str:
     """Code the test picture in mid quality; what came of it, in one line. Raises RequestError or JobError."""
-    from vcmbench.compress.run import Run, Settings
+    from vcmbench.compress.run import CompressRun, CompressSettings
 
     quality = {} if one.quality is None else {"quality": [(one.quality.minimum + one.quality.maximum) // 2]}
     wanted = experiment.Experiment.model_validate(
         {"name": f"test-{one.name}", "coding": [{"encoder": one.name, **quality}]}
     )
     records: list[Record] = []
-    this = Run(wanted, folder, runner, Settings(jobs=1, quiet=True))
+    this = CompressRun(wanted, folder, runner, CompressSettings(jobs=1, quiet=True))
     outcome = this.execute(lambda state, job, record, error: records.append(record or {}))
     if outcome.failed:
         raise outcome.failed[0][1]

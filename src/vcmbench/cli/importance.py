@@ -16,7 +16,7 @@ from vcmbench.compress import run as compress
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
-from vcmbench.importance.batch import Batch, Result
+from vcmbench.importance.batch import ImportanceBatch, MapResult
 from vcmbench.importance.generate import tasks_of
 from vcmbench.importance.inputs import FOLDER
 from vcmbench.importance.record import Record
@@ -116,9 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or data.root / FOLDER
     if arguments.output is None:
         check_inside(data.root, output / "any")
-    batch, tally = Batch(tasks, output, settings, arguments.jobs, arguments.force), _Tally()
+    batch, tally = ImportanceBatch(tasks, output, settings, arguments.jobs, arguments.force), _Tally()
 
-    def listen(result: Result, record: Record | None) -> None:
+    def listen(result: MapResult, record: Record | None) -> None:
         tally.add(result, record)
         if arguments.json:
             _print_json(result, record)
@@ -168,7 +168,7 @@ class _Tally:
     unmeasured: int = 0
     with_unmeasured: int = 0
 
-    def add(self, result: Result, record: Record | None) -> None:
+    def add(self, result: MapResult, record: Record | None) -> None:
         self.states[result.state] += 1
         if record is None:
             return
@@ -190,11 +190,11 @@ class _Tally:
         )
 
 
-def _folder(result: Result) -> str:
+def _folder(result: MapResult) -> str:
     return result.name.rpartition("/")[0]
 
 
-def _print_json(result: Result, record: Record | None) -> None:
+def _print_json(result: MapResult, record: Record | None) -> None:
     event: dict[str, Any] = {"state": result.state, "image": result.name}
     if record is not None:
         event["record"] = record
@@ -203,7 +203,7 @@ def _print_json(result: Result, record: Record | None) -> None:
     print(json.dumps(event, allow_nan=False), flush=True)
 
 
-def _table(results: list[Result], tally: _Tally) -> str:
+def _table(results: list[MapResult], tally: _Tally) -> str:
     """One row a city: pictures, mean importance, share of pixels at 1, objects, pictures with fallbacks."""
     header = ("folder", "n", "mean importance", "at 1.0 %", "objects", "within d_safe", "fallbacks")
     # in the order of the pictures, not in that in which threads finished them

@@ -25,11 +25,11 @@ from vcmbench.errors import RequestError
 from vcmbench.execution import engine
 from vcmbench.experiment import Experiment
 from vcmbench.iqa import Scorer
-from vcmbench.measure.cluster import Elsewhere, FarPlace
-from vcmbench.measure.outcome import Outcome, Settings
-from vcmbench.measure.predictions import Answers, FileAnswers, ToldAnswers
-from vcmbench.measure.run import Run
-from vcmbench.measure.worker import PlaceSettings, open_answers, open_scorer
+from vcmbench.measure.cluster import ClusterMeasure, RemoteWorkerSpec
+from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings
+from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredictor
+from vcmbench.measure.run import MeasureRun
+from vcmbench.measure.worker import MeasureWorkerSpec, open_answers, open_scorer
 from vcmbench.report.build import write
 from vcmbench.tasks import missing_packages
 
@@ -64,7 +64,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         help="a *_val_blocks.json: take its blocks, and sample none")  # fmt: skip
     parser.add_argument("--no-report", action="store_true", help="tables only, no report and no figures")
     add_measure_options(parser)
-    defaults = compress.Settings()
+    defaults = compress.CompressSettings()
     parser.add_argument("-j", "--jobs", type=positive_int, metavar="N",
                         help=f"pictures at once (default: the cores, {defaults.jobs} here); with --scheduler: "
                         "decoders, and on the CPU pictures, at once for each worker (default: 1)")  # fmt: skip
@@ -134,9 +134,9 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
-    settings = Settings(min(arguments.jobs or compress.cores(), compress.cores()), arguments.force, arguments.timeout,
-                        skip_missing=arguments.skip_missing)  # fmt: skip
-    this = Run(wanted, folder, runner, settings, _config(wanted, arguments))
+    jobs = min(arguments.jobs or compress.cores(), compress.cores())
+    settings = MeasureSettings(jobs, arguments.force, arguments.timeout, skip_missing=arguments.skip_missing)
+    this = MeasureRun(wanted, folder, runner, settings, _config(wanted, arguments))
     for line in this.warnings:
         print(f"warning: {line}", file=sys.stderr)
     watch = runlog.Watch.start()
@@ -166,28 +166,33 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
 
 
 def _execute_elsewhere(
-    run: Run, arguments: argparse.Namespace, levels: list[str], commands: list[str], scheduler: str, stack: ExitStack
-) -> Outcome:
+    run: MeasureRun,
+    arguments: argparse.Namespace,
+    levels: list[str],
+    commands: list[str],
+    scheduler: str,
+    stack: ExitStack,
+) -> MeasureOutcome:
     """Whole pictures on the workers of a cluster, all else here."""
     run.store.prepare()
     probe = stack.enter_context(run.store.probe())
-    settings = PlaceSettings(
+    settings = MeasureWorkerSpec(
         uuid.uuid4().hex, run.data.root, run.experiment, run.runner.choice, tuple(levels), arguments.runner,
         arguments.gpu, arguments.weights.resolve() if arguments.weights else None, arguments.jobs or 1,
         arguments.timeout,
     )  # fmt: skip
-    workers = stack.enter_context(engine.scheduler(FarPlace(settings, probe.path.name, software()), scheduler))
-    far = Elsewhere(workers, arguments.gpu, force=arguments.force, quiet=run.settings.quiet)
+    workers = stack.enter_context(engine.scheduler(RemoteWorkerSpec(settings, probe.path.name, software()), scheduler))
+    far = ClusterMeasure(workers, arguments.gpu, force=arguments.force, quiet=run.settings.quiet)
     machine, missing = far.describe()
     scorer = _scorer(run, arguments)
     if scorer is not None and scorer.missing.keys() != missing.keys():
         differing = ", ".join(sorted(scorer.missing.keys() ^ missing.keys()))
         raise RequestError(f"metrics {differing}: can be computed on the workers, or here, but not on both")
-    answers: Answers | None = None
+    answers: Predictor | None = None
     if machine is not None:
-        answers = ToldAnswers(machine.kind, machine.classes, machine.identity, run.store)
+        answers = RecordedPredictor(machine.kind, machine.classes, machine.identity, run.store)
     elif run.experiment.task is not None:
-        answers = FileAnswers(run.data.root)
+        answers = FilePredictor(run.data.root)
     return run.execute(answers, scorer, levels, commands, lambda stop: far.measure(run.units, stop))
 
 
@@ -200,7 +205,7 @@ def check_packages() -> None:
         )
 
 
-def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answers | None:
+def _answers(run: MeasureRun, arguments: argparse.Namespace, stack: ExitStack) -> Predictor | None:
     """Whoever answers for the machine: a network, files, or nobody where the experiment has no [task]."""
     task = run.experiment.task
     if task is None:
@@ -210,7 +215,7 @@ def _answers(run: Run, arguments: argparse.Namespace, stack: ExitStack) -> Answe
     return open_answers(run.experiment, run.store, arguments.runner, arguments.gpu, run.settings.jobs, stack)
 
 
-def _scorer(run: Run, arguments: argparse.Namespace) -> Scorer | None:
+def _scorer(run: MeasureRun, arguments: argparse.Namespace) -> Scorer | None:
     return open_scorer(run.experiment, arguments.gpu, arguments.weights)
 
 
@@ -241,12 +246,14 @@ def run_report(arguments: argparse.Namespace) -> int:
     wanted = experiment.load(arguments.config)
     root = open_root(arguments.data)
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
-    this = Run(wanted, arguments.data, runner, Settings(skip_missing=arguments.skip_missing), arguments.config)
+    this = MeasureRun(
+        wanted, arguments.data, runner, MeasureSettings(skip_missing=arguments.skip_missing), arguments.config
+    )
     print(f"report: {write(this, recalled(this), arguments.output)}", file=sys.stderr)
     return 0
 
 
-def _as_json(outcome: Outcome, findings: Findings | None, report: Path | None) -> dict[str, object]:
+def _as_json(outcome: MeasureOutcome, findings: Findings | None, report: Path | None) -> dict[str, object]:
     return {
         "done": outcome.done, "resumed": outcome.resumed, "failed": [[title, str(e)] for title, e in outcome.failed],
         "missing": outcome.reasons, "interrupted": outcome.interrupted, "report": str(report) if report else None,
@@ -255,7 +262,7 @@ def _as_json(outcome: Outcome, findings: Findings | None, report: Path | None) -
     }  # fmt: skip
 
 
-def _print_end(run: Run, outcome: Outcome, findings: Findings | None, report: Path | None) -> None:
+def _print_end(run: MeasureRun, outcome: MeasureOutcome, findings: Findings | None, report: Path | None) -> None:
     say = [f"{outcome.done} pictures measured, {outcome.resumed} were known, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         again = "with --force it begins anew" if run.settings.force else "run the same command again to go on"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vcmbench.analysis import curves
 from vcmbench.analysis.correlation import Comparison, Value
-from vcmbench.analysis.curves import Sampled
+from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
 from vcmbench.cli import table
@@ -30,7 +30,7 @@ def all_of(findings: Findings, names: list[str]) -> Iterator[str]:
 
 def rates(summary: Summary, names: list[str]) -> str:
     """One row a coding configuration."""
-    columns: dict[str, Sampled] = {}
+    columns: dict[str, Resampled] = {}
     for against, told in (("pseudo", "pseudo"), ("labels", "labels")):
         if summary.has(against):
             found = summary.measures(against)
@@ -69,7 +69,7 @@ def correlations(found: Comparison) -> str:
     return table.render(header, rows)
 
 
-def _cell(found: curves.Estimate) -> str:
+def _cell(found: curves.CurveEstimate) -> str:
     if found.value is None:
         return "-"
     return f"{found.value:.4f}" + ("" if found.low is None else f" [{found.low:.4f}, {found.high:.4f}]")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vcmbench.compress.equal_rate import Row
-from vcmbench.compress.summary import Summary
+from vcmbench.compress.equal_rate import EqualRateRow
+from vcmbench.compress.summary import CompressSummary
 from vcmbench.io.text import visible
 
 
@@ -22,7 +22,7 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def comparison(rows: list[Row]) -> str:
+def comparison(rows: list[EqualRateRow]) -> str:
     """Mapped against uniform at equal rate: PSNR-Y gained where it matters and lost elsewhere, with 95 % intervals."""
     header = (
         "encoder", "quality", "chroma", "factor", "options", "by", "n", "bytes diff", "important PSNR-Y dB",
@@ -47,7 +47,7 @@ def comparison(rows: list[Row]) -> str:
     return render(header, cells)
 
 
-def summary(results: Summary) -> str:
+def summary(results: CompressSummary) -> str:
     """One row a coding configuration: rate, quality and time per picture."""
     header = ("encoder", "quality", "chroma", "factor", "options", "n", "bpp", "PSNR-Y dB", "QP", "enc s", "dec s")
     rows = []

@@ -22,7 +22,7 @@ from vcmbench.experiment import Experiment
 from vcmbench.io.files import check_inside
 from vcmbench.io.progress import Progress
 from vcmbench.measure import verify
-from vcmbench.measure.verify import Damage, Verified
+from vcmbench.measure.verify import Damaged, Verified
 
 _EXAMPLES = """\
 examples:
@@ -47,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    defaults = compress.Settings()
+    defaults = compress.CompressSettings()
     parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
     parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
                         help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _repair(wanted, store, found, arguments)
 
 
-def _tell(damage: Damage, root: Path, *, as_json: bool) -> None:
+def _tell(damage: Damaged, root: Path, *, as_json: bool) -> None:
     path = damage.path.relative_to(root)
     if as_json:
         bitstream = str(damage.bitstream) if damage.bitstream else None
@@ -108,7 +108,7 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
     if not before:
         return left
     runner = runners.choose(arguments, wanted.encoders(), store.any_runner())
-    settings = compress.Settings(
+    settings = compress.CompressSettings(
         jobs=min(arguments.jobs, compress.cores()), force=True, timeout_s=arguments.timeout, only=frozenset(before)
     )
     again: dict[PurePosixPath, Record] = {}
@@ -117,11 +117,11 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
         if state == "done" and record is not None:
             again[job.bitstream] = record
 
-    outcome = compress.Run(wanted, arguments.data, runner, settings).execute(listen)
+    outcome = compress.CompressRun(wanted, arguments.data, runner, settings).execute(listen)
     return _told(before, again, interrupted=outcome.interrupted) or left
 
 
-def _remove_loose(wanted: Experiment, store: Store, loose: list[Damage], arguments: argparse.Namespace) -> int:
+def _remove_loose(wanted: Experiment, store: Store, loose: list[Damaged], arguments: argparse.Namespace) -> int:
     """Remove damaged scores and predictions, which measuring makes anew; predictions that are the user's own stay.
 
     Returns the exit code: 1 where something is left to be done.

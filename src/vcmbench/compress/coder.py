@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedPicture:
     """A picture ready to be coded: the bytes of its frame for the tool, and its luma at the original size."""
 
     frame: bytes
@@ -36,7 +36,7 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(source: Source, sha256: str, encoder: Encoder, geometry: Geometry) -> Prepared:
+def prepare(source: Source, sha256: str, encoder: Encoder, geometry: Geometry) -> PreparedPicture:
     """Read, downscale, pad and convert one picture. Raises JobError where it is damaged or not the one of the plan."""
     picture = read_picture(source.path)
     if picture.sha256 != sha256:
@@ -45,11 +45,11 @@ def prepare(source: Source, sha256: str, encoder: Encoder, geometry: Geometry) -
     clip = geometry.clip
     scaled = frames.resize(rgb, geometry.scaled_width, geometry.scaled_height)
     if encoder.pixels == "rgb":
-        return Prepared(frames.ppm_bytes(scaled), colour.luma(rgb), notes)
+        return PreparedPicture(frames.ppm_bytes(scaled), colour.luma(rgb), notes)
     planes = colour.rgb_to_planes(frames.pad(scaled, clip.width, clip.height), clip.chroma)
     is_full_size = scaled is rgb
     reference = planes[0][: geometry.height, : geometry.width] if is_full_size else colour.luma(rgb)
-    return Prepared(b"".join(plane.tobytes() for plane in planes), np.ascontiguousarray(reference), notes)
+    return PreparedPicture(b"".join(plane.tobytes() for plane in planes), np.ascontiguousarray(reference), notes)
 
 
 class Cache:
@@ -83,7 +83,7 @@ class Encoded:
     done: Completed
 
 
-class Lane:
+class Coder:
     """The steps of one job on one worker. `timeout_s` bounds each command per picture."""
 
     def __init__(self, job: Job, geometry: Geometry, worker: Worker, cache: Cache, timeout_s: float) -> None:
@@ -100,7 +100,7 @@ class Lane:
     def _luma_file(self) -> Path:
         return self.worker.scratch.root / "luma.raw"
 
-    def prepared(self, index: int) -> Prepared:
+    def prepared(self, index: int) -> PreparedPicture:
         """The picture of that index in the job, ready to be coded."""
         job = self.job
         source, sha256 = job.sources[index], job.sha256[index]

@@ -9,7 +9,7 @@ from typing import Any
 
 from vcmbench.compress import allocation
 from vcmbench.compress.allocation import Coded
-from vcmbench.compress.coder import Cache, Lane
+from vcmbench.compress.coder import Cache, Coder
 from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.luma_errors import psnr_db
 from vcmbench.data import colour
@@ -29,7 +29,7 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
     if job.geometry is None:
         raise JobError(job.problem)
     try:
-        lane = Lane(job, job.geometry, worker, cache, timeout_s)
+        lane = Coder(job, job.geometry, worker, cache, timeout_s)
         lane.write_source()
         coded = _code(lane, store)
         psnrs = [psnr_db(pristine, decoded) for pristine, decoded in lane.lumas()]
@@ -44,7 +44,7 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
         raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
 
 
-def _code(lane: Lane, store: Store) -> Coded:
+def _code(lane: Coder, store: Store) -> Coded:
     coding = lane.job.coding
     if coding.qp_map is not None or coding.target_bpp is not None:
         return allocation.code(lane, store.data)

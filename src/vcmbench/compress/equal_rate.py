@@ -82,7 +82,7 @@ def mean_of(values: Iterable[float | None], seed: int) -> Mean:
 
 
 @dataclass(frozen=True)
-class Row:
+class EqualRateRow:
     """One coding configuration's comparison. Only pictures whose sizes are equal count."""
 
     encoder: str
@@ -98,7 +98,7 @@ class Row:
     outside: Mean
 
 
-class Comparison:
+class EqualRate:
     """Gathers the records of an experiment, configuration by configuration."""
 
     def __init__(self, seed: int) -> None:
@@ -113,11 +113,11 @@ class Comparison:
             kept = {name: record[name] for name in FIELDS[:4]} | {"method": record["map"]["method"]}
             self._found.setdefault(folder, (kept, []))[1].append(gain)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[EqualRateRow]:
         """A row a configuration."""
         return [self._row(folder, *found) for folder, found in self._found.items()]
 
-    def _row(self, folder: str, kept: dict[str, Any], gains: list[Gain]) -> Row:
+    def _row(self, folder: str, kept: dict[str, Any], gains: list[Gain]) -> EqualRateRow:
         equal = [gain for gain in gains if gain.is_equal]
         error = fmean(gain.size_error for gain in equal) if equal else 0.0
         inside = mean_of((gain.inside_db for gain in equal), self.seed)
@@ -125,11 +125,11 @@ class Comparison:
         # what follows the published three in a folder's name
         options = folder.partition("subsampling_factor=")[2].partition(", ")[2].removesuffix(")").replace(", ", " ")
         named = {name: kept[name] for name in FIELDS[:4]}
-        return Row(**named, options=options, method=kept["method"], pictures=len(gains), equal=len(equal),
+        return EqualRateRow(**named, options=options, method=kept["method"], pictures=len(gains), equal=len(equal),
                    size_error=error, inside=inside, outside=outside)  # fmt: skip
 
 
-def as_csv(rows: Iterable[Row]) -> bytes:
+def as_csv(rows: Iterable[EqualRateRow]) -> bytes:
     """The rows as a table, `equal_rate.csv`."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)

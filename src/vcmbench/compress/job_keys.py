@@ -77,7 +77,7 @@ def bitstreams(
                         yield place, coding, data.configuration_folder(tool.folder_name(coding)).name, chosen
 
 
-class Recipe:
+class JobMaker:
     """One coding configuration on its way to jobs. `digest` tells what a picture's importance is made of."""
 
     def __init__(

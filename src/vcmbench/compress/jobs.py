@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from vcmbench.compress.forecast.figures import Figures, rough_seconds
 from vcmbench.compress.forecast.grid import cost_of
 from vcmbench.compress.job import Job, Tools
-from vcmbench.compress.job_keys import Measured, Recipe
+from vcmbench.compress.job_keys import JobMaker, Measured
 from vcmbench.data import images
 from vcmbench.data.dataset import DataRoot, Source, read_picture
 from vcmbench.data.store import Store
@@ -75,12 +75,12 @@ def jobs_of(
     Pictures are measured as they come up, so that the first jobs can start at once.
     """
     digest = lru_cache(maxsize=4096)(lambda source, wanted: wanted.digest(data, source))
-    stacked: list[Recipe] = []
-    single: list[Recipe] = []
+    stacked: list[JobMaker] = []
+    single: list[JobMaker] = []
     for coding in experiment.configurations():
         one = get_encoder(coding.encoder)
         found = Tools(tools[one.name, one.tools_to_encode(coding)], tools[one.name, one.decode_tools])
-        (stacked if coding.stacked else single).append(Recipe(data, one, coding, found, digest))
+        (stacked if coding.stacked else single).append(JobMaker(data, one, coding, found, digest))
 
     groups: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
     for source in sources:
@@ -95,7 +95,7 @@ def jobs_of(
             yield recipe.job((source,), measured)
 
 
-def _cost_per_mpx(recipe: Recipe) -> float:
+def _cost_per_mpx(recipe: JobMaker) -> float:
     return rough_seconds(recipe.encoder, recipe.coding, 1000, 1000)
 
 
@@ -114,7 +114,7 @@ def seconds(job: Job) -> float:
 
 
 @dataclass
-class Estimate:
+class Remaining:
     """One encoder's row of a dry run."""
 
     jobs: int = 0
@@ -124,13 +124,13 @@ class Estimate:
     is_measured: bool = False
 
 
-def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Estimate]:
+def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Remaining]:
     """Per encoder: how many jobs there are, how many are done, and what the rest will cost in bits and core-seconds.
 
     Figures come from the records of this data root where there are any, else from the encoder's built-in ones: those
     of `vcmbench plan`, which also simulates the schedule.
     """
-    rows: defaultdict[str, Estimate] = defaultdict(Estimate)
+    rows: defaultdict[str, Remaining] = defaultdict(Remaining)
     figures = Figures()
     waiting: list[Job] = []
     for job in all_jobs:

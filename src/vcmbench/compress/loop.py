@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 
 from vcmbench.compress import jobs
 from vcmbench.compress.job import Job
-from vcmbench.compress.summary import Listener, Outcome
-from vcmbench.compress.worker import Result, do
+from vcmbench.compress.summary import CompressOutcome, Listener
+from vcmbench.compress.worker import JobResult, do
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
 from vcmbench.errors import Cancelled, JobError, WorkerDied
@@ -30,13 +30,13 @@ class Loop:
     """Does the jobs of a run on an engine. `execute` is called once; `stop` ends it early."""
 
     def __init__(
-        self, engine: Engine, store: Store, outcome: Outcome, progress: Progress, stop: threading.Event,
+        self, engine: Engine, store: Store, outcome: CompressOutcome, progress: Progress, stop: threading.Event,
         listen: Listener, *, force: bool,
     ) -> None:  # fmt: skip
         self._store, self._force = store, force
         self._engine, self._outcome, self._progress = engine, outcome, progress
         self._stop, self._listen = stop, listen
-        self._running: dict[Future[Result], Job] = {}
+        self._running: dict[Future[JobResult], Job] = {}
         self._put_off: list[Job] = []
         self._said: set[str] = set()
         self._deaths: Counter[PurePosixPath] = Counter()
@@ -81,7 +81,7 @@ class Loop:
         for future in [future for future in self._running if future in done]:  # in the order of the plan
             self._finish(self._running.pop(future), future)
 
-    def _finish(self, job: Job, future: Future[Result]) -> None:
+    def _finish(self, job: Job, future: Future[JobResult]) -> None:
         try:
             result = future.result()
         except (Cancelled, CancelledError):
@@ -89,9 +89,9 @@ class Loop:
         except WorkerDied as error:
             result = self._blame(job, error)
         except JobError as error:
-            result = Result("failed", error=error)
+            result = JobResult("failed", error=error)
         except Exception as error:  # such as what another machine's Python cannot read
-            result = Result("failed", error=JobError(f"internal error: {error!r:.300}"))
+            result = JobResult("failed", error=JobError(f"internal error: {error!r:.300}"))
         if result.state == "busy":
             self._put_off.append(job)
         elif result.state == "failed" and result.error is not None and not self._stop.is_set():
@@ -104,12 +104,12 @@ class Loop:
             self._listen("done", job, result.record, None)
             self._progress.advance(lambda: job.title)
 
-    def _blame(self, job: Job, error: WorkerDied) -> Result:
+    def _blame(self, job: Job, error: WorkerDied) -> JobResult:
         """A job that was being done when its worker died left its claim behind; another one only waited there."""
         self._deaths[job.bitstream] += 1
         if self._store.was_abandoned(job.bitstream) or self._deaths[job.bitstream] > _MOST_DEATHS:
-            return Result("failed", error=error)
-        return Result("busy")
+            return JobResult("failed", error=error)
+        return JobResult("busy")
 
     def _ask_again(self) -> None:
         """Jobs that another run was at: it has finished them, is still at it, or is gone."""

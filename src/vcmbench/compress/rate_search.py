@@ -11,7 +11,7 @@ MAX_ENCODES = 8
 
 
 @dataclass
-class Found:
+class FoundRate:
     """What a search came to: the best `shift`, and every (shift, bytes) that was tried, in order."""
 
     shift: float
@@ -39,7 +39,7 @@ def find(
     whole: bool = False,
     max_encodes: int = MAX_ENCODES,
     resolution: float = 1 / 64,
-) -> Found:
+) -> FoundRate:
     """The shift within `bounds` at which `size_of`, falling in it, comes within 1 % of `target_bytes`.
 
     False position on the logarithm of the size (Illinois variant), which is nearly a straight line of slope
@@ -75,7 +75,7 @@ def find(
         slope = per_step if below and above else _slope(list(known.items()), per_step)
         shift = _next(below, above, slope, (low, high), whole)
     best = min(known, key=lambda one: abs(math.log(known[one] / target_bytes)))
-    return Found(best, known[best], target_bytes, list(known.items()))
+    return FoundRate(best, known[best], target_bytes, list(known.items()))
 
 
 def _slope(known: list[tuple[float, int]], guess: float) -> float:

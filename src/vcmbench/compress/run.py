@@ -15,8 +15,8 @@ from vcmbench.compress import equal_rate
 from vcmbench.compress.job import Job
 from vcmbench.compress.jobs import find_tools, jobs_of, measure
 from vcmbench.compress.loop import Loop
-from vcmbench.compress.summary import Listener, Outcome, Summary
-from vcmbench.compress.worker import CompressPlace, Site, software
+from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
+from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, software
 from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -40,7 +40,7 @@ def cores() -> int:
 
 
 @dataclass(frozen=True)
-class Settings:
+class CompressSettings:
     """How to run, as opposed to what: nothing here changes a result."""
 
     jobs: int = field(default_factory=cores)
@@ -58,10 +58,10 @@ class Settings:
     """Of the experiment's bitstreams, only these."""
 
 
-class Run:
+class CompressRun:
     """One run of an experiment. `execute` is called once."""
 
-    def __init__(self, experiment: Experiment, data_folder: Path, runner: Runner, settings: Settings) -> None:
+    def __init__(self, experiment: Experiment, data_folder: Path, runner: Runner, settings: CompressSettings) -> None:
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(data_folder)
         self.sources = find_sources(self.data, experiment.dataset)
@@ -85,7 +85,7 @@ class Run:
         single = len(self.experiment.configurations()) - stacked
         return stacked * len({source.group for source in self.sources}) + single * len(self.sources)
 
-    def execute(self, listen: Listener) -> Outcome:
+    def execute(self, listen: Listener) -> CompressOutcome:
         """Do what is not done. `listen` hears of every job: "resumed", "done" or "failed".
 
         Raises RequestError, before anything is started, where a tool is missing or a cluster cannot do it.
@@ -96,7 +96,7 @@ class Run:
             )
         self.store.prepare()
         remove_stale_scratch()  # of runs that were killed
-        outcome = Outcome(summary=Summary(self.experiment.configurations()))
+        outcome = CompressOutcome(summary=CompressSummary(self.experiment.configurations()))
         with (
             self.store.probe() as probe,
             self._engine(probe.path.name) as engine,
@@ -122,9 +122,9 @@ class Run:
         kept = 3 if has_maps else 1
         if settings.scheduler is None and settings.processes < 2:
             jobs = settings.processes or settings.jobs
-            site = Site(self.store, self.runner, meta, settings.timeout_s, settings.force, kept * (jobs + 1))
+            site = CompressWorker(self.store, self.runner, meta, settings.timeout_s, settings.force, kept * (jobs + 1))
             return ThreadsEngine(site, jobs)
-        place = CompressPlace(
+        place = CompressWorkerSpec(
             uuid.uuid4().hex, self.data.root, self.experiment.name, self.experiment.seed, self.runner.choice,
             tuple(meta.items()), settings.timeout_s, settings.force, kept * 2, probe, software(),
         )  # fmt: skip
@@ -132,7 +132,7 @@ class Run:
             return engine.scheduler(place, settings.scheduler)
         return engine.local_cluster(place, settings.processes)
 
-    def _write_table(self, outcome: Outcome) -> None:
+    def _write_table(self, outcome: CompressOutcome) -> None:
         """All records of the experiment as CSV; what failed in this run has none that still holds."""
         compares = any(coding.match_rate for coding in self.experiment.configurations())
         if not (outcome.done or outcome.failed or compares):
@@ -142,7 +142,7 @@ class Run:
                 return
         failed = {job.bitstream for job, _ in outcome.failed}
         try:
-            comparison = equal_rate.Comparison(self.experiment.seed)
+            comparison = equal_rate.EqualRate(self.experiment.seed)
 
             def rows() -> Iterator[Record]:
                 for bitstream, record in self.store.all_records():

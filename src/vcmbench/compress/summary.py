@@ -29,7 +29,7 @@ class Sums:
     qp_pictures: int = 0
 
 
-class Summary:
+class CompressSummary:
     """Sums per coding configuration: what the table at the end shows, in memory that does not grow with pictures."""
 
     def __init__(self, configurations: Iterable[CodingConfiguration] = ()) -> None:
@@ -59,10 +59,10 @@ class Summary:
 
 
 @dataclass
-class Outcome:
+class CompressOutcome:
     """What became of a run."""
 
-    summary: Summary
+    summary: CompressSummary
     done: int = 0
     resumed: int = 0
     failed: list[tuple[Job, JobError]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Outcome:
     """Where the jobs were done: threads, processes, or a cluster; and how many workers that had at the end."""
     workers: int = 1
     csv: Path | None = None
-    comparisons: list[equal_rate.Row] = field(default_factory=list)
+    comparisons: list[equal_rate.EqualRateRow] = field(default_factory=list)
     comparison_csv: Path | None = None
 
 

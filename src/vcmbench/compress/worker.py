@@ -32,7 +32,7 @@ _LIBRARIES = ("numpy", "pillow", "scipy", "jpeglib")
 
 
 @dataclass(frozen=True)
-class Result:
+class JobResult:
     """What became of a job. "busy": another process is at it."""
 
     state: Literal["done", "resumed", "busy", "failed", "cancelled"]
@@ -40,7 +40,7 @@ class Result:
     error: JobError | None = None
 
 
-class Site:
+class CompressWorker:
     """The tools, scratch folders and prepared pictures of one process. Jobs may be done on several threads at once."""
 
     def __init__(
@@ -79,28 +79,28 @@ class Site:
         self.runner.close()
 
 
-def do(site: Site, job: Job) -> Result:
+def do(site: CompressWorker, job: Job) -> JobResult:
     """Do a job unless it is finished or another process is at it."""
     try:
         claim = site.store.claim(job.bitstream)
         if claim is None:
-            return Result("busy")
+            return JobResult("busy")
         with claim:
             # looked at again: whoever held the claim may have finished it
             if not site.force and (record := site.store.finished(job.bitstream, job.key)) is not None:
-                return Result("resumed", record)
-            return Result("done", _do(site, replace(job, tools=_tools_there(site, job))))
+                return JobResult("resumed", record)
+            return JobResult("done", _do(site, replace(job, tools=_tools_there(site, job))))
     except Cancelled:
-        return Result("cancelled")
+        return JobResult("cancelled")
     except JobError as error:
-        return Result("failed", error=error)
+        return JobResult("failed", error=error)
     except OSError as error:
-        return Result("failed", error=JobError(f"{error.filename or job.bitstream}: {error.strerror or error}"))
+        return JobResult("failed", error=JobError(f"{error.filename or job.bitstream}: {error.strerror or error}"))
     except Exception as error:  # a fault in an encoder's file must not end the other jobs
-        return Result("failed", error=JobError(f"internal error: {error!r}", log=traceback.format_exc()))
+        return JobResult("failed", error=JobError(f"internal error: {error!r}", log=traceback.format_exc()))
 
 
-def _do(site: Site, job: Job) -> Record:
+def _do(site: CompressWorker, job: Job) -> Record:
     for _ in range(_TRIES - 1):
         try:
             with site.worker() as worker:
@@ -112,7 +112,7 @@ def _do(site: Site, job: Job) -> Record:
         return encode_job.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
 
 
-def _tools_there(site: Site, job: Job) -> Tools:
+def _tools_there(site: CompressWorker, job: Job) -> Tools:
     """The tools of this process for a job that another one may have planned. Raises JobError where they differ."""
     found = []
     encoder = job.encoder
@@ -134,7 +134,7 @@ def _tools_there(site: Site, job: Job) -> Tools:
 
 
 @dataclass(frozen=True)
-class CompressPlace:
+class CompressWorkerSpec:
     """How a site is opened in another process, which must see the same data root and have the same tools."""
 
     run_id: str
@@ -150,12 +150,14 @@ class CompressPlace:
     """The name of a lease that the run holds (`Store.probe`)."""
     software: str
 
-    def open(self) -> Site:
+    def open(self) -> CompressWorker:
         """Raises RequestError where this process does not see the data, or would come to other results."""
         data = see(self.data_root, self.probe, self.software)
         remove_stale_scratch()
         store = Store(data, self.experiment, self.seed)
-        return Site(store, open_runner(self.runner), dict(self.meta), self.timeout_s, self.force, self.cache_size)
+        return CompressWorker(
+            store, open_runner(self.runner), dict(self.meta), self.timeout_s, self.force, self.cache_size
+        )
 
 
 def see(data_root: Path, probe: str, there: str) -> DataRoot:

@@ -47,7 +47,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Frame:
+class SceneFrame:
     """One picture to make: ``time_s`` from the annotated frame, which is the only one with labels."""
 
     split: str
@@ -88,14 +88,14 @@ def wanted(seed: int, split: str, index: int) -> tuple[str, ...]:
     return _ALWAYS + rare
 
 
-def plan(seed: int, val_per_city: int, train_scenes: int, sequences: int, frames_per_sequence: int) -> list[Frame]:
+def plan(seed: int, val_per_city: int, train_scenes: int, sequences: int, frames_per_sequence: int) -> list[SceneFrame]:
     """Every frame of the data root, annotated ones first."""
-    out: list[Frame] = []
+    out: list[SceneFrame] = []
     for split, cities, count in (("val", VAL_CITIES, 3 * val_per_city), ("train", TRAIN_CITIES, train_scenes)):
         for index in range(count):
             scene_seed = int(np.random.SeedSequence([seed, len(split), index]).generate_state(1)[0] >> 1)
             out.append(
-                Frame(
+                SceneFrame(
                     split,
                     cities[index % 3],
                     index // 3,
@@ -110,7 +110,7 @@ def plan(seed: int, val_per_city: int, train_scenes: int, sequences: int, frames
     for scene in out[:sequences]:
         for i in range(frames_per_sequence):
             out.append(
-                Frame(
+                SceneFrame(
                     scene.split,
                     scene.city,
                     scene.sequence,
@@ -178,7 +178,7 @@ def write(
     return Written(folder, lists["val"], lists["train"], len(todo))
 
 
-def _prepare(folder: Path, settings: dict[str, float], frames: list[Frame]) -> bool:
+def _prepare(folder: Path, settings: dict[str, float], frames: list[SceneFrame]) -> bool:
     """Whether files made with the same settings lie here; removes our own files that are no longer planned."""
     manifest = folder / MANIFEST
     if not manifest.exists():
@@ -196,7 +196,7 @@ def _prepare(folder: Path, settings: dict[str, float], frames: list[Frame]) -> b
     return same
 
 
-def _run(frames: list[Frame], folder: Path, width: int, height: int, jobs: int) -> Iterator[None]:
+def _run(frames: list[SceneFrame], folder: Path, width: int, height: int, jobs: int) -> Iterator[None]:
     """Make the frames, here or in worker processes; yields after each."""
     if jobs == 1 or len(frames) < 2:
         for frame in frames:
@@ -216,7 +216,7 @@ def _run(frames: list[Frame], folder: Path, width: int, height: int, jobs: int) 
             raise
 
 
-def make(frame: Frame, folder: Path, width: int, height: int) -> None:
+def make(frame: SceneFrame, folder: Path, width: int, height: int) -> None:
     """Render one frame and write its files, each at once."""
     scene = render(frame.seed, width, height, frame_time_s=frame.time_s, ensure=frame.ensure)
     paths = frame.files(folder)

@@ -40,7 +40,7 @@ _LOG_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
-class Task:
+class MapTask:
     """One picture: its name (`<city>/<city>_<seq>_<frame>`), its files, whether pictures of its map are wanted."""
 
     name: str
@@ -49,21 +49,21 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Tasks:
+class MapTasks:
     """`count` tasks that are made when their turn comes: thousands of them would take more memory than a picture."""
 
     count: int
-    make: Callable[[int], Task]
+    make: Callable[[int], MapTask]
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[Task]:
+    def __iter__(self) -> Iterator[MapTask]:
         return map(self.make, range(self.count))
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class MapResult:
     """What became of a picture whose files lie below `output`: `error` where it failed."""
 
     state: State
@@ -82,28 +82,28 @@ class Result:
         return _path(self.output, self.name, _RECORD)
 
 
-Listener = Callable[[Result, Record | None], None]
+Listener = Callable[[MapResult, Record | None], None]
 """Hears what became of a picture, and its record where it did not fail."""
 
 
 @dataclass
-class Batch:
+class ImportanceBatch:
     """Pictures whose maps are made below `output`."""
 
-    tasks: Sequence[Task] | Tasks
+    tasks: Sequence[MapTask] | MapTasks
     output: Path
     settings: ImportanceSettings = field(default_factory=ImportanceSettings)
     jobs: int = 1
     force: bool = False
     quiet: bool = False
 
-    def execute(self, listen: Listener = lambda *_: None) -> list[Result]:
+    def execute(self, listen: Listener = lambda *_: None) -> list[MapResult]:
         """Do what is not done, in threads; results in the order of the tasks. `listen` hears of each as it comes.
 
         A picture that fails leaves nothing half-written and the others finish. Records are heard of and not kept.
         Raises RequestError where the output folder cannot be written.
         """
-        results: list[Result | None] = [None] * len(self.tasks)
+        results: list[MapResult | None] = [None] * len(self.tasks)
         with (
             self._temporaries(),
             Progress(len(self.tasks), "map", quiet=self.quiet) as progress,
@@ -117,10 +117,10 @@ class Batch:
                 progress.advance(result.name)
         return [result for result in results if result is not None]
 
-    def _results(self) -> Generator[tuple[int, Result, Record | None]]:
+    def _results(self) -> Generator[tuple[int, MapResult, Record | None]]:
         """What became of each, by its number. Only as many are under way as keep the threads busy."""
         waiting = enumerate(self.tasks)
-        running: dict[Future[tuple[Result, Record | None]], int] = {}
+        running: dict[Future[tuple[MapResult, Record | None]], int] = {}
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
                 while True:
@@ -134,21 +134,21 @@ class Batch:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _do(self, task: Task) -> tuple[Result, Record | None]:
+    def _do(self, task: MapTask) -> tuple[MapResult, Record | None]:
         try:
             _check_name(task)
             digests = self._digests(task)
             record = None if self.force else self._finished(task, digests)
             if record is not None:
-                return Result("resumed", task.name, self.output), record
+                return MapResult("resumed", task.name, self.output), record
             record = self._make(task, digests)
-            return Result("done", task.name, self.output), record
+            return MapResult("done", task.name, self.output), record
         except JobError as error:
             # anew: the one that was raised holds on to all arrays on its way
             failure = JobError(str(error), error.command, error.log)
         except Exception as error:  # whatever one picture holds, the others finish
             failure = JobError(f"internal error: {error!r}", log=traceback.format_exc()[-_LOG_CHARACTERS:])
-        return Result("failed", task.name, self.output, failure), None
+        return MapResult("failed", task.name, self.output, failure), None
 
     @contextmanager
     def _temporaries(self) -> Iterator[None]:
@@ -182,17 +182,17 @@ class Batch:
     def _temporary(self) -> Path:
         return self.output / _TEMPORARIES / f"{socket.gethostname()}@{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
-    def path(self, task: Task, ending: str) -> Path:
+    def path(self, task: MapTask, ending: str) -> Path:
         return _path(self.output, task.name, ending)
 
-    def _digests(self, task: Task) -> dict[str, str | None]:
+    def _digests(self, task: MapTask) -> dict[str, str | None]:
         """What decides the values, and, where pictures are wanted, what is drawn."""
         return {
             "digest": digest_of(task.files, self.settings),
             "pictures_digest": _digest_of_drawn(task.files) if task.with_pictures else None,
         }
 
-    def _finished(self, task: Task, digests: dict[str, str | None]) -> Record | None:
+    def _finished(self, task: MapTask, digests: dict[str, str | None]) -> Record | None:
         """The record of a picture that is done with these inputs, if all its files are there."""
         record = records.read(self.path(task, _RECORD))
         if record is None or "importance.npy" not in (sizes := record["files"]) or not sizes.keys() <= set(_ENDINGS):
@@ -204,7 +204,7 @@ class Batch:
             return None
         return record if is_same and has_all else None
 
-    def _make(self, task: Task, digests: dict[str, str | None]) -> Record:
+    def _make(self, task: MapTask, digests: dict[str, str | None]) -> Record:
         inputs = read_inputs(task.files, self.settings)
         result = compute(task.files, inputs, self.settings)
         contents = {"importance.npy": _as_npy(result.values)}
@@ -254,7 +254,7 @@ class Batch:
             raise JobError(str(error)) from None
         return pictures.as_png(pictures.annotate(rgb, polygons, disparity, fx_times_baseline, result.d_safe_m, table))
 
-    def _write(self, task: Task, contents: dict[str, bytes], record: Record) -> None:
+    def _write(self, task: MapTask, contents: dict[str, bytes], record: Record) -> None:
         """All files of a picture, or none where there is no room for them: then what lay there before stays.
 
         The record is renamed last, and an older one goes first: where a record lies, what lies beside it belongs to it.
@@ -286,7 +286,7 @@ class Batch:
                     temporary.unlink(missing_ok=True)
 
 
-def _check_name(task: Task) -> None:
+def _check_name(task: MapTask) -> None:
     try:
         task.name.encode()
     except UnicodeEncodeError:

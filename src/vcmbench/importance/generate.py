@@ -7,14 +7,14 @@ from pathlib import Path
 
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import RequestError
-from vcmbench.importance.batch import Batch, Result, Task, Tasks
+from vcmbench.importance.batch import ImportanceBatch, MapResult, MapTask, MapTasks
 from vcmbench.importance.inputs import FOLDER, Files, files_of, place_of
 from vcmbench.importance.settings import ImportanceSettings
 
 _LABELS = "_gtFine_labelIds.png"
 
 
-def tasks_of(data: DataRoot, sources: Sequence[Source], visualize_every: int) -> Tasks:
+def tasks_of(data: DataRoot, sources: Sequence[Source], visualize_every: int) -> MapTasks:
     """One task a picture of a Cityscapes layout; every `visualize_every`-th with pictures of its map, 0: none."""
     if not data.is_cityscapes:
         raise RequestError(
@@ -23,11 +23,11 @@ def tasks_of(data: DataRoot, sources: Sequence[Source], visualize_every: int) ->
             f"{data.root / FOLDER}/<name>_importance.npy"
         )
 
-    def task(number: int) -> Task:
+    def task(number: int) -> MapTask:
         source = sources[number]
-        return Task(str(place_of(data, source)), files_of(data, source), _is_shown(number, visualize_every))
+        return MapTask(str(place_of(data, source)), files_of(data, source), _is_shown(number, visualize_every))
 
-    return Tasks(len(sources), task)
+    return MapTasks(len(sources), task)
 
 
 def _is_shown(number: int, visualize_every: int) -> bool:
@@ -48,7 +48,7 @@ def generate_importance_maps(
     jobs: int = 1,
     force: bool = False,
     quiet: bool = False,
-) -> list[Result]:
+) -> list[MapResult]:
     """Importance maps of all pictures below folders `.../<split>` that hold a folder a city.
 
     `label_root` (gtFine: labelIds, instanceIds, polygons), `disparity_root` and `vehicle_root` are read, `output_root`
@@ -81,8 +81,8 @@ def generate_importance_maps(
         )
 
     places = _places(labels, cities)
-    tasks = Tasks(len(places), lambda i: Task(places[i], files(places[i]), _is_shown(i, visualize_every)))
-    return Batch(tasks, Path(output_root), settings or ImportanceSettings(), jobs, force, quiet).execute()
+    tasks = MapTasks(len(places), lambda i: MapTask(places[i], files(places[i]), _is_shown(i, visualize_every)))
+    return ImportanceBatch(tasks, Path(output_root), settings or ImportanceSettings(), jobs, force, quiet).execute()
 
 
 def _places(labels: Path, cities: Sequence[str] | None) -> list[str]:

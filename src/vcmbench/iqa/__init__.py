@@ -11,13 +11,13 @@ from vcmbench.iqa.metric import PROFILES, Convention, Metric, Missing, Smallest
 from vcmbench.iqa.table import METRICS, check
 
 if TYPE_CHECKING:
-    from vcmbench.iqa.scorer import Scorer, Scores
+    from vcmbench.iqa.scorer import MetricScores, Scorer
 
-__all__ = ["METRICS", "PROFILES", "Convention", "Metric", "Missing", "Scorer", "Scores", "Smallest", "check"]
+__all__ = ["METRICS", "PROFILES", "Convention", "Metric", "MetricScores", "Missing", "Scorer", "Smallest", "check"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Scorer", "Scores"):
+    if name in ("Scorer", "MetricScores"):
         from vcmbench.iqa import scorer
 
         return getattr(scorer, name)

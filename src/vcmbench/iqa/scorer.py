@@ -34,7 +34,7 @@ U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Scores:
+class MetricScores:
     """For each metric (N,) float64 values and N reasons. A value is NaN where, and only where, its reason says why."""
 
     values: dict[str, NDArray[np.float64]]
@@ -116,7 +116,7 @@ class Scorer:
             **self._identities.get(name, {}),
         }
 
-    def score(self, pristine: U8, decoded: U8, names: Sequence[str] | None = None) -> Scores:
+    def score(self, pristine: U8, decoded: U8, names: Sequence[str] | None = None) -> MetricScores:
         """Scores of N pairs, each (N, H, W, 3) uint8 RGB. A pair's score does not depend on the other pairs.
 
         `names` are some of the scorer's (None: all).
@@ -147,7 +147,7 @@ class Scorer:
         else:
             for job in jobs:
                 work(job)
-        return Scores(values, {name: tuple(found) for name, found in reasons.items()})
+        return MetricScores(values, {name: tuple(found) for name, found in reasons.items()})
 
     def _at_once(self, area_px: int) -> int:
         # On a CPU one pair at a time: it stays in the cache, and its value is that of a call for it alone.

@@ -33,7 +33,7 @@ class _Claimed:
     """Frames of it that are not told yet."""
 
 
-class Shared:
+class Claims:
     """The units of a run. `resumed` is told of each unit how many of its frames are known, `failed` of what cannot be
     looked up, `wait` of how many units others are at work on, before they are waited for. Used by one thread."""
 

@@ -14,13 +14,13 @@ from vcmbench.errors import Cancelled, JobError, WorkerDied
 from vcmbench.execution.engine import Engine, Resource, Work
 from vcmbench.io.progress import Progress
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.pictures_run import Found
+from vcmbench.measure.pictures_run import MeasuredPictures
 from vcmbench.measure.worker import (
     Machine,
-    MeasurePlace,
+    MeasureWorker,
+    MeasureWorkerSpec,
     Piece,
     PieceOutcome,
-    PlaceSettings,
     describe,
     measure_piece,
     pieces,
@@ -33,10 +33,10 @@ _MOST_DEATHS = 3
 
 
 @dataclass(frozen=True)
-class FarPlace:
+class RemoteWorkerSpec:
     """A place in another process, which must see the same data root and have the same software."""
 
-    settings: PlaceSettings
+    settings: MeasureWorkerSpec
     probe: str
     software: str
 
@@ -44,13 +44,13 @@ class FarPlace:
     def run_id(self) -> str:
         return self.settings.run_id
 
-    def open(self) -> MeasurePlace:
+    def open(self) -> MeasureWorker:
         """Raises RequestError where this process does not see the data, or would come to other results."""
         see(self.settings.data_root, self.probe, self.software)
         return self.settings.open()
 
 
-class Elsewhere:
+class ClusterMeasure:
     """An engine that measures. `gpu` as `--gpu` says: without one, pieces go where encodes go."""
 
     def __init__(self, engine: Engine, gpu: str, *, force: bool, quiet: bool) -> None:
@@ -64,7 +64,7 @@ class Elsewhere:
         ).result()
         return found
 
-    def measure(self, units: Sequence[Unit], stop: threading.Event) -> Found:
+    def measure(self, units: Sequence[Unit], stop: threading.Event) -> MeasuredPictures:
         """All that is not known of some units, until the event is set."""
         waiting = deque(pieces(units))
         running: dict[Future[PieceOutcome], Piece] = {}
@@ -101,7 +101,7 @@ class Elsewhere:
         progress.advance(piece.sources[0], progress.done + piece.pictures - left)
 
 
-def _measure(place: MeasurePlace, argument: tuple[Piece, bool]) -> PieceOutcome:
+def _measure(place: MeasureWorker, argument: tuple[Piece, bool]) -> PieceOutcome:
     piece, force = argument
     return measure_piece(place, piece, force)
 

@@ -15,7 +15,7 @@ from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
-from vcmbench.measure.blocks.state import Sampled
+from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.record_checks import are_texts, is_text_table
 
 FILE = "measured.json"
@@ -26,7 +26,7 @@ _KEPT = {"asked", "levels", "blocks", "kept", "failed", "missing", "unavailable"
 
 
 @dataclass(frozen=True)
-class Settings:
+class MeasureSettings:
     """How to run, as opposed to what: nothing here changes a result."""
 
     jobs: int = field(default_factory=cores)
@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclass
-class Outcome:
+class MeasureOutcome:
     """What became of a run."""
 
     levels: tuple[str, ...] = ()
@@ -46,12 +46,12 @@ class Outcome:
     resumed: int = 0
     failed: list[tuple[str, JobError]] = field(default_factory=list)
     interrupted: bool = False
-    sampled: list[Sampled] = field(default_factory=list)
+    sampled: list[SampledBlocks] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     """What is missing of what was asked for, and why."""
     unavailable: dict[str, str] = field(default_factory=dict)
     """Metrics that cannot be computed here at all, and why."""
-    kept: list[Sampled] = field(default_factory=list)
+    kept: list[SampledBlocks] = field(default_factory=list)
     """Blocks that this run was not asked for, whose tables are those of an earlier one."""
     names: list[str] = field(default_factory=list)
     """The metrics of pictures that tables have."""
@@ -64,7 +64,7 @@ def forget(store: Store) -> None:
     store.write_table(FILE, None)
 
 
-def keep(store: Store, experiment: Experiment, outcome: Outcome) -> None:
+def keep(store: Store, experiment: Experiment, outcome: MeasureOutcome) -> None:
     """Write what an ended run knows beside its records."""
     content = {
         "schema_version": SCHEMA_VERSION,

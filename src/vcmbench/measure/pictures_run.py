@@ -12,16 +12,16 @@ from vcmbench.data.store import Store
 from vcmbench.errors import JobError
 from vcmbench.io.progress import Progress
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.claims import Shared
+from vcmbench.measure.claims import Claims
 from vcmbench.measure.decoders import Decoded, Decoders
-from vcmbench.measure.pipeline import Chunk, Line
-from vcmbench.measure.pristine import Shelf
-from vcmbench.measure.steps import Finding, Frame
+from vcmbench.measure.pipeline import Chunk, Pipeline
+from vcmbench.measure.pristine import PristineCache
+from vcmbench.measure.steps import Frame, Steps
 from vcmbench.measure.todo import ImageLevel
 
 
 @dataclass
-class Found:
+class MeasuredPictures:
     """What became of some pictures."""
 
     done: int = 0
@@ -35,24 +35,24 @@ class Found:
     """By picture, what decides the truth that a machine was held against."""
 
 
-class ImageRun:
+class PicturesRun:
     """Measures what is not known yet of some units; `stop` ends it early. `execute` is called once."""
 
     def __init__(
-        self, units: Sequence[Unit], store: Store, level: ImageLevel, finding: Finding, shelf: Shelf,
-        decoders: Decoders, line: Line, stop: threading.Event, progress: Progress, *, force: bool,
+        self, units: Sequence[Unit], store: Store, level: ImageLevel, finding: Steps, shelf: PristineCache,
+        decoders: Decoders, line: Pipeline, stop: threading.Event, progress: Progress, *, force: bool,
     ) -> None:  # fmt: skip
         self._level, self._finding, self._shelf = level, finding, shelf
         self._decoders, self._line, self._stop, self._progress = decoders, line, stop, progress
-        self._shared = Shared(
+        self._shared = Claims(
             units, level, store, stop, force=force, resumed=self._resumed, failed=self._fail, wait=self._say_waiting
         )
         self._under_way: deque[Chunk] = deque()
-        self._found = Found()
+        self._found = MeasuredPictures()
         self._has_said = False
 
-    def execute(self, *, waits: bool) -> Found:
-        """All of it. Units that other runs are at work on are waited for, or left as `Found.put_off`."""
+    def execute(self, *, waits: bool) -> MeasuredPictures:
+        """All of it. Units that other runs are at work on are waited for, or left as `MeasuredPictures.put_off`."""
         frames: list[Frame] = []
         try:
             for frame in self._frames(waits):

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 from vcmbench.errors import Cancelled
-from vcmbench.measure.predictions import Answers
+from vcmbench.measure.predictions import Predictor
 from vcmbench.measure.pristine import Pristine
-from vcmbench.measure.steps import Finding, Frame
+from vcmbench.measure.steps import Frame, Steps
 
 
 class Chunk:
@@ -42,10 +42,10 @@ class Chunk:
         self._asked.cancel()
 
 
-class Line:
+class Pipeline:
     """A context manager: at its end nothing runs any more."""
 
-    def __init__(self, answers: Answers | None, jobs: int) -> None:
+    def __init__(self, answers: Predictor | None, jobs: int) -> None:
         at_once = answers.at_once if answers is not None else 1
         self.together = max(answers.together if answers is not None else 1, 1)
         self.ahead = at_once + 1 + math.ceil(2 * jobs / self.together)
@@ -55,7 +55,7 @@ class Line:
         self._behind = ThreadPoolExecutor(jobs, "vcmbench-write")
         self._warmed: Pristine | None = None
 
-    def start(self, finding: Finding, frames: Sequence[Frame], stop: threading.Event) -> Chunk:
+    def start(self, finding: Steps, frames: Sequence[Frame], stop: threading.Event) -> Chunk:
         """Send frames down the line. Those that are not asked or scored yet when `stop` is set are left."""
         return Chunk(frames, self._asking.submit(self._ask, finding, frames, stop))
 
@@ -68,12 +68,12 @@ class Line:
     def _later(self, work: Callable[[], None]) -> Future[None]:
         return self._behind.submit(work)
 
-    def _ask(self, finding: Finding, frames: Sequence[Frame], stop: threading.Event) -> Future[list[Future[None]]]:
+    def _ask(self, finding: Steps, frames: Sequence[Frame], stop: threading.Event) -> Future[list[Future[None]]]:
         _go_on(stop)
         finding.ask(frames, self._later)
         return self._scoring.submit(self._score, finding, frames, stop)
 
-    def _score(self, finding: Finding, frames: Sequence[Frame], stop: threading.Event) -> list[Future[None]]:
+    def _score(self, finding: Steps, frames: Sequence[Frame], stop: threading.Event) -> list[Future[None]]:
         _go_on(stop)
         finding.score(frames)
         # now all predictions that these records wait for are in the queue before them: nobody waits for those behind
@@ -85,7 +85,7 @@ class Line:
         for pool in (self._asking, self._scoring, self._behind):
             pool.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:

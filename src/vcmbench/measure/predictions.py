@@ -62,7 +62,7 @@ def is_of(root: Path, unit: Unit, index: int, identity: Identity) -> bool:
     return tuple(map(prediction_key, _paths(root, unit, index))) == keys
 
 
-class Answers(ABC):
+class Predictor(ABC):
     """What a machine makes of pictures. `needs_pictures`: whether it has to see them; `at_once`: how many calls of
     `answer` may be made at the same time, `together`: about how many pictures a call should be about."""
 
@@ -101,7 +101,7 @@ class Answers(ABC):
         """What is said of them in a report."""
 
 
-class ToldAnswers(Answers):
+class RecordedPredictor(Predictor):
     """Those of a network that other processes ask, by what they told of it: all that its files and keys say."""
 
     needs_pictures = True
@@ -152,7 +152,7 @@ class ToldAnswers(Answers):
         raise JobError("internal error: the network is in another process")
 
 
-class NetworkAnswers(ToldAnswers):
+class NetworkPredictor(RecordedPredictor):
     """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
 
     def __init__(self, task: Task, store: Store) -> None:
@@ -166,7 +166,7 @@ class NetworkAnswers(ToldAnswers):
         return self._task.predict(pictures)
 
 
-class FileAnswers(Answers):
+class FilePredictor(Predictor):
     """Reads predictions of other people: `DATA/P_GT` and `DATA/P_hat_C/<configuration>`, 19 classes of Cityscapes."""
 
     kind = "segmentation"

@@ -70,7 +70,7 @@ class Pristine:
         return Question(self.unit, self.index, self.picture.rgb if sees else None, is_pristine=True)
 
 
-class Shelf:
+class PristineCache:
     """The last few pristine pictures that were looked at. Used by one thread."""
 
     def __init__(self, data: DataRoot, weights: ImportanceSource) -> None:

@@ -36,7 +36,7 @@ _COPIED = (
 )  # fmt: skip
 
 
-class Scores:
+class ScoreStore:
     """The score records of one experiment."""
 
     def __init__(self, store: Store) -> None:

@@ -17,20 +17,20 @@ from vcmbench.io.signals import interruptible
 from vcmbench.iqa import Scorer
 from vcmbench.measure.bitstreams import find
 from vcmbench.measure.blocks.run import BlockRun
-from vcmbench.measure.outcome import Outcome, Settings, forget, recall
-from vcmbench.measure.pictures_run import Found
-from vcmbench.measure.predictions import Answers, FileAnswers, ToldAnswers
-from vcmbench.measure.records import Scores
-from vcmbench.measure.worker import MeasurePlace
+from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings, forget, recall
+from vcmbench.measure.pictures_run import MeasuredPictures
+from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredictor
+from vcmbench.measure.records import ScoreStore
+from vcmbench.measure.worker import MeasureWorker
 
 _NAMED = 3
 
 
-class Run:
+class MeasureRun:
     """An experiment's measurements over a data root. `execute` is called once."""
 
     def __init__(
-        self, experiment: Experiment, folder: Path, runner: Runner, settings: Settings, config: str = ""
+        self, experiment: Experiment, folder: Path, runner: Runner, settings: MeasureSettings, config: str = ""
     ) -> None:
         """`config` is what `-s` named, for the commands that messages tell."""
         self.experiment, self.runner, self.settings = experiment, runner, settings
@@ -41,15 +41,15 @@ class Run:
         self.units = find(
             experiment, self.data, self.sources, self.store, partial=settings.skip_missing, config=self.config
         )
-        self.scores = Scores(self.store)
+        self.scores = ScoreStore(self.store)
         self.names = list(dict.fromkeys(experiment.metrics.iqa))
         self.levels: tuple[str, ...] = tuple(experiment.metrics.levels)
         self.warnings = _warnings(experiment, self.data)
 
     def execute(
-        self, answers: Answers | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = (),
-        elsewhere: Callable[[threading.Event], Found] | None = None,
-    ) -> Outcome:  # fmt: skip
+        self, answers: Predictor | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = (),
+        elsewhere: Callable[[threading.Event], MeasuredPictures] | None = None,
+    ) -> MeasureOutcome:  # fmt: skip
         """Measure. `commands` are what was typed, for the report. `elsewhere` measures whole pictures, where
         that is done by other processes, until all are known or the event is set.
 
@@ -62,7 +62,7 @@ class Run:
         forget(self.store)
         remove_stale_scratch()
         self.levels = tuple(levels)
-        outcome = Outcome(self.levels, commands=list(commands))
+        outcome = MeasureOutcome(self.levels, commands=list(commands))
         if scorer is not None:
             outcome.unavailable = dict(scorer.missing)
             outcome.reasons += [f"{name}: {why}" for name, why in scorer.missing.items()]
@@ -78,14 +78,14 @@ class Run:
         outcome.names = [name for name in self.names if name in self.image_names or name in found.known]
         return outcome
 
-    def _here(self, answers: Answers | None, scorer: Scorer | None) -> Callable[[threading.Event], Found]:
+    def _here(self, answers: Predictor | None, scorer: Scorer | None) -> Callable[[threading.Event], MeasuredPictures]:
         """What measures whole pictures in this process."""
 
-        def measure(stop: threading.Event) -> Found:
+        def measure(stop: threading.Event) -> MeasuredPictures:
             settings, total = self.settings, sum(len(unit.sources) for unit in self.units)
             with (
                 Progress(total, "picture", quiet=settings.quiet) as progress,
-                MeasurePlace(
+                MeasureWorker(
                     self.experiment, self.store, self.runner, answers, scorer, self.image_names, settings.jobs,
                     settings.timeout_s, stop,
                 ) as place,
@@ -94,13 +94,13 @@ class Run:
 
         return measure
 
-    def _check(self, answers: Answers | None, levels: Sequence[str]) -> None:
+    def _check(self, answers: Predictor | None, levels: Sequence[str]) -> None:
         file = self.experiment.metrics.blocks.file
         if file is not None and "block" in levels:
             self.blocks().named(Path(file))
-        if isinstance(answers, FileAnswers) and (missing := answers.missing(self.units)):
+        if isinstance(answers, FilePredictor) and (missing := answers.missing(self.units)):
             raise RequestError(f'task.predictions = "files": {len(missing)} predictions are not there:{_some(missing)}')
-        if isinstance(answers, ToldAnswers) and (foreign := answers.foreign(self.units)):
+        if isinstance(answers, RecordedPredictor) and (foreign := answers.foreign(self.units)):
             raise RequestError(
                 f"{len(foreign)} predictions lie there that vcmbench did not make and would replace; say "
                 f'task.predictions = "files" to use them, or move them away:{_some(foreign)}'

@@ -21,9 +21,9 @@ from vcmbench.errors import JobError
 from vcmbench.iqa import Scorer
 from vcmbench.measure import counts
 from vcmbench.measure.outcome import as_job_error
-from vcmbench.measure.predictions import Answer, Answers, Question
+from vcmbench.measure.predictions import Answer, Predictor, Question
 from vcmbench.measure.pristine import Pristine
-from vcmbench.measure.records import PRISTINE, SCHEMA_VERSION, Scores
+from vcmbench.measure.records import PRISTINE, SCHEMA_VERSION, ScoreStore
 from vcmbench.measure.todo import ImageLevel, Todo, is_referred
 
 Later = Callable[[Callable[[], None]], Future[None]]
@@ -43,11 +43,11 @@ class Frame:
     error: JobError | None = None
 
 
-class Finding:
+class Steps:
     """The steps. `answers` is None where there is no machine, `scorer` where there are no metrics."""
 
     def __init__(
-        self, data: DataRoot, scores: Scores, answers: Answers | None, scorer: Scorer | None, level: ImageLevel
+        self, data: DataRoot, scores: ScoreStore, answers: Predictor | None, scorer: Scorer | None, level: ImageLevel
     ) -> None:
         self._data, self._scores, self._answers, self._scorer, self._level = data, scores, answers, scorer, level
 
@@ -74,7 +74,7 @@ class Finding:
                     _fail(one, error)
             raise
 
-    def _about_pristine(self, answers: Answers, one: Pristine) -> list[tuple[Question, Frame | Pristine]]:
+    def _about_pristine(self, answers: Predictor, one: Pristine) -> list[tuple[Question, Frame | Pristine]]:
         """The question about a pristine picture; none where its answer lies there already, or it cannot be asked."""
         try:
             known = answers.lying_there(one.unit, one.index)
@@ -86,7 +86,7 @@ class Finding:
             _fail(one, error)
         return []
 
-    def _put(self, answers: Answers, questions: Sequence[tuple[Question, Frame | Pristine]], later: Later) -> None:
+    def _put(self, answers: Predictor, questions: Sequence[tuple[Question, Frame | Pristine]], later: Later) -> None:
         """Put questions together; where that fails each goes alone, to find out whose fault it is."""
         if not questions:
             return
@@ -176,14 +176,14 @@ class Finding:
         frame.kept.result()
 
     def _counts(
-        self, answers: Answers, source: Source, answer: Answer, pristine: Pristine, against: Answer | None
+        self, answers: Predictor, source: Source, answer: Answer, pristine: Pristine, against: Answer | None
     ) -> dict[str, Any]:
         if answers.kind == "segmentation":
             return counts.segmentation(answer, against, pristine.truth, answers.classes)
         label = counts.label_of(self._data, source, answers.classes)
         return counts.classification(answer, against, label, answers.classes)
 
-    def _refer(self, answers: Answers, frame: Frame, answer: Answer) -> None:
+    def _refer(self, answers: Predictor, frame: Frame, answer: Answer) -> None:
         """Keep what the machine makes of the pristine picture, where that is not known yet."""
         source, key = frame.todo.source, self._level.reference_key(frame.todo.unit, frame.todo.index)
         if is_referred(self._scores, source, key):

@@ -11,8 +11,8 @@ from vcmbench.importance.source import ImportanceSource
 from vcmbench.iqa import Scorer
 from vcmbench.measure import counts, ground_truth
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.predictions import Answers
-from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, Scores, begin
+from vcmbench.measure.predictions import Predictor
+from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, ScoreStore, begin
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class ImageLevel:
     importance comes from that pixels count by. Used by one thread."""
 
     def __init__(
-        self, data: DataRoot, scores: Scores, answers: Answers | None, scorer: Scorer | None, names: Sequence[str],
-        weights: ImportanceSource,
+        self, data: DataRoot, scores: ScoreStore, answers: Predictor | None, scorer: Scorer | None,
+        names: Sequence[str], weights: ImportanceSource,
     ) -> None:  # fmt: skip
         self._data, self._scores, self._answers, self._weights = data, scores, answers, weights
         missing = scorer.missing if scorer else {}
@@ -131,7 +131,7 @@ class ImageLevel:
         return True
 
 
-def is_referred(scores: Scores, source: Source, key: str) -> bool:
+def is_referred(scores: ScoreStore, source: Source, key: str) -> bool:
     """Whether a pristine picture's record is there, and of that key."""
     before = scores.read(PRISTINE, source)
     return before is not None and (before["machine"] or {}).get("key") == key

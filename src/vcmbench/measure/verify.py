@@ -22,7 +22,7 @@ SCORES = "scores"
 
 
 @dataclass(frozen=True)
-class Damage:
+class Damaged:
     """A file that is not what was written. `bitstream` is whose job has to be done again, None where it is no job's."""
 
     path: Path
@@ -41,7 +41,7 @@ class Verified:
     predictions: int = 0
     size_bytes: int = 0
     not_done: int = 0
-    damages: list[Damage] = field(default_factory=list)
+    damages: list[Damaged] = field(default_factory=list)
 
 
 def verify(store: Store, wanted: Iterable[PurePosixPath], jobs: int, advance: Callable[[str], None]) -> Verified:
@@ -54,11 +54,11 @@ def verify(store: Store, wanted: Iterable[PurePosixPath], jobs: int, advance: Ca
     for bitstream in wanted:
         path = store.record_path(bitstream)
         if path.is_dir():
-            found.damages.append(Damage(path, "is a folder; move it away", bitstream))
+            found.damages.append(Damaged(path, "is a folder; move it away", bitstream))
         elif not os.path.lexists(path):
             found.not_done += 1
             if (store.data.root / bitstream).exists() and not _is_at_work(store, bitstream):
-                found.damages.append(Damage(path, "is missing, though its bitstream is there", bitstream))
+                found.damages.append(Damaged(path, "is missing, though its bitstream is there", bitstream))
     with ThreadPoolExecutor(jobs) as pool:
         for path, size_bytes, damages in _mapped(pool, lambda path: _job(store, path), _files_below(store.records)):
             found.jobs += 1
@@ -98,14 +98,14 @@ def _files_below(folder: Path) -> Iterator[Path]:
 # --- jobs
 
 
-def _job(store: Store, path: Path) -> tuple[Path, int, list[Damage]]:
+def _job(store: Store, path: Path) -> tuple[Path, int, list[Damaged]]:
     """What is wrong with a record and with the files that it speaks of."""
     bitstream = _bitstream_of(store, path)
     if path.is_symlink():
-        return path, 0, [Damage(path, "is a link; records are files", bitstream)]
+        return path, 0, [Damaged(path, "is a link; records are files", bitstream)]
     record = read_record(path)
     if record is None:
-        return path, 0, [] if _is_at_work(store, bitstream) else [Damage(path, _why_no_record(path), bitstream)]
+        return path, 0, [] if _is_at_work(store, bitstream) else [Damaged(path, _why_no_record(path), bitstream)]
     damages = list(_of_record(store, path, bitstream, record))
     if damages and (_is_at_work(store, bitstream) or read_record(path) != record):
         return path, 0, []  # a run is at it just now
@@ -129,18 +129,18 @@ def _why_no_record(path: Path) -> str:
     return f"was changed or cut off after it was written ({size} bytes): its seal does not hold"
 
 
-def _of_record(store: Store, path: Path, bitstream: PurePosixPath, record: Record) -> Iterator[Damage]:
+def _of_record(store: Store, path: Path, bitstream: PurePosixPath, record: Record) -> Iterator[Damaged]:
     if record["bitstream"] != str(bitstream):
-        yield Damage(path, f"is the record of another bitstream, {record['bitstream']}", bitstream)
+        yield Damaged(path, f"is the record of another bitstream, {record['bitstream']}", bitstream)
         return
     sha256 = record["bitstream_sha256"]
     target = store.data.root / bitstream
     if why := _differs(target, sha256, record["size_bytes"]):
-        yield Damage(target, why, bitstream, sha256)
+        yield Damaged(target, why, bitstream, sha256)
     beside = record.get("files")
     for name, wanted in beside.items() if isinstance(beside, dict) else ():
         if why := _differs(target.with_name(name), wanted):
-            yield Damage(target.with_name(name), why, bitstream, sha256)
+            yield Damaged(target.with_name(name), why, bitstream, sha256)
 
 
 def _differs(path: Path, sha256: str, size_bytes: int | None = None) -> str:
@@ -161,11 +161,11 @@ def _differs(path: Path, sha256: str, size_bytes: int | None = None) -> str:
 # --- what was measured
 
 
-def _score(path: Path) -> tuple[Path, list[Damage]]:
+def _score(path: Path) -> tuple[Path, list[Damaged]]:
     from vcmbench.measure import records  # needs no network, but its package is for those who measure
 
     is_whole = path.suffix == ".json" and records.read(path) is not None
-    return path, [] if is_whole else [Damage(path, "is no whole score record")]
+    return path, [] if is_whole else [Damaged(path, "is no whole score record")]
 
 
 def _predictions(store: Store) -> Iterator[Path]:
@@ -179,7 +179,7 @@ def _predictions(store: Store) -> Iterator[Path]:
         yield from (path for path in _files_below(folder) if path.suffix == ".png")
 
 
-def _prediction(path: Path) -> tuple[Path, list[Damage]]:
+def _prediction(path: Path) -> tuple[Path, list[Damaged]]:
     from vcmbench.tasks.predictions import is_whole
 
-    return path, [] if is_whole(path) else [Damage(path, "is no whole picture: its checksums do not hold")]
+    return path, [] if is_whole(path) else [Damaged(path, "is no whole picture: its checksums do not hold")]

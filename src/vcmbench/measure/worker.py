@@ -26,16 +26,16 @@ from vcmbench.iqa import Scorer
 from vcmbench.measure import ground_truth
 from vcmbench.measure.bitstreams import Unit, find
 from vcmbench.measure.decoders import Decoders
-from vcmbench.measure.pictures_run import Found, ImageRun
-from vcmbench.measure.pipeline import Line
-from vcmbench.measure.predictions import Answers, FileAnswers, NetworkAnswers
-from vcmbench.measure.pristine import Shelf
-from vcmbench.measure.records import Scores
-from vcmbench.measure.steps import Finding
+from vcmbench.measure.pictures_run import MeasuredPictures, PicturesRun
+from vcmbench.measure.pipeline import Pipeline
+from vcmbench.measure.predictions import FilePredictor, NetworkPredictor, Predictor
+from vcmbench.measure.pristine import PristineCache
+from vcmbench.measure.records import ScoreStore
+from vcmbench.measure.steps import Steps
 from vcmbench.measure.todo import ImageLevel
 
 
-class MeasurePlace:
+class MeasureWorker:
     """What a process holds while it measures pictures of an experiment: decoders, the machine, metrics, threads.
 
     `names` are the metrics of whole pictures, `held` is what is to be closed with it. Several pieces may be measured at
@@ -44,7 +44,7 @@ class MeasurePlace:
     """
 
     def __init__(
-        self, experiment: Experiment, store: Store, runner: Runner, answers: Answers | None, scorer: Scorer | None,
+        self, experiment: Experiment, store: Store, runner: Runner, answers: Predictor | None, scorer: Scorer | None,
         names: Sequence[str], jobs: int, timeout_s: float, stop: threading.Event | None = None,
         held: ExitStack | None = None,
     ) -> None:  # fmt: skip
@@ -52,19 +52,19 @@ class MeasurePlace:
         self.answers, self.scorer, self._names = answers, scorer, names
         self._stop = stop or threading.Event()
         self._weights = ground_truth.weights_of(experiment)
-        self._scores = Scores(store)
+        self._scores = ScoreStore(store)
         self._held = held or ExitStack()
-        self._line = self._held.enter_context(Line(answers, jobs))
+        self._line = self._held.enter_context(Pipeline(answers, jobs))
         self._decoders = self._held.enter_context(Decoders(store.data.root, runner, jobs, timeout_s))
 
-    def measure(self, units: Sequence[Unit], progress: Progress, *, force: bool, waits: bool) -> Found:
+    def measure(self, units: Sequence[Unit], progress: Progress, *, force: bool, waits: bool) -> MeasuredPictures:
         """Find out what is not known of some units. Those that another run is at work on are waited for, or left."""
         data = self.store.data
         level = ImageLevel(data, self._scores, self.answers, self.scorer, self._names, self._weights)
-        finding = Finding(data, self._scores, self.answers, self.scorer, level)
-        return ImageRun(
-            units, self.store, level, finding, Shelf(data, self._weights), self._decoders, self._line, self._stop,
-            progress, force=force,
+        finding = Steps(data, self._scores, self.answers, self.scorer, level)
+        return PicturesRun(
+            units, self.store, level, finding, PristineCache(data, self._weights), self._decoders, self._line,
+            self._stop, progress, force=force,
         ).execute(waits=waits)  # fmt: skip
 
     @property
@@ -92,7 +92,7 @@ class MeasurePlace:
         """Give back what it holds. Doing so twice is no error."""
         self._held.close()
 
-    def __enter__(self) -> MeasurePlace:
+    def __enter__(self) -> MeasureWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,7 +100,7 @@ class MeasurePlace:
 
 
 @dataclass(frozen=True)
-class PlaceSettings:
+class MeasureWorkerSpec:
     """How a place is opened, in this process or in another one that sees the same data root: can be pickled.
 
     `levels` as `--level` says, `tasks` and `gpu` as `--runner` and `--gpu` do for networks. Paths in the experiment and
@@ -118,14 +118,14 @@ class PlaceSettings:
     jobs: int = 1
     timeout_s: float = 600.0
 
-    def open(self) -> MeasurePlace:
+    def open(self) -> MeasureWorker:
         """Raises RequestError where this process does not see the data, or has not what networks or metrics need."""
         store = Store(open_root(self.data_root), self.experiment.name, self.experiment.seed)
         with ExitStack() as held:
             answers = open_answers(self.experiment, store, self.tasks, self.gpu, self.jobs, held)
             scorer = open_scorer(self.experiment, self.gpu, self.weights)
             names = list(dict.fromkeys(self.experiment.metrics.iqa)) if "image" in self.levels else []
-            return MeasurePlace(
+            return MeasureWorker(
                 self.experiment, store, open_runner(self.runner), answers, scorer, names, self.jobs, self.timeout_s,
                 held=held.pop_all(),
             )  # fmt: skip
@@ -133,15 +133,15 @@ class PlaceSettings:
 
 def open_answers(
     experiment: Experiment, store: Store, tasks: str, gpu: str, jobs: int, held: ExitStack
-) -> Answers | None:
+) -> Predictor | None:
     """Whoever answers for the machine: a network, which `held` closes, files, or nobody where there is no [task]."""
     from vcmbench.tasks import open_task
 
     if experiment.task is None:
         return None
     if experiment.task.predictions == "files":
-        return FileAnswers(store.data.root)
-    return NetworkAnswers(held.enter_context(open_task(experiment.task, tasks, gpu, jobs)), store)
+        return FilePredictor(store.data.root)
+    return NetworkPredictor(held.enter_context(open_task(experiment.task, tasks, gpu, jobs)), store)
 
 
 def open_scorer(experiment: Experiment, gpu: str, weights: Path | None) -> Scorer | None:
@@ -193,7 +193,7 @@ class PieceOutcome:
     is_stopped: bool = False
 
 
-def measure_piece(place: MeasurePlace, piece: Piece, force: bool = False) -> PieceOutcome:
+def measure_piece(place: MeasureWorker, piece: Piece, force: bool = False) -> PieceOutcome:
     """Find out what is not known of a piece. Doing it twice does no harm, nor does doing it in two processes at once.
 
     Raises nothing that a picture is at fault for: that is in `failed`.
@@ -214,9 +214,9 @@ def measure_piece(place: MeasurePlace, piece: Piece, force: bool = False) -> Pie
     )  # fmt: skip
 
 
-def together(outcomes: Iterable[PieceOutcome]) -> Found:
-    """What became of all pieces, as `MeasurePlace.measure` tells it."""
-    found = Found()
+def together(outcomes: Iterable[PieceOutcome]) -> MeasuredPictures:
+    """What became of all pieces, as `MeasureWorker.measure` tells it."""
+    found = MeasuredPictures()
     for one in outcomes:
         found.done, found.resumed = found.done + one.done, found.resumed + one.resumed
         found.failed += [(title, JobError(why)) for title, why in one.failed]
@@ -234,12 +234,12 @@ class Machine:
     identity: dict[str, Any]
 
 
-def describe(place: MeasurePlace, _: object = None) -> tuple[Machine | None, dict[str, str]]:
+def describe(place: MeasureWorker, _: object = None) -> tuple[Machine | None, dict[str, str]]:
     """The machine at a place, None where there is none or it is files; and the metrics that it lacks, with reasons.
 
     All places of a run must say the same: keys are made of it.
     """
     answers, missing = place.answers, place.scorer.missing if place.scorer else {}
-    if not isinstance(answers, NetworkAnswers):
+    if not isinstance(answers, NetworkPredictor):
         return None, dict(missing)
     return Machine(answers.kind, answers.classes, answers.identity()), dict(missing)

@@ -19,7 +19,7 @@ from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
 from vcmbench.io.files import check_inside
 from vcmbench.measure import ground_truth
-from vcmbench.measure.run import Run
+from vcmbench.measure.run import MeasureRun
 from vcmbench.report import fill
 from vcmbench.report.adapt import correlation_table, estimate
 from vcmbench.report.content import BdRow, Cloud, CorrelationTable, Estimate, Facts, ReportContent, Scatter, Series
@@ -32,7 +32,7 @@ _CURVE_POINTS = 60
 _PACKAGES = ("torch", "mmsegmentation", "mmengine", "piq", "piqa", "timm", "numpy", "scipy", "bjontegaard", "pillow")
 
 
-def write(run: Run, findings: Findings, path: Path | None = None) -> Path:
+def write(run: MeasureRun, findings: Findings, path: Path | None = None) -> Path:
     """Write the report (to `path`, or into the experiment's folder), its figures and `bd.json`. Returns its path."""
     shown = report_content(run, findings)
     target = path or run.store.folder / REPORT
@@ -49,7 +49,7 @@ def _bd_json(rows: Any) -> bytes:
     return json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False).encode()
 
 
-def report_content(run: Run, findings: Findings) -> ReportContent:
+def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
     """What the report of a run shows."""
     outcome, summary = findings.outcome, findings.summary
     gallery = Gallery(run.data, run.units, summary, run.runner, ground_truth.weights_of(run.experiment))
@@ -81,7 +81,7 @@ def report_content(run: Run, findings: Findings) -> ReportContent:
     )
 
 
-def _facts(run: Run, summary: Summary) -> list[tuple[str, str]]:
+def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
     metrics = run.experiment.metrics
     facts = [("Pictures", str(len(summary.images))), ("Configurations", str(len(summary.points)))]
     if run.experiment.task is not None:
@@ -103,7 +103,7 @@ def _monotone(summary: Summary) -> list[str]:
     return findings
 
 
-def _tables(one: Correlated, run: Run) -> list[CorrelationTable]:
+def _tables(one: Correlated, run: MeasureRun) -> list[CorrelationTable]:
     if one.whole is None:
         return []
     level, resamples = one.level.split()[0], run.experiment.metrics.bootstrap
@@ -112,7 +112,7 @@ def _tables(one: Correlated, run: Run) -> list[CorrelationTable]:
     return [replace(table, machine=one.machine_in_words) for table in tables]
 
 
-def _scatters(run: Run, findings: Findings) -> list[Scatter]:
+def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:
     """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
     outcome, summary = findings.outcome, findings.summary
     encoders = {point.label: point.encoder for point in summary.points}
@@ -132,8 +132,8 @@ def _scatters(run: Run, findings: Findings) -> list[Scatter]:
 
 
 def _clouds(
-    run: Run, findings: Findings, level: str, columns: dict[str, NDArray[np.float64]], machine: NDArray[np.float64],
-    labels: NDArray[np.str_], encoders: dict[str, str],
+    run: MeasureRun, findings: Findings, level: str, columns: dict[str, NDArray[np.float64]],
+    machine: NDArray[np.float64], labels: NDArray[np.str_], encoders: dict[str, str],
 ) -> list[Scatter]:  # fmt: skip
     from vcmbench.iqa import METRICS
 
@@ -180,7 +180,7 @@ def _missing(findings: Findings) -> list[tuple[str, str]]:
     return missing
 
 
-def _provenance(run: Run, summary: Summary) -> list[Facts]:
+def _provenance(run: MeasureRun, summary: Summary) -> list[Facts]:
     versions = [("vcmbench", __version__), ("Python", platform.python_version())]
     for name in _PACKAGES:
         try:

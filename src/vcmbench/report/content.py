@@ -61,7 +61,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Point:
+class RatePoint:
     """One configuration on a curve. `rate_bpp` > 0: bits over pixels, of all pictures. `quality`: the encoder's own."""
 
     quality: float | None
@@ -70,14 +70,14 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Curve:
+class RateCurve:
     """A measure over rate. `against` of AGAINST, `measure` of MEASURES; `pristine` is what the pristine pictures reach
     (against labels; None where it is 1 by definition). Points in any order."""
 
     series: Series
     against: str
     measure: str
-    points: Sequence[Point]
+    points: Sequence[RatePoint]
     pristine: Estimate | None = None
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class Scatter:
 
 
 @dataclass(frozen=True)
-class Damage:
+class Losses:
     """What was lost, by class or by distance: `losses[row][column]` is pristine minus decoded (1 minus the value where
     against the pseudo ground truth), in units of `measure`, so that more is worse.
 
@@ -270,11 +270,11 @@ class ReportContent:
     pictures: int | None = None
     facts: Sequence[tuple[str, str]] = ()
     findings: Sequence[str] = ()
-    curves: Sequence[Curve] = ()
+    curves: Sequence[RateCurve] = ()
     correlations: Sequence[CorrelationTable] = ()
     scatters: Sequence[Scatter] = ()
-    class_damage: Sequence[Damage] = ()
-    band_damage: Sequence[Damage] = ()
+    class_damage: Sequence[Losses] = ()
+    band_damage: Sequence[Losses] = ()
     comparisons: Sequence[MapComparison] = ()
     bd: Sequence[BdRow] = ()
     overlays: Sequence[Overlay] = ()

@@ -17,7 +17,15 @@ import numpy as np
 
 from vcmbench.io.files import hidden_beside, write_atomically
 from vcmbench.io.text import visible
-from vcmbench.report.content import CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent, Scatter
+from vcmbench.report.content import (
+    CorrelationTable,
+    Estimate,
+    Losses,
+    MapComparison,
+    RateCurve,
+    ReportContent,
+    Scatter,
+)
 from vcmbench.report.html.charts import sampled, shown
 from vcmbench.report.html.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
@@ -116,7 +124,7 @@ def _legend(target: Any, labelled: Sequence[tuple[Any, str]], **place: Any) -> N
         words.set_text(visible(label))
 
 
-def rate_figure(curves: Sequence[Curve], styles: Styles) -> Figure:
+def rate_figure(curves: Sequence[RateCurve], styles: Styles) -> Figure:
     """A measure over rate, with bands."""
     figure = _new(_COLUMN_IN, 2.6)
     axes = figure.add_subplot()
@@ -194,8 +202,8 @@ def scatter_figure(scatters: Sequence[Scatter], styles: Styles) -> Figure:
     return figure
 
 
-def damage_figure(damage: Damage, styles: Styles) -> Figure:
-    """Losses of each row, the series beside each other."""
+def damage_figure(damage: Losses, styles: Styles) -> Figure:
+    """Damage of each row, the series beside each other."""
     figure = _new(2 * _COLUMN_IN if len(damage.rows) > 8 else _COLUMN_IN, 2.6)
     axes = figure.add_subplot()
     step = 0.8 / max(len(damage.columns), 1)

@@ -10,28 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis import bdrate, curves
-from vcmbench.analysis.curves import Sampled
-from vcmbench.analysis.summary import Point, Summary
+from vcmbench.analysis.curves import Resampled
+from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data import labels
 from vcmbench.measure.counts import AGAINST, dense
-from vcmbench.report.content import BdRow, Curve, Damage, Estimate, MapComparison, MapEffect, Series
-from vcmbench.report.content import Point as CurvePoint
+from vcmbench.report.content import BdRow, Estimate, Losses, MapComparison, MapEffect, RateCurve, Series
+from vcmbench.report.content import RatePoint as CurvePoint
 from vcmbench.tasks import confusion
 
 MEASURES = {"accuracy": "accuracy", "miou": "miou"}
 _FEWEST_BD = 4
 
 
-def series_of(point: Point) -> Series:
+def series_of(point: CodingPoint) -> Series:
     return Series(point.series, point.encoder)
 
 
-def estimate(found: curves.Estimate, n: int) -> Estimate:
+def estimate(found: curves.CurveEstimate, n: int) -> Estimate:
     return Estimate(found.value, found.low, found.high, n, reason=found.reason)
 
 
-def _measures(summary: Summary) -> Iterator[tuple[str, str, Sampled]]:
+def _measures(summary: Summary) -> Iterator[tuple[str, str, Resampled]]:
     """Against, the report's name of the measure, and the measure."""
     for against in AGAINST:
         if summary.has(against):
@@ -41,7 +41,7 @@ def _measures(summary: Summary) -> Iterator[tuple[str, str, Sampled]]:
                     yield against, "top1" if summary.kind() == "classification" else shown, found[name]
 
 
-def curve_list(summary: Summary) -> list[Curve]:
+def curve_list(summary: Summary) -> list[RateCurve]:
     """Every measure over rate, a curve for each series."""
     n = len(summary.images)
     pristine = summary.pristine_measures()
@@ -56,7 +56,7 @@ def curve_list(summary: Summary) -> list[Curve]:
                 CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), estimate(values.estimate(i), n))
                 for i in numbers
             ]
-            found.append(Curve(series_of(summary.points[numbers[0]]), against, measure, points, reference))
+            found.append(RateCurve(series_of(summary.points[numbers[0]]), against, measure, points, reference))
     return found
 
 
@@ -84,7 +84,7 @@ def chosen_points(summary: Summary) -> tuple[float, list[int]]:
                     for numbers in series.values()]  # fmt: skip
 
 
-def class_damage(summary: Summary) -> list[Damage]:
+def class_damage(summary: Summary) -> list[Losses]:
     """IoU lost by class, at comparable rates."""
     if summary.kind() != "segmentation" or summary.classes != len(labels.CLASSES):
         return []
@@ -125,16 +125,16 @@ def _pristine_counts(summary: Summary) -> NDArray[np.int64] | None:
 
 def _damage(
     summary: Summary, against: str, measure: str, rate: float, chosen: list[int], rows: list[str],
-    losses: Sequence[Sequence[curves.Estimate]], pixels: list[int] | None,
-) -> Damage:  # fmt: skip
+    losses: Sequence[Sequence[curves.CurveEstimate]], pixels: list[int] | None,
+) -> Losses:  # fmt: skip
     n = len(summary.images)
     rates = summary.rate.values
     columns = [Series(f"{summary.points[i].name}, {rates[i]:.2f} bpp", summary.points[i].encoder) for i in chosen]
     table = [[estimate(one, n) for one in row] for row in losses]
-    return Damage(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, table, pixels)
+    return Losses(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, table, pixels)
 
 
-def band_damage(summary: Summary) -> list[Damage]:
+def band_damage(summary: Summary) -> list[Losses]:
     """Accuracy lost by distance, against the pseudo ground truth, at comparable rates."""
     if summary.kind() != "segmentation" or not summary.has("pseudo"):
         return []
@@ -151,12 +151,12 @@ def band_names() -> list[str]:
     return [f"{a:g} to {b:g} m" if math.isfinite(b) else f"beyond {a:g} m" for a, b in confusion.BANDS_M]
 
 
-def _one_minus(found: curves.Estimate) -> curves.Estimate:
+def _one_minus(found: curves.CurveEstimate) -> curves.CurveEstimate:
     if found.value is None:
         return found
     low = None if found.high is None else 1 - found.high
     high = None if found.low is None else 1 - found.low
-    return curves.Estimate(1 - found.value, low, high, found.reason)
+    return curves.CurveEstimate(1 - found.value, low, high, found.reason)
 
 
 def comparisons(summary: Summary) -> list[MapComparison]:
@@ -188,7 +188,7 @@ def _effects(pair: Summary) -> list[MapEffect]:
     """Of a summary of two points, uniform and mapped."""
     n = len(pair.images)
     measures = pair.measures("pseudo")
-    named: dict[str, Sampled] = {"Accuracy": measures["accuracy"], "mIoU": measures["miou"]}
+    named: dict[str, Resampled] = {"Accuracy": measures["accuracy"], "mIoU": measures["miou"]}
     if not isinstance(weighted := pair.weighted("pseudo"), str):
         named["Accuracy by importance"] = weighted
     if not isinstance(bands := pair.by_band("pseudo"), str):

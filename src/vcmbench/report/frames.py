@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis.machine_scores import REDUCED
-from vcmbench.analysis.summary import Point, Summary
+from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress import decode
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError, RequestError
@@ -19,7 +19,7 @@ from vcmbench.importance import qp_map
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import counts, ground_truth
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.predictions import OF_FILES, FileAnswers, is_of
+from vcmbench.measure.predictions import OF_FILES, FilePredictor, is_of
 from vcmbench.measure.records import Score
 from vcmbench.report.content import Layer, Overlay, WorstFrame
 from vcmbench.report.fill import chosen_points
@@ -75,7 +75,7 @@ class Gallery:
         identity = score["machine"].get("identity", {})
         if identity != OF_FILES:
             return is_of(self._data.root, unit, index, identity)
-        answer = FileAnswers(self._data.root).key(unit, index)
+        answer = FilePredictor(self._data.root).key(unit, index)
         known = ground_truth.digest(self._data, unit.sources[index], self._weights)
         return bool(score["machine"]["key"] == counts.key(answer, known))
 
@@ -138,7 +138,7 @@ class Gallery:
         points, image = self._shown()
         return [overlay for point in points if (overlay := self._overlay(point.scores[image])) is not None]
 
-    def _shown(self) -> tuple[list[Point], str]:
+    def _shown(self) -> tuple[list[CodingPoint], str]:
         images = self._summary.images
         matched = [pair for pair in self._summary.matched() if self._summary.at_equal_rate(*pair)]
         if matched:

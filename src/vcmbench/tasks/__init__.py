@@ -9,7 +9,17 @@ A new task is one file here with one subclass of `base.LocalTask`; its file's na
 
 from __future__ import annotations
 
-from vcmbench.tasks.base import LocalTask, Place, Prepared, Task, TaskSettings, discover, get
+from vcmbench.tasks.base import Device, LocalTask, Prepared, Task, TaskSettings, discover, get
 from vcmbench.tasks.opening import missing_packages, open_task
 
-__all__ = ["LocalTask", "Place", "Prepared", "Task", "TaskSettings", "discover", "get", "missing_packages", "open_task"]
+__all__ = [
+    "Device",
+    "LocalTask",
+    "Prepared",
+    "Task",
+    "TaskSettings",
+    "discover",
+    "get",
+    "missing_packages",
+    "open_task",
+]

@@ -57,7 +57,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Place:
+class Device:
     """Where a network runs. `device` is "cpu" or "cuda:N"; `jobs` pictures at a time on the CPU, `batch_size` on a
     GPU; `is_mixed`: in float16 where that is safe (GPU only)."""
 
@@ -123,7 +123,7 @@ class LocalTask(Task):
         """
 
     @abstractmethod
-    def __init__(self, prepared: Prepared, place: Place) -> None:
+    def __init__(self, prepared: Prepared, place: Device) -> None:
         """Build the network. Raises RequestError where the files do not make one."""
 
 

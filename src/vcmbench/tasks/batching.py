@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from vcmbench.errors import JobError, VcmbenchError
 from vcmbench.execution import gpu
-from vcmbench.tasks.base import Picture, Place, check_pictures
+from vcmbench.tasks.base import Device, Picture, check_pictures
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +34,12 @@ Forward = Callable[[Any, "torch.Tensor"], "torch.Tensor"]
 """The network and a batch (N, C, H, W) on its device -> predictions (N, ..)."""
 
 
-class Lanes:
+class Batching:
     """Runs `forward` of a network, which is moved to its place once."""
 
     at_once = 2
 
-    def __init__(self, network: torch.nn.Module, read: Read, forward: Forward, place: Place) -> None:
+    def __init__(self, network: torch.nn.Module, read: Read, forward: Forward, place: Device) -> None:
         self._read, self._forward, self._place = read, forward, place
         self._network = network.eval().requires_grad_(False).to(place.device)
         self._local = threading.local()

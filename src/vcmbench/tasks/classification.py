@@ -14,8 +14,8 @@ from PIL import Image
 
 from vcmbench.errors import RequestError
 from vcmbench.tasks import checkpoints, class_names, published_weights
-from vcmbench.tasks.base import LocalTask, Picture, Place, Prepared, TaskSettings
-from vcmbench.tasks.batching import Lanes
+from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
+from vcmbench.tasks.batching import Batching
 from vcmbench.tasks.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ class Classification(LocalTask):
         }
         return Prepared(options, {"weights": weights})
 
-    def __init__(self, prepared: Prepared, place: Place) -> None:
+    def __init__(self, prepared: Prepared, place: Device) -> None:
         model = prepared.options["model"]
         checkpoint = checkpoints.load(prepared.files["weights"])
         build = _from_torchvision if model.startswith(TORCHVISION) else _from_timm
         network, count, transform = build(model, checkpoint)
         checkpoints.fit(network, checkpoint)
         self.classes = _classes(count, prepared.options["classes"], checkpoint.classes)
-        self._lanes = Lanes(network, lambda image: transform(Image.fromarray(image)), _probabilities, place)
+        self._lanes = Batching(network, lambda image: transform(Image.fromarray(image)), _probabilities, place)
         self.at_once, self.together = self._lanes.at_once, self._lanes.together
         library = "torchvision" if model.startswith(TORCHVISION) else "timm"
         self._identity = {

@@ -20,7 +20,7 @@ from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.execution.runner.docker import DockerRunner
 from vcmbench.tasks import container_image, devices, serve
-from vcmbench.tasks.base import Place, Prepared
+from vcmbench.tasks.base import Device, Prepared
 from vcmbench.tasks.remote import PACKAGE, RemoteTask, Transport
 
 _NOBODY = 65534
@@ -31,7 +31,7 @@ _STDOUT = 1
 _LOG_BYTES = 1 << 14
 
 
-def open_in_container(task: str, prepared: Prepared, place: Place, gpu: str, memory: str) -> RemoteTask:
+def open_in_container(task: str, prepared: Prepared, place: Device, gpu: str, memory: str) -> RemoteTask:
     """The task, in a container of its own.
 
     Raises RequestError where no engine answers, its image is not built or a GPU asked for is not there.

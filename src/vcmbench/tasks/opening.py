@@ -7,7 +7,7 @@ import importlib.util
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import base, devices
-from vcmbench.tasks.base import Place, Task, TaskSettings
+from vcmbench.tasks.base import Device, Task, TaskSettings
 
 _NEEDS = ("torch", "mmengine", "mmcv", "mmseg", "timm", "safetensors")
 
@@ -29,10 +29,10 @@ def open_task(
     if where(runner) == "local":
         device = devices.local(gpu)
         is_mixed = settings.precision == "auto" and device != "cpu"
-        return kind(prepared, Place(device, jobs, settings.batch_size, is_mixed))
+        return kind(prepared, Device(device, jobs, settings.batch_size, is_mixed))
     from vcmbench.tasks.container import open_in_container  # needs an engine
 
-    place = Place("cpu", jobs, settings.batch_size, settings.precision == "auto")
+    place = Device("cpu", jobs, settings.batch_size, settings.precision == "auto")
     return open_in_container(settings.name, prepared, place, gpu, memory)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import vcmbench
 from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import messages, serve
-from vcmbench.tasks.base import Picture, Place, Prepared, Task, check_pictures
+from vcmbench.tasks.base import Device, Picture, Prepared, Task, check_pictures
 from vcmbench.tasks.messages import Message
 
 PACKAGE = Path(vcmbench.__file__).resolve().parent
@@ -50,7 +50,7 @@ class RemoteTask(Task):
     Raises RequestError where that end refuses what was asked, JobError where it is gone.
     """
 
-    def __init__(self, transport: Transport, task: str, prepared: Prepared, place: Place, gpu: str) -> None:
+    def __init__(self, transport: Transport, task: str, prepared: Prepared, place: Device, gpu: str) -> None:
         self._transport, self._lanes, self._is_gone = transport, max(place.jobs, place.batch_size), False
         self.runner = transport.runner
         opening = {

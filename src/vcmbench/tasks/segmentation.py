@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from vcmbench.data.labels import CLASSES, VOID
 from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import checkpoints, class_names, configs, mmsegmentation, zoo
-from vcmbench.tasks.base import LocalTask, Picture, Place, Prepared, TaskSettings
-from vcmbench.tasks.batching import Lanes, as_chw
+from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
+from vcmbench.tasks.batching import Batching, as_chw
 from vcmbench.tasks.configs import NetworkConfig
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Segmentation(LocalTask):
         }
         return Prepared(options, {"weights": weights})
 
-    def __init__(self, prepared: Prepared, place: Place) -> None:
+    def __init__(self, prepared: Prepared, place: Device) -> None:
         options = prepared.options
         model = configs.unpack(options["config"])
         # only training needs it, and a zoo's configs differ in whether its weights are there
@@ -60,7 +60,7 @@ class Segmentation(LocalTask):
         checkpoint = checkpoints.load(prepared.files["weights"])
         checkpoints.fit(network, checkpoint, ignored=("auxiliary_head.", "data_preprocessor."))
         self.classes = _classes(_class_count(network), options, checkpoint.classes)
-        self._lanes = Lanes(_in_fast_layout(network), as_chw, _segment, place)
+        self._lanes = Batching(_in_fast_layout(network), as_chw, _segment, place)
         self.at_once, self.together = self._lanes.at_once, self._lanes.together
         self._identity = {
             "task": "segmentation",

@@ -14,7 +14,7 @@ from typing import Any
 
 from vcmbench.errors import JobError, RequestError, VcmbenchError
 from vcmbench.tasks import base, devices, messages
-from vcmbench.tasks.base import LocalTask, Place, Prepared
+from vcmbench.tasks.base import Device, LocalTask, Prepared
 from vcmbench.tasks.messages import Message
 
 
@@ -59,7 +59,7 @@ def _open(message: Message) -> LocalTask:
     if wanted["gpu"] != "none" and device == "cpu":
         raise JobError("a GPU was handed in, but PyTorch does not find it")
     is_mixed = device != "cpu" and wanted["precision"] == "auto"
-    place = Place(device, wanted["jobs"], wanted["batch_size"], is_mixed)
+    place = Device(device, wanted["jobs"], wanted["batch_size"], is_mixed)
     return base.get(wanted["task"])(Prepared(wanted["options"], files), place)
 
 

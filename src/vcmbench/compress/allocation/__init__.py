@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vcmbench.compress.allocation.blocks import Blocks
+from vcmbench.compress.allocation.blocks import BlockAllocation
 from vcmbench.compress.allocation.common import Coded, rate_notes
 from vcmbench.compress.allocation.frames import code_frames
 from vcmbench.compress.allocation.rate import uniform_at_rate
-from vcmbench.compress.coder import Lane
+from vcmbench.compress.coder import Coder
 from vcmbench.data.dataset import DataRoot
 from vcmbench.errors import JobError
 from vcmbench.importance.source import PixelImportance
@@ -16,7 +16,7 @@ from vcmbench.importance.source import PixelImportance
 __all__ = ["Coded", "code"]
 
 
-def code(lane: Lane, data: DataRoot) -> Coded:
+def code(lane: Coder, data: DataRoot) -> Coded:
     """Do the encodes of a job that has a QP map, a target rate, or both; the best lies decoded in the scratch folder.
 
     Raises JobError where a picture's importance cannot be read, a tool fails, or a map took no effect.
@@ -32,11 +32,11 @@ def code(lane: Lane, data: DataRoot) -> Coded:
     if coding.qp_map.mode == "frame":
         coded = code_frames(lane, [one.values for one in values])
     else:
-        coded = Blocks(lane, values[0].values).code()
+        coded = BlockAllocation(lane, values[0].values).code()
     return replace(coded, notes=notes + rate_notes(coded))
 
 
-def _importance(lane: Lane, data: DataRoot, index: int) -> PixelImportance:
+def _importance(lane: Coder, data: DataRoot, index: int) -> PixelImportance:
     source, wanted, geometry = lane.job.sources[index], lane.job.coding.importance, lane.geometry
     if wanted is None:
         raise JobError("internal error: a map without a source of importance")

@@ -22,8 +22,8 @@ from vcmbench.compress.allocation.common import (
     target_bytes,
     uniform_of,
 )
-from vcmbench.compress.coder import Lane
-from vcmbench.compress.rate_search import Found
+from vcmbench.compress.coder import Coder
+from vcmbench.compress.rate_search import FoundRate
 from vcmbench.encoder import quantisers
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
@@ -31,10 +31,10 @@ from vcmbench.errors import JobError
 I32 = NDArray[np.int32]
 
 
-class Blocks:
+class BlockAllocation:
     """A job with a quantiser a block."""
 
-    def __init__(self, lane: Lane, importance: NDArray[np.float32]) -> None:
+    def __init__(self, lane: Coder, importance: NDArray[np.float32]) -> None:
         self.lane, self.importance = lane, importance
         self.encoder, self.coding, self.clip = lane.job.encoder, lane.job.coding, lane.geometry.clip
         self.map = self.coding.qp_map
@@ -62,7 +62,7 @@ class Blocks:
     def code(self) -> Coded:
         lane, coding = self.lane, self.coding
         uniform: Uniform | None = None
-        found: Found | None = None
+        found: FoundRate | None = None
         shift = 0.0
         self._check_that_something_is_left()
         if coding.match_rate:
@@ -111,7 +111,7 @@ class Blocks:
         rows = cells.astype(np.int64).tolist()
         return "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
 
-    def _search(self, target_bytes: float) -> Found:
+    def _search(self, target_bytes: float) -> FoundRate:
         start = -quantisers.mean_steps(self.steps, self.clip.width, self.clip.height, self.unit_px)
         if self.method == "prefilter":  # a filter saves less than the quantiser that it stands in for
             start = self.map.delta / 2 if self.map else 0.0
@@ -131,7 +131,7 @@ class Blocks:
         tune = self._search_dither if self.method == "native" else self._search_excess
         return tune(found, target_bytes)
 
-    def _search_excess(self, found: Found, target_bytes: float) -> Found:
+    def _search_excess(self, found: FoundRate, target_bytes: float) -> FoundRate:
         """JPEG's tables of whole numbers jump; from the last that is too fine, all coefficients take what is left."""
         finer = [shift for shift, size in found.tried if size > target_bytes]
         left = rate_search.MAX_ENCODES - len(found.tried)
@@ -151,7 +151,7 @@ class Blocks:
         self.attempts[best] = self.tuned[tuned.shift]
         return replace(tuned, shift=best, tried=tried)
 
-    def _search_dither(self, found: Found, target_bytes: float) -> Found:
+    def _search_dither(self, found: FoundRate, target_bytes: float) -> FoundRate:
         """A small picture has few blocks, one may be more than 1 % of its bytes: others are tried instead."""
         tried = list(found.tried)
         best = found
@@ -165,7 +165,7 @@ class Blocks:
                 break
         return replace(best, tried=tried)
 
-    def _search_filter(self, target_bytes: float, start: float, bounds: tuple[float, float]) -> Found:
+    def _search_filter(self, target_bytes: float, start: float, bounds: tuple[float, float]) -> FoundRate:
         """A whole QP first; what is left to the target is made up for by the strength of the filter."""
         budget = rate_search.MAX_ENCODES
         found = rate_search.find(self._encode, target_bytes, start, bounds, whole=True, max_encodes=budget - 3)
@@ -285,7 +285,7 @@ class Blocks:
         )
 
     def _fields(
-        self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None, found: Found | None
+        self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None, found: FoundRate | None
     ) -> dict[str, Any]:
         clip = self.clip
         inside = self.importance >= self._region

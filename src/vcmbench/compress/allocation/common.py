@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.compress import luma_errors
-from vcmbench.compress.coder import Encoded, Lane
-from vcmbench.compress.rate_search import Found
+from vcmbench.compress.coder import Coder, Encoded
+from vcmbench.compress.rate_search import FoundRate
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.execution.runner.base import Completed
@@ -61,7 +61,7 @@ def at_quality(coding: CodingConfiguration, quality: int) -> CodingConfiguration
     return replace(coding, quality=quality, qp_map=None, importance=None, match_rate=False, target_bpp=None)
 
 
-def start_quality(lane: Lane) -> int:
+def start_quality(lane: Coder) -> int:
     """`quality`, or where a target rate decides it, the one that the encoder's built-in figures give for that rate."""
     coding, encoder = lane.job.coding, lane.job.encoder
     if coding.quality is not None or coding.target_bpp is None:
@@ -73,12 +73,12 @@ def start_quality(lane: Lane) -> int:
     return round(float(np.interp(math.log(bpp), rates, qualities)))
 
 
-def target_bytes(lane: Lane) -> float:
+def target_bytes(lane: Coder) -> float:
     pixels = lane.geometry.width * lane.geometry.height * len(lane.job.sources)
     return (lane.job.coding.target_bpp or 0.0) * pixels / 8
 
 
-def search_record(found: Found) -> dict[str, Any]:
+def search_record(found: FoundRate) -> dict[str, Any]:
     return {
         "target_bytes": found.target_bytes,
         "size_error": round(found.error, 6),
@@ -96,7 +96,7 @@ def rate_notes(coded: Coded) -> tuple[str, ...]:
     return (f"rate not met: {search['size_error']:+.1%} of the target after {search['encodes']} encodes",)
 
 
-def uniform_of(lane: Lane, quality: int) -> Uniform:
+def uniform_of(lane: Coder, quality: int) -> Uniform:
     """The uniform encode of a job's pictures, from the cache where another map has asked for it already."""
     job, coding = lane.job, at_quality(lane.job.coding, quality)
 

@@ -19,14 +19,14 @@ from vcmbench.compress.allocation.common import (
     target_bytes,
     uniform_of,
 )
-from vcmbench.compress.coder import Lane
-from vcmbench.compress.rate_search import Found
+from vcmbench.compress.coder import Coder
+from vcmbench.compress.rate_search import FoundRate
 from vcmbench.encoder import quantisers
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
 
 
-def code_frames(lane: Lane, pictures: list[NDArray[np.float32]]) -> Coded:
+def code_frames(lane: Coder, pictures: list[NDArray[np.float32]]) -> Coded:
     """A job with a quality a picture: the seed's zones."""
     encoder, coding = lane.job.encoder, lane.job.coding
     steps = importance_steps.frame_steps(pictures, coding)
@@ -44,7 +44,7 @@ def code_frames(lane: Lane, pictures: list[NDArray[np.float32]]) -> Coded:
     return _stack(lane, start_quality(lane), steps, means)
 
 
-def _stack(lane: Lane, quality: int, steps: list[float], means: list[float]) -> Coded:
+def _stack(lane: Coder, quality: int, steps: list[float], means: list[float]) -> Coded:
     encoder, coding = lane.job.encoder, lane.job.coding
     plain = at_quality(coding, quality)
     uniform = uniform_of(lane, quality)
@@ -86,7 +86,9 @@ def _stack(lane: Lane, quality: int, steps: list[float], means: list[float]) -> 
     return Coded(plain, best.encoded, decoded, mean, fields)
 
 
-def _match_stack(lane: Lane, size_of: Callable[[float], int], uniform: Uniform, steps: list[float]) -> Found | None:
+def _match_stack(
+    lane: Coder, size_of: Callable[[float], int], uniform: Uniform, steps: list[float]
+) -> FoundRate | None:
     coding = lane.job.coding
     if coding.target_bpp is None and not coding.match_rate:
         return None

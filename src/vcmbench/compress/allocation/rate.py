@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from vcmbench.compress import rate_search
 from vcmbench.compress.allocation.common import Attempt, Coded, at_quality, search_record, start_quality, target_bytes
-from vcmbench.compress.coder import Lane
+from vcmbench.compress.coder import Coder
 from vcmbench.encoder.quantisers import Quantisers
 
 
-def uniform_at_rate(lane: Lane) -> Coded:
+def uniform_at_rate(lane: Coder) -> Coded:
     """The quality whose file comes nearest to the target: qualities are whole, so it may stay off by more than 1 %."""
     encoder, coding = lane.job.encoder, lane.job.coding
     low, high = encoder.scale.minimum, encoder.scale.maximum

@@ -3,20 +3,20 @@
 `Engine` is all that a run sees of it. Only the modules in here know Dask.
 """
 
-from vcmbench.execution.engine.base import Engine, Place, Resource, Site, Work
+from vcmbench.execution.engine.base import Engine, Resource, Work, WorkerSpec, WorkerState
 from vcmbench.execution.engine.threads import ThreadsEngine
 
-__all__ = ["Engine", "Place", "Resource", "Site", "ThreadsEngine", "Work", "local_cluster", "scheduler"]
+__all__ = ["Engine", "Resource", "ThreadsEngine", "Work", "WorkerSpec", "WorkerState", "local_cluster", "scheduler"]
 
 
-def local_cluster(place: Place, processes: int) -> Engine:
+def local_cluster(place: WorkerSpec, processes: int) -> Engine:
     """An engine of as many processes of this machine. Raises RequestError where they cannot be started."""
     from vcmbench.execution.engine import local  # Dask is imported where it is asked for: it costs half a second
 
     return local.start(place, processes)
 
 
-def scheduler(place: Place, address: str) -> Engine:
+def scheduler(place: WorkerSpec, address: str) -> Engine:
     """An engine on the workers of a Dask scheduler. Raises RequestError where it does not answer or they do not fit."""
     from vcmbench.execution.engine.cluster import ClusterEngine, connect
 

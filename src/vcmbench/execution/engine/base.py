@@ -12,7 +12,7 @@ Resource = Literal["CPU", "GPU"]
 T = TypeVar("T")
 
 
-class Site(Protocol):
+class WorkerState(Protocol):
     """What a process holds while it works for a run: open tools, containers, networks, caches."""
 
     def cancel(self) -> None:
@@ -22,14 +22,14 @@ class Site(Protocol):
         """Give back what it holds."""
 
 
-class Place(Protocol):
+class WorkerSpec(Protocol):
     """How a site is opened, in this process or in another one: a small, frozen dataclass that can be pickled."""
 
     @property
     def run_id(self) -> str:
         """Which run it is for: a process has one site a run."""
 
-    def open(self) -> Site:
+    def open(self) -> WorkerState:
         """Raises RequestError where this process cannot do the work: it does not see the data, has other tools, .."""
 
 

@@ -33,7 +33,7 @@ from distributed.scheduler import KilledWorker
 
 from vcmbench.errors import Cancelled, JobError, RequestError, WorkerDied
 from vcmbench.execution.engine import worker_process
-from vcmbench.execution.engine.base import Engine, Place, Resource, Work
+from vcmbench.execution.engine.base import Engine, Resource, Work, WorkerSpec
 
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 _CONNECT_S = 10.0
@@ -96,7 +96,7 @@ class ClusterEngine(Engine):
 
     def __init__(
         self,
-        place: Place,
+        place: WorkerSpec,
         connect: Callable[[], Client],
         finish: Callable[[], None] = lambda: None,
         name: str = "cluster",

@@ -9,7 +9,7 @@ import dask
 from distributed import Client, LocalCluster, Security
 
 from vcmbench.errors import RequestError
-from vcmbench.execution.engine.base import Place
+from vcmbench.execution.engine.base import WorkerSpec
 from vcmbench.execution.engine.cluster import ClusterEngine, quiet
 from vcmbench.execution.runner.scratch import Scratch
 
@@ -19,7 +19,7 @@ _ALLOWED_FAILURES = 2
 _STARTS = 3
 
 
-def start(place: Place, processes: int) -> ClusterEngine:
+def start(place: WorkerSpec, processes: int) -> ClusterEngine:
     """Raises RequestError where the processes cannot be started."""
     quiet()
     dask.config.set({

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from vcmbench.execution.engine.base import Engine, Resource, Site, Work
+from vcmbench.execution.engine.base import Engine, Resource, Work, WorkerState
 
 
 class ThreadsEngine(Engine):
@@ -13,7 +13,7 @@ class ThreadsEngine(Engine):
 
     name = "threads"
 
-    def __init__(self, site: Site, jobs: int) -> None:
+    def __init__(self, site: WorkerState, jobs: int) -> None:
         self._site, self._jobs = site, jobs
         self._pool = ThreadPoolExecutor(jobs, "vcmbench")
 

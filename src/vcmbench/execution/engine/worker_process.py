@@ -15,7 +15,7 @@ from typing import Any
 from distributed import get_worker
 
 from vcmbench.errors import Cancelled, VcmbenchError
-from vcmbench.execution.engine.base import Place, Site
+from vcmbench.execution.engine.base import WorkerSpec, WorkerState
 from vcmbench.io import locks
 
 _IDLE_S = 300.0
@@ -39,7 +39,7 @@ class _Entry:
     def __init__(self) -> None:
         self.opening = threading.Lock()
         """Held while the site opens or closes, which may take minutes."""
-        self.site: Site | None = None
+        self.site: WorkerState | None = None
         self.calls = 0
         self.timer: threading.Timer | None = None
 
@@ -55,7 +55,7 @@ _over: set[str] = set()
 # scheduler that the worker lives: hence coroutines, with the work on other threads.
 
 
-async def check(place: Place) -> str | None:
+async def check(place: WorkerSpec) -> str | None:
     """Open this process' site for a run. Returns why it cannot be, None where all is well."""
     return await asyncio.to_thread(_check, place)
 
@@ -70,7 +70,7 @@ async def close(run_id: str) -> None:
     await asyncio.to_thread(_end, run_id)
 
 
-def call(place: Place, function: Callable[[Any, Any], Any], argument: Any) -> Any:
+def call(place: WorkerSpec, function: Callable[[Any, Any], Any], argument: Any) -> Any:
     """Do a piece of work on this process' site; `Unfit` where that cannot be opened. Raises Cancelled where the run is
     over."""
     entry = _enter(place.run_id)
@@ -86,7 +86,7 @@ def call(place: Place, function: Callable[[Any, Any], Any], argument: Any) -> An
         _leave(place.run_id, entry)
 
 
-def _check(place: Place) -> str | None:
+def _check(place: WorkerSpec) -> str | None:
     entry = _enter(place.run_id)
     try:
         _site(entry, place)
@@ -111,7 +111,7 @@ def _enter(run_id: str) -> _Entry:
         return entry
 
 
-def _site(entry: _Entry, place: Place) -> Site:
+def _site(entry: _Entry, place: WorkerSpec) -> WorkerState:
     """Raises Cancelled where the run is over, and what opening raises."""
     _refuse_if_over(place.run_id)
     with entry.opening:  # whoever comes meanwhile waits for it

@@ -16,7 +16,7 @@ from vcmbench.data.store import Store, job_key
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import Cancelled, RequestError
 from vcmbench.execution.runner.base import Runner
-from vcmbench.experiment import Blocks
+from vcmbench.experiment import BlockSampling
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.iqa import Scorer
 from vcmbench.measure import ground_truth
@@ -24,7 +24,7 @@ from vcmbench.measure.bitstreams import Unit
 from vcmbench.measure.blocks import published, sampler
 from vcmbench.measure.blocks import state as block_state
 from vcmbench.measure.blocks.sampler import Block
-from vcmbench.measure.blocks.state import FOLDER, Reasons, Sampled, Values
+from vcmbench.measure.blocks.state import FOLDER, Reasons, SampledBlocks, Values
 from vcmbench.measure.decoders import decoded
 from vcmbench.tasks import confusion
 from vcmbench.tasks.predictions import prediction_path, read_prediction
@@ -66,7 +66,7 @@ class BlockLevel:
                 )
         return list(blocks.values())
 
-    def of_file(self, path: Path) -> Sampled:
+    def of_file(self, path: Path) -> SampledBlocks:
         """The blocks of a file, with the accuracy that they have on the predictions here; a copy with that is kept."""
         blocks, name = self.named(path), name_of(path)
         key = job_key({"predictions": self._key, "blocks": [[*block.box, block.image, block.configuration]
@@ -75,9 +75,11 @@ class BlockLevel:
             return before
         blocks = self._with_accuracy(blocks)
         self._keep(name, key, blocks, ())
-        return Sampled(name, blocks, {}, {})
+        return SampledBlocks(name, blocks, {}, {})
 
-    def drawn(self, wanted: Blocks, size_px: int, seed: int, jobs: int, advance: Callable[[str], None]) -> Sampled:
+    def drawn(
+        self, wanted: BlockSampling, size_px: int, seed: int, jobs: int, advance: Callable[[str], None]
+    ) -> SampledBlocks:
         """Blocks of one size: those that were sampled before, or new ones.
 
         Raises RequestError where a stratum is empty; what `advance` raises goes through.
@@ -92,13 +94,13 @@ class BlockLevel:
             size_px, wanted.strata, seed, jobs, advance,
         )  # fmt: skip
         self._keep(name, key, list(found.blocks), found.notes)
-        return Sampled(name, list(found.blocks), {}, {}, found.notes)
+        return SampledBlocks(name, list(found.blocks), {}, {}, found.notes)
 
     def drawn_name(self, size_px: int) -> str:
         """What drawn blocks of one size are called."""
         return f"{self._store.folder.name}_{size_px}x{size_px}"
 
-    def recall(self, name: str, names: Sequence[str], missing: Mapping[str, str]) -> Sampled | None:
+    def recall(self, name: str, names: Sequence[str], missing: Mapping[str, str]) -> SampledBlocks | None:
         """What the last run, to which `missing` metrics were missing, found out about blocks of that name; None where
         it is not there."""
         state = block_state.read(self._store, name)
@@ -112,7 +114,7 @@ class BlockLevel:
         found = _told(before, entries, {one: why for one, why in missing.items() if one in names}, names)
         return found if list(found.values) == list(names) else None
 
-    def known(self, name: str, scorer: Scorer, names: Sequence[str]) -> Sampled | None:
+    def known(self, name: str, scorer: Scorer, names: Sequence[str]) -> SampledBlocks | None:
         """What earlier runs found out about blocks of that name, as far as it holds; None where the blocks do not."""
         state = block_state.read(self._store, name)
         if state.get("predictions") != self._key or state.get("sampler") != sampler.VERSION:
@@ -129,13 +131,13 @@ class BlockLevel:
         images = dict.fromkeys(source for source, _ in self._by_name)
         return published.from_published(path, published.read_blocks(path), images, self._codings)
 
-    def _kept(self, name: str, key: str | None) -> Sampled | None:
+    def _kept(self, name: str, key: str | None) -> SampledBlocks | None:
         """Blocks of that name and key, if their file is as it was written."""
         state, place = block_state.read(self._store, name), self._place(name)
         try:
             if key is None or state.get("key") != key or state.get("sha256") != _sha256(place):
                 return None
-            return Sampled(name, list(self._read(place).values()), {}, {}, tuple(state.get("notes", ())))
+            return SampledBlocks(name, list(self._read(place).values()), {}, {}, tuple(state.get("notes", ())))
         except (RequestError, OSError):
             return None
 
@@ -175,9 +177,9 @@ class BlockLevel:
     # --- what the metrics say of them
 
     def score(
-        self, sampled: Sampled, scorer: Scorer, names: Sequence[str], runner: Runner, jobs: int, timeout_s: float,
+        self, sampled: SampledBlocks, scorer: Scorer, names: Sequence[str], runner: Runner, jobs: int, timeout_s: float,
         is_stopped: Callable[[], bool], advance: Callable[[int], None], *, force: bool,
-    ) -> Sampled:  # fmt: skip
+    ) -> SampledBlocks:  # fmt: skip
         """The blocks with the metrics' scores; what is known from an earlier run is kept.
 
         Raises JobError where a picture cannot be read or decoded, Cancelled where the run is to end.
@@ -196,7 +198,7 @@ class BlockLevel:
         self._write_metrics(found)
         return found
 
-    def _keys(self, sampled: Sampled, scorer: Scorer, names: Iterable[str]) -> dict[str, str]:
+    def _keys(self, sampled: SampledBlocks, scorer: Scorer, names: Iterable[str]) -> dict[str, str]:
         """What decides each metric's scores of these blocks."""
         records = [self._by_name[block.image, block.configuration].record for block in sampled.blocks]
         codings = sorted({(record["key"], record["bitstream_sha256"]) for record in records})
@@ -204,7 +206,7 @@ class BlockLevel:
                               "codings": codings})  # fmt: skip
         return {name: job_key({"blocks": blocks_key, "metric": scorer.identity(name)}) for name in names}
 
-    def _holding(self, sampled: Sampled, scorer: Scorer, names: Iterable[str]) -> dict[str, Any]:
+    def _holding(self, sampled: SampledBlocks, scorer: Scorer, names: Iterable[str]) -> dict[str, Any]:
         """What was remembered of these metrics, where it holds."""
         known, count = block_state.read(self._store, sampled.name).get("metrics", {}), len(sampled.blocks)
         return {name: known[name] for name, key in self._keys(sampled, scorer, names).items()
@@ -261,7 +263,7 @@ class BlockLevel:
         for entries in waiting.values():
             yield _stacked(entries)
 
-    def _write_metrics(self, sampled: Sampled) -> None:
+    def _write_metrics(self, sampled: SampledBlocks) -> None:
         table = {
             str(number): {"acc": block.accuracy, **{name: column[number] for name, column in sampled.values.items()}}
             for number, block in enumerate(sampled.blocks)
@@ -271,7 +273,9 @@ class BlockLevel:
         published.write_metrics(place, table)
 
 
-def _told(sampled: Sampled, entries: Mapping[str, Any], missing: Mapping[str, str], names: Iterable[str]) -> Sampled:
+def _told(
+    sampled: SampledBlocks, entries: Mapping[str, Any], missing: Mapping[str, str], names: Iterable[str]
+) -> SampledBlocks:
     """The blocks with what is known of metrics, and with those that are missing for all of them, by their reasons."""
     count = len(sampled.blocks)
     every = {name: {"values": [None] * count, "reasons": {why: list(range(count))}} for name, why in missing.items()}

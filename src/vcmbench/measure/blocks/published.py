@@ -31,7 +31,7 @@ _CITYSCAPES = "_leftImg8bit"
 
 
 @dataclass(frozen=True)
-class Coding:
+class PublishedCoding:
     """A coding configuration as the published files tell it.
 
     `codec` is the encoder's name in folders, followed by its options in brackets where it has any that the four
@@ -53,7 +53,7 @@ class PublishedBlock:
     """A block as the published files tell it: `image` is `<city>/<city>_<sequence>_<frame>`; x to height in px."""
 
     image: str
-    coding: Coding
+    coding: PublishedCoding
     x: int
     y: int
     width: int
@@ -61,14 +61,14 @@ class PublishedBlock:
     accuracy: float
 
 
-def coding_of(coding: CodingConfiguration) -> Coding:
+def coding_of(coding: CodingConfiguration) -> PublishedCoding:
     """How the published files tell one of our configurations; different ones are told differently."""
     tool = plugins.get(coding.encoder)
     options = tool.folder_name(coding).removeprefix(f"{tool.label}(").removesuffix(")").split(", ")
     known = ("quality=", "color_subsampling=", "subsampling_factor=")
     more = ", ".join(option for option in options if not option.startswith(known))
     codec = f"{tool.label}({more})" if more else tool.label
-    return Coding(codec, coding.quality, coding.color_subsampling, float(coding.subsampling_factor))
+    return PublishedCoding(codec, coding.quality, coding.color_subsampling, float(coding.subsampling_factor))
 
 
 def image_id(source: str) -> str:
@@ -82,7 +82,7 @@ def image_id(source: str) -> str:
     return source
 
 
-def to_published(blocks: Iterable[Block], codings: Mapping[str, Coding]) -> dict[str, PublishedBlock]:
+def to_published(blocks: Iterable[Block], codings: Mapping[str, PublishedCoding]) -> dict[str, PublishedBlock]:
     """Sampled blocks, numbered from "0"; `codings` has the coding of each of their configurations."""
     return {
         str(number): PublishedBlock(
@@ -93,7 +93,7 @@ def to_published(blocks: Iterable[Block], codings: Mapping[str, Coding]) -> dict
 
 
 def from_published(
-    path: Path, table: Mapping[str, PublishedBlock], images: Iterable[str], codings: Mapping[str, Coding]
+    path: Path, table: Mapping[str, PublishedBlock], images: Iterable[str], codings: Mapping[str, PublishedCoding]
 ) -> dict[str, Block]:
     """The blocks of a file, read from `path`, among these pictures and configurations, which keep their own names.
 
@@ -185,7 +185,7 @@ def _block(where: str, entry: Any) -> PublishedBlock:
             )
     return PublishedBlock(
         _image(where, image),
-        Coding(_codec(where, codec), _quality(where, quality), _chroma(where, chroma), _factor(where, factor)),
+        PublishedCoding(_codec(where, codec), _quality(where, quality), _chroma(where, chroma), _factor(where, factor)),
         _pixels(where, "x", x, 0), _pixels(where, "y", y, 0),
         _pixels(where, "width", width, 1), _pixels(where, "height", height, 1),
         _share(where, accuracy),

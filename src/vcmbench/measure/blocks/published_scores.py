@@ -33,7 +33,7 @@ _MOST_LETTERS = 1024
 
 
 @dataclass(frozen=True)
-class Scores:
+class PublishedScores:
     """What a metrics file holds. `machine` and each of `metrics` are (n,) float64, in the order of `ids`.
 
     `machine` is finite and not constant. A score of `metrics` that was NaN, null or infinite is kept as NaN or inf.
@@ -46,7 +46,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Blocks:
+class PublishedBlocks:
     """Where each block came from: its source image, the codec's name, and the accuracy told there, (n,) float64."""
 
     images: tuple[str, ...]
@@ -59,7 +59,7 @@ class Blocks:
         return [name for name in CODECS if name in found] + sorted(found - set(CODECS))
 
 
-def read_scores(path: Path, against: str = AGAINST, names: Sequence[str] | None = None) -> Scores:
+def read_scores(path: Path, against: str = AGAINST, names: Sequence[str] | None = None) -> PublishedScores:
     """The scores of a metrics file; `names` picks metrics, in that order (None: all, in the file's order).
 
     Raises RequestError where the file is no such file, its blocks do not all have the same scores, fewer than 3 are
@@ -93,10 +93,10 @@ def read_scores(path: Path, against: str = AGAINST, names: Sequence[str] | None 
         raise RequestError(f"{path}: block {short(block)}: {against!r} is missing or infinite; take out such blocks")
     if (machine == machine[0]).all():
         raise RequestError(f"{path}: {against!r} is {machine[0]:g} for every block; nothing correlates with a constant")
-    return Scores(path, ids, machine, columns)
+    return PublishedScores(path, ids, machine, columns)
 
 
-def read_blocks(path: Path, ids: Sequence[str]) -> Blocks:
+def read_blocks(path: Path, ids: Sequence[str]) -> PublishedBlocks:
     """Image, codec and accuracy of the blocks `ids`. Others may be there, too.
 
     Raises RequestError where the file is no such file, or one of `ids` is not in it.
@@ -123,7 +123,7 @@ def read_blocks(path: Path, ids: Sequence[str]) -> Blocks:
         accuracy.append(_number(path, block, "accuracy", share))
     if len(set(codecs)) > _MOST_CODECS:
         raise RequestError(f"{path}: names {len(set(codecs))} codecs; at most {_MOST_CODECS} are told apart")
-    return Blocks(tuple(images), tuple(codecs), np.array(accuracy))
+    return PublishedBlocks(tuple(images), tuple(codecs), np.array(accuracy))
 
 
 def _is_name(value: object) -> bool:

@@ -18,10 +18,10 @@ from vcmbench.measure.bitstreams import Unit
 from vcmbench.measure.blocks import state
 from vcmbench.measure.blocks.level import BlockLevel, name_of
 from vcmbench.measure.blocks.sampler import Block
-from vcmbench.measure.blocks.state import Sampled
+from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.claims import alone
-from vcmbench.measure.outcome import Outcome, Settings, as_job_error, asked
-from vcmbench.measure.predictions import Answers
+from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings, as_job_error, asked
+from vcmbench.measure.predictions import Predictor
 
 
 class BlockRun:
@@ -29,7 +29,7 @@ class BlockRun:
 
     def __init__(
         self, experiment: Experiment, data: DataRoot, store: Store, units: Sequence[Unit], runner: Runner,
-        settings: Settings,
+        settings: MeasureSettings,
     ) -> None:  # fmt: skip
         self._experiment, self._data, self._store, self._units = experiment, data, store, units
         self._runner, self._settings = runner, settings
@@ -44,7 +44,7 @@ class BlockRun:
         return self.level(1, "").named(path)
 
     def execute(
-        self, answers: Answers | None, scorer: Scorer | None, truths: dict[str, str], outcome: Outcome,
+        self, answers: Predictor | None, scorer: Scorer | None, truths: dict[str, str], outcome: MeasureOutcome,
         stop: threading.Event,
     ) -> None:  # fmt: skip
         """Sample and score what is asked for, which `outcome` is told. Another run that is at it is waited for."""
@@ -69,14 +69,14 @@ class BlockRun:
             else:
                 outcome.sampled.append(sampled)
 
-    def _predictions_key(self, answers: Answers, truths: dict[str, str]) -> str:
+    def _predictions_key(self, answers: Predictor, truths: dict[str, str]) -> str:
         return job_key({"answers": [answers.key(unit, i) for unit in self._units for i in range(len(unit.sources))],
                         "truths": [truths[str(one.name)] for unit in self._units for one in unit.sources]})  # fmt: skip
 
     def of_before(
-        self, answers: Answers | None, scorer: Scorer | None, truths: dict[str, str], before: dict[str, Any] | None,
-        outcome: Outcome,
-    ) -> list[Sampled]:  # fmt: skip
+        self, answers: Predictor | None, scorer: Scorer | None, truths: dict[str, str], before: dict[str, Any] | None,
+        outcome: MeasureOutcome,
+    ) -> list[SampledBlocks]:  # fmt: skip
         """Blocks that the run `before` measured, which still hold and this one was not asked for."""
         if answers is None or scorer is None or _why_no_blocks(answers, scorer, outcome):
             return []
@@ -92,7 +92,7 @@ class BlockRun:
         level = self.level(len(answers.classes), self._predictions_key(answers, truths))
         return [found for name in names if (found := level.known(name, scorer, self._names)) is not None]
 
-    def _blocks_of(self, level: BlockLevel, size_px: int, scorer: Scorer, stop: threading.Event) -> Sampled:
+    def _blocks_of(self, level: BlockLevel, size_px: int, scorer: Scorer, stop: threading.Event) -> SampledBlocks:
         """Blocks of one size, or those of the file, and their scores."""
         wanted, quiet, jobs = self._experiment.metrics.blocks, self._settings.quiet, self._settings.jobs
 
@@ -117,7 +117,7 @@ class BlockRun:
             )  # fmt: skip
 
 
-def _why_no_blocks(answers: Answers | None, scorer: Scorer | None, outcome: Outcome) -> str:
+def _why_no_blocks(answers: Predictor | None, scorer: Scorer | None, outcome: MeasureOutcome) -> str:
     """Why no blocks are drawn; empty where they are."""
     if answers is None:
         return "no [task] in the experiment; blocks are drawn by what a machine predicts"

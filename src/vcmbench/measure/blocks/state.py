@@ -21,7 +21,7 @@ Reasons = dict[str, dict[str, list[int]]]
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampledBlocks:
     """Blocks of one size and what the metrics say of each: `values[name][block]`, None where `reasons[name]` says
     why."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.io.text import visible
-from vcmbench.report.content import Curve, Damage, Estimate, Scatter
+from vcmbench.report.content import Estimate, Losses, RateCurve, Scatter
 from vcmbench.report.html import draw
 from vcmbench.report.html.axes import Axis, padded, padded_log
 from vcmbench.report.html.draw import BOTTOM, LEFT, RIGHT, TOP, WIDTH
@@ -23,13 +23,13 @@ MOST_DOTS = 600
 _HEIGHT, _ROW = 290.0, 22.0
 
 
-def shown(curve: Curve) -> list[tuple[float, Estimate, float | None]]:
+def shown(curve: RateCurve) -> list[tuple[float, Estimate, float | None]]:
     """Rate, value and quality of the points that can be drawn, by rate."""
     points = [(p.rate_bpp, p.value, p.quality) for p in curve.points if p.value.value is not None and p.rate_bpp > 0]
     return sorted(points, key=lambda point: point[0])
 
 
-def rate_chart(curves: Sequence[Curve], styles: Styles, y_label: str, name: str) -> Markup:
+def rate_chart(curves: Sequence[RateCurve], styles: Styles, y_label: str, name: str) -> Markup:
     """A measure over rate, a line with its band a series. At least one point must be there to be drawn."""
     points = [point for curve in curves for point in shown(curve)]
     pristine = sorted({round(c.pristine.value, 4) for c in curves if c.pristine and c.pristine.value is not None})
@@ -46,7 +46,7 @@ def rate_chart(curves: Sequence[Curve], styles: Styles, y_label: str, name: str)
     return draw.svg(name, _HEIGHT, parts)
 
 
-def _bands(curve: Curve, x: Axis, y: Axis, style: Style) -> Markup:
+def _bands(curve: RateCurve, x: Axis, y: Axis, style: Style) -> Markup:
     """The 95 % band: one piece for each run of points that have an interval."""
     runs: list[list[tuple[float, float, float]]] = [[]]
     for rate, value, _ in shown(curve):
@@ -58,7 +58,7 @@ def _bands(curve: Curve, x: Axis, y: Axis, style: Style) -> Markup:
     return element("g", pieces, class_=f"series-{style.index}")
 
 
-def _line(curve: Curve, x: Axis, y: Axis, style: Style) -> Markup:
+def _line(curve: RateCurve, x: Axis, y: Axis, style: Style) -> Markup:
     places = [(x(rate), y(value.value)) for rate, value, _ in shown(curve) if value.value is not None]
     marks = [
         draw.marker(*place, style, _hint(curve.series.label, rate, value, quality))
@@ -119,8 +119,8 @@ def _short(label: str, most: int = 21) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}\u2026"
 
 
-def damage_chart(damage: Damage, styles: Styles, y_label: str, name: str) -> Markup:
-    """Losses of a few rows (distance bands), the series beside each other within each. Needs one value."""
+def damage_chart(damage: Losses, styles: Styles, y_label: str, name: str) -> Markup:
+    """Damage of a few rows (distance bands), the series beside each other within each. Needs one value."""
     cells = [cell for row in damage.losses for cell in row if cell.value is not None]
     known = [limit for cell in cells for limit in (cell.value or 0.0, *(cell.interval or ()))]
     y = Axis(*padded([*known, 0.0]), _HEIGHT - BOTTOM, TOP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vcmbench.report.content import Damage, Estimate, MapComparison
+from vcmbench.report.content import Estimate, Losses, MapComparison
 from vcmbench.report.html import prose
 from vcmbench.report.html.charts import ForestRow, damage_chart, extent, forest
 from vcmbench.report.html.markup import Markup, element
@@ -32,11 +32,11 @@ def damage_section(page: Page) -> Section:
     return Section("damage", "What is lost, and where", body, "no losses by class or distance were computed")
 
 
-def _words(damage: Damage) -> str:
+def _words(damage: Losses) -> str:
     return f"against the {AGAINST.get(damage.against, damage.against)}, {damage.condition}"
 
 
-def _heat(page: Page, damage: Damage, first: str) -> Markup:
+def _heat(page: Page, damage: Losses, first: str) -> Markup:
     notes = page.notes()
     known = [cell.value for row in damage.losses for cell in row if cell.value is not None]
     most = max([value for value in known if value > 0], default=1.0)
@@ -67,7 +67,7 @@ def _heat_class(value: float | None, most: float) -> str | None:
     return f"heat heat-{round(max(0.0, min(value / most, 1.0)) * (HEAT_LEVELS - 1))}"
 
 
-def _by_distance(page: Page, damage: Damage) -> Markup:
+def _by_distance(page: Page, damage: Losses) -> Markup:
     data = _heat(page, damage, "Distance")
     if not any(cell.value is not None for row in damage.losses for cell in row):
         return data

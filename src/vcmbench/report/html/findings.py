@@ -9,7 +9,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from vcmbench.report.content import BdRow, CorrelationTable, Curve, Damage, Estimate, MapComparison, ReportContent
+from vcmbench.report.content import (
+    BdRow,
+    CorrelationTable,
+    Estimate,
+    Losses,
+    MapComparison,
+    RateCurve,
+    ReportContent,
+)
 from vcmbench.report.html.charts import shown
 from vcmbench.report.text import capital, count, interval, listed, many, number, percent, rate, together
 from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
@@ -22,13 +30,13 @@ _FEW_PICTURES = 30
 class RateAt:
     """The rate at which a curve reaches a target, and where the limits of its band do (None: not within the curve)."""
 
-    curve: Curve
+    curve: RateCurve
     rate_bpp: float | None
     low: float | None
     high: float | None
 
 
-def rate_at(curve: Curve, target: float) -> RateAt:
+def rate_at(curve: RateCurve, target: float) -> RateAt:
     """Where a curve comes to `target` from above, going down in rate: linear between its points in log rate.
 
     The interval is that of rates whose 95 % band holds the target, so it is as wide as the pointwise band says.
@@ -86,14 +94,14 @@ def cautions(content: ReportContent) -> list[str]:
     return found
 
 
-def _falls_with_rate(curve: Curve) -> bool:
+def _falls_with_rate(curve: RateCurve) -> bool:
     ends = [value.interval for _, value, _ in shown(curve) if value.interval]
     return any(after[1] < before[0] for before, after in pairwise(ends))
 
 
-def _rates(curves: Sequence[Curve]) -> list[str]:
+def _rates(curves: Sequence[RateCurve]) -> list[str]:
     """Which rate each codec needs for the target that most of them reach; of each encoder its first series only."""
-    first: dict[str, Curve] = {}
+    first: dict[str, RateCurve] = {}
     for curve in curves:
         if len(shown(curve)) > 1:
             first.setdefault(curve.series.encoder, curve)
@@ -188,7 +196,7 @@ def _figure(value: Estimate, digits: int, signed: bool = False) -> str:
     return number(value.value or 0.0, digits, signed) + (f" {ends}" if ends else "")
 
 
-def _worst(damage: Damage) -> list[tuple[str, float, Estimate]]:
+def _worst(damage: Losses) -> list[tuple[str, float, Estimate]]:
     """Rows by their mean loss over the columns that have one, worst first, each with its largest loss."""
     found = []
     for name, row in zip(damage.rows, damage.losses, strict=True):
@@ -199,7 +207,7 @@ def _worst(damage: Damage) -> list[tuple[str, float, Estimate]]:
     return sorted(found, key=lambda one: -one[1])
 
 
-def _classes(damage: Damage) -> list[str]:
+def _classes(damage: Losses) -> list[str]:
     rows = _worst(damage)
     if len(rows) < 2:
         return []
@@ -212,7 +220,7 @@ def _classes(damage: Damage) -> list[str]:
     ]
 
 
-def _bands(damage: Damage) -> list[str]:
+def _bands(damage: Losses) -> list[str]:
     means = {name: mean for name, mean, _ in _worst(damage)}
     known = [f"{number(means[name], 2)} ({together(name)})" for name in damage.rows if name in means]
     if len(known) < 2:
@@ -223,7 +231,7 @@ def _bands(damage: Damage) -> list[str]:
     ]
 
 
-def _stands(damage: Damage) -> str:
+def _stands(damage: Losses) -> str:
     return _n(cell for row in damage.losses for cell in row)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vcmbench.report.content import Curve
+from vcmbench.report.content import RateCurve
 from vcmbench.report.html import prose
 from vcmbench.report.html.charts import rate_chart, shown
 from vcmbench.report.html.markup import Markup, element
@@ -31,11 +31,11 @@ def curves_section(page: Page) -> Section:
     return Section("accuracy", "Accuracy over rate", body, "no configuration has been measured")
 
 
-def _of(curves: Sequence[Curve], against: str, measure: str) -> list[Curve]:
+def _of(curves: Sequence[RateCurve], against: str, measure: str) -> list[RateCurve]:
     return [curve for curve in curves if curve.against == against and curve.measure == measure and curve.points]
 
 
-def _chart(page: Page, curves: Sequence[Curve]) -> Markup:
+def _chart(page: Page, curves: Sequence[RateCurve]) -> Markup:
     measure, against = MEASURES[curves[0].measure], AGAINST[curves[0].against]
     caption = f"{measure} against the {against}, over rate"
     ends = [told for curve in curves if (told := _told(curve))]
@@ -45,13 +45,13 @@ def _chart(page: Page, curves: Sequence[Curve]) -> Markup:
     return figure(chart, f"{caption}.{note}", _data(page, curves, caption))
 
 
-def _told(curve: Curve) -> str:
+def _told(curve: RateCurve) -> str:
     """Both ends of a curve in words; nothing where it has none."""
     ends = [f"{value.value:.3f} at {rate(bpp)} bpp" for bpp, value, _ in shown(curve)]
     return f"{curve.series.label}: {ends[0]} to {ends[-1]}" if ends else ""
 
 
-def _data(page: Page, curves: Sequence[Curve], caption: str) -> Markup:
+def _data(page: Page, curves: Sequence[RateCurve], caption: str) -> Markup:
     notes = page.notes()
     rows = [
         [
