@@ -20,8 +20,8 @@ from typing import Any
 
 from table import Row, compared
 
-from vcmbench import experiment
 from vcmbench.data.dataset import find_sources, open_root
+from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
 from vcmbench.importance import ImportanceSettings, importance_map
 from vcmbench.importance.inputs import Inputs, files_of, read_inputs
@@ -60,7 +60,7 @@ def measure(rounds: int) -> tuple[int, dict[str, list[float]]]:
     with tempfile.TemporaryDirectory() as folder:
         cityscapes.write(Path(folder), width=WIDTH, height=HEIGHT, train_scenes=0, sequences=0, jobs=1)
         data = open_root(Path(folder))
-        files = [files_of(data, source) for source in find_sources(data, experiment.Dataset())]
+        files = [files_of(data, source) for source in find_sources(data, Selection())]
         scenes = [read_inputs(one, ImportanceSettings()) for one in files]
         times: dict[str, list[float]] = {name: [] for name in (READING, *CASES)}
         for i in range(rounds + 1):

@@ -31,11 +31,11 @@ import numpy as np
 from table import Row
 from table import quartiles as spread_of
 
-from vcmbench import experiment
 from vcmbench.compress import importance_steps
 from vcmbench.compress.coder import prepare
 from vcmbench.compress.job import geometry
 from vcmbench.data.dataset import DataRoot, find_sources, open_root
+from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
 from vcmbench.encoder import SOURCE, plugins, quantisers
 from vcmbench.encoder.configuration import CodingConfiguration
@@ -87,7 +87,7 @@ def maps(data: DataRoot, rounds: int, bound_ms: float | None) -> tuple[list[Arra
     """The importance of every scene, and milliseconds of importance and QP maps."""
     values: list[Array] = []
     times: dict[str, list[float]] = {"importance": [], "and QP map": [], "and steps of a job": []}
-    for source in find_sources(data, experiment.Dataset()):
+    for source in find_sources(data, Selection()):
         inputs = read_inputs(files_of(data, source), ImportanceSettings())
         coding = CodingConfiguration("x264", 32, qp_map=QpMap(block_size=BLOCK_PX, delta=DELTA))
         height, width = inputs.labels.shape
@@ -143,7 +143,7 @@ class Bench:
         if tool is None:
             raise SystemExit(runner.missing(self.encoder, self.encoder.encode_tools))
         self.tool, self.worker = tool, runner.worker()
-        source = find_sources(data, experiment.Dataset())[index]
+        source = find_sources(data, Selection())[index]
         size = geometry(self.encoder, plain, values.shape[1], values.shape[0], 1)
         self.clip = size.clip
         pixels = SOURCE[self.encoder.pixels]

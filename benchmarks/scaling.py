@@ -23,8 +23,8 @@ from table import Row, compared
 
 from vcmbench.compress.run import cores
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-from clusters import cluster  # the real processes that the tests start, too
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from tests.helpers.clusters import cluster  # the real processes that the tests start, too
 
 BOUND, BOUND_SHARED = 1.8, 1.6
 WIDTH, HEIGHT = 2048, 1024

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import tree, type_command
+from tests.helpers.commands import tree, type_command
 from vcmbench.demo import cityscapes
 
 

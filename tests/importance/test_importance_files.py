@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import save, tree, write_png
+from tests.helpers.commands import tree
+from tests.helpers.pictures import save, write_png
 from vcmbench import experiment
 from vcmbench.cli.importance import _Tally
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from importance_reference import Scene, expected
 
-from conftest import PHOTOGRAPHS
 from streetscenes.scene import render
+from tests.helpers.importance_reference import Scene, expected
+from tests.helpers.paths import PHOTOGRAPHS
 from vcmbench.data.labels import LABELS
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import (

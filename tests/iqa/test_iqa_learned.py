@@ -16,9 +16,9 @@ import piqa
 import pytest
 import torch
 import torchvision
-from iqa_reference import pairs, tensor
 from numpy.typing import NDArray
 
+from tests.helpers.iqa_reference import pairs, tensor
 from vcmbench.errors import RequestError
 from vcmbench.iqa import METRICS, PROFILES, Scorer, learned
 from vcmbench.iqa.weights import DISTS, LPIPS, PIEAPP, SUMS, VGG16, WeightFile, cache_folder

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from iqa_reference import FREE, blurred, jpeg, noisy
 from numpy.typing import NDArray
 
+from tests.helpers.iqa_reference import FREE, blurred, jpeg, noisy
 from vcmbench.errors import RequestError
 from vcmbench.iqa import METRICS, PROFILES, Scorer, check
 

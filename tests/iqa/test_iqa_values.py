@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iqa_reference import FREE, by_hand, coarse, noisy, pairs, tensor
 from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from conftest import PHOTOGRAPHS
+from tests.helpers.iqa_reference import FREE, by_hand, coarse, noisy, pairs, tensor
+from tests.helpers.paths import PHOTOGRAPHS
 from vcmbench.iqa import METRICS, PROFILES, Scorer, ssim
 
 U8 = NDArray[np.uint8]

@@ -10,9 +10,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from iqa_reference import pairs
 from numpy.typing import NDArray
 
+from tests.helpers.iqa_reference import pairs
 from vcmbench.data.colour import luma
 from vcmbench.iqa import Scorer
 

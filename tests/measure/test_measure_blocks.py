@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import Results, compressed, copy, counts, measure, outcome, tree, write_toml
 
+from tests.helpers.measuring import Results, compressed, copy, counts, measure, outcome, tree, write_toml
 from vcmbench.iqa import Scorer
 from vcmbench.tasks.predictions import read_prediction
 

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import (
+from numpy.typing import NDArray
+from PIL import Image
+from pyarrow import parquet
+
+from tests.helpers.commands import half_written
+from tests.helpers.measuring import (
     CONFIGURATIONS,
     FOLDERS,
     PICTURES,
@@ -27,11 +32,6 @@ from measuring import (
     typed,
     write_toml,
 )
-from numpy.typing import NDArray
-from PIL import Image
-from pyarrow import parquet
-
-from conftest import half_written
 from vcmbench.analysis.correlation import correlate
 from vcmbench.data import labels
 from vcmbench.data.dataset import Source, open_root

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from measuring import U8, Results, compressed, counts, measure, network, outcome, typed, write_toml
 
-from conftest import save
+from tests.helpers.measuring import U8, Results, compressed, counts, measure, network, outcome, typed, write_toml
+from tests.helpers.pictures import save
 
 CLASSES = ("cat", "dog", "street")
 

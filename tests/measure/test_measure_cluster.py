@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measuring import CONFIGURATIONS, PICTURES, Results, copy, once
 
-from clusters import Cluster, cluster
-from conftest import type_command
+from tests.helpers.clusters import Cluster, cluster
+from tests.helpers.commands import type_command
+from tests.helpers.measuring import CONFIGURATIONS, PICTURES, Results, copy, once
 
 ALL = CONFIGURATIONS * PICTURES
 

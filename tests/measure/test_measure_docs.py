@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from measuring import JPEG, Results, once, typed, write_toml
 
+from tests.helpers.measuring import JPEG, Results, once, typed, write_toml
+from tests.helpers.paths import CHECKOUT
 from vcmbench import experiment
 from vcmbench.experiment import Metrics, TaskChoice
 
-DOCS = Path(__file__).parents[2] / "docs/metrics.md"
+DOCS = CHECKOUT / "docs/metrics.md"
 
 
 @pytest.fixture(scope="module")

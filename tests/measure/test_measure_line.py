@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measuring import (
+
+from tests.helpers.measuring import (
     CONFIGURATIONS,
     METRICS,
     PICTURES,
@@ -28,7 +29,6 @@ from measuring import (
     tree,
     write_toml,
 )
-
 from vcmbench.compress import decode
 from vcmbench.measure import bitstreams, predictions
 from vcmbench.measure.predictions import NetworkPredictor

@@ -11,9 +11,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from choices import Local
-from measuring import CONFIGURATIONS, PICTURES, TASK, Results, compressed, copy, draw, measure, once, tree, write_toml
 
+from tests.helpers.choices import Local
+from tests.helpers.measuring import (
+    CONFIGURATIONS,
+    PICTURES,
+    TASK,
+    Results,
+    compressed,
+    copy,
+    draw,
+    measure,
+    once,
+    tree,
+    write_toml,
+)
+from tests.helpers.paths import CHECKOUT
 from vcmbench import experiment
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
@@ -82,7 +95,7 @@ class Worker:
     def __init__(self, place: MeasureWorkerSpec) -> None:
         script = "\n".join(line.removeprefix("    ") for line in _WORKER.splitlines())
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script, str(Path(__file__).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", script, str(CHECKOUT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self.machine = self._ask(place)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import (
+from PIL import Image
+
+from tests.helpers.measuring import (
     CONFIGURATIONS,
     METRICS,
     PICTURES,
@@ -23,8 +25,6 @@ from measuring import (
     typed,
     write_toml,
 )
-from PIL import Image
-
 from vcmbench import experiment
 from vcmbench.analysis.curves import ImageDraws
 from vcmbench.analysis.run import measured, recalled

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import measuring
 import numpy as np
 import pytest
-from measuring import CONFIGURATIONS, PICTURES, TASK, Results, copy, counts, measure, outcome, tree
 
+from tests.helpers import measuring
+from tests.helpers.measuring import CONFIGURATIONS, PICTURES, TASK, Results, copy, counts, measure, outcome, tree
 from vcmbench import experiment
 from vcmbench.analysis import tables
 from vcmbench.analysis.run import recalled

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import (
+from PIL import Image
+
+from tests.helpers.measuring import (
     CODINGS,
     HEAD,
     METRICS,
@@ -25,9 +27,7 @@ from measuring import (
     typed,
     write_toml,
 )
-from PIL import Image
-
-from conftest import save
+from tests.helpers.pictures import save
 from vcmbench import experiment
 from vcmbench.analysis.correlation import correlate
 from vcmbench.analysis.run import recalled

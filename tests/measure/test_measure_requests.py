@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import (
+from PIL import Image
+
+from tests.helpers.measuring import (
     CONFIGURATIONS,
     FOLDERS,
     HEAD,
@@ -30,9 +32,7 @@ from measuring import (
     typed,
     write_toml,
 )
-from PIL import Image
-
-from conftest import save
+from tests.helpers.pictures import save
 from vcmbench.data.labels import PALETTE
 from vcmbench.tasks.predictions import read_prediction, write_prediction
 from vcmbench.tasks.segmentation import NETWORKS

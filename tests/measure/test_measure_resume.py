@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import (
+from PIL import Image
+
+from tests.helpers.commands import half_written
+from tests.helpers.measuring import (
     BLOCKS,
     CODINGS,
     CONFIGURATIONS,
@@ -33,9 +36,7 @@ from measuring import (
     tree,
     write_toml,
 )
-from PIL import Image
-
-from conftest import half_written, save
+from tests.helpers.pictures import save
 from vcmbench.data.record import as_json
 from vcmbench.iqa import Scorer
 from vcmbench.measure.blocks import level
@@ -368,7 +369,7 @@ def interrupting(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
         (Steps, "score", 2),  # among the pictures
         (segmentation.Segmentation, "predict", 3),
         (level, "read_prediction", 4),  # while blocks are drawn
-        (level.perception, "crop", 10),  # while they are scored
+        (level.confusion, "crop", 10),  # while they are scored
     ],
 )
 def test_interrupted_and_gone_on_with(

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from measuring import CONFIGURATIONS, PICTURES, Results, copy, counts, measure, once, tree
 
-from conftest import half_written
+from tests.helpers.commands import half_written
+from tests.helpers.measuring import CONFIGURATIONS, PICTURES, Results, copy, counts, measure, once, tree
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.measure import claims

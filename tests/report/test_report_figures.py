@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from sample import damage, sample, series
 
+from tests.helpers.report_sample import damage, sample, series
 from vcmbench.report import content as c
 from vcmbench.report.figures import write_figures
 

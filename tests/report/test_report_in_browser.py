@@ -11,11 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import browser
 import numpy as np
 import pytest
-from sample import sample
 
+from tests.helpers import browser
+from tests.helpers.report_sample import sample
 from vcmbench.report import content as c
 from vcmbench.report.html.page import write_report
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample import CODECS, METRICS, sample, scores, series
 
+from tests.helpers.report_sample import CODECS, METRICS, sample, scores, series
 from vcmbench.analysis import correlation
 from vcmbench.io.text import visible
 from vcmbench.report import content as c

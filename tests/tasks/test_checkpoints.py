@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks
 import torch
 
+from tests.helpers import small_networks
 from vcmbench import tasks
 from vcmbench.errors import RequestError
 from vcmbench.tasks import TaskSettings, checkpoints

@@ -6,12 +6,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
-import small_networks
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from conftest import PHOTOGRAPHS, save
+from tests.helpers import small_networks
+from tests.helpers.paths import PHOTOGRAPHS
+from tests.helpers.pictures import save
 from vcmbench import tasks
 from vcmbench.data import dataset
 from vcmbench.data.dataset import read_picture

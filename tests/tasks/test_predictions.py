@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from PIL import Image
 
-from conftest import half_written, write_png
+from tests.helpers.commands import half_written
+from tests.helpers.pictures import write_png
 from vcmbench.data.labels import CLASSES, PALETTE, VOID
 from vcmbench.errors import JobError
 from vcmbench.tasks.predictions import palette, prediction_key, prediction_path, read_prediction, write_prediction

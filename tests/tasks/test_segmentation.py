@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks
 from numpy.typing import NDArray
 
+from tests.helpers import small_networks
 from vcmbench import tasks
 from vcmbench.data.labels import CLASSES
 from vcmbench.errors import JobError, RequestError

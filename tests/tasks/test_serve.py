@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
+from tests.helpers import small_networks
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import Device, TaskSettings, messages, remote, serve

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks
 
+from tests.helpers import small_networks
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.docker import OWNER_LABEL, RUN_LABEL

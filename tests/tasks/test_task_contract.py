@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_networks
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from tests.helpers import small_networks
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import Task, TaskSettings

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_networks
 from pydantic import ValidationError
 
-from conftest import tree
+from tests.helpers import small_networks
+from tests.helpers.commands import tree
 from vcmbench import tasks
 from vcmbench.errors import RequestError
 from vcmbench.tasks import TaskSettings, fetch, published_weights, zoo

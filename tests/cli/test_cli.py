@@ -1,0 +1,92 @@
+"""Commands, their help, and the repository's promises about itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import type_command
+from tests.helpers.paths import CHECKOUT
+
+
+@pytest.mark.parametrize("command", ["", "demo", "compress", "decode", "encoders", "encoders build", "doctor"])
+def test_help(command: str) -> None:
+    done = type_command(*command.split(), "--help")
+    assert done.code == 0
+    assert done.out.startswith("usage: vcmbench")
+
+
+def test_help_of_the_script_shows_examples() -> None:
+    done = subprocess.run([sys.executable, CHECKOUT / "run_compression.py", "--help"], capture_output=True, text=True)
+    assert "python run_compression.py -d data -s quick" in done.stdout
+    assert "exit codes: 0 all done, 1 some jobs failed" in done.stdout
+
+
+def test_doctor_names_every_encoder() -> None:
+    done = type_command("doctor")
+    assert done.code == 0, done.err
+    for name in ("hm", "jm", "x265", "vvenc"):
+        assert re.search(rf"^{name}: ", done.out, re.MULTILINE)
+
+
+def test_listing_encoders_needs_no_engine() -> None:
+    import os
+
+    done = type_command("encoders", "list", env={**os.environ, "DOCKER_HOST": "unix:///nowhere.sock"})
+    assert done.code == 0
+    assert "no Docker engine answers" in done.err
+    assert re.search(r"^x265 .* no engine$", done.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", [["encoders", "build", "none"], ["encoders", "build", "x", "--build-arg", "a"]])
+def test_building_what_cannot_be_built(words: list[str]) -> None:
+    done = type_command(*words)
+    assert done.code == 2
+    assert "Traceback" not in done.err
+
+
+def test_builtin_tools_have_command_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P6\n2 1\n255\n" + bytes(6))
+    module = [sys.executable, "-m", "vcmbench.execution.runner.builtin"]
+    encode = [*module, "pillow-jpeg", "encode", "--quality", "90", "a.ppm", "a.jpg"]
+    assert subprocess.run(encode, cwd=tmp_path, check=True, capture_output=True).returncode == 0
+    assert (tmp_path / "a.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert subprocess.run(module, capture_output=True).returncode == 1
+
+
+def test_pinned_requirements_cover_the_package() -> None:
+    """requirements/*.in repeat the dependencies of pyproject.toml, and the *.txt pin each with hashes."""
+
+    def names(lines: list[str]) -> set[str]:
+        return {re.split(r"[<>=~ \[]", line)[0] for line in lines if line and not line.startswith(("#", "-"))}
+
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    wanted = names(project["project"]["dependencies"])
+    build = {"editables", "hatchling"}
+    held_back = {"networkx", "scipy", "tifffile"}
+    assert names((CHECKOUT / "requirements/base.in").read_text().splitlines()) == wanted | build | held_back
+    measuring = names(project["project"]["optional-dependencies"]["metrics"])
+    assert names((CHECKOUT / "requirements/metrics.in").read_text().splitlines()) == measuring
+    for file, needed in (("base.txt", wanted), ("metrics.txt", measuring)):
+        text = (CHECKOUT / "requirements" / file).read_text()
+        assert needed <= set(re.findall(r"^([a-z0-9-]+)==[^ ]+ .*\\\n    --hash=sha256:", text, re.M))
+
+
+def test_the_readme_names_only_commands_that_exist() -> None:
+    text = (CHECKOUT / "README.md").read_text() + "".join(p.read_text() for p in (CHECKOUT / "docs").glob("*.md"))
+    makefile = (CHECKOUT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for command in set(re.findall(r"(?:^|`)vcmbench ([a-z]+)", text, re.MULTILINE)):
+        assert type_command(command, "--help").code == 0, command
+
+
+def test_relative_links_of_the_docs_lead_somewhere() -> None:
+    for page in [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *(CHECKOUT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,162 @@
+"""Which pictures a data root has, and what is said of those that cannot be coded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.helpers.pictures import save, write_png, write_png16
+from vcmbench.data.dataset import find_sources, open_root, read_picture
+from vcmbench.data.selection import Selection
+from vcmbench.errors import JobError, RequestError
+
+U8 = NDArray[np.uint8]
+ALL = Selection()
+
+
+def names(root: Path, wanted: Selection = ALL) -> list[str]:
+    return [str(source.name) for source in find_sources(open_root(root), wanted)]
+
+
+def test_cityscapes_layout(streets: Path) -> None:
+    found = names(streets)
+    assert found[0] == "leftImg8bit/val/frankfurt/frankfurt_000000_000019_leftImg8bit"
+    assert len(found) == 5
+    assert len(names(streets, Selection(cities=["lindau"]))) == 2
+    assert names(streets, Selection(limit=4)) == found[:4]
+
+
+def test_flat_folder_leaves_results_and_hidden_files_out(photos: Path, astronaut: U8) -> None:
+    save(photos / "day 1" / "c.jpg", astronaut)
+    save(photos / ".hidden" / "d.png", astronaut)
+    save(photos / "results" / "e.png", astronaut)
+    save(photos / "images_JPEG(quality=30)" / "f.png", astronaut)
+    (photos / "notes.txt").write_text("no picture")
+    assert names(photos) == ["a", "b", "day 1/c"]
+
+
+def test_two_pictures_of_one_name(photos: Path, astronaut: U8) -> None:
+    save(photos / "a.jpg", astronaut)
+    with pytest.raises(RequestError, match=r"results would have the same name, .*a\.jpg and .*a\.png"):
+        names(photos)
+
+
+@pytest.mark.parametrize(
+    ("make", "wanted", "complaint"),
+    [
+        (lambda root: None, ALL, "holds no images"),
+        (lambda root: (root / "cityscapes").mkdir(), ALL, "no such split; there are: none"),
+        (lambda root: (root / "cityscapes/leftImg8bit/train").mkdir(parents=True), ALL, "no such split.*: train"),
+        (lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True), ALL, "holds no images"),
+        (
+            lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True),
+            Selection(cities=["bonn"]),
+            "no city 'bonn'; there are: ulm",
+        ),
+        (lambda root: None, Selection(cities=["bonn"]), "is a flat folder, it has no cities"),
+    ],
+)
+def test_roots_without_pictures(tmp_path: Path, make: object, wanted: Selection, complaint: str) -> None:
+    make(tmp_path)  # type: ignore[operator]
+    with pytest.raises(RequestError, match=complaint):
+        names(tmp_path, wanted)
+
+
+def test_a_cityscapes_data_set_itself_is_no_flat_folder(streets: Path) -> None:
+    """Its labels and disparities would be coded as if they were photographs."""
+    with pytest.raises(RequestError, match=r"is a Cityscapes data set itself; .* give the folder that it lies in"):
+        open_root(streets / "cityscapes")
+
+
+def test_no_data_folder(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="does not exist"):
+        open_root(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="is not a folder"):
+        open_root(tmp_path / "file")
+
+
+def test_reads_rgb_as_it_is(tmp_path: Path, astronaut: U8) -> None:
+    path = save(tmp_path / "a.png", astronaut)
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.rgb, astronaut)
+    assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert not picture.notes
+
+
+def test_gray_palette_and_opaque_alpha_become_rgb_and_are_noted(tmp_path: Path, astronaut: U8) -> None:
+    image = Image.fromarray(astronaut)
+    for mode in ("L", "P", "RGBA", "1"):
+        path = tmp_path / f"{mode}.png"
+        image.convert(mode).save(path)
+        picture = read_picture(path)
+        assert picture.rgb.shape == astronaut.shape
+        assert picture.notes == (f"mode {mode} converted to RGB",)
+    np.testing.assert_array_equal(read_picture(tmp_path / "RGBA.png").rgb, astronaut)
+    gray = read_picture(tmp_path / "L.png").rgb
+    assert (gray[..., 0] == gray[..., 2]).all()
+
+
+def write_transparent(path: Path) -> None:
+    image = Image.new("RGBA", (32, 32), (9, 9, 9, 255))
+    image.putpixel((3, 3), (9, 9, 9, 254))
+    image.save(path)
+
+
+def write_animation(path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda p: p.write_bytes(b""), "not an image"),
+        (lambda p: p.write_text("<html>not found</html>"), "not an image"),
+        (lambda p: Image.fromarray(np.zeros((8, 8), np.uint16)).save(p), "more than 8 bits a sample; convert"),
+        (lambda p: write_png16(p, colour_type=2), "more than 8 bits a sample; convert"),
+        (lambda p: write_png16(p, colour_type=6), "more than 8 bits a sample; convert"),
+        (lambda p: write_png16(p, colour_type=4), "more than 8 bits a sample; convert"),
+        (lambda p: Image.new("CMYK", (8, 8)).save(p, "TIFF"), "colour mode CMYK is not RGB"),
+        (write_transparent, "partly transparent; flatten"),
+        (write_animation, "holds 2 pictures"),
+    ],
+)
+def test_pictures_that_cannot_be_coded(tmp_path: Path, make: object, complaint: str) -> None:
+    path = tmp_path / "wrong.png"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(JobError, match=complaint) as caught:
+        read_picture(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.99])
+def test_truncated_pictures(tmp_path: Path, astronaut: U8, suffix: str, share: float) -> None:
+    path = save(tmp_path / f"cut.{suffix}", astronaut)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(JobError, match=r"cut\.\w+: (damaged or truncated|not an image)"):
+        read_picture(path)
+
+
+def test_exif_orientation_is_noted(tmp_path: Path, astronaut: U8) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(astronaut).save(tmp_path / "a.jpg", exif=exif)
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.rgb.shape == astronaut.shape
+    assert picture.notes == ("EXIF orientation 6 not applied",)
+
+
+def test_decompression_bombs_are_refused(tmp_path: Path) -> None:
+    """A PNG header that promises 60000 x 60000 pixels in a hundred bytes."""
+    path = tmp_path / "bomb.png"
+    write_png(path, 60000, 60000, 8, 2, b"\0" * 64)
+    with pytest.raises(JobError, match="bomb"):
+        read_picture(path)

@@ -1,0 +1,61 @@
+"""Command lines as users type them, and what they leave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vcmbench.encoder import plugins
+
+ENCODERS = list(plugins.discover())
+X265 = 'encoder = "x265"\nquality = [32]\npreset = "ultrafast"'
+JPEG = 'encoder = "jpeg"\nquality = [30]'
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What came of a typed command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def records(self) -> list[dict[str, Any]]:
+        """In the order of their paths: two threads finish their jobs in any order."""
+        return sorted((e["record"] for e in self.events if "record" in e), key=lambda record: str(record["bitstream"]))
+
+
+def type_command(*words: object, **options: Any) -> Typed:
+    """Run `vcmbench WORDS` as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vcmbench", *map(str, words)], capture_output=True, text=True, timeout=600, **options
+    )
+    return Typed(done.returncode, done.stdout, done.stderr)
+
+
+def compress(root: Path, config: object, *words: object, **options: Any) -> Typed:
+    return type_command("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words, **options)
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below a folder, hidden ones too, with its hash; but for the log of runs, which tells how long each
+    took, and what is remembered of a table's file: they are no results."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name not in ("runs.jsonl", "compression.state.json")
+    }
+
+
+def half_written(root: Path) -> list[Path]:
+    """What is neither a result nor a record; a run that was killed -9 may leave it until the next one begins."""
+    return list(root.glob("results/.tmp/*"))
