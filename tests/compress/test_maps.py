@@ -255,8 +255,7 @@ def test_a_target_rate_is_met(photos: Path, write_experiment: Write) -> None:
 
 
 DEAF = """
-from vcmbench import ffmpeg
-from vcmbench.encoder import Command, Encoder, QualityScale
+from vcmbench.encoder import Command, Encoder, QualityScale, ffmpeg
 
 
 class Deaf(Encoder):

@@ -317,8 +317,8 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     from vcmbench.io import locks
 
     hold = (
-        "import sys; from pathlib import Path; from vcmbench import leases; "
-        "lease = leases.take(Path(sys.argv[1])); print(lease is not None, flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from vcmbench.io import locks; "
+        "lease = locks.take(Path(sys.argv[1])); print(lease is not None, flush=True); sys.stdin.read()"
     )
     path = tmp_path / "claim"
     process = subprocess.Popen([sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

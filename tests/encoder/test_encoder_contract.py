@@ -161,8 +161,7 @@ def test_real_pictures_through_the_real_tool(name: str, tmp_path: Path, astronau
 
 
 MPEG2 = """\
-from vcmbench import ffmpeg
-from vcmbench.encoder import Command, Encoder, QualityScale
+from vcmbench.encoder import Command, Encoder, QualityScale, ffmpeg
 
 class Mpeg2(Encoder):
     label, extension, chroma = "MPEG2", ".m2v", ("420",)

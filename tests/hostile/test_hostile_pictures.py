@@ -223,12 +223,12 @@ def test_memory_of_maps_stays_small(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from vcmbench import qpmap
         from vcmbench.errors import RequestError
+        from vcmbench.importance import qp_map
         refused = 0
         for path in sorted(Path(sys.argv[1]).iterdir()):
             try:
-                qpmap.read_csv(path) if path.suffix == ".csv" else qpmap.load_importance(path)
+                qp_map.read_csv(path) if path.suffix == ".csv" else qp_map.load_importance(path)
             except RequestError:
                 refused += 1
         print(refused)

@@ -328,7 +328,8 @@ def test_killed_while_it_writes(tmp_path: Path, tmp_path_factory: pytest.TempPat
         shutil.rmtree(results.root / folder)
     script = f"""
         import itertools, os, signal, sys
-        from vcmbench import cli, files
+        from vcmbench import cli
+        from vcmbench.io import files
         left, rename = itertools.count({writes}, -1), os.replace
 
         def replace(*paths):
