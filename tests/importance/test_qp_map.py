@@ -257,7 +257,8 @@ def test_a_hostile_header_is_one_line(tmp_path: Path, header: str, complaint: st
         qp_map.load_importance(path)
     assert str(found.value).startswith(f"{path}: ")
     assert complaint in str(found.value)
-    code = "import sys; from pathlib import Path; from vcmbench.importance import qp_map; qp_map.load_importance(Path(sys.argv[1]))"
+    read = "from vcmbench.importance.qp_map import load_importance; load_importance(Path(sys.argv[1]))"
+    code = f"import sys; from pathlib import Path; {read}"
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60)
     assert "Warning" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("vcmbench.errors.RequestError: ")
