@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from PIL import Image
 
 from tests.helpers.paths import PHOTOGRAPHS
 from tests.helpers.pictures import save
-from vcmbench.encoder import plugins as loaded
-from vcmbench.io import resources
+from vcmbench.io.plugins import VARIABLE
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,15 +64,20 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def encoders_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of `encoders/` to add files to, in place of the real one."""
-    folder = tmp_path / "plugins/encoders"
-    real = resources.folder
-    shutil.copytree(real("encoders"), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(resources, "folder", lambda name: folder if name == "encoders" else real(name))
-    loaded._load_all.cache_clear()
-    yield folder
-    loaded._load_all.cache_clear()
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder of plugins, in which `encoders/x.py` and the like are found, also by other processes."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    monkeypatch.setenv(VARIABLE, str(folder))
+    return folder
+
+
+@pytest.fixture
+def encoders_folder(plugins: Path) -> Path:
+    """Where that user's encoders lie."""
+    folder = plugins / "encoders"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from PIL import Image
 from tests.helpers.commands import tree
 from tests.helpers.pictures import save, write_png
 from vcmbench import experiment
-from vcmbench.cli.importance import _Tally
+from vcmbench.cli.commands.importance import _Tally
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes

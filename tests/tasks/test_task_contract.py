@@ -167,7 +167,7 @@ def test_names_of_classes(settings: TaskSettings, task: Task, tmp_path: Path) ->
 def test_knowing_the_tasks_needs_no_networks_library() -> None:
     """`vcmbench compress` reads experiments, whose [task] is checked against the tasks that there are."""
     code = (
-        "import sys; from vcmbench.tasks import TaskSettings; TaskSettings(); import vcmbench.cli.tasks; "
+        "import sys; from vcmbench.tasks import TaskSettings; TaskSettings(); import vcmbench.cli.commands.tasks; "
         "print([m for m in ('torch', 'mmseg', 'timm', 'docker', 'yaml') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

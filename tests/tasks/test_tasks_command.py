@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vcmbench import tasks
-from vcmbench.cli import tasks as command
+from vcmbench.cli.commands import tasks as command
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import container_image, opening

@@ -1,43 +1,54 @@
-"""The command line: `vcmbench COMMAND`. Exit codes: 0 all done, 1 some jobs failed, 2 the request was wrong."""
+"""The command line: `vcmbench COMMAND`. Exit codes: 0 all done, 1 some jobs failed, 2 the request was wrong.
+
+A command is one module in `commands/` (or in a user's own folder, see `io/plugins`). Only the one that was typed is
+imported: what the others need may take seconds to load. Imported by no other room.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 from vcmbench import __version__
 from vcmbench.cli import terminal
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.images import is_engine_fault
+from vcmbench.io.plugins import Plugins, files, user_folders
 from vcmbench.io.text import lines
 
 INTERRUPTED = 130
+FOLDER = Path(__file__).parent / "commands"
 
 # pydantic looks for plugins in every installed package at its first import, which a short run feels; we use none
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
 
+_PLUGINS = Plugins("commands", lambda: FOLDER, "vcmbench.cli.commands", lambda module, name: module)
 
-def build_parser() -> argparse.ArgumentParser:
-    # imported here, so that the modules can use what this package offers
-    from vcmbench.cli import (
-        bdrate,
-        compress,
-        correlate,
-        decode,
-        demo,
-        doctor,
-        encoders,
-        importance,
-        metrics,
-        plan,
-        qpmap,
-        tasks,
-        verify,
-    )
 
+def discover() -> dict[str, Path]:
+    """The file of every command, by name, ours first."""
+    return {path.stem: path for folder in reversed((FOLDER, *user_folders("commands"))) for path in files(folder)}
+
+
+def summary(path: Path) -> str:
+    """The first line of a command's docstring, read without importing it."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    except (SyntaxError, ValueError) as error:
+        text = f"cannot be read: {error}"
+    return text.partition("\n")[0].rstrip(".")
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser, with the options of `command` alone: of the others it knows what `--help` says."""
     parser = argparse.ArgumentParser(
         "vcmbench",
         description="What image and video compression does to machine vision, measured with real encoders.",
@@ -45,13 +56,23 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vcmbench {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (
-        demo, plan, compress, metrics, verify, decode, importance, qpmap, correlate, bdrate, encoders, tasks, doctor,
-    ):  # fmt: skip
-        module.add_parser(commands)
-    metrics.add_report_parser(commands)
+    several = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, path in sorted(discover().items()):
+        one = several.add_parser(
+            name,
+            help=summary(path).replace("%", "%%"),
+            description=summary(path),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == command:
+            _fill(one, _PLUGINS.load(path))
     return parser
+
+
+def _fill(parser: argparse.ArgumentParser, module: ModuleType) -> None:
+    """Give a command's parser its options, and what it runs, which its actions may say otherwise."""
+    parser.set_defaults(run=getattr(module, "run", None), parser=parser)
+    module.add_arguments(parser)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,14 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     # one picture can make Pillow warn 65535 times; what is wrong with it is said once, by ourselves
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with terminal.text_alone():
-        return _run(argv)
+        return _run(sys.argv[1:] if argv is None else argv)
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    arguments, unknown = build_parser().parse_known_args(argv)
-    if unknown:  # said with the usage of the command that was typed, not of all of them
-        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+def _run(argv: Sequence[str]) -> int:
+    command = argv[0] if argv else None
     try:
+        arguments, unknown = build_parser(command).parse_known_args(argv)
+        if unknown:  # said with the usage of the command that was typed, not of all of them
+            arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         code: int = arguments.run(arguments)
         return code
     except RequestError as error:
@@ -88,9 +110,9 @@ def _run(argv: Sequence[str] | None) -> int:
         print(lines(f"vcmbench: error: {where}{error.strerror or error}"), file=sys.stderr)
         return 2
     except Exception as error:
-        from vcmbench.execution.runner.images import is_engine_fault
-
-        if not is_engine_fault(error):
-            raise
-        print(f"vcmbench: error: the Docker engine failed: {error}", file=sys.stderr)
-        return 2
+        if is_engine_fault(error):
+            print(f"vcmbench: error: the Docker engine failed: {error}", file=sys.stderr)
+            return 2
+        traceback.print_exc()
+        print(f"vcmbench: error: {command} has a fault, which is not yours: {error!r}", file=sys.stderr)
+        return 1

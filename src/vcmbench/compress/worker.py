@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import vcmbench
 from vcmbench.compress import encode_job
 from vcmbench.compress.coder import Cache
 from vcmbench.compress.job import Job, Tools
@@ -25,6 +26,7 @@ from vcmbench.execution.runner.choice import RunnerChoice
 from vcmbench.execution.runner.opening import open_runner
 from vcmbench.execution.runner.scratch import remove_stale_scratch
 from vcmbench.io import locks, resources
+from vcmbench.io.plugins import user_folders
 
 _TRIES = 3
 _WAIT_FOR_ENGINE_S = 120.0
@@ -178,7 +180,7 @@ def see(data_root: Path, probe: str, there: str) -> DataRoot:
 def software() -> str:
     """What decides results beyond the tools: our own code and the libraries under it, in one line."""
     total = hashlib.sha256()
-    for folder in (Path(__file__).parent, resources.folder("encoders")):
+    for folder in (Path(vcmbench.__file__).parent, resources.folder("encoders"), *user_folders("")):
         for path in sorted(folder.rglob("*.py")):
             total.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return ", ".join([f"code {total.hexdigest()[:12]}", *(f"{name} {metadata.version(name)}" for name in _LIBRARIES)])

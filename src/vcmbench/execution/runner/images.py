@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vcmbench.errors import RequestError
 from vcmbench.io import resources
+from vcmbench.io.plugins import user_folders
 
 if TYPE_CHECKING:
     import docker
@@ -47,8 +48,14 @@ def _short(error: Exception) -> str:
     return text if len(text) < 200 else text[:200] + "..."
 
 
+def _context(encoder: str) -> Path:
+    """Where the image's Dockerfile lies, or would: in `docker/`, or beside a user's own encoders."""
+    folders = [folder / encoder for folder in (resources.folder("docker"), *user_folders("docker"))]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
 def has_dockerfile(encoder: str) -> bool:
-    return (resources.folder("docker") / encoder / "Dockerfile").is_file()
+    return (_context(encoder) / "Dockerfile").is_file()
 
 
 def _context_files(context: Path) -> list[Path]:
@@ -58,7 +65,7 @@ def _context_files(context: Path) -> list[Path]:
 @cache
 def tag(encoder: str) -> str:
     """The image's name: `vcmbench/<encoder>:<hash of its build context>`, so a changed Dockerfile is another image."""
-    context = resources.folder("docker") / encoder
+    context = _context(encoder)
     digest = hashlib.sha256()
     for path in _context_files(context):
         digest.update(f"{path.relative_to(context)} {path.stat().st_size}\n".encode())
@@ -84,7 +91,7 @@ def build(
     """Build an encoder's image and return its id. `log` gets the build's lines. Raises RequestError with the reason."""
     import docker
 
-    context = resources.folder("docker") / encoder
+    context = _context(encoder)
     lines: list[str] = []
     try:
         stream = client.api.build(

@@ -1,4 +1,4 @@
-"""`vcmbench compress`, which is also `run_compression.py`."""
+"""Compress the pictures of a data root under every coding configuration of an experiment."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.compress import forecast
-from vcmbench.compress import jobs as plan
-from vcmbench.compress import run as compress
 from vcmbench.compress.job import Job
+from vcmbench.compress.jobs import estimate, find_tools
+from vcmbench.compress.run import CompressRun, CompressSettings, cores
 from vcmbench.compress.summary import CompressOutcome
 from vcmbench.data import runlog
 from vcmbench.data.dataset import find_sources, open_root
@@ -40,15 +40,12 @@ exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wr
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "compress",
-        help="compress the pictures of a data root under every coding configuration of an experiment",
-        description="Compress every picture of a data root under every coding configuration of an experiment, with "
-        "real encoders, and keep bits, time and decoded quality of each on record.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compress every picture of a data root under every coding configuration of an experiment, with "
+        "real encoders, and keep bits, time and decoded quality of each on record."
     )
+    parser.epilog = _EXAMPLES
     parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
     parser.add_argument(
         "-s", "--config", required=True, metavar="CONFIG", help="an experiment: a name in val_config/ or a .toml file"
@@ -61,11 +58,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     add_run_options(parser)
-    parser.set_defaults(run=run, parser=parser)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    defaults = compress.CompressSettings()
+    defaults = CompressSettings()
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "-j", "--jobs", type=positive_int, metavar="N",
@@ -115,14 +111,14 @@ def run_experiment(
     root = open_root(data)
     find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
     before = Store(root, wanted.name).any_runner()
-    settings = compress.CompressSettings(
+    settings = CompressSettings(
         processes=_at_most_cores(arguments.jobs or 0), scheduler=arguments.scheduler, force=arguments.force,
         timeout_s=arguments.timeout,
     )  # fmt: skip
     runner = runners.choose(arguments, wanted.encoders(), before)
     if skip_missing:
         wanted = _without_missing(wanted, runner)
-    this = compress.CompressRun(wanted, data, runner, settings)
+    this = CompressRun(wanted, data, runner, settings)
     for line in this.warnings:
         print(f"warning: {line}", file=sys.stderr)
     if dry_run:
@@ -156,7 +152,7 @@ def run_experiment(
 
 def _without_missing(wanted: experiment.Experiment, runner: Runner) -> experiment.Experiment:
     """The experiment without the encoders that the runner has no tools for; each is named."""
-    _, missing = plan.find_tools(wanted, runner)
+    _, missing = find_tools(wanted, runner)
     for line in missing.values():
         print(f"left out: {line}", file=sys.stderr)
     left = [coding for coding in wanted.coding if coding.encoder not in missing]
@@ -167,9 +163,9 @@ def _without_missing(wanted: experiment.Experiment, runner: Runner) -> experimen
 
 def _at_most_cores(jobs: int) -> int:
     """A job is a thread of an encoder; more of them than cores would only spoil each other's time."""
-    if jobs > compress.cores():
-        print(f"--jobs {jobs}: this machine has {compress.cores()} cores; so many are run", file=sys.stderr)
-    return min(jobs, compress.cores())
+    if jobs > cores():
+        print(f"--jobs {jobs}: this machine has {cores()} cores; so many are run", file=sys.stderr)
+    return min(jobs, cores())
 
 
 def _say_nothing(*_: object) -> None:
@@ -185,7 +181,7 @@ def _print_json(state: str, job: Job, record: Record | None, error: JobError | N
     print(json.dumps(event, allow_nan=False), flush=True)
 
 
-def _print_end(this: compress.CompressRun, outcome: CompressOutcome) -> None:
+def _print_end(this: CompressRun, outcome: CompressOutcome) -> None:
     say = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         again = "with --force it begins anew" if this.settings.force else "run the same command again to go on"
@@ -206,8 +202,8 @@ def _print_end(this: compress.CompressRun, outcome: CompressOutcome) -> None:
     print("\n".join(say), file=sys.stderr)
 
 
-def _print_plan(this: compress.CompressRun, *, as_json: bool) -> None:
-    rows = plan.estimate(this.jobs(), this.store)
+def _print_plan(this: CompressRun, *, as_json: bool) -> None:
+    rows = estimate(this.jobs(), this.store)
     if as_json:
         for name, row in rows.items():
             print(json.dumps({"encoder": name, **vars(row)}))

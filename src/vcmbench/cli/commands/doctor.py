@@ -1,4 +1,4 @@
-"""`vcmbench doctor`: what this machine has and lacks, and what to do about it."""
+"""What this machine has and lacks, and what to do about it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.tasks import container_image, missing_packages
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("doctor", help="what this machine has and lacks, and what to do about it")
-    parser.set_defaults(run=run, parser=parser)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example:\n  vcmbench doctor"
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`vcmbench decode`: pictures back from records."""
+"""Decode bitstreams again from their records."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ from vcmbench.errors import RequestError
 from vcmbench.execution.runner.base import Runner
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "decode",
-        help="decode bitstreams again from their records",
-        description="Decode the bitstreams of records and write their pictures as PNG, at their original size, into "
-        "one folder a coding configuration.",
-        epilog="examples:\n  vcmbench decode 'data/results/quick/records/.../frankfurt_000000_000294.265.json' -o out\n"
-        "  vcmbench decode data/results/quick/records -o out",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Decode the bitstreams of records and write their pictures as PNG, at their original size, into "
+        "one folder a coding configuration."
+    )
+    parser.epilog = (
+        "examples:\n  vcmbench decode 'data/results/quick/records/.../frankfurt_000000_000294.265.json' -o out\n"
+        "  vcmbench decode data/results/quick/records -o out"
     )
     parser.add_argument(
         "records", type=Path, nargs="+", metavar="RECORD", help="a record, or a folder: all records below it"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the PNG files go")
     runners.add_options(parser)
-    parser.set_defaults(run=run, parser=parser)
 
 
 def _record_files(paths: list[Path]) -> Iterator[Path]:

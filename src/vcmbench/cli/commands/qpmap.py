@@ -1,4 +1,4 @@
-"""`vcmbench qpmap`: QP maps from importance maps."""
+"""Make QP maps from importance maps."""
 
 from __future__ import annotations
 
@@ -31,15 +31,12 @@ exit codes: 0 all done, 1 some maps failed (each is named), 2 the request was wr
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "qpmap",
-        help="make QP maps from importance maps",
-        description="Make a QP map, one QP for every block, from the importance map of a picture: the more a block "
-        "matters, the lower its QP.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make a QP map, one QP for every block, from the importance map of a picture: the more a block "
+        "matters, the lower its QP."
     )
+    parser.epilog = _EXAMPLES
     parser.add_argument("maps", type=Path, nargs="+", metavar="IMPORTANCE", help="an .npy file, or a folder of them")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a .csv file, or a folder")
     parser.add_argument(
@@ -60,7 +57,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--codec", metavar="NAME", help="the encoder whose QP range holds (default: 0..51)")
     parser.add_argument("--image", type=Path, metavar="PICTURE", help="a picture whose size the maps must have")
     parser.add_argument("--no-picture", action="store_true", help="write no pictures of the maps")
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`vcmbench plan`: what an experiment will take on some workers, and how far off the last plan was."""
+"""What an experiment will take on some workers: time, storage, memory."""
 
 from __future__ import annotations
 
@@ -32,15 +32,12 @@ With -d the plan is written to DATA/results/<experiment>/plan.json; once runs ha
 _WORDS = {"records": "records here", "pace": "built-in, this machine's pace", "built-in": "built-in figures"}
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "plan",
-        help="what an experiment will take on some workers: time, storage, memory",
-        description="Simulate an experiment's schedule on some workers, compressing and measuring: wall time, "
-        "core-hours, storage and peak memory, from the records so far or from built-in figures. Starts nothing.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Simulate an experiment's schedule on some workers, compressing and measuring: wall time, "
+        "core-hours, storage and peak memory, from the records so far or from built-in figures. Starts nothing."
     )
+    parser.epilog = _EXAMPLES
     parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
                         help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
     parser.add_argument("-d", "--data", type=Path, metavar="DATA",
@@ -53,7 +50,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--size", type=_size, metavar="WxH", help="without DATA: of this size in pixels")
     parser.add_argument("--all", action="store_true", help="everything, as if nothing were done")
     parser.add_argument("--json", action="store_true", help="the prediction as one JSON object on stdout")
-    parser.set_defaults(run=run, parser=parser)
 
 
 def _size(text: str) -> tuple[int, int]:

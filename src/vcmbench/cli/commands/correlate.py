@@ -1,4 +1,4 @@
-"""`vcmbench correlate`: how well quality metrics follow a machine's score."""
+"""Correlate quality metrics with what a machine sees."""
 
 from __future__ import annotations
 
@@ -38,15 +38,12 @@ exit codes: 0 done (a metric that nothing can be computed of is said to be missi
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "correlate",
-        help="correlate quality metrics with what a machine sees",
-        description="Correlate the scores of quality metrics with a machine's score: PLCC, SROCC, KROCC, PLCC and RMSE "
-        "after a logistic fit, with intervals, and tests between the metrics.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Correlate the scores of quality metrics with a machine's score: PLCC, SROCC, KROCC, PLCC and RMSE "
+        "after a logistic fit, with intervals, and tests between the metrics."
     )
+    parser.epilog = _EXAMPLES
     parser.add_argument("scores", type=Path, metavar="METRICS.json", help="scores by block")
     parser.add_argument("-o", "--output", type=Path, metavar="CORRELATION.json", help="where the figures go")
     parser.add_argument(
@@ -67,7 +64,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="write CORRELATION.json in the published form: r and p only, a bare NaN where a score is missing",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, no table")
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`vcmbench metrics`, which is also `run_metrics.py`; and `vcmbench report`, its last step alone."""
+"""An experiment measured, analysed and reported, as `vcmbench metrics`, `report` and `demo` do it. Needs torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from vcmbench import experiment
 from vcmbench.analysis import machine_scores
 from vcmbench.analysis.run import Findings, analyse, recalled
 from vcmbench.cli import INTERRUPTED, metrics_tables, runners
-from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.compress import forecast
-from vcmbench.compress import run as compress
+from vcmbench.compress.run import cores
 from vcmbench.compress.worker import software
 from vcmbench.data import runlog
 from vcmbench.data.dataset import open_root
@@ -31,110 +29,15 @@ from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredi
 from vcmbench.measure.run import MeasureRun
 from vcmbench.measure.worker import MeasureWorkerSpec, open_answers, open_scorer
 from vcmbench.report.build import write
-from vcmbench.tasks import missing_packages
-
-_EXAMPLES = """\
-examples:
-  python run_metrics.py -d data -s quick
-  python run_metrics.py -d data -s quick --level image --gpu none
-  python run_metrics.py -d data -s my.toml --runner docker --json > outcome.json
-
-Looks at everything that `run_compression.py -d DATA -s CONFIG` made: the experiment's [task] on pristine and decoded
-pictures, the quality metrics of [metrics], blocks sampled by accuracy, correlations with the machine, and a report.
-Predictions lie in DATA/P_GT and DATA/P_hat_C, all else in DATA/results/<experiment>/: image_scores and block_scores
-(.csv, .parquet), correlation_*.json, blocks/, figures/, report.html. What is known is not found out again.
-exit codes: 0 all done, 1 some pictures or blocks failed (each is named), 2 the request was wrong (nothing was started),
-130 interrupted
-"""
-
-
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "metrics",
-        help="measure what compression did to the machine and to the pictures, and report it",
-        description="Run the machine task and the quality metrics of an experiment on its decoded pictures, sample "
-        "blocks, correlate, and write tables and a report.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_which(parser)
-    parser.add_argument("--level", choices=["image", "block", "all"], default=None,
-                        help="metrics on whole pictures, on blocks, or on both (default: metrics.levels)")  # fmt: skip
-    parser.add_argument("--blocks", type=Path, metavar="FILE",
-                        help="a *_val_blocks.json: take its blocks, and sample none")  # fmt: skip
-    parser.add_argument("--no-report", action="store_true", help="tables only, no report and no figures")
-    add_measure_options(parser)
-    defaults = compress.CompressSettings()
-    parser.add_argument("-j", "--jobs", type=positive_int, metavar="N",
-                        help=f"pictures at once (default: the cores, {defaults.jobs} here); with --scheduler: "
-                        "decoders, and on the CPU pictures, at once for each worker (default: 1)")  # fmt: skip
-    parser.add_argument("--scheduler", metavar="ADDRESS",
-                        help="measure whole pictures on a Dask cluster that is there, such as tcp://host:8786; its "
-                        "workers see DATA at the same path")  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="find out again what is known")
-    parser.add_argument("--timeout", type=positive_seconds, default=defaults.timeout_s, metavar="SECONDS",
-                        help="stop a decoder that takes longer per picture (default: %(default)g)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="the outcome as one JSON object on stdout, no tables")
-    runners.add_options(parser)
-    parser.set_defaults(run=run, parser=parser)
-
-
-def _add_which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
-                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
-
-
-def add_measure_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("measuring")
-    group.add_argument("--gpu", default="auto", metavar="auto|none|N",
-                       help="where networks run: the first GPU, the CPU, or GPU number N (default: auto)")  # fmt: skip
-    group.add_argument("--weights", type=Path, metavar="DIR",
-                       help="a folder with the weights of learned metrics (docs/quality.md says which)")  # fmt: skip
-    group.add_argument("--skip-missing", action="store_true",
-                       help="measure what is compressed, where some of it is not")  # fmt: skip
-
-
-def add_report_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "report",
-        help="write an experiment's report again from what was measured",
-        description="Write report.html and the figures of an experiment again, from its records.",
-        epilog="example:\n  vcmbench report -d vcmbench-demo/data -s demo -o report.html",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_which(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE",
-                        help="where the report goes (default: DATA/results/<experiment>/report.html)")  # fmt: skip
-    parser.add_argument("--skip-missing", action="store_true", help="report what is measured, where some is not")
-    runners.add_options(parser)
-    parser.set_defaults(run=run_report, parser=parser)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    wanted = _with_blocks(experiment.load(arguments.config), arguments.blocks)
-    level = arguments.level or ("all" if len(set(wanted.metrics.levels)) == 2 else wanted.metrics.levels[0])
-    return run_experiment(wanted, arguments.data, arguments, ["image", "block"] if level == "all" else [level])
-
-
-def _with_blocks(wanted: Experiment, path: Path | None) -> Experiment:
-    """The experiment with the blocks of a file."""
-    if path is None:
-        return wanted
-    if not path.is_file():
-        raise RequestError(f"--blocks {path}: no such file")
-    blocks = wanted.metrics.blocks.model_copy(update={"file": str(path)})
-    return wanted.model_copy(update={"metrics": wanted.metrics.model_copy(update={"blocks": blocks})})
 
 
 def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespace, levels: list[str]) -> int:
     """Measure an experiment as `arguments` say. Returns the exit code."""
-    check_packages()
     machine_scores.check(wanted.metrics)
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
-    jobs = min(arguments.jobs or compress.cores(), compress.cores())
+    jobs = min(arguments.jobs or cores(), cores())
     settings = MeasureSettings(jobs, arguments.force, arguments.timeout, skip_missing=arguments.skip_missing)
     this = MeasureRun(wanted, folder, runner, settings, _config(wanted, arguments))
     for line in this.warnings:
@@ -196,15 +99,6 @@ def _execute_elsewhere(
     return run.execute(answers, scorer, levels, commands, lambda stop: far.measure(run.units, stop))
 
 
-def check_packages() -> None:
-    """Raises RequestError where this Python lacks what measuring needs."""
-    if absent := [name for name in missing_packages() if name == "torch"]:
-        raise RequestError(
-            f"measuring needs {', '.join(absent)}, which this Python does not have; install vcmbench[metrics] "
-            "(in a checkout: make setup)"
-        )
-
-
 def _answers(run: MeasureRun, arguments: argparse.Namespace, stack: ExitStack) -> Predictor | None:
     """Whoever answers for the machine: a network, files, or nobody where the experiment has no [task]."""
     task = run.experiment.task
@@ -240,19 +134,6 @@ def _config(wanted: Experiment, arguments: argparse.Namespace) -> str:
     return str(getattr(arguments, "config", wanted.name))
 
 
-def run_report(arguments: argparse.Namespace) -> int:
-    """Write a report again."""
-    check_packages()
-    wanted = experiment.load(arguments.config)
-    root = open_root(arguments.data)
-    runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
-    this = MeasureRun(
-        wanted, arguments.data, runner, MeasureSettings(skip_missing=arguments.skip_missing), arguments.config
-    )
-    print(f"report: {write(this, recalled(this), arguments.output)}", file=sys.stderr)
-    return 0
-
-
 def _as_json(outcome: MeasureOutcome, findings: Findings | None, report: Path | None) -> dict[str, object]:
     return {
         "done": outcome.done, "resumed": outcome.resumed, "failed": [[title, str(e)] for title, e in outcome.failed],
@@ -277,3 +158,12 @@ def _print_end(run: MeasureRun, outcome: MeasureOutcome, findings: Findings | No
     if report is not None:
         say.append(f"report: {report}")
     print("\n".join(say), file=sys.stderr)
+
+
+def report_again(wanted: Experiment, arguments: argparse.Namespace) -> Path:
+    """Write the report of what was measured again. Returns its path."""
+    root = open_root(arguments.data)
+    runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
+    settings = MeasureSettings(skip_missing=arguments.skip_missing)
+    this = MeasureRun(wanted, arguments.data, runner, settings, arguments.config)
+    return write(this, recalled(this), arguments.output)

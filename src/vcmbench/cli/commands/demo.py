@@ -1,4 +1,4 @@
-"""`vcmbench demo`: the whole chain on the embedded data set."""
+"""Make the embedded data set and run the whole chain on it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli.argtypes import positive_int, whole_number
-from vcmbench.cli.compress import add_run_options, run_experiment
-from vcmbench.cli.metrics import add_measure_options, check_packages
-from vcmbench.cli.metrics import run_experiment as measure_experiment
-from vcmbench.compress import run as compress
+from vcmbench.cli.commands.compress import add_run_options, run_experiment
+from vcmbench.cli.measure_options import add_measure_options, check_packages
+from vcmbench.compress.run import cores
 from vcmbench.data.dataset import MAPS, find_sources, open_root
 from vcmbench.data.selection import Selection
+from vcmbench.demo import cityscapes, photos
 from vcmbench.errors import RequestError
 from vcmbench.importance import ImportanceSettings
+from vcmbench.importance.batch import ImportanceBatch
 from vcmbench.importance.generate import tasks_of
 from vcmbench.io.progress import Progress
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "demo",
-        help="make the embedded data set and run the whole chain on it",
-        description="Draw street scenes in the Cityscapes layout, take the real photographs that come with "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw street scenes in the Cityscapes layout, take the real photographs that come with "
         "scikit-image, and compress both with every codec that this machine can run; make importance maps of the "
         "scenes, and spend the same bits where they matter; then measure what all of that did to a segmentation "
-        "network, which quality metrics would have told, and report it.",
-        epilog="examples:\n  vcmbench demo\n  vcmbench demo -o /tmp/demo --width 2048 --scenes 1",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "network, which quality metrics would have told, and report it."
     )
+    parser.epilog = "examples:\n  vcmbench demo\n  vcmbench demo -o /tmp/demo --width 2048 --scenes 1"
     parser.add_argument("-o", "--output", type=Path, default=Path("vcmbench-demo"), metavar="DIR",
                         help="where data and results go (default: %(default)s)")  # fmt: skip
     parser.add_argument("--width", type=positive_int, default=512, metavar="PX",
@@ -41,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--data-only", action="store_true", help="make the data and stop")
     add_run_options(parser)
     add_measure_options(parser)
-    parser.set_defaults(run=run, parser=parser, no_report=False)
+    parser.set_defaults(no_report=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,24 +66,22 @@ def _measure(data: Path, arguments: argparse.Namespace) -> int:
     except RequestError as error:  # what needs no network was worth showing
         print(f"left out: {error}", file=sys.stderr)
         return 0
-    return measure_experiment(experiment.load("demo"), data, arguments, ["image", "block"])
+    from vcmbench.cli import measuring
+
+    return measuring.run_experiment(experiment.load("demo"), data, arguments, ["image", "block"])
 
 
 def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:
-    from vcmbench.importance.batch import ImportanceBatch
-
     data = open_root(folder)
     tasks = tasks_of(data, find_sources(data, Selection()), 1)
     results = ImportanceBatch(
-        tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs or compress.cores(), arguments.force
+        tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs or cores(), arguments.force
     ).execute()
     print(f"importance maps and pictures of them: {data.root / MAPS}", file=sys.stderr)
     return 1 if any(result.error for result in results) else 0
 
 
 def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> None:
-    from vcmbench.demo import cityscapes, photos  # their imports would slow down every other command
-
     sizes = {"val_per_city": arguments.scenes, "train_scenes": 12, "sequences": 1, "frames_per_sequence": 6}
     total = len(cityscapes.plan(arguments.seed, *sizes.values()))
     try:
@@ -95,7 +91,7 @@ def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> 
                 width=arguments.width,
                 height=arguments.width // 2,
                 seed=arguments.seed,
-                jobs=arguments.jobs or compress.cores(),
+                jobs=arguments.jobs or cores(),
                 progress=lambda done, _: progress.advance("drawing street scenes", done),
                 **sizes,
             )

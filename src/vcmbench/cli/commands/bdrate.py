@@ -1,4 +1,4 @@
-"""`vcmbench bdrate`: Bjontegaard deltas between the encoders of a table."""
+"""What one encoder saves against another: BD-rate and BD-accuracy."""
 
 from __future__ import annotations
 
@@ -73,15 +73,12 @@ class Pair:
     notes: tuple[str, ...]
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "bdrate",
-        help="what one encoder saves against another: BD-rate and BD-accuracy",
-        description="Bjontegaard deltas between the curves of a table: how much less rate the same quality needs, and "
-        "how much more quality the same rate gives.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Bjontegaard deltas between the curves of a table: how much less rate the same quality needs, and "
+        "how much more quality the same rate gives."
     )
+    parser.epilog = _EXAMPLES
     parser.add_argument("table", type=Path, metavar="TABLE.csv", help="a row a point, or a row a picture")
     parser.add_argument("--quality", required=True, metavar="COLUMN", help="the accuracy or quality")
     parser.add_argument("--rate", default=_RATE, metavar="COLUMN", help="the rate (default: %(default)s)")
@@ -103,7 +100,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--seed", type=whole_number, default=0, metavar="N", help="of the resamples (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, no table")
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

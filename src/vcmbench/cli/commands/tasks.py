@@ -1,4 +1,4 @@
-"""`vcmbench tasks list|build`."""
+"""The machine tasks, their networks, their image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vcmbench.execution.runner import images
 from vcmbench.tasks import container_image
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("tasks", help="the machine tasks, their networks, their image")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "examples:\n  vcmbench tasks list --zoo segformer\n  vcmbench tasks build"
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|build")
     listing = actions.add_parser("list", help="what tasks there are, what networks they take, where they can run")
     listing.add_argument(

@@ -1,4 +1,4 @@
-"""`vcmbench importance`: importance maps and their pictures."""
+"""Make importance maps from labels, distance and speed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import number, positive_int, whole_number
-from vcmbench.compress import run as compress
+from vcmbench.compress.run import cores
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
@@ -39,15 +39,12 @@ exit codes: 0 all done, 1 some pictures failed (each is named), 2 the request wa
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "importance",
-        help="make importance maps from labels, distance and speed",
-        description="Make importance maps: how much each pixel of a driving scene matters, from labels, stereo "
-        "disparity and the speed of the car.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make importance maps: how much each pixel of a driving scene matters, from labels, stereo "
+        "disparity and the speed of the car."
     )
+    parser.epilog = _EXAMPLES
     parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
     parser.add_argument("--split", default="val", help="which pictures (default: %(default)s)")
     parser.add_argument("--cities", nargs="+", metavar="CITY", help="only these cities of the split")
@@ -58,13 +55,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="pictures of every Nth map; 0: of none (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "-j", "--jobs", type=positive_int, default=compress.cores(), metavar="N",
+        "-j", "--jobs", type=positive_int, default=cores(), metavar="N",
         help="how many pictures at once (default: the cores, %(default)s here)",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="make finished maps again")
     parser.add_argument("--json", action="store_true", help="one JSON object a picture on stdout")
     _add_settings(parser)
-    parser.set_defaults(run=run, parser=parser)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

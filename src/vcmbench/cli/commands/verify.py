@@ -1,4 +1,4 @@
-"""`vcmbench verify`: are the results still what was written, and what is not, made again."""
+"""Find results that were damaged, and make them again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.compress import run as compress
 from vcmbench.compress.job import Job
 from vcmbench.compress.job_keys import bitstreams
+from vcmbench.compress.run import CompressRun, CompressSettings, cores
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -39,15 +39,10 @@ wrong; 130 interrupted
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "verify",
-        help="find results that were damaged, and make them again",
-        description="Hold all results of an experiment against what was recorded when they were written.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    defaults = compress.CompressSettings()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Hold all results of an experiment against what was recorded when they were written."
+    parser.epilog = _EXAMPLES
+    defaults = CompressSettings()
     parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
     parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
                         help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
@@ -60,7 +55,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object a damaged file on stdout")
     runners.add_options(parser)
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -108,8 +102,8 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
     if not before:
         return left
     runner = runners.choose(arguments, wanted.encoders(), store.any_runner())
-    settings = compress.CompressSettings(
-        jobs=min(arguments.jobs, compress.cores()), force=True, timeout_s=arguments.timeout, only=frozenset(before)
+    settings = CompressSettings(
+        jobs=min(arguments.jobs, cores()), force=True, timeout_s=arguments.timeout, only=frozenset(before)
     )
     again: dict[PurePosixPath, Record] = {}
 
@@ -117,7 +111,7 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
         if state == "done" and record is not None:
             again[job.bitstream] = record
 
-    outcome = compress.CompressRun(wanted, arguments.data, runner, settings).execute(listen)
+    outcome = CompressRun(wanted, arguments.data, runner, settings).execute(listen)
     return _told(before, again, interrupted=outcome.interrupted) or left
 
 

@@ -1,4 +1,4 @@
-"""`vcmbench encoders list|build|test`."""
+"""The encoders, their state, their images."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.local import LocalRunner
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("encoders", help="the encoders, their state, their images")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "examples:\n  vcmbench encoders list\n  vcmbench encoders test x265"
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|build|test")
     listing = actions.add_parser("list", help="what each encoder can do, and where it was found")
     listing.set_defaults(run=run_list, parser=listing)

@@ -1,0 +1,30 @@
+"""Write an experiment's report again from what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vcmbench import experiment
+from vcmbench.cli import runners
+from vcmbench.cli.measure_options import add_which, check_packages
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write report.html and the figures of an experiment again, from its records."
+    parser.epilog = "example:\n  vcmbench report -d vcmbench-demo/data -s demo -o report.html"
+    add_which(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE",
+                        help="where the report goes (default: DATA/results/<experiment>/report.html)")  # fmt: skip
+    parser.add_argument("--skip-missing", action="store_true", help="report what is measured, where some is not")
+    runners.add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_packages()
+    from vcmbench.cli import measuring
+
+    path = measuring.report_again(experiment.load(arguments.config), arguments)
+    print(f"report: {path}", file=sys.stderr)
+    return 0

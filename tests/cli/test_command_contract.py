@@ -1,0 +1,86 @@
+"""What every command keeps to: ours, and those of the folders that VCMBENCH_PLUGINS names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import JPEG, compress, type_command
+from tests.helpers.docs import example
+from vcmbench import cli
+
+HEAVY = {"torch", "matplotlib", "distributed", "dask", "docker", "scipy.stats", "skimage"}
+
+
+def check(name: str) -> None:
+    path = cli.discover()[name]
+    assert len(cli.summary(path)) > 10, f"{path}: its docstring's first line is what `vcmbench --help` says of it"
+    parser = cli.build_parser(name)
+    shown = type_command(name, "--help")
+    assert shown.code == 0, f"{path}: add_arguments or the import of the module failed:\n{shown.err}"
+    found = re.findall(r"^\s+(?:vcmbench|python run_(?:compression|metrics)\.py).*$", shown.out, re.MULTILINE)
+    assert found, f"{path}: add_arguments must set parser.epilog with an example, such as `  vcmbench {name} ...`"
+    for line in found:
+        words = shlex.split(re.split(r" > | \| |   #", line)[0])
+        typed = words[1:] if words[0] == "vcmbench" else [name, *words[2:]]
+        arguments = parser.parse_args(typed)  # ends with what is wrong with the example
+        assert callable(arguments.run), f"{path}: has no function run, nor does the action of `{line.strip()}`"
+    wrong = type_command(name, "--no-such-option")
+    assert wrong.code == 2, f"{path}: exits with {wrong.code} for an option that it does not have; must be 2"
+    assert f"usage: vcmbench {name}" in wrong.err, f"{path}: a wrong option must print its own usage"
+
+
+@pytest.mark.parametrize("name", sorted(cli.discover()))
+def test_a_command_keeps_the_contract(name: str) -> None:
+    check(name)
+
+
+def test_help_lists_all_of_them() -> None:
+    shown = type_command("--help").out
+    assert all(re.search(rf"^    {name}\b", shown, re.MULTILINE) for name in cli.discover())
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in ("compress", "metrics", "report"))])
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    code = f"""
+import sys
+from vcmbench import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit:
+    pass
+sys.exit(str(sorted({HEAVY} & sys.modules.keys())))
+"""
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.stderr.strip() == "[]", "import what is heavy inside run, not at the top of the module"
+
+
+def test_one_file_is_a_command(plugins: Path, photos: Path, write_experiment: object) -> None:
+    example("adding-a-command.md", plugins)
+    config = photos.parent / "trial.toml"
+    config.write_text(f'name = "trial"\n[[coding]]\n{JPEG}\n')
+    assert compress(photos, config).code == 0
+    done = type_command("largest", "-d", photos, "-s", "trial", "-n", "1")
+    assert done.code == 0, done.err
+    assert len(done.out.strip().splitlines()) == 3  # two of them are the head
+    check("largest")
+
+
+def test_a_faulty_command_is_named_and_the_others_work(plugins: Path) -> None:
+    folder = plugins / "commands"
+    folder.mkdir()
+    (folder / "broken.py").write_text('"""Does nothing well."""\nimport no_such_module\n')
+    (folder / "raises.py").write_text(
+        '"""Raises what it likes."""\ndef add_arguments(parser): pass\ndef run(arguments): raise LookupError("x")\n'
+    )
+    (folder / "doctor.py").write_text('"""Another doctor."""\n')
+    broken, raises = type_command("broken"), type_command("raises")
+    assert (broken.code, raises.code) == (2, 1)
+    assert f"{folder / 'broken.py'}, line 2: ModuleNotFoundError" in broken.err.splitlines()[-1]
+    assert raises.err.splitlines()[-1] == "vcmbench: error: raises has a fault, which is not yours: LookupError('x')"
+    assert "Another doctor" not in type_command("--help").out, "ours is not replaced"
