@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from vcmbench.iqa import METRICS
+
 U8 = NDArray[np.uint8]
 Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-FREE = ("PSNR", "SSIM", "MS_SSIM", "VIFp", "FSIM", "SR_SIM", "GMSD", "MS_GMSD", "VSI", "DSS", "HaarPSI", "MDSI")
-"""Metrics that need neither weights nor FFmpeg."""
+FREE = tuple(name for name, metric in METRICS.items() if metric.needs is None and metric.file is None)
+"""Our metrics that need neither weights nor FFmpeg: each has a reference in piq or piqa."""
 
 
 def noisy(picture: U8, sigma: float, seed: int = 1) -> U8:

@@ -10,27 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers.iqa_reference import FREE, blurred, jpeg, noisy
+from tests.helpers.iqa_reference import FREE
 from vcmbench.errors import RequestError
 from vcmbench.iqa import METRICS, PROFILES, Scorer, check
 
 U8 = NDArray[np.uint8]
-FILTERS = ("XPSNR", "VMAF")
 
 
 def textured(height: int, width: int, seed: int = 0) -> U8:
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
-
-
-def test_the_table_is_complete() -> None:
-    learned = {"LPIPS", "PieAPP", "DISTS"}
-    assert set(METRICS) == {*FREE, *learned, *FILTERS}
-    for name, metric in METRICS.items():
-        assert metric.name == name and metric.source
-        assert metric.needs == ("weights" if name in learned else "ffmpeg" if name in FILTERS else None)
-        for profile in PROFILES:
-            assert callable(metric.convention(profile).resolve())
 
 
 def test_the_published_losses_are_lower_for_better() -> None:
@@ -90,26 +79,6 @@ def test_no_pictures_have_no_scores() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", [*FREE, *FILTERS])
-def test_the_smallest_side_is_the_smallest(name: str, profile: str) -> None:
-    smallest = METRICS[name].convention(profile).smallest
-    side = max(smallest.side_px, smallest.longer_px, int(np.ceil(smallest.area_px**0.5)))
-    if side == 1:
-        return
-    scorer = Scorer([name], profile)
-    enough, less = textured(side, side), textured(side - 1, side - 1)
-    scores = scorer.score(enough, noisy(enough, 9))
-    assert np.isfinite(scores.values[name][0]) and scores.reasons[name] == (None,)
-    scores = scorer.score(less, noisy(less, 9))
-    assert np.isnan(scores.values[name][0]) and "needs " in str(scores.reasons[name][0])
-    if smallest.side_px > 1:
-        scores = scorer.score(textured(smallest.side_px - 1, 200), textured(smallest.side_px - 1, 200))
-        assert scores.reasons[name] == (
-            f"needs a shorter side of {smallest.side_px} px or more; it is {smallest.side_px - 1} px",
-        )
-
-
-@pytest.mark.parametrize("profile", PROFILES)
 def test_published_bounds(profile: str) -> None:
     bounds = {name: METRICS[name].convention("qomex2023").smallest for name in METRICS}
     sides = {"SSIM": 4, "MS_SSIM": 64, "VIFp": 41, "FSIM": 2, "SR_SIM": 16, "LPIPS": 16, "PieAPP": 64}
@@ -117,22 +86,9 @@ def test_published_bounds(profile: str) -> None:
     assert bounds["MS_GMSD"].longer_px == 16 and bounds["DSS"].area_px == 1024
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 5), (3, 64), (31, 33), (64, 1)])
-def test_odd_and_tiny_pictures_have_a_value_or_a_reason(size: tuple[int, int], profile: str) -> None:
-    pristine = textured(*size)
-    scores = Scorer(FREE, profile).score(pristine, noisy(pristine, 9))
-    for name in FREE:
-        assert np.isfinite(scores.values[name][0]) == (scores.reasons[name][0] is None), name
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_identical_pictures_are_perfect(astronaut: U8, profile: str) -> None:
-    names = [*FREE, *FILTERS]
+def test_what_filters_say_of_identical_pictures(astronaut: U8) -> None:
     same = astronaut[None, :176, :176]
-    scores = Scorer(names, profile).score(same, same)
-    for name in FREE:
-        assert scores.values[name][0] == pytest.approx(METRICS[name].convention(profile).perfect, abs=1e-5), name
+    scores = Scorer(["XPSNR", "VMAF"]).score(same, same)
     assert scores.reasons["XPSNR"] == ("both pictures have the same luma: it is infinite (inf)",)
     assert 97 < scores.values["VMAF"][0] < 98  # without motion no 100
 
@@ -151,27 +107,6 @@ def test_flat_pictures_have_a_value_or_a_reason(astronaut: U8, profile: str) -> 
         assert "flat" in str(scores.reasons["VIFp"][0]) and scores.reasons["VIFp"][2] is None
         # piq's formula calls black and white the same
         assert "flat" in str(scores.reasons["VSI"][3]) and scores.reasons["VSI"][1:3] == (None, None)
-
-
-LADDERS = {
-    "noise": [lambda p, s=s: noisy(p, s) for s in (2, 8, 32)],
-    "blur": [lambda p, r=r: blurred(p, r) for r in (0.7, 1.5, 4)],
-    "JPEG": [lambda p, q=q: jpeg(p, q) for q in (90, 40, 6)],
-}
-
-
-@pytest.mark.parametrize("kind", LADDERS)
-@pytest.mark.parametrize("profile", PROFILES)
-def test_more_damage_is_worse(astronaut: U8, profile: str, kind: str) -> None:
-    picture = astronaut[:192, 60:252]
-    decoded = np.stack([hurt(picture) for hurt in LADDERS[kind]])
-    scores = Scorer([*FREE, *FILTERS], profile).score(np.stack([picture] * 3), decoded)
-    for name, values in scores.values.items():
-        convention = METRICS[name].convention(profile)
-        better = values if convention.higher_is_better else -values
-        assert (np.diff(better) < 0).all(), (name, values)
-        assert convention.low is None or values.min() >= convention.low
-        assert convention.high is None or values.max() <= convention.high
 
 
 def test_an_identity_is_json_and_tells_profiles_apart() -> None:

@@ -7,13 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vcmbench.iqa.metric import PROFILES, Convention, Metric, Missing, Smallest
+from vcmbench.iqa.metric import PROFILES, Convention, Metric, Missing, Smallest, metric
 from vcmbench.iqa.table import METRICS, check
 
 if TYPE_CHECKING:
     from vcmbench.iqa.scorer import MetricScores, Scorer
 
-__all__ = ["METRICS", "PROFILES", "Convention", "Metric", "MetricScores", "Missing", "Scorer", "Smallest", "check"]
+__all__ = [
+    "METRICS",
+    "PROFILES",
+    "Convention",
+    "Metric",
+    "MetricScores",
+    "Missing",
+    "Scorer",
+    "Smallest",
+    "check",
+    "metric",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Needs = Literal["weights", "ffmpeg"]
@@ -53,7 +54,8 @@ class Smallest:
 class Convention:
     """How a metric is computed under a profile.
 
-    `compute` is "module:function" below `vcmbench.iqa`, resolved when it is needed, so that the table needs no torch.
+    `compute` is a function, or "module:function" below `vcmbench.iqa`, which is resolved when it is needed, so that the
+    table needs no torch.
     Where the metric needs nothing the function takes a `Batch` of N pictures and returns a tensor (N,). Where it needs
     something the function opens it: it takes (Weights, device) or, for FFmpeg, nothing, and returns `Opened` or raises
     `Missing`.
@@ -62,7 +64,7 @@ class Convention:
     `not_finite` why a value may be NaN or infinite.
     """
 
-    compute: str
+    compute: str | Callable[..., Any]
     call: str
     colour: str
     higher_is_better: bool
@@ -73,6 +75,8 @@ class Convention:
     not_finite: str = ""
 
     def resolve(self) -> Callable[..., Any]:
+        if not isinstance(self.compute, str):
+            return self.compute
         module, name = self.compute.split(":")
         found: Callable[..., Any] = getattr(importlib.import_module(f"vcmbench.iqa.{module}"), name)
         return found
@@ -87,9 +91,31 @@ class Metric:
     conventions: Mapping[str, Convention]
     needs: Needs | None = None
     note: str = ""
+    file: Path | None = None
+    """The file of a user's own metric, whose content is part of its scores' keys."""
 
     def convention(self, profile: str) -> Convention:
         return self.conventions[profile]
 
     def higher_is_better(self, profile: str) -> bool:
         return self.conventions[profile].higher_is_better
+
+
+def metric(
+    name: str,
+    source: str,
+    compute: Callable[[Any], Any],
+    *,
+    higher_is_better: bool,
+    colour: str = "R'G'B'",
+    low: float | None = None,
+    high: float | None = None,
+    perfect: float | None = None,
+    smallest: Smallest = Smallest(),
+    not_finite: str = "",
+) -> Metric:
+    """A metric that is the same under all profiles; `compute` takes a `Batch` of N pictures and returns (N,)."""
+    convention = Convention(
+        compute, name, colour, higher_is_better, low, high, perfect, smallest, not_finite
+    )  # fmt: skip
+    return Metric(name, source, dict.fromkeys(PROFILES, convention))

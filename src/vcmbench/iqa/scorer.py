@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vcmbench.errors import JobError, RequestError
+from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.execution import gpu
+from vcmbench.io.files import sha256_of
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Convention, Missing
 from vcmbench.iqa.table import METRICS, check
@@ -29,6 +30,7 @@ _ONE_THREAD_PX = 128 * 128
 """Pictures up to this size are scored by one thread each: to share their work out costs more than it saves."""
 _CUDA_PX, _CUDA_PICTURES = 1 << 22, 64
 _VIDEO_PX, _VIDEO_PICTURES = 1 << 23, 256
+_MAX_FILE_BYTES = 1 << 20
 
 U8 = NDArray[np.uint8]
 
@@ -106,7 +108,10 @@ class Scorer:
 
         torch's version and the device are not in it: they move the last digits only.
         """
-        libraries = {} if METRICS[name].needs == "ffmpeg" else {lib: version(lib) for lib in ("piq", "piqa")}
+        metric = METRICS[name]
+        libraries = {} if metric.needs == "ffmpeg" else {library: version(library) for library in ("piq", "piqa")}
+        if metric.file is not None:
+            libraries = {"file": sha256_of(metric.file, _MAX_FILE_BYTES)}
         return {
             "metric": name,
             "profile": self.profile,
@@ -157,15 +162,19 @@ class Scorer:
         try:
             with torch.inference_mode():
                 with _exact(self.device):
-                    told = self._functions[name](batch)
-                found = told.double().cpu().numpy()
+                    scores = self._functions[name](batch)
+                found = scores.double().cpu().numpy()
+            if found.shape != (batch.size,):
+                raise ValueError(f"gives {found.shape} values for {batch.size} pictures")
         except JobError as error:
             return np.full(batch.size, np.nan), [str(error)] * batch.size
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            size = f"{batch.width_px}x{batch.height_px}"
-            return np.full(batch.size, np.nan), [f"{size} px: not enough memory on {self.device}"] * batch.size
+        except Cancelled:
+            raise
+        except Exception as error:  # a fault in one metric must not take the others along
+            why = f"{name} failed: {type(error).__name__}: {error}"
+            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
+                why = f"{batch.width_px}x{batch.height_px} px: not enough memory on {self.device}"
+            return np.full(batch.size, np.nan), [why.splitlines()[0][:300]] * batch.size
         why = self.convention(name).not_finite or "no number comes out"
         reasons = [None if math.isfinite(value) else f"{why} ({value})" for value in found]
         return np.where(np.isfinite(found), found, np.nan), reasons

@@ -1,4 +1,4 @@
-"""The metrics: one entry each. Who adds one writes its entry here and its function in a module of this package.
+"""The metrics: one entry each, and those of a user's own files (`metrics/<name>.py`, see `io/plugins`).
 
 Importing the table imports no torch. Under "standard" each metric looks at what its paper looks at. Under "qomex2023"
 it is what the published experiment of 2023 called (piqa 1.2.2 and piq 0.8.0, `metric(distorted, pristine)`): all
@@ -7,9 +7,13 @@ look at luma, rounded to 8 bits and given three times, and FSIM, SR_SIM, VSI, VI
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 from vcmbench.errors import RequestError
+from vcmbench.io.plugins import Plugins
 from vcmbench.iqa.metric import PROFILES, Convention, Metric, Needs, Smallest
 
 _ANY = Smallest()
@@ -163,7 +167,38 @@ _ENTRIES = (
     _metric("VMAF", "Li et al., 2016", _VMAF, _VMAF, needs="ffmpeg", note=f"{_NO_MOTION}; identical: about 97"),
 )
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ENTRIES}
+_OURS = {metric.name: metric for metric in _ENTRIES}
+
+
+def _metric_of(module: ModuleType, name: str) -> Metric:
+    found = getattr(module, "METRIC", None)
+    if not isinstance(found, Metric):
+        raise RequestError("must set METRIC, as `vcmbench.iqa.metric(..)` makes it")
+    if found.name in _OURS:
+        raise RequestError(f"METRIC.name {found.name!r} is one of ours; give it another name")
+    return replace(found, file=Path(str(module.__file__)))
+
+
+_PLUGINS = Plugins("metrics", lambda: Path(__file__).parent / "none", "vcmbench_metrics", _metric_of)
+
+
+class _Metrics(Mapping[str, Metric]):
+    """All of them by name, ours first."""
+
+    def _all(self) -> dict[str, Metric]:
+        return _OURS | {metric.name: metric for metric in _PLUGINS.found().values()}
+
+    def __getitem__(self, name: str) -> Metric:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+METRICS: Mapping[str, Metric] = _Metrics()
 
 
 def check(names: Sequence[str], profile: str = "standard") -> None:
@@ -174,6 +209,7 @@ def check(names: Sequence[str], profile: str = "standard") -> None:
         raise RequestError(f"iqa: no metric is named; known: {', '.join(METRICS)}")
     for name in names:
         if name not in METRICS:
-            raise RequestError(f"iqa: metric {name!r} is unknown; known: {', '.join(METRICS)}")
+            faults = "".join(f"; {fault}" for fault in _PLUGINS.faults().values())
+            raise RequestError(f"iqa: metric {name!r} is unknown; known: {', '.join(METRICS)}{faults}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise RequestError(f"iqa: {', '.join(twice)} is named twice")
