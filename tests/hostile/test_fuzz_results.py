@@ -37,7 +37,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A record of a real job, as it was written."""
     import numpy as np
 
-    from conftest import save
+    from tests.helpers.pictures import save
 
     folder = tmp_path_factory.mktemp("fuzz")
     save(folder / "data/a.png", np.arange(64 * 96 * 3, dtype=np.uint8).reshape(64, 96, 3))

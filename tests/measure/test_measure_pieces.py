@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.choices import Local
 from tests.helpers.measuring import (
     CONFIGURATIONS,
     PICTURES,
@@ -30,6 +29,7 @@ from tests.helpers.paths import CHECKOUT
 from vcmbench import experiment
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
+from vcmbench.execution.runner.choice import RunnerChoice
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.measure.outcome import MeasureSettings
 from vcmbench.measure.pictures_run import MeasuredPictures
@@ -68,7 +68,7 @@ _WORKER = """
 
 def settings(results: Results, **more: Any) -> MeasureWorkerSpec:
     wanted = experiment.load(str(results.root.parent / "trial.toml"))
-    return MeasureWorkerSpec("trial", results.root, wanted, Local(), tasks="local", gpu="none", **more)
+    return MeasureWorkerSpec("trial", results.root, wanted, RunnerChoice("local"), tasks="local", gpu="none", **more)
 
 
 @pytest.fixture

@@ -137,7 +137,8 @@ def test_a_worker_with_another_vcmbench_is_named(tmp_path: Path, photos: Path, w
     shutil.copytree(source, other, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     for name in ("encoders", "docker", "val_config"):
         shutil.copytree(source.parents[1] / name, other / "bundled" / name)
-    (other / "chain.py").write_text((other / "chain.py").read_text() + "# changed\n")
+    changed = other / "compress/encode_job.py"
+    changed.write_text(changed.read_text() + "# changed\n")
     with cluster(tmp_path / "cluster", 0) as made:
         made.start_worker(env={**os.environ, "PYTHONPATH": str(other.parent)})
         made.wait_for_workers(1)

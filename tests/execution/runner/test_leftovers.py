@@ -219,8 +219,8 @@ def test_a_killed_runs_tools_end_when_the_next_run_begins(tmp_path: Path, monkey
 def test_what_was_missed_once_is_found_later(tmp_path: Path) -> None:
     """A run's scratch folder and lease may have been removed by somebody who did not see a process of it."""
     owner = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from pathlib import Path; from vcmbench.execution.runner import marks\n"
-         "print(marks.new(Path(sys.argv[1])), flush=True); sys.stdin.read()", tmp_path / "no such"],
+        [sys.executable, "-c", "import sys; from pathlib import Path; from vcmbench.execution.runner import leftovers\n"
+         "print(leftovers.new(Path(sys.argv[1])), flush=True); sys.stdin.read()", tmp_path / "no such"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert owner.stdout is not None

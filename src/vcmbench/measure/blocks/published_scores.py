@@ -142,11 +142,11 @@ def _codec(path: Path, block: str, codec: object) -> str:
 
 def _keys(path: Path, table: dict[str, Any]) -> list[str]:
     """The scores that every block has. Raises RequestError where one has others than the first."""
-    keys: list[str] = []
+    keys: list[str] | None = None
     for block, scores in table.items():
         if not isinstance(scores, dict):
             raise RequestError(f"{path}: block {short(block)} must hold scores by name, not {_short(scores)}")
-        keys = keys or list(scores)
+        keys = list(scores) if keys is None else keys
         if len(scores) > _MOST_METRICS:
             raise RequestError(
                 f"{path}: block {short(block)} has {len(scores)} scores; at most {_MOST_METRICS} are read"
@@ -157,6 +157,7 @@ def _keys(path: Path, table: dict[str, Any]) -> list[str]:
                 f"{path}: block {short(lacks)} lacks {short(odd)}, which block {short(has)} has; write NaN where none "
                 "is known"
             )
+    keys = keys or []
     for strange in (key for key in keys if not _is_name(key)):
         raise RequestError(f"{path}: {short(strange)} cannot be the name of a metric; give it one that can be printed")
     return keys
