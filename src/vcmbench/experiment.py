@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from vcmbench import iqa
+from vcmbench.data import resampling
 from vcmbench.data.selection import Selection
 from vcmbench.encoder import checks, plugins
 from vcmbench.encoder.base import Encoder
@@ -97,6 +98,7 @@ class CodingGrid(Strict):
     quality: Annotated[list[int], Field(min_length=1)] | None = None
     color_subsampling: Annotated[list[ChromaName], Field(min_length=1)] | None = None
     subsampling_factor: Annotated[list[Factor], Field(min_length=1)] = [1.0]
+    resampler: str = resampling.DEFAULT
     preset: str | None = None
     compat: str | None = None
     stacked: bool = False
@@ -125,7 +127,11 @@ class CodingGrid(Strict):
             rest["importance"] = importance or ImportanceSource()
         rest["parameters"] = tuple(sorted((name, _as_word(value)) for name, value in self.parameters.items()))
         rest |= {"match_rate": self.match == "rate", "target_bpp": self.target.bpp if self.target else None}
-        return [CodingConfiguration(self.encoder, q, chroma, float(factor), **rest) for q, chroma, factor in grid]
+        return [
+            CodingConfiguration(self.encoder, quality, chroma, float(factor), **rest,
+                                resampler=resampling.DEFAULT if factor == 1 else self.resampler)
+            for quality, chroma, factor in grid
+        ]  # fmt: skip
 
     def _qualities(self) -> list[int] | list[None]:
         """`quality`, or what a map names as its base; both must say the same."""

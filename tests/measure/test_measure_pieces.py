@@ -27,6 +27,7 @@ from tests.helpers.measuring import (
 )
 from tests.helpers.paths import CHECKOUT
 from vcmbench import experiment
+from vcmbench.analysis.run import analyse
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.execution.runner.choice import RunnerChoice
@@ -140,6 +141,7 @@ def test_pieces_in_other_processes_give_the_same_bytes(
     answers = RecordedPredictor(machine.kind, machine.classes, machine.identity, run.store)
     done = run.execute(answers, open_scorer(run.experiment, "none", None), ["image", "block"], (), elsewhere)
     assert (done.done, done.resumed, done.failed) == (ALL, 0, [])
+    analyse(run, done)
     assert told == [(machine, missing)] * PICTURES
     wanted = tree(once(tmp_path_factory) / "data")
     found = tree(results.root)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vcmbench.compress import prefilter
 from vcmbench.compress.job import Geometry, Job
-from vcmbench.data import colour, frames
+from vcmbench.data import colour, frames, resampling
 from vcmbench.data.dataset import Source, read_picture
 from vcmbench.encoder.base import DECODED, QPS, SOURCE, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
@@ -36,14 +36,16 @@ class PreparedPicture:
     notes: tuple[str, ...]
 
 
-def prepare(source: Source, sha256: str, encoder: Encoder, geometry: Geometry) -> PreparedPicture:
+def prepare(
+    source: Source, sha256: str, encoder: Encoder, geometry: Geometry, resampler: str = resampling.DEFAULT
+) -> PreparedPicture:
     """Read, downscale, pad and convert one picture. Raises JobError where it is damaged or not the one of the plan."""
     picture = read_picture(source.path)
     if picture.sha256 != sha256:
         raise JobError(f"{source.path}: changed since this run was planned; run it again")
     rgb, notes = picture.rgb, picture.notes
     clip = geometry.clip
-    scaled = frames.resize(rgb, geometry.scaled_width, geometry.scaled_height)
+    scaled = resampling.down(resampler, rgb, geometry.scaled_width, geometry.scaled_height)
     if encoder.pixels == "rgb":
         return PreparedPicture(frames.ppm_bytes(scaled), colour.luma(rgb), notes)
     planes = colour.rgb_to_planes(frames.pad(scaled, clip.width, clip.height), clip.chroma)
@@ -104,8 +106,12 @@ class Coder:
         """The picture of that index in the job, ready to be coded."""
         job = self.job
         source, sha256 = job.sources[index], job.sha256[index]
-        key = ("picture", source.path, sha256, job.encoder.pixels, self.geometry)
-        return self.cache.get(key, lambda: prepare(source, sha256, job.encoder, self.geometry))
+        key = ("picture", source.path, sha256, job.encoder.pixels, self.geometry, job.coding.resampler)
+        return self.cache.get(key, lambda: self._prepare(index))
+
+    def _prepare(self, index: int) -> PreparedPicture:
+        job = self.job
+        return prepare(job.sources[index], job.sha256[index], job.encoder, self.geometry, job.coding.resampler)
 
     def write_source(self) -> None:
         """Write the tool's input into the scratch folder; for stacks also the luma planes to compare with later."""
@@ -116,7 +122,7 @@ class Coder:
                 if len(job.sources) == 1:
                     prepared = self.prepared(index)
                 else:  # a stack is read once; what it does not share need not be kept
-                    prepared = prepare(source, job.sha256[index], job.encoder, self.geometry)
+                    prepared = self._prepare(index)
                     references.write(prepared.luma.tobytes())
                 file.write(prepared.frame)
                 self.notes += [f"{source.name}: {note}" for note in prepared.notes]
@@ -206,10 +212,11 @@ class Coder:
                 yield pristine, self._decoded_luma(file)
 
     def _decoded_luma(self, file: IO[bytes]) -> U8:
+        resampler = self.job.coding.resampler
         geometry, clip = self.geometry, self.geometry.clip
         if self.job.encoder.pixels == "rgb":
             rgb = frames.read_ppm(Path(file.name), geometry.scaled_width, geometry.scaled_height)
-            return colour.luma(frames.resize(rgb, geometry.width, geometry.height))
+            return colour.luma(resampling.up(resampler, rgb, geometry.width, geometry.height))
         plane = frames.read_planes(file, clip.width, clip.height, clip.chroma)[0]
         cropped = plane[: geometry.scaled_height, : geometry.scaled_width]
-        return frames.resize(cropped, geometry.width, geometry.height)
+        return resampling.up(resampler, cropped, geometry.width, geometry.height)

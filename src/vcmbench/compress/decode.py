@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data import colour, frames
+from vcmbench.data import colour, frames, resampling
 from vcmbench.data.images import MAX_PIXELS
 from vcmbench.data.record import Record, read_record
 from vcmbench.encoder import checks, plugins
@@ -107,12 +107,13 @@ def decode_on(
 def _pictures(record: Record, decoded: Path, clip: Clip, pixels: str) -> Iterator[NDArray[np.uint8]]:
     scaled: tuple[Any, Any] = (record["scaled_width_px"], record["scaled_height_px"])
     full = (record["width_px"], record["height_px"])
+    resampler = record.get("resampler", resampling.DEFAULT)
     if pixels == "rgb":
-        yield frames.resize(frames.read_ppm(decoded, *scaled), *full)
+        yield resampling.up(resampler, frames.read_ppm(decoded, *scaled), *full)
         return
     frames.check_raw_size(decoded, clip.width, clip.height, clip.chroma, clip.frames)
     with decoded.open("rb") as file:
         for _ in range(clip.frames):
             planes = frames.read_planes(file, clip.width, clip.height, clip.chroma)
             rgb = colour.planes_to_rgb(planes, clip.chroma)[: scaled[1], : scaled[0]]
-            yield frames.resize(rgb, *full)
+            yield resampling.up(resampler, rgb, *full)

@@ -15,6 +15,7 @@ import numpy as np
 
 from vcmbench.compress import importance_steps
 from vcmbench.compress.job import Geometry, Job, Tools, geometry
+from vcmbench.data import resampling
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.encoder.base import Clip, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
@@ -146,7 +147,9 @@ def _problem(sources: Sequence[Source], measured: Sequence[Measured]) -> str:
 def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Geometry) -> dict[str, Any]:
     """What decides a job's result beside its pictures and their maps; those come between `geometry` and `tools`."""
     commands = _commands(encoder, coding, tools, size.clip)
-    return {
+    resampler = None if coding.resampler == resampling.DEFAULT else resampling.get(coding.resampler).identity()
+    more = {} if resampler is None else {"with_resampler": resampler}
+    return more | {
         "coding": coding.as_dict(),
         "commands": [[command.argv, command.files, command.then] for command in commands],
         "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),

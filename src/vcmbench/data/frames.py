@@ -22,13 +22,6 @@ def scaled_side(side_px: int, factor: float) -> int:
     return max(1, round(side_px * factor))
 
 
-def resize(picture: U8, width: int, height: int) -> U8:
-    """Bicubic (Keys, a = -0.5, widened when it shrinks: Pillow's), for (H, W) or (H, W, 3) uint8."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-
-
 def resize_area(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
     """An (H, W) float32 map at another size: every new pixel the mean of the area that it covers."""
     if values.shape == (height, width):

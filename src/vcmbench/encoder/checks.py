@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from vcmbench.data import resampling
 from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
@@ -38,12 +39,24 @@ def check(encoder: Encoder, coding: CodingConfiguration) -> None:
     if coding.stacked and not encoder.stackable:
         raise RequestError(f"stacked: {encoder.name} codes single images only")
 
+    check_resampler(encoder, coding)
     if coding.parameters:
         check_parameters(encoder, coding)
     if coding.qp_map is not None:
         check_map(encoder, coding, coding.qp_map)
     elif coding.match_rate:
         raise RequestError('match "rate": is between a uniform and a mapped encode; give a qp_map, too')
+
+
+def check_resampler(encoder: Encoder, coding: CodingConfiguration) -> None:
+    """Refuse a resampler that is not there, or that would have nothing to do or come after a published one."""
+    if coding.resampler == resampling.DEFAULT:
+        return
+    resampling.get(coding.resampler)
+    if coding.subsampling_factor == 1:
+        raise RequestError(f"resampler {coding.resampler!r}: has nothing to do at subsampling_factor 1")
+    if coding.compat is not None:
+        raise RequestError(f"resampler {coding.resampler!r}: compat {coding.compat!r} is with {resampling.DEFAULT}")
 
 
 def _check_choice(encoder: Encoder, key: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from vcmbench.data.resampling import DEFAULT
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 
@@ -33,10 +34,15 @@ class CodingConfiguration:
     target_bpp: float | None = None
     parameters: tuple[tuple[str, str], ...] = ()
     """More of the encoder's own parameters, as (name, value), sorted."""
+    resampler: str = DEFAULT
+    """What makes pictures smaller and large again, where `subsampling_factor` is not 1."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: what a record holds and a job's key hashes."""
-        return {**asdict(self, dict_factory=_plain), "parameters": dict(self.parameters)}
+        values = {**asdict(self, dict_factory=_plain), "parameters": dict(self.parameters)}
+        if self.resampler == DEFAULT:  # as it was before there were others
+            del values["resampler"]
+        return values
 
     def folder_name(self, label: str, published: bool) -> str:
         """`x265(quality=32, color_subsampling=420, subsampling_factor=1.0)`, the published form.
@@ -57,6 +63,7 @@ class CodingConfiguration:
             "preset": self.preset,
             "compat": None if published else self.compat,
             "stacked": "true" if self.stacked and not published else None,
+            "resampler": self.resampler if self.resampler != DEFAULT else None,
             "qp_map": self.qp_map.tag if self.qp_map else None,
             "importance": (self.importance.tag or None) if self.importance else None,
             "match": "rate" if self.match_rate else None,
@@ -84,7 +91,8 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> CodingConfiguration:
     """The configuration that a record holds."""
-    values = {one.name: record[one.name] for one in fields(CodingConfiguration)}
+    values = {one.name: record[one.name] for one in fields(CodingConfiguration) if one.name != "resampler"}
+    values["resampler"] = record.get("resampler", DEFAULT)
     if values["qp_map"] is not None:
         values["qp_map"] = QpMap(**values["qp_map"])
     values["parameters"] = tuple(values["parameters"].items())

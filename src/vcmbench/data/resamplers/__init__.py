@@ -1,0 +1,1 @@
+"""The resamplers, one file each: how a picture is made smaller before coding and large again after decoding."""
