@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vcmbench import iqa
 from vcmbench.data import resampling
@@ -16,9 +26,9 @@ from vcmbench.encoder import checks, plugins
 from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
-from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.qp_map import QpMap
-from vcmbench.importance.source import ImportanceSource
+from vcmbench.importance.source import ImportanceSource, choose
+from vcmbench.importance.source import discover as sources
 from vcmbench.io import documents, resources, validation
 from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings
@@ -57,19 +67,12 @@ class Target(Strict):
     bpp: Annotated[float, Field(gt=0, le=48, strict=False)]
 
 
-class ImportanceChoice(Strict):
-    """Where importance comes from: `labels` computes it (see `ImportanceSettings`), `files` reads maps that lie in
-    DATA/importance_map/."""
+class ImportanceChoice(BaseModel):
+    """Where importance comes from: a source by its name, and the settings that it knows (see `importance.source`)."""
 
-    source: Literal["labels", "files"] = "labels"
-    aggregate: Literal["instance", "class", "pixel"] = "instance"
-    use_distance: bool = True
-    use_class: bool = True
-    use_speed: bool = True
-    reaction_s: Annotated[float, Field(strict=False)] = 2.5
-    deceleration_mps2: Annotated[float, Field(strict=False)] = 3.4
-    d_safe_floor_m: Annotated[float, Field(strict=False)] = 5.0
-    classes: str | None = None
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    source: str = "labels"
     region: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
 
     @model_validator(mode="after")
@@ -80,10 +83,14 @@ class ImportanceChoice(Strict):
             raise ValueError(str(error)) from None
         return self
 
+    @model_serializer
+    def _with_defaults(self) -> dict[str, Any]:
+        settings = asdict(self.chosen().settings)
+        plain = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+        return {"source": self.source, **plain, "region": self.region}
+
     def chosen(self) -> ImportanceSource:
-        values = self.model_dump(exclude={"source", "region", "classes"})
-        classes = Path(self.classes) if self.classes else None
-        return ImportanceSource(self.source, ImportanceSettings(**values, classes=classes), self.region)
+        return choose(self.source, self.region, self.model_extra or {})
 
 
 def _as_word(value: str | float | bool) -> str:
@@ -261,7 +268,7 @@ def _beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
     result = dict(values)
     if "importance" in values:
-        result["importance"] = inside(values["importance"], ("classes",))
+        result["importance"] = inside(values["importance"], _paths_of(values["importance"]))
     if "task" in values:
         result["task"] = inside(values["task"], ("checkpoint",))
         if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_CONFIGS):
@@ -269,6 +276,13 @@ def _beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(values.get("metrics"), dict) and "blocks" in values["metrics"]:
         result["metrics"] = values["metrics"] | {"blocks": inside(values["metrics"]["blocks"], ("file",))}
     return result
+
+
+def _paths_of(importance: object) -> tuple[str, ...]:
+    """Those keys of an `[importance]` table that are paths; what is wrong with it is reported when it is checked."""
+    name = importance.get("source", "labels") if isinstance(importance, dict) else None
+    found = sources().get(name) if isinstance(name, str) else None
+    return found.paths if found else ()
 
 
 def load(config: str) -> Experiment:

@@ -162,7 +162,7 @@ class CompressRun:
 def _check_importance(experiment: Experiment, data: DataRoot) -> None:
     """Refuse maps from labels where there can be none. Raises RequestError."""
     wanted = [coding.importance for coding in experiment.configurations() if coding.importance is not None]
-    if wanted and wanted[0].source == "labels" and not data.is_cityscapes:
+    if wanted and wanted[0].origin.needs_labels and not data.is_cityscapes:
         raise RequestError(
             f"qp_map: {data.root} is a flat folder and has no labels; lay importance maps of your own at "
             f'{MAPS}/<name>_importance.npy there and say [importance] source = "files"'
@@ -174,7 +174,8 @@ def _missing_importance(experiment: Experiment, data: DataRoot, sources: list[So
     wanted = next((one.importance for one in experiment.configurations() if one.importance is not None), None)
     if wanted is None:
         return []
-    missing = [path for path in (wanted.main_file(data, source) for source in sources) if not path.is_file()]
+    paths = (wanted.main_file(data, source) for source in sources)
+    missing = [path for path in paths if path is not None and not path.is_file()]
     if not missing:
         return []
     return [f"{len(missing)} of {len(sources)} pictures have no importance: no {missing[0]}"

@@ -103,7 +103,6 @@ def _module(path: Path, own: Path, package: str) -> ModuleType:
     name = f"{package}.{path.stem}"
     if path.parent == own and importlib.util.find_spec(package.partition(".")[0]):
         return importlib.import_module(name)
-    name = f"{package.replace('.', '_')}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise RequestError(f"{path}: not a Python file")

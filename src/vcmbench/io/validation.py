@@ -17,6 +17,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake that pydantic found in a table without tables inside."""
+    return one_line(error, BaseModel, {})
+
+
 def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str, type[BaseModel]]) -> str:
     """The first mistake that pydantic found, as key, value and what is allowed. `nested` are the models of the tables
     inside `whole`, by their keys."""

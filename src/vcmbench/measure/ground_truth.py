@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench import importance
 from vcmbench.data import images, labels
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.importance import ImportanceSettings
-from vcmbench.importance.compute import compute
-from vcmbench.importance.inputs import FOLDER, Files, Inputs, digest_of_files, files_of, read_inputs
+from vcmbench.importance.inputs import Inputs, digest_of_files, files_of, read_inputs
 from vcmbench.importance.objects import distances_m
 from vcmbench.importance.source import ImportanceSource
 
@@ -46,11 +43,9 @@ def weights_of(experiment: Experiment) -> ImportanceSource:
 
 
 def in_words(wanted: ImportanceSource) -> str:
-    """Where importance comes from, for people."""
-    if wanted.source == "files":
-        return f"maps that lie in DATA/{FOLDER}"
+    """Where importance comes from, for the report."""
     settings = replace(wanted, region=ImportanceSource().region).tag  # which does not change a map
-    return f"computed from labels, {settings or 'by the default settings'}"
+    return wanted.origin.describe(settings.removeprefix(wanted.source).removeprefix("-"))
 
 
 @lru_cache(maxsize=1)
@@ -69,7 +64,7 @@ def void(data: DataRoot, source: Source) -> NDArray[np.bool_] | None:
 def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
     """SHA-256 (hex) of all that decides a picture's truth, for keys; of importance the files that it is read from, or
     its settings, class table and version. Raises JobError where a file cannot be read."""
-    if not data.is_cityscapes and wanted.source == "labels":
+    if not data.is_cityscapes and wanted.origin.needs_labels:
         return "none"
     head = f"truth {VERSION}, importance of {wanted.source} {wanted.digest(data, source)}"
     if not data.is_cityscapes:
@@ -99,28 +94,29 @@ class Now:
 
 def read(data: DataRoot, source: Source, wanted: ImportanceSource) -> Truth:
     """The truth of a picture, as far as its files go. Raises JobError where one is there and cannot be used."""
-    values, notes = None, {"importance": "needs labels"}
-    if wanted.source == "files":
-        values, notes = _of_file(data, source, wanted)
+    values, notes = _importance(data, source, wanted)
     if reason := _why_no_labels(data, source):
         return Truth(importance=values, notes=notes | {"labels": reason})
     files = files_of(data, source)
     has_distance = files.disparity.is_file()
-    settings, reading = wanted.settings, _DISTANCES if has_distance else _LABELS_ONLY
-    is_computed = wanted.source == "labels"
-    if is_computed:
-        lacking = _lacking(files, settings)
-        notes = {"importance": f"no {lacking.name}"} if lacking else {}
-        is_computed = lacking is None
-    if is_computed and settings.use_distance:
-        reading = settings
-    inputs = read_inputs(files, reading)
-    if is_computed:
-        values = compute(files, inputs, settings).values
+    inputs = read_inputs(files, _DISTANCES if has_distance else _LABELS_ONLY)
     if not has_distance:
         notes["distance"] = f"no {files.disparity.name}"
     distance_m = _distance_m(inputs) if has_distance else None
     return Truth(labels.train_ids(_ids(inputs)), distance_m, values, notes)
+
+
+def _importance(
+    data: DataRoot, source: Source, wanted: ImportanceSource
+) -> tuple[NDArray[np.float32] | None, dict[str, str]]:
+    """The importance of a picture; or None, and why."""
+    if wanted.origin.needs_labels and _why_no_labels(data, source):
+        return None, {"importance": "needs labels"}
+    if (path := wanted.lacking(data, source)) is not None:
+        return None, {"importance": f"no {path.name}"}
+    with images.complaints(source.path):
+        width, height = images.size_of(source.path)
+    return wanted.read(data, source, width, height).values, {}
 
 
 def _why_no_labels(data: DataRoot, source: Source) -> str:
@@ -129,26 +125,6 @@ def _why_no_labels(data: DataRoot, source: Source) -> str:
         return "a flat folder of images has none"
     path = files_of(data, source).labels
     return "" if path.is_file() else f"no {path.name}"
-
-
-def _lacking(files: Files, settings: ImportanceSettings) -> Path | None:
-    """The first file that a map of these settings cannot do without and that is not there."""
-    needed = [files.disparity] if settings.use_distance else []
-    if settings.use_distance and settings.aggregate != "class":
-        needed.append(files.instances)
-    return next((path for path in needed if not path.is_file()), None)
-
-
-def _of_file(
-    data: DataRoot, source: Source, wanted: ImportanceSource
-) -> tuple[NDArray[np.float32] | None, dict[str, str]]:
-    """A map that lies in a file; or None, and why."""
-    path = importance.importance_path(data, source)
-    if not path.exists():
-        return None, {"importance": f"no {path.name}"}
-    with images.complaints(source.path):
-        width, height = images.size_of(source.path)
-    return wanted.read(data, source, width, height).values, {}
 
 
 def _ids(inputs: Inputs) -> NDArray[np.uint8]:

@@ -1,0 +1,110 @@
+"""What every source of importance keeps to: ours, and those of the folders that VCMBENCH_PLUGINS names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.commands import compress
+from tests.helpers.docs import example
+from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
+from vcmbench.data.selection import Selection
+from vcmbench.demo import cityscapes
+from vcmbench.errors import JobError
+from vcmbench.importance import importance_path, source
+from vcmbench.importance.source import ImportanceSource
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> tuple[DataRoot, Source]:
+    """A small scene with all of its files, and a map of its own."""
+    cityscapes.write(
+        tmp_path / "data", width=128, height=64, val_per_city=1, train_scenes=0, sequences=0, jobs=1
+    )  # fmt: skip
+    data = open_root(tmp_path / "data")
+    one = find_sources(data, Selection())[0]
+    path = importance_path(data, one)
+    path.parent.mkdir(parents=True)
+    np.save(path, np.linspace(0, 1, 64 * 128, dtype=np.float32).reshape(64, 128))
+    return data, one
+
+
+def check(name: str, data: DataRoot, one: Source) -> None:
+    origin, wanted = source.get(name), source.choose(name, 1.0, {})
+    assert wanted.settings == origin.settings(), f"{name}: every field of its settings needs a default"
+    digest = wanted.digest(data, one)
+    assert digest == wanted.digest(data, one), f"{name}: the digest of the same files differs from call to call"
+    found = wanted.read(data, one, 128, 64)  # refuses another shape, values outside of 0..1 and NaN, and says so
+    assert found.values.dtype == np.float32
+    again = wanted.read(data, one, 128, 64)
+    assert np.array_equal(found.values, again.values), f"{name}: the same files give another map"
+    with pytest.raises(JobError, match="128x64 px, the picture 64x64 px"):
+        wanted.read(data, one, 64, 64)
+    assert wanted.lacking(data, one) is None, f"{name}: lacks a file though all are there"
+    path = wanted.main_file(data, one)
+    if path is None:
+        return
+    before = path.read_bytes()
+    path.write_bytes(before + b" ")
+    assert wanted.digest(data, one) != digest, f"{name}: its digest does not depend on {path.name}, its main file"
+    path.unlink()
+    assert wanted.lacking(data, one) == path, f"{name}: lacking() must name {path.name} where it is not there"
+    with pytest.raises(JobError, match=path.name):  # the message names the file that is missing
+        wanted.read(data, one, 128, 64)
+    path.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", sorted(source.discover()))
+def test_a_source_keeps_the_contract(name: str, scene: tuple[DataRoot, Source]) -> None:
+    check(name, *scene)
+
+
+def test_one_file_is_a_source(plugins: Path, scene: tuple[DataRoot, Source], photos: Path) -> None:
+    example("adding-an-importance-source.md", plugins)
+    (plugins / "sources/wrong.py").write_text(
+        "from vcmbench.importance.source import SourceOfImportance\n\n\nclass Wrong(SourceOfImportance):\n"
+        "    def digest(self, data, source, settings): return ''\n"
+        "    def read(self, data, source, settings): return 1 / 0\n"
+    )
+    check("centre", *scene)
+    head = 'name = "trial"\n[importance]\nsource = "{}"\n{}\n'
+    coding = '[[coding]]\nencoder = "x264"\nquality = [32]\nqp_map = {{ delta = {} }}\n'
+    config = photos.parent / "trial.toml"
+    config.write_text(head.format("centre", "sharpness = 4.0\nregion = 0.5") + coding.format(4))
+    done = compress(photos, config)
+    assert done.code == 0, done.err
+    for record in done.records():
+        assert "importance=centre-sharpness-4.0-region0.5" in record["bitstream"]
+        assert record["importance"]["source"] == "centre" and record["importance"]["settings"] == {"sharpness": 4.0}
+    config.write_text(head.format("wrong", "") + coding.format(5))
+    failed = compress(photos, config)
+    assert failed.code == 1
+    assert failed.err.count("source of importance 'wrong': read failed: ZeroDivisionError: division by zero") >= 1
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ('source = "magic"', "source 'magic': unknown; there are files labels"),
+        ("reaction = 2.5", "reaction: unknown key; source 'labels' knows source, region, aggregate"),
+        ('use_distance = "yes"', "use_distance: Input should be a valid boolean"),
+    ],
+)
+def test_a_wrong_choice_is_one_line(photos: Path, table: str, complaint: str) -> None:
+    config = photos.parent / "trial.toml"
+    config.write_text(f'name = "trial"\n[importance]\n{table}\n[[coding]]\nencoder = "none"\n')
+    done = compress(photos, config)
+    assert done.code == 2
+    assert complaint in done.err and len(done.err.strip().splitlines()) == 1
+
+
+def test_keys_of_jobs_hold_what_they_held() -> None:
+    from dataclasses import asdict
+
+    assert asdict(ImportanceSource()) == {
+        "source": "labels", "region": 1.0,
+        "settings": {"aggregate": "instance", "use_distance": True, "use_class": True, "use_speed": True,
+                     "reaction_s": 2.5, "deceleration_mps2": 3.4, "d_safe_floor_m": 5.0, "classes": None},
+    }  # fmt: skip
