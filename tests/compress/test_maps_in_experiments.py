@@ -171,14 +171,14 @@ def test_what_would_do_nothing_or_cannot_be_done_is_one_clear_line(write_experim
 
 def test_importance_of_a_wrong_kind(write_experiment: Write) -> None:
     for line, complaint in {
-        "agregate = 'class'": r"importance\.agregate: unknown key; known here: source, aggregate, use_distance",
-        "aggregate = 'object'": r"importance\.aggregate: .*'instance', 'class' or 'pixel' \(found 'object'\)",
-        "source = 'net'": r"importance\.source: Input should be 'labels' or 'files'",
+        "agregate = 'class'": r"importance: agregate: unknown key; source 'labels' knows source, region, aggregate",
+        "aggregate = 'object'": r"importance: aggregate: .*'instance', 'class' or 'pixel' \(found 'object'\)",
+        "source = 'net'": r"importance: source 'net': unknown; there are files labels",
         "region = 0": r"importance\.region: Input should be greater than 0 \(found 0\)",
         "region = 1.5": r"importance\.region: Input should be less than or equal to 1",
-        "use_speed = 1": r"importance\.use_speed: .*boolean",
+        "use_speed = 1": r"importance: use_speed: .*boolean",
         "deceleration_mps2 = 0": r"importance: deceleration_mps2: 0\.0; allowed: a number of m/s\^2 above 0",
-        "reaction_s = nan": r"importance\.reaction_s: Input should be a finite number",
+        "reaction_s = nan": r"importance: reaction_s: nan; allowed: a number of seconds from 0",
         "classes = 'no/such.toml'": r"importance: .*no/such\.toml",
     }.items():
         path = write_experiment(toml("x265", 32, ""), head=f"[importance]\n{line}")
