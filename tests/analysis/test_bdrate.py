@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import shlex
@@ -18,7 +17,7 @@ from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
 from vcmbench.analysis import bdrate
 from vcmbench.analysis.bdrate import METHODS, Curve, bd_accuracy, bd_rate
-from vcmbench.cli.commands import bdrate as command
+from vcmbench.cli import build_parser
 from vcmbench.data.store import CSV_FIELDS
 from vcmbench.errors import RequestError
 
@@ -224,9 +223,7 @@ def test_without_resamples_the_reason_is_told() -> None:
 
 def typed(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """What `vcmbench bdrate WORDS` prints."""
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    arguments = parser.parse_args(["bdrate", *map(str, words)])
+    arguments = build_parser("bdrate").parse_args(["bdrate", *map(str, words)])
     assert arguments.run(arguments) == 0
     return capsys.readouterr().out
 

@@ -109,10 +109,6 @@ def classification(folder: Path, count: int = 3, **more: Any) -> TaskSettings:
     return TaskSettings(**{**settings, **named, **more})
 
 
-MAKERS = {"segmentation": segmentation, "classification": classification}
-"""By the name of a task. A new task adds its own here, and the contract suite runs over it."""
-
-
 def scenes(photograph: Picture) -> list[Picture]:
     """Pictures of several sizes, some equal, some odd."""
     return [

@@ -221,7 +221,7 @@ SCORE = {
 @fuzz(250)
 @given(mutated(SCORE).map(as_bytes) | VALUES.map(as_bytes) | BYTES)
 def test_score_records(tmp_path: Path, content: bytes) -> None:
-    from vcmbench.measure.counts import dense
+    from vcmbench.tasks.confusion import dense
 
     found = records.read(lay(tmp_path / "s.json", content))
     if found is None:

@@ -37,12 +37,12 @@ from vcmbench.importance import ImportanceSettings, classes, importance_path, re
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import counts as machine
 from vcmbench.measure import ground_truth
-from vcmbench.measure.counts import dense
 from vcmbench.measure.outcome import MeasureSettings
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
 from vcmbench.report.fill import comparisons, missed_rates, unequal
 from vcmbench.report.frames import Gallery
+from vcmbench.tasks.confusion import dense
 
 ALL = CONFIGURATIONS * PICTURES
 IMAGE_ONLY = TASK + METRICS.replace("100", "0") + 'levels = ["image"]\n'

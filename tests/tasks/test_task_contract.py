@@ -1,8 +1,14 @@
-"""Every task of `tasks/`, whatever it does, keeps the contract of `base.Task`."""
+"""What every task keeps to, whatever it does: ours, and those of the folders that VCMBENCH_PLUGINS names.
+
+A task says by `LocalTask.example` with which settings it can be opened here.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,17 +20,22 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tests.helpers import small_networks
+from tests.helpers.docs import example
+from tests.helpers.measuring import CONFIGURATIONS, PICTURES, copy, counts, measure, typed, write_toml
+from tests.helpers.paths import CHECKOUT
 from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
+from vcmbench.io.plugins import VARIABLE
 from vcmbench.tasks import Task, TaskSettings
+from vcmbench.tasks import kind as kinds
 
 NAMES = sorted(tasks.discover())
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TaskSettings:
-    made: TaskSettings = small_networks.MAKERS[request.param](tmp_path_factory.mktemp(request.param))
-    return made
+    found = tasks.get(request.param).example(tmp_path_factory.mktemp(request.param))
+    return TaskSettings(name=request.param, **found)
 
 
 @pytest.fixture(scope="module")
@@ -38,34 +49,44 @@ def pictures(astronaut: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return small_networks.scenes(astronaut)
 
 
-def test_both_tasks_are_found() -> None:
-    assert {"classification", "segmentation"} <= set(NAMES)
-
-
 def test_it_says_what_it_is(task: Task, settings: TaskSettings) -> None:
     identity = task.identity()
-    assert json.loads(json.dumps(identity)) == identity
-    assert identity["task"] == settings.name
-    assert len(identity["weights_sha256"]) == 64
-    assert (identity["precision"], identity["device"]) == ("float32", "cpu")
-    assert identity["torch"]
-    assert task.kind in ("segmentation", "classification")
-    assert len(set(task.classes)) == len(task.classes) > 1
+    assert json.loads(json.dumps(identity)) == identity, "identity() must be JSON: it is hashed, and kept in records"
+    assert identity.get("task") == settings.name, "identity() needs `task`, its name"
+    if settings.checkpoint is not None:
+        assert len(identity.get("weights_sha256", "")) == 64, (
+            "identity() needs `weights_sha256`: weights decide answers"
+        )
+    assert task.kind in kinds.discover(), f"kind {task.kind!r} is none of {list(kinds.discover())}; add it to kinds/"
+    assert isinstance(task.classes, tuple) and len(set(task.classes)) == len(task.classes), "classes: names that differ"
 
 
-def test_predictions_have_their_form(task: Task, pictures: list[NDArray[np.uint8]]) -> None:
-    found = task.predict(pictures)
-    assert len(found) == len(pictures)
-    for picture, prediction in zip(pictures, found, strict=True):
-        if task.kind == "segmentation":
-            assert prediction.dtype == np.uint8
-            assert prediction.shape == picture.shape[:2]
-            assert prediction.max() < len(task.classes)
-        else:
-            assert prediction.dtype == np.float32
-            assert prediction.shape == (len(task.classes),)
-            assert prediction.sum() == pytest.approx(1, abs=1e-6)
-    assert any(not np.array_equal(found[0], other) for other in found[1:2]), "different pictures, different answers"
+def test_answers_are_of_its_kind(task: Task, pictures: list[NDArray[np.uint8]]) -> None:
+    kind, found = kinds.get(task.kind), task.predict(pictures)
+    assert len(found) == len(pictures), "predict must give one answer for each picture"
+    assert any(not np.array_equal(found[0], other) for other in found[1:]), "different pictures, different answers"
+    for picture, answer in zip(pictures, found, strict=True):
+        if kind.has_label_pictures:
+            assert answer.dtype == np.uint8 and answer.shape == picture.shape[:2], "answers must be (H, W) uint8"
+            assert answer.max() < len(task.classes), "an id beyond the classes"
+    kept = kinds.count(kind, found[0], found[0], kinds.Truth(), task.classes)
+    assert json.loads(json.dumps(kept)) == kept, f"{kind.name}: what count returns must be JSON"
+    assert kept.keys() >= {"pseudo", "labels", "notes"}, f"{kind.name}: count must return pseudo, labels and notes"
+    part, classes = kept["pseudo"], len(task.classes)
+    assert part is not None, f"{kind.name}: pseudo must be a part where there is a pristine answer"
+    assert kinds.count(kind, found[0], None, kinds.Truth(), task.classes)["pseudo"] is None
+    assert kind.is_part(part, classes), f"{kind.name}: is_part refuses what count made"
+    assert not any(kind.is_part(wrong, classes) for wrong in (None, 3, [], {}, {"x": 1})), f"{kind.name}: is_part"
+    assert set(kind.row(part, classes)) <= set(kind.columns), f"{kind.name}: row has cells that are in no column"
+    sums = kind.sums(part, classes)
+    assert kind.main in sums and sums[kind.main][1] > 0, f"{kind.name}: sums lacks {kind.main}, its main measure"
+    for name in kind.measures:
+        value = kind.score(part, classes, name)
+        assert value is None or np.isfinite(value), f"{kind.name}: score of {name} is {value}"
+    record = kept | {"kind": kind.name, "classes": classes}
+    assert all(
+        isinstance(text, str) for text in (*kind.answers(record), *(t for fact in kind.facts(record) for t in fact))
+    )
 
 
 def test_they_do_not_depend_on_what_comes_together(
@@ -119,6 +140,8 @@ def test_closing_twice_is_no_error(settings: TaskSettings) -> None:
 
 
 def test_weights_decide_the_identity(settings: TaskSettings, tmp_path: Path) -> None:
+    if settings.checkpoint is None:
+        pytest.skip("its example has no weights of its own")
     with tasks.open_task(settings, "local", "none") as task:
         first = task.identity()
     raw = Path(str(settings.checkpoint)).read_bytes()
@@ -150,6 +173,8 @@ def test_unknown_tasks_and_settings() -> None:
 
 
 def test_names_of_classes(settings: TaskSettings, task: Task, tmp_path: Path) -> None:
+    if tasks.get(settings.name).file is not None or not task.classes:
+        pytest.skip("a task may have names of its own")
     wanted = [f"my {name}" for name in task.classes]
     (tmp_path / "names.txt").write_text("\n".join(wanted) + "\n\n")
     for classes in (wanted, str(tmp_path / "names.txt")):
@@ -172,3 +197,98 @@ def test_knowing_the_tasks_needs_no_networks_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def contract(plugins: Path, name: str) -> None:
+    """The suite above over a task of a user's own, as its author runs it."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        f"{name} and not one_file",
+    ]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=os.environ | {VARIABLE: str(plugins)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert int(re.findall(r"(\d+) passed", done.stdout)[-1]) > 10
+
+
+def test_one_file_is_a_task_also_without_weights(
+    plugins: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    example("adding-a-task.md", plugins)
+    (plugins / "tasks/broken.py").write_text(
+        (plugins / "tasks/darkness.py").read_text().replace("return [", "raise LookupError('of its own'); return [")
+    )
+    contract(plugins, "darkness")
+    results = copy(tmp_path_factory, tmp_path / "a")
+    shutil.rmtree(results.root / "P_GT")
+    shutil.rmtree(results.root / "P_hat_C")
+    metrics = '[metrics]\niqa = ["PSNR"]\nlevels = ["image"]\nbootstrap = 0\n'
+    done = measure(results.root, write_toml(tmp_path, head=f'[task]\nname = "darkness"\n{metrics}'))
+    assert (done.code, counts(done)) == (0, (CONFIGURATIONS * PICTURES, 0, 0)), done.err
+    rows = results.table("image_scores")
+    found = {row["encoder"]: float(row["accuracy_pseudo"]) for row in rows}
+    assert found["lossless"] == 1 and 0 < found["jpeg"] < 1
+    broken = measure(results.root, write_toml(tmp_path, head=f'[task]\nname = "broken"\n{metrics}'))
+    assert (broken.code, counts(broken)[0]) == (1, 0)
+    assert "task darkness: LookupError: of its own" in broken.err
+
+
+def test_one_file_is_a_kind_of_task(plugins: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    example("adding-a-kind-of-task.md", plugins)
+    (plugins / "tasks").mkdir()
+    (plugins / "tasks/meanluma.py").write_text(BRIGHTNESS_TASK)
+    contract(plugins, "meanluma")
+    results = copy(tmp_path_factory, tmp_path / "a")
+    head = '[task]\nname = "meanluma"\n[metrics]\niqa = ["PSNR"]\nlevels = ["image"]\nbootstrap = 0\n'
+    config = write_toml(tmp_path, head=head)
+    done = measure(results.root, config)
+    assert (done.code, counts(done)) == (0, (CONFIGURATIONS * PICTURES, 0, 0)), done.err
+    rows = results.table("image_scores")
+    assert {"error_pseudo", "error_labels"} <= rows[0].keys() and "accuracy_pseudo" not in rows[0]
+    assert all(float(row["error_pseudo"]) == 0 for row in rows if row["encoder"] == "lossless")
+    assert any(float(row["error_pseudo"]) > 0 for row in rows if row["encoder"] == "jpeg")
+    assert all("error_pseudo" in row for row in results.table("points"))
+    shown = typed("report", "-d", results.root, "-s", config, "-o", tmp_path / "report.html", "--runner", "local")
+    assert shown.code == 0, shown.err
+    assert "Brightness error" in (tmp_path / "report.html").read_text()
+
+
+BRIGHTNESS_TASK = '''
+"""The mean of a picture's pixels."""
+
+import numpy as np
+
+from vcmbench.tasks import LocalTask, Prepared
+from vcmbench.tasks.base import check_pictures
+
+
+class MeanLuma(LocalTask):
+    kind = "brightness"
+    about_models = "none"
+    classes = ()
+
+    @classmethod
+    def prepare(cls, settings):
+        return Prepared({})
+
+    def __init__(self, prepared, place):
+        pass
+
+    def identity(self):
+        return {"task": "meanluma"}
+
+    def predict(self, images):
+        check_pictures(images)
+        return [np.array([image.mean()]) for image in images]
+
+    def close(self):
+        pass
+'''

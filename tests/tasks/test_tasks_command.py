@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pytest
 
 from vcmbench import tasks
-from vcmbench.cli.commands import tasks as command
+from vcmbench.cli import build_parser
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import container_image, opening
 
 
 def _type(*words: str) -> int:
-    parser = argparse.ArgumentParser("vcmbench")
-    command.add_parser(parser.add_subparsers(required=True))
-    arguments = parser.parse_args(["tasks", *words])
+    arguments = build_parser("tasks").parse_args(["tasks", *words])
     code: int = arguments.run(arguments)
     return code
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vcmbench.analysis.correlation import Comparison
-
-_IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels",
-             "probability": "probability of the class"}  # fmt: skip
+from vcmbench.tasks import kind as kinds
 
 
 @dataclass
@@ -29,8 +27,14 @@ class Correlated:
     def machine_in_words(self) -> str:
         measure, _, against = self.machine.partition(", ")
         truth = {"pseudo": "the pseudo ground truth", "labels": "the labels"}[against]
-        return f"{_IN_WORDS[measure]} against {truth}"
+        return f"{_words(measure)} against {truth}"
 
     @property
     def file(self) -> str:
         return f"correlation_{self.level.replace(' ', '_')}.json"
+
+
+def _words(correlated: str) -> str:
+    """What metrics are held against, in words; by its name where no kind of task knows it any more."""
+    known = dict(kind.correlated(measure) for kind in kinds.discover().values() for measure in kind.measures)
+    return known.get(correlated, correlated)

@@ -8,20 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench import tasks
 from vcmbench.analysis import correlation
 from vcmbench.analysis.correlation import Comparison
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import RequestError
-from vcmbench.experiment import Metrics
-from vcmbench.measure.counts import dense
+from vcmbench.experiment import Experiment, Metrics
 from vcmbench.measure.records import Score
-from vcmbench.tasks import confusion
+from vcmbench.tasks import kind as kinds
+from vcmbench.tasks.kind import Kind
 
-REDUCED = {
-    "accuracy": confusion.accuracy,
-    "miou": confusion.mean_iou,
-    "micro_iou": confusion.micro_iou,
-}
 _FEWEST = 3
 
 
@@ -29,20 +25,18 @@ def is_reference(score: Score) -> bool:
     return loses_nothing(score["encoder"], score["color_subsampling"], score["subsampling_factor"])
 
 
+def kind_of(experiment: Experiment) -> Kind:
+    """The kind of task that an experiment asks for; files of predictions are a segmentation's."""
+    task = experiment.task
+    return kinds.get(kinds.DEFAULT if task is None or task.predictions == "files" else tasks.get(task.name).kind)
+
+
 def machine_score(score: Score, measure: str, against: str) -> float | None:
     """The machine's score on one picture, by name; None where it is not known."""
     part = score["machine"]
     if part is None or part[against] is None:
         return None
-    if part["kind"] == "classification":
-        return float(part[against]["probability"])
-    return REDUCED[measure](dense(part[against]["confusion"], part["classes"]))
-
-
-def machine_of(scores: Sequence[Score], wanted: Metrics) -> str:
-    """What `machine_score` is of these pictures, in the words of an experiment."""
-    is_classified = any(score["machine"] and score["machine"]["kind"] == "classification" for score in scores)
-    return f"{'probability' if is_classified else wanted.machine}, {wanted.against}"
+    return kinds.get(part["kind"]).correlated_score(part[against], part["classes"], measure)
 
 
 def why_not(values: Sequence[float], images: int) -> str | None:

@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from vcmbench.analysis import tables
-from vcmbench.analysis.curves import QUALITIES
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.store import Store
-from vcmbench.measure.counts import AGAINST
+from vcmbench.measure.records import AGAINST
+from vcmbench.tasks.kind import Kind
 
 NAME = "points"
 _WHO = ("configuration", "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "pictures")
 
 
-def columns(names: Sequence[str]) -> list[str]:
+def columns(names: Sequence[str], kind: Kind) -> list[str]:
     """The columns: `_low` and `_high` are the ends of 95 % intervals."""
-    measures = [f"{name}_{against}" for against in AGAINST for name in QUALITIES]
+    measures = [f"{name}_{against}" for against in AGAINST for name in kind.measures]
     told = [f"{measure}{ending}" for measure in measures for ending in ("", "_low", "_high")]
     return [*_WHO, "rate_bpp", *told, *names]
 
 
-def write(store: Store, summary: Summary, names: Sequence[str]) -> None:
+def write(store: Store, summary: Summary, names: Sequence[str], kind: Kind) -> None:
     """`points.csv` and `points.parquet` in the experiment's folder."""
     if not summary.images:
         for ending in ("csv", "parquet"):
@@ -34,7 +34,7 @@ def write(store: Store, summary: Summary, names: Sequence[str]) -> None:
     found = {f"{name}_{against}": values for against in AGAINST if summary.has(against)
              for name, values in summary.measures(against).items()}  # fmt: skip
     means = {name: metric for name in names if not isinstance(metric := summary.metric(name), str)}
-    with tables.writing(store, NAME, columns(names)) as add:
+    with tables.writing(store, NAME, columns(names, kind)) as add:
         for number, point in enumerate(summary.points):
             row: dict[str, Any] = {
                 "configuration": point.folder, "encoder": point.encoder, "quality": point.quality,

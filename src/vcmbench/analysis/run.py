@@ -8,6 +8,7 @@ from shlex import quote
 
 from vcmbench.analysis import points
 from vcmbench.analysis.correlated import Correlated
+from vcmbench.analysis.machine_scores import kind_of
 from vcmbench.analysis.samples import Samples
 from vcmbench.analysis.slim import Slimmer
 from vcmbench.analysis.summary import Summary
@@ -80,7 +81,7 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
     summary = Summary(tables.passing(scores), slim, experiment.metrics.bootstrap, experiment.seed)
     correlated = tables.finish()
     if writes:
-        points.write(run.store, summary, outcome.names)
+        points.write(run.store, summary, outcome.names, kind_of(experiment))
     return Findings(outcome, summary, correlated, tables.images)
 
 

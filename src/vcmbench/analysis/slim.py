@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vcmbench.measure.counts import AGAINST, dense
-from vcmbench.measure.records import Score
+from vcmbench.measure.records import AGAINST, Score
+from vcmbench.tasks.confusion import dense
 
 _KEPT = (
     "configuration", "source", "label", "encoder", "quality", "color_subsampling", "subsampling_factor", "options",

@@ -19,9 +19,11 @@ from vcmbench.analysis.curves import ImageDraws, Resampled
 from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.encoder.plugins import loses_nothing
-from vcmbench.measure.counts import dense
 from vcmbench.measure.records import Score
 from vcmbench.tasks import confusion
+from vcmbench.tasks.confusion import dense
+from vcmbench.tasks.kind import Kind
+from vcmbench.tasks.kind import get as get_kind
 
 
 @dataclass(frozen=True)
@@ -125,20 +127,23 @@ class Summary:
         rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
         return self.draws.rate_bpp(rates * pixels, pixels)
 
-    def kind(self) -> str | None:
-        """ "segmentation", "classification", or None where no machine looked at all of it."""
+    @cached_property
+    def kind(self) -> Kind | None:
+        """What kind of answers these are; None where no machine, or several, looked at all of it."""
         parts = [score["machine"] for point in self.points for score in self._scores(point)]
         if not parts or any(part is None for part in parts):
             return None
         kinds = {(part["kind"], part["classes"]) for part in parts}
-        return str(kinds.pop()[0]) if len(kinds) == 1 else None
+        return get_kind(kinds.pop()[0]) if len(kinds) == 1 else None
 
-    def why_no_machine(self) -> str:
-        return "no machine task looked at all of these pictures"
+    @property
+    def has_confusions(self) -> bool:
+        """Whether IoU, classes and distances can be reported."""
+        return self.kind is not None and self.kind.has_confusions
 
     def has(self, against: str) -> bool:
         """Whether every picture was held against that truth."""
-        if self.kind() is None:
+        if self.kind is None:
             return False
         return all(score["machine"][against] is not None for point in self.points for score in self._scores(point))
 
@@ -150,15 +155,18 @@ class Summary:
         return int(self.points[0].scores[self.images[0]]["machine"]["classes"])
 
     def measures(self, against: str) -> dict[str, Resampled]:
-        """By measure: accuracy, mean_iou, micro_iou of a segmentation, accuracy (top-1) of a classification."""
+        """By measure of the kind."""
         if against not in self._measures:
             self._measures[against] = self._measured(against)
         return self._measures[against]
 
     def _measured(self, against: str) -> dict[str, Resampled]:
-        if self.kind() == "classification":
-            right = np.array([[part["right"] for part in row] for row in self._parts(against)], float)
-            return {"accuracy": self.draws.ratio(right[..., 0], right[..., 1])}
+        if self.kind is not None and not self.kind.has_confusions:
+            sums = [[self.kind.sums(part, self.classes) for part in row] for row in self._parts(against)]
+            tables = {
+                name: np.array([[one[name] for one in row] for row in sums], float) for name in self.kind.measures
+            }
+            return {name: self.draws.ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
         # point by point: the counts of all of them, dense, would take a sixth of what all records do
         found = [self.draws.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
         return {name: _joined([one[name] for one in found]) for name in found[0]}
@@ -201,9 +209,11 @@ class Summary:
     def pristine_measures(self) -> dict[str, Resampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
         parts = [(self.pristine.get(image) or {}).get("machine") for image in self.images]
-        if self.kind() != "segmentation" or any(part is None or part["labels"] is None for part in parts):
+        if not self.has_confusions or any(part is None or part["labels"] is None for part in parts):
             return None
-        if {(part["kind"], part["classes"]) for part in parts if part} != {("segmentation", self.classes)}:
+        if self.kind is None or {(part["kind"], part["classes"]) for part in parts if part} != {
+            (self.kind.name, self.classes)
+        }:
             return None
         counts = np.stack([dense(part["labels"]["confusion"], self.classes) for part in parts if part])
         return self.draws.segmentation(counts[None])

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from vcmbench.analysis.machine_scores import REDUCED
 from vcmbench.data.store import Store
 from vcmbench.measure.blocks.state import SampledBlocks
-from vcmbench.measure.counts import AGAINST, dense
-from vcmbench.measure.records import Score
-from vcmbench.tasks import confusion
+from vcmbench.measure.records import AGAINST, Score
+from vcmbench.tasks.kind import Kind
 
 Row = dict[str, Any]
 
@@ -27,37 +24,21 @@ OF_BLOCKS = _WHO[:8]
 _TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group"}
 _WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "height"}
 _ROWS_AT_ONCE = 4096
-BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in confusion.BANDS_M)
 
 
-def image_columns(names: Sequence[str]) -> list[str]:
-    """The columns of a table of pictures."""
-    return [*_WHO, *(name for against in AGAINST for name in _machine_columns(None, 0, f"_{against}")), *names]
+def image_columns(names: Sequence[str], kind: Kind) -> list[str]:
+    """The columns of a table of pictures, of which a machine of that kind answers."""
+    return [*_WHO, *(f"{name}_{against}" for against in AGAINST for name in kind.columns), *names]
 
 
-def image_row(score: Score, names: Sequence[str]) -> Row:
+def image_row(score: Score, names: Sequence[str], kind: Kind) -> Row:
     """A picture's row: what it cost, what the machine scored against both truths, and each metric. None: not known."""
     row: Row = {name: score[name] for name in _WHO}
     machine = score["machine"] or {}
     for against in AGAINST:
-        row |= _machine_columns(machine.get(against), machine.get("classes", 0), f"_{against}")
+        if (part := machine.get(against)) is not None and machine["kind"] == kind.name:
+            row |= {f"{name}_{against}": value for name, value in kind.row(part, machine["classes"]).items()}
     return row | {name: score["iqa"].get(name, {}).get("value") for name in names}
-
-
-def _machine_columns(part: dict[str, Any] | None, classes: int, ending: str) -> Row:
-    row: Row = dict.fromkeys([f"{name}{ending}" for name in (*REDUCED, "accuracy_importance")])
-    row |= dict.fromkeys([f"accuracy_{band}{ending}" for band in BANDS])
-    if part is None:
-        return row
-    if "right" in part:
-        return row | {f"accuracy{ending}": float(part["right"][0])}
-    counts = dense(part["confusion"], classes)
-    row |= {f"{name}{ending}": reduce(counts) for name, reduce in REDUCED.items()}
-    if part["importance"] and part["importance"][1]:
-        row[f"accuracy_importance{ending}"] = part["importance"][0] / part["importance"][1]
-    for band, triplets in zip(BANDS, part["bands"] or [], strict=False):
-        row[f"accuracy_{band}{ending}"] = confusion.accuracy(dense(triplets, classes))
-    return row
 
 
 def block_rows(sampled: SampledBlocks, of: Mapping[tuple[str, str], Score]) -> Iterator[Row]:

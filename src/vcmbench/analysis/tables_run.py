@@ -36,7 +36,9 @@ class TablesRun:
         self._quiet, self._writes = quiet, writes
         self.images = Samples(outcome.names)
         self._seen = self._losing = 0
-        self._machine = machine_scores.machine_of([], experiment.metrics)
+        self._kind = machine_scores.kind_of(experiment)
+        measure, self._in_words = self._kind.correlated(experiment.metrics.machine)
+        self._machine = f"{measure}, {experiment.metrics.against}"
         self._of: dict[tuple[str, str], Score] = {
             (block.image, block.configuration): {} for one in self._all_blocks for block in one.blocks
         }
@@ -48,11 +50,11 @@ class TablesRun:
 
     def passing(self, scores: Iterable[Score]) -> Iterator[Score]:
         """The records as they come, while their table is written and what is to be correlated is gathered."""
-        columns = tables.image_columns(self._names)
+        columns = tables.image_columns(self._names, self._kind)
         with tables.writing(self._store, "image_scores", columns) if self._writes else nullcontext() as add:
             for score in scores:
                 if add is not None:
-                    add(tables.image_row(score, self._names))
+                    add(tables.image_row(score, self._names, self._kind))
                 self._gather(score)
                 yield score
 
@@ -66,8 +68,6 @@ class TablesRun:
         self._losing += 1
         wanted = self._experiment.metrics
         value = machine_scores.machine_score(score, wanted.machine, wanted.against)
-        if value is not None and not len(self.images.machine):
-            self._machine = machine_scores.machine_of([score], wanted)
         self.images.add(value, score["source"], score["label"], score["iqa"])
 
     def finish(self) -> list[Correlated]:

@@ -20,7 +20,7 @@ def all_of(findings: Findings, names: list[str]) -> Iterator[str]:
     summary = findings.summary
     if summary.images:
         yield rates(summary, names) + "\n"
-        if summary.kind() == "segmentation":
+        if summary.has_confusions:
             yield steps(summary) + "\n"
     for one in findings.correlated:
         if one.whole is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.inputs import Inputs, digest_of_files, files_of, read_inputs
 from vcmbench.importance.objects import distances_m
 from vcmbench.importance.source import ImportanceSource
+from vcmbench.tasks.kind import Truth
 
 VERSION = 2
 """To be raised with every change of what is made of the files: it is part of the scores' keys."""
@@ -24,17 +25,6 @@ VERSION = 2
 _LABELS_ONLY = ImportanceSettings(use_distance=False)
 _DISTANCES = ImportanceSettings(aggregate="class", use_speed=False)
 """What reads a disparity and no more than that needs."""
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """Of one picture: train ids (H, W) uint8, 255 void; distance (H, W) float32 in metres, NaN where not measured;
-    importance (H, W) float32 in [0, 1]. None where not known; `notes` says why, by name."""
-
-    train_ids: NDArray[np.uint8] | None = None
-    distance_m: NDArray[np.float32] | None = None
-    importance: NDArray[np.float32] | None = None
-    notes: dict[str, str] = field(default_factory=dict)
 
 
 def weights_of(experiment: Experiment) -> ImportanceSource:
@@ -96,7 +86,8 @@ def read(data: DataRoot, source: Source, wanted: ImportanceSource) -> Truth:
     """The truth of a picture, as far as its files go. Raises JobError where one is there and cannot be used."""
     values, notes = _importance(data, source, wanted)
     if reason := _why_no_labels(data, source):
-        return Truth(importance=values, notes=notes | {"labels": reason})
+        folder = "" if data.is_cityscapes else source.group.name
+        return Truth(importance=values, notes=notes | {"labels": reason}, folder=folder)
     files = files_of(data, source)
     has_distance = files.disparity.is_file()
     inputs = read_inputs(files, _DISTANCES if has_distance else _LABELS_ONLY)

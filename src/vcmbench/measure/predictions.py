@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from vcmbench.data import images, labels
 from vcmbench.data.store import Store, job_key
-from vcmbench.errors import JobError
+from vcmbench.errors import JobError, VcmbenchError
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.measure.bitstreams import Unit
+from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.base import Task
+from vcmbench.tasks.kind import Answer, Kind
 from vcmbench.tasks.predictions import is_whole, prediction_key, prediction_path, read_prediction, write_prediction
 
-Answer = NDArray[Any]
 Rgb = NDArray[np.uint8]
 Identity = dict[str, Any]
 
@@ -39,6 +40,7 @@ class Question:
     is_pristine: bool = False
 
 
+_MAX_FILE_BYTES = 1 << 20
 OF_FILES: Identity = {"predictions": "files of P_GT and P_hat_C"}
 
 
@@ -66,7 +68,7 @@ class Predictor(ABC):
     """What a machine makes of pictures. `needs_pictures`: whether it has to see them; `at_once`: how many calls of
     `answer` may be made at the same time, `together`: about how many pictures a call should be about."""
 
-    kind: str
+    kind: Kind
     classes: tuple[str, ...]
     needs_pictures: bool
     at_once: int = 1
@@ -107,7 +109,7 @@ class RecordedPredictor(Predictor):
     needs_pictures = True
 
     def __init__(self, kind: str, classes: tuple[str, ...], identity: Identity, store: Store) -> None:
-        self.kind, self.classes, self._identity = kind, classes, identity
+        self.kind, self.classes, self._identity = kinds.get(kind), classes, identity
         self._store, self._root = store, store.data.root
 
     def identity(self) -> Identity:
@@ -120,26 +122,30 @@ class RecordedPredictor(Predictor):
         return pristine_key(self.identity(), unit, index)
 
     def is_kept(self, unit: Unit, index: int) -> bool:
-        if self.kind != "segmentation":
+        if not self.kind.has_label_pictures:
             return True
         return is_of(self._root, unit, index, self.identity()) and all(map(is_whole, _paths(self._root, unit, index)))
 
     def lying_there(self, unit: Unit, index: int) -> Answer | None:
         path = _paths(self._root, unit, index)[0]
-        if self.kind != "segmentation" or prediction_key(path) != self.pristine_key(unit, index) or not is_whole(path):
+        if (
+            not self.kind.has_label_pictures
+            or prediction_key(path) != self.pristine_key(unit, index)
+            or not is_whole(path)
+        ):
             return None
         return read_prediction(path, _shape(unit), len(self.classes))
 
     def foreign(self, units: Sequence[Unit]) -> list[Path]:
         """Files in the places of predictions that no network of vcmbench wrote: they must not be lost."""
-        if self.kind != "segmentation":
+        if not self.kind.has_label_pictures:
             return []
         places = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
                                for path in _paths(self._root, unit, i))  # fmt: skip
         return [path for path in places if prediction_key(path) is None and is_whole(path)]
 
     def keep(self, question: Question, answer: Answer) -> None:
-        if self.kind != "segmentation":
+        if not self.kind.has_label_pictures:
             return
         unit, index = question.unit, question.index
         pristine, decoded = _paths(self._root, unit, index)
@@ -156,25 +162,33 @@ class NetworkPredictor(RecordedPredictor):
     """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
 
     def __init__(self, task: Task, store: Store) -> None:
-        super().__init__(task.kind, task.classes, task.identity(), store)
+        super().__init__(task.kind, task.classes, task.identity() | _files_of(task), store)
         self._task, self.at_once, self.together = task, task.at_once, task.together
+        self._name = str(self._identity.get("task", task.kind))
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         pictures = [one.picture for one in questions if one.picture is not None]
         if len(pictures) < len(questions):
             raise JobError("internal error: a network was asked without a picture")
-        return self._task.predict(pictures)
+        try:
+            found = self._task.predict(pictures)
+        except VcmbenchError:
+            raise
+        except Exception as error:  # a plugin may raise anything
+            raise JobError(f"task {self._name}: {type(error).__name__}: {error}") from error
+        if len(found) != len(pictures):
+            raise JobError(f"task {self._name}: {len(found)} answers on {len(pictures)} pictures")
+        return found
 
 
 class FilePredictor(Predictor):
     """Reads predictions of other people: `DATA/P_GT` and `DATA/P_hat_C/<configuration>`, 19 classes of Cityscapes."""
 
-    kind = "segmentation"
     classes = labels.CLASSES
     needs_pictures = False
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.kind, self._root = kinds.get(kinds.DEFAULT), root
 
     def identity(self) -> Identity:
         return dict(OF_FILES)
@@ -205,6 +219,12 @@ class FilePredictor(Predictor):
 
     def keep(self, question: Question, answer: Answer) -> None:
         """They lie there."""
+
+
+def _files_of(task: Task) -> Identity:
+    """What a user's own files for a task and its kind hold, which decides what is predicted and counted."""
+    files = {"task_file": getattr(task, "file", None), "kind_file": kinds.get(task.kind).file}
+    return {f"{name}_sha256": sha256_of(path, _MAX_FILE_BYTES) for name, path in files.items() if path is not None}
 
 
 def _paths(root: Path, unit: Unit, index: int) -> tuple[Path, Path]:

@@ -12,8 +12,8 @@ from vcmbench.data.dataset import DataRoot, Picture, Source
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import ground_truth
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.ground_truth import Truth
-from vcmbench.measure.predictions import Answer, Question
+from vcmbench.measure.predictions import Question
+from vcmbench.tasks.kind import Answer, Truth
 
 _KEPT = 4
 

@@ -8,22 +8,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from vcmbench.data.labels import VOID
-from vcmbench.tasks import confusion
+from vcmbench.tasks import kind as kinds
 
-_MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
-_MOST_ANSWERS = 1 << 20
+_MOST_CLASSES = 1 << 20
 _MACHINE = {"key", "kind", "classes", "pseudo", "labels"}
 
 
 def is_number(value: Any) -> bool:
     """A finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
-
-
-def is_share(value: Any) -> bool:
-    """A number from 0 to 1."""
-    return is_number(value) and bool(0 <= value <= 1)
 
 
 def is_whole(value: Any, most: int) -> bool:
@@ -59,51 +52,10 @@ def is_machine(part: Any) -> bool:
         return False
     if not isinstance(part.get("identity", {}), dict) or not isinstance(part.get("truth", ""), str):
         return False
-    against = part["pseudo"], part["labels"]
-    if part["kind"] == "classification":
-        return _is_classified(part) and all(one is None or _is_answer(one, part["classes"]) for one in against)
-    if part["kind"] != "segmentation" or not is_whole(part["classes"], VOID + 1) or part["classes"] == 0:
-        return False
-    return all(one is None or _is_counted(one, part["classes"]) for one in against)
-
-
-def _is_classified(part: dict[str, Any]) -> bool:
+    kind = kinds.discover().get(part["kind"]) if isinstance(part["kind"], str) else None
     classes = part["classes"]
-    return is_whole(classes, _MOST_ANSWERS) and is_whole(part.get("class"), classes) and is_text_table(
-        part.get("names", {})
-    )  # fmt: skip
-
-
-def _is_answer(part: Any, classes: int) -> bool:
-    if not isinstance(part, dict) or not is_whole(part.get("class"), classes):
+    if kind is None or not is_whole(classes, _MOST_CLASSES) or not is_text_table(part.get("names", {})):
         return False
-    right, probability = part.get("right"), part.get("probability")
-    return right in ([0, 1], [1, 1]) and is_share(probability)
-
-
-def _is_counted(part: Any, classes: int) -> bool:
-    if not isinstance(part, dict) or not part.keys() >= {"confusion", "bands", "importance"}:
+    if "class" in part and not is_whole(part["class"], classes):
         return False
-    bands, importance = part["bands"], part["importance"]
-    return (
-        _are_counts(part["confusion"], classes)
-        and (bands is None or _are_bands(bands, classes))
-        and (importance is None or (isinstance(importance, list) and len(importance) == 2
-                                    and all(is_number(one) and one >= 0 for one in importance)))
-    )  # fmt: skip
-
-
-def _are_bands(bands: Any, classes: int) -> bool:
-    is_list = isinstance(bands, list) and len(bands) == len(confusion.BANDS_M)
-    return is_list and all(_are_counts(band, classes) for band in bands)
-
-
-def _are_counts(triplets: Any, classes: int) -> bool:
-    """Triplets of `measure.machine.sparse`: truth, prediction (the last column is void), pixels."""
-    if not isinstance(triplets, list) or len(triplets) > classes * (classes + 1):
-        return False
-    return all(
-        isinstance(one, list) and len(one) == 3 and is_whole(one[0], classes) and is_whole(one[1], classes + 1)
-        and is_whole(one[2], _MOST_PIXELS)
-        for one in triplets
-    )  # fmt: skip
+    return all(one is None or kind.is_part(one, classes) for one in (part["pseudo"], part["labels"]))

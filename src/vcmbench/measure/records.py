@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.data.dataset import Source
-from vcmbench.data.store import Store
+from vcmbench.data.store import Store, job_key
 from vcmbench.encoder import plugins
 from vcmbench.io import documents
 from vcmbench.io.files import check_inside
@@ -27,6 +27,11 @@ Score = dict[str, Any]
 FOUND_OUT = ("machine", "iqa", "decoded_sha256")
 """The parts of a record that measuring adds; all else comes from compression."""
 
+AGAINST = ("pseudo", "labels")
+"""The truths that an answer is held against."""
+COUNTED = 1
+"""To be raised with every change of what is counted of answers: it is part of the scores' keys."""
+
 _ABSENT = object()
 _MAX_BYTES = 1 << 24
 
@@ -34,6 +39,11 @@ _COPIED = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "qp_map", "match_rate", "target_bpp", "width_px",
     "height_px", "bitstream", "size_bytes", "rate_bpp", "psnr_y_db", "coded_qp", "frames", "bitstream_sha256",
 )  # fmt: skip
+
+
+def machine_key(answer: str, truth: str) -> str:
+    """What decides a record's machine part: the key of the answer, the digest of the truth, and how it is counted."""
+    return job_key({"answer": answer, "truth": truth, "counts": COUNTED})
 
 
 class ScoreStore:

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.dataset import DataRoot
 from vcmbench.errors import JobError
 from vcmbench.iqa import Scorer
-from vcmbench.measure import counts
 from vcmbench.measure.outcome import as_job_error
-from vcmbench.measure.predictions import Answer, Predictor, Question
+from vcmbench.measure.predictions import Predictor, Question
 from vcmbench.measure.pristine import Pristine
 from vcmbench.measure.records import PRISTINE, SCHEMA_VERSION, ScoreStore
 from vcmbench.measure.todo import ImageLevel, Todo, is_referred
+from vcmbench.tasks.kind import Answer, count
 
 Later = Callable[[Callable[[], None]], Future[None]]
 """Has something done in the background."""
@@ -170,18 +170,10 @@ class Steps:
             raise JobError("internal error: no machine was asked")
         pristine.kept.result()
         pristine.refer(lambda: self._refer(answers, frame, against))
-        todo.score["machine"] = self._counts(answers, todo.source, frame.answer, pristine, against) | {
+        todo.score["machine"] = count(answers.kind, frame.answer, against, pristine.truth, answers.classes) | {
             "key": todo.machine_key, "identity": answers.identity(), "truth": self._level.truths[todo.source],
         }  # fmt: skip
         frame.kept.result()
-
-    def _counts(
-        self, answers: Predictor, source: Source, answer: Answer, pristine: Pristine, against: Answer | None
-    ) -> dict[str, Any]:
-        if answers.kind == "segmentation":
-            return counts.segmentation(answer, against, pristine.truth, answers.classes)
-        label = counts.label_of(self._data, source, answers.classes)
-        return counts.classification(answer, against, label, answers.classes)
 
     def _refer(self, answers: Predictor, frame: Frame, answer: Answer) -> None:
         """Keep what the machine makes of the pristine picture, where that is not known yet."""
@@ -190,7 +182,7 @@ class Steps:
             return
         self._scores.write(PRISTINE, source, {
             "schema_version": SCHEMA_VERSION, "source": str(source.name), "group": str(source.group), "iqa": {},
-            "machine": self._counts(answers, source, answer, frame.pristine, None) | {"key": key},
+            "machine": count(answers.kind, answer, None, frame.pristine.truth, answers.classes) | {"key": key},
         })  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.data.store import job_key
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.iqa import Scorer
-from vcmbench.measure import counts, ground_truth
+from vcmbench.measure import ground_truth
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.measure.predictions import Predictor
-from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, ScoreStore, begin
+from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, ScoreStore, begin, machine_key
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class ImageLevel:
         source = unit.sources[index]
         if source not in self.truths:
             self.truths[source] = ground_truth.digest(self._data, source, self._weights)
-        key = counts.key(self._answers.key(unit, index), self.truths[source])
+        key = machine_key(self._answers.key(unit, index), self.truths[source])
         has = not force and score["machine"] is not None and score["machine"]["key"] == key
         return None if has and self._answers.is_kept(unit, index) and self._is_referred(unit, index) else key
 
@@ -118,7 +118,7 @@ class ImageLevel:
     def reference_key(self, unit: Unit, index: int) -> str:
         """What decides what is kept of the machine's answer on the pristine picture."""
         answer = "" if self._answers is None else self._answers.pristine_key(unit, index)
-        return counts.key(answer, self.truths[unit.sources[index]])
+        return machine_key(answer, self.truths[unit.sources[index]])
 
     def _is_referred(self, unit: Unit, index: int) -> bool:
         """Whether it is kept what the machine makes of the pristine picture."""

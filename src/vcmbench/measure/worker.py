@@ -242,4 +242,4 @@ def describe(place: MeasureWorker, _: object = None) -> tuple[Machine | None, di
     answers, missing = place.answers, place.scorer.missing if place.scorer else {}
     if not isinstance(answers, NetworkPredictor):
         return None, dict(missing)
-    return Machine(answers.kind, answers.classes, answers.identity()), dict(missing)
+    return Machine(answers.kind.name, answers.classes, answers.identity()), dict(missing)

@@ -196,7 +196,7 @@ def _provenance(run: MeasureRun, summary: Summary) -> list[Facts]:
     blocks = [Facts("Versions", versions), Facts("Encoders", sorted(tools.items()))]
     if identity:
         blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
-    if summary.kind() == "segmentation":
+    if summary.has_confusions:
         blocks.append(Facts("Importance", [("map", ground_truth.in_words(ground_truth.weights_of(run.experiment)))]))
     seeds = [("seed", str(run.experiment.seed)), ("resamples", str(run.experiment.metrics.bootstrap))]
     return [*blocks, Facts("Random draws", seeds)]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.data.labels import CLASSES, PALETTE
-from vcmbench.report.vocabulary import AGAINST, MEASURES
+from vcmbench.report.vocabulary import AGAINST, measures
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class RatePoint:
 
 @dataclass(frozen=True)
 class RateCurve:
-    """A measure over rate. `against` of AGAINST, `measure` of MEASURES; `pristine` is what the pristine pictures reach
-    (against labels; None where it is 1 by definition). Points in any order."""
+    """A measure over rate. `against` of AGAINST, `measure` of `vocabulary.measures`; `pristine` is what the pristine
+    pictures reach (against labels; None where it is 1 by definition). Points in any order."""
 
     series: Series
     against: str
@@ -81,8 +81,8 @@ class RateCurve:
     pristine: Estimate | None = None
 
     def __post_init__(self) -> None:
-        if self.against not in AGAINST or self.measure not in MEASURES:
-            raise ValueError(f"{self.measure!r} against {self.against!r}: {list(MEASURES)} against {list(AGAINST)}")
+        if self.against not in AGAINST or self.measure not in measures():
+            raise ValueError(f"{self.measure!r} against {self.against!r}: {list(measures())} against {list(AGAINST)}")
 
 
 @dataclass(frozen=True)

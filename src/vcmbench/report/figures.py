@@ -30,7 +30,7 @@ from vcmbench.report.html.charts import sampled, shown
 from vcmbench.report.html.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
 from vcmbench.report.text import capital
-from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
+from vcmbench.report.vocabulary import AGAINST, measure_words, measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def write_figures(content: ReportContent, folder: Path) -> list[Path]:
 def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     styles = styles_of(content)
     for against in AGAINST:
-        for measure in MEASURES:
+        for measure in measures():
             curves = [c for c in content.curves if c.against == against and c.measure == measure and shown(c)]
             if curves:
                 yield f"{measure}_{against}", rate_figure(curves, styles)
@@ -142,7 +142,7 @@ def rate_figure(curves: Sequence[RateCurve], styles: Styles) -> Figure:
     axes.set_xscale("log")
     _log_labels(axes)
     axes.set_xlabel("Rate in bpp")
-    axes.set_ylabel(f"{MEASURES[curves[0].measure]}, {AGAINST[curves[0].against]}")
+    axes.set_ylabel(f"{measures()[curves[0].measure]}, {AGAINST[curves[0].against]}")
     axes.grid(axis="y")
     _legend(axes, labelled, loc="lower right")
     return figure

@@ -14,12 +14,12 @@ from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data import labels
-from vcmbench.measure.counts import AGAINST, dense
+from vcmbench.measure.records import AGAINST
 from vcmbench.report.content import BdRow, Estimate, Losses, MapComparison, MapEffect, RateCurve, Series
 from vcmbench.report.content import RatePoint as CurvePoint
 from vcmbench.tasks import confusion
+from vcmbench.tasks.confusion import dense
 
-MEASURES = {"accuracy": "accuracy", "miou": "miou"}
 _FEWEST_BD = 4
 
 
@@ -31,14 +31,14 @@ def estimate(found: curves.CurveEstimate, n: int) -> Estimate:
     return Estimate(found.value, found.low, found.high, n, reason=found.reason)
 
 
-def _measures(summary: Summary) -> Iterator[tuple[str, str, Resampled]]:
-    """Against, the report's name of the measure, and the measure."""
+def _measures(summary: Summary) -> Iterator[tuple[str, str, str, Resampled]]:
+    """Against, the measure's name, the report's name for it, and the measure."""
+    kind = summary.kind
     for against in AGAINST:
-        if summary.has(against):
+        if kind is not None and summary.has(against):
             found = summary.measures(against)
-            for name, shown in MEASURES.items():
-                if name in found:
-                    yield against, "top1" if summary.kind() == "classification" else shown, found[name]
+            for name in kind.curves or kind.measures:
+                yield against, name, kind.heading(name)[0], found[name]
 
 
 def curve_list(summary: Summary) -> list[RateCurve]:
@@ -46,11 +46,10 @@ def curve_list(summary: Summary) -> list[RateCurve]:
     n = len(summary.images)
     pristine = summary.pristine_measures()
     found = []
-    for against, measure, values in _measures(summary):
+    for against, name, measure, values in _measures(summary):
         reference = None
         if against == "labels" and pristine is not None:
-            inverse = {shown: name for name, shown in MEASURES.items()}
-            reference = estimate(pristine[inverse[measure]].estimate(0), n)
+            reference = estimate(pristine[name].estimate(0), n)
         for numbers in summary.series().values():
             points = [
                 CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), estimate(values.estimate(i), n))
@@ -86,7 +85,7 @@ def chosen_points(summary: Summary) -> tuple[float, list[int]]:
 
 def class_damage(summary: Summary) -> list[Losses]:
     """IoU lost by class, at comparable rates."""
-    if summary.kind() != "segmentation" or summary.classes != len(labels.CLASSES):
+    if not summary.has_confusions or summary.classes != len(labels.CLASSES):
         return []
     rate, chosen = chosen_points(summary)
     found = []
@@ -136,7 +135,7 @@ def _damage(
 
 def band_damage(summary: Summary) -> list[Losses]:
     """Accuracy lost by distance, against the pseudo ground truth, at comparable rates."""
-    if summary.kind() != "segmentation" or not summary.has("pseudo"):
+    if not summary.has_confusions or not summary.has("pseudo"):
         return []
     rate, chosen = chosen_points(summary)
     bands = summary.by_band("pseudo")
@@ -163,7 +162,7 @@ def comparisons(summary: Summary) -> list[MapComparison]:
     """What an importance map changed at equal rate, for each mapped point that has a uniform one beside it, on the
     images whose files are equally large. Points without such an image are left out, unless there are no others."""
     pairs = summary.matched()
-    if not pairs or not summary.has("pseudo") or summary.kind() != "segmentation":
+    if not pairs or not summary.has("pseudo") or not summary.has_confusions:
         return []
     found = [(_comparison(summary, mapped, plain), bool(summary.at_equal_rate(mapped, plain)))
              for mapped, plain in pairs]  # fmt: skip
@@ -242,7 +241,7 @@ def bd_rows(summary: Summary) -> list[BdRow]:
     anchor = next((name for name in series if name == "x265"), max(series, key=lambda name: len(series[name])))
     names = [point.name for point in summary.points]
     rows = []
-    for against, measure, values in _measures(summary):
+    for against, name, measure, values in _measures(summary):
         for method in bdrate.METHODS:
             for name, numbers in series.items():
                 if name == anchor:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.machine_scores import REDUCED
 from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress import decode
 from vcmbench.data.dataset import DataRoot, Source
@@ -17,12 +16,13 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.importance import qp_map
 from vcmbench.importance.source import ImportanceSource
-from vcmbench.measure import counts, ground_truth
+from vcmbench.measure import ground_truth
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.measure.predictions import OF_FILES, FilePredictor, is_of
-from vcmbench.measure.records import Score
+from vcmbench.measure.records import Score, machine_key
 from vcmbench.report.content import Layer, Overlay, WorstFrame
 from vcmbench.report.fill import chosen_points
+from vcmbench.tasks.kind import get as get_kind
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 WORST = 3
@@ -77,7 +77,7 @@ class Gallery:
             return is_of(self._data.root, unit, index, identity)
         answer = FilePredictor(self._data.root).key(unit, index)
         known = ground_truth.digest(self._data, unit.sources[index], self._weights)
-        return bool(score["machine"]["key"] == counts.key(answer, known))
+        return bool(score["machine"]["key"] == machine_key(answer, known))
 
     # --- the frames that lost most
 
@@ -89,7 +89,7 @@ class Gallery:
         chosen: dict[str, tuple[float, Score]] = {}
         for number in chosen_points(self._summary)[1]:
             for source, score in self._summary.points[number].scores.items():
-                value = _accuracy(score)
+                value = _goodness(score)
                 if source not in chosen or value < chosen[source][0]:
                     chosen[source] = value, score
         found = []
@@ -104,26 +104,16 @@ class Gallery:
             return None
         source, pristine, decoded = frame
         part = score["machine"]
-        if part["kind"] == "classification":
-            answers: list[Any] = [_name(part, part["pseudo"]["class"]), _name(part, part["class"])]
-        else:
-            predictions = self._predictions(score)
-            if predictions is None:
-                return None
-            answers = list(predictions)
+        kind = get_kind(part["kind"])
+        answers: Any = self._predictions(score) if kind.has_label_pictures else kind.answers(part)
+        if answers is None:
+            return None
         return WorstFrame(f"{source.name.name}, {_title(score)}", pristine, decoded, answers[0], answers[1],
                           self._facts(score))  # fmt: skip
 
     def _facts(self, score: Score) -> list[tuple[str, str]]:
         facts = [("Rate", f"{score['rate_bpp']:.3f} bpp")]
-        part = score["machine"]
-        if part["kind"] == "segmentation":
-            for name, shown in (("accuracy", "Accuracy"), ("miou", "mIoU")):
-                value = REDUCED[name](counts.dense(part["pseudo"]["confusion"], part["classes"]))
-                facts.append((shown, "-" if value is None else f"{value:.3f}"))
-        else:
-            named = _name(part, part["pseudo"]["class"])
-            facts.append((f"Probability of {named}", f"{part['pseudo']['probability']:.3f}"))
+        facts += get_kind(score["machine"]["kind"]).facts(score["machine"])
         if score["psnr_y_db"] is not None:
             facts.append(("PSNR-Y", f"{score['psnr_y_db']:.2f} dB"))
         return facts
@@ -169,7 +159,7 @@ class Gallery:
 
     def _lost(self, score: Score) -> NDArray[np.float32] | None:
         part = score["machine"]
-        if part is None or part["kind"] != "segmentation":
+        if part is None or not get_kind(part["kind"]).has_label_pictures:
             return None
         predictions = self._predictions(score)
         if predictions is None:
@@ -204,17 +194,12 @@ class Gallery:
         return [Layer("QP", values, block_px=block_px, note="as given to the encoder")]
 
 
-def _accuracy(score: Score) -> float:
+def _goodness(score: Score) -> float:
+    """By the main measure, so that more is better."""
     part = score["machine"]
-    if part["kind"] == "classification":
-        return float(part["pseudo"]["probability"])
-    value = REDUCED["accuracy"](counts.dense(part["pseudo"]["confusion"], part["classes"]))
-    return 1.0 if value is None else value
-
-
-def _name(part: dict[str, Any], number: int) -> str:
-    """What a class is called; its number where a record of before does not know."""
-    return str(part.get("names", {}).get(str(number), f"class {number}"))
+    kind = get_kind(part["kind"])
+    value = kind.correlated_score(part["pseudo"], part["classes"], kind.main)
+    return 1.0 if value is None else -value if kind.main in kind.lower_is_better else value
 
 
 def _title(score: Score) -> str:

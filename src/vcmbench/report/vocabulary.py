@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from vcmbench.tasks.kind import headings
+
 AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels"}
 """What a prediction is held against: the network's own prediction on the pristine picture, or people's labels."""
-MEASURES = {
-    "accuracy": "Pixel accuracy",
-    "miou": "mIoU",
-    "micro_iou": "Micro-averaged IoU",
-    "weighted": "Accuracy weighted by importance",
-    "iou": "IoU",
-    "top1": "Top-1 accuracy",
-    "top5": "Top-5 accuracy",
-}
+_MORE = {"weighted": "Accuracy weighted by importance", "iou": "IoU", "top5": "Top-5 accuracy"}
+
+
+def measures() -> dict[str, str]:
+    """What the report calls each measure, in its order: those of all kinds of task, and those of classes and parts."""
+    return headings() | _MORE
+
+
 STATISTICS = ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")
 """Columns of a correlation table; the names of `vcmbench.analysis.correlation.STATISTICS`."""
 VERDICTS = ("best", "not different", "worse", "")
@@ -21,5 +22,5 @@ LAYERS = ("scale", "diverging", "mask")
 
 def measure_words(measure: str) -> str:
     """A measure within a sentence: "pixel accuracy", "mIoU"."""
-    words = MEASURES.get(measure, measure)
+    words = measures().get(measure, measure)
     return words if words in ("mIoU", "IoU") else words[:1].lower() + words[1:]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vcmbench.errors import JobError, RequestError
+from vcmbench.io.plugins import Plugins, only_subclass
 
-Kind = Literal["segmentation", "classification"]
 Picture = NDArray[np.uint8]
 
 
@@ -43,6 +44,8 @@ class TaskSettings(BaseModel):
     @field_validator("name")
     @classmethod
     def _is_a_task(cls, value: str) -> str:
+        if value in _PLUGINS.faults():
+            raise ValueError(_PLUGINS.faults()[value])
         if value not in discover():
             raise ValueError(f"{value!r}: unknown task; there are {' '.join(discover())}")
         return value
@@ -74,7 +77,8 @@ class Device:
 class Task(ABC):
     """A network that looks at pictures. A context manager: `close` gives back what it holds."""
 
-    kind: Kind
+    kind: str
+    """The name of its kind: what its answers are and what they are worth, see `tasks.kind`."""
     classes: tuple[str, ...]
     runner: str = "local"
     at_once: int = 1
@@ -113,6 +117,14 @@ class LocalTask(Task):
     """Words for `model` that need nothing but this installation."""
     about_models: ClassVar[str]
     """One line on what `model` takes."""
+    file: ClassVar[Path | None] = None
+    """The file of a user's own task; its content is part of what decides its predictions."""
+
+    @classmethod
+    def example(cls, folder: Path) -> dict[str, Any]:
+        """Settings beside `name` with which the contract's tests can open it: files may be laid into `folder`. A task
+        that needs no weights, or has them embedded, need not say anything."""
+        return {}
 
     @classmethod
     @abstractmethod
@@ -135,8 +147,8 @@ def check_pictures(images: Sequence[Picture]) -> None:
 
 
 @cache
-def discover() -> dict[str, type[LocalTask]]:
-    """Every task of `tasks/` by its file's name. A file with no subclass of LocalTask helps the others."""
+def _ours() -> dict[str, type[LocalTask]]:
+    """The tasks of this folder. A file with no subclass of LocalTask helps the others."""
     found: dict[str, type[LocalTask]] = {}
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         loaded = importlib.import_module(f"{__package__}.{module.name}")
@@ -147,8 +159,22 @@ def discover() -> dict[str, type[LocalTask]]:
     return found
 
 
+def _task_of(module: ModuleType, name: str) -> type[LocalTask]:
+    if name in _ours():
+        raise RequestError(f"there is a task {name} already; give it another name")
+    found = only_subclass(module, LocalTask)  # type: ignore[type-abstract]
+    found.file = Path(str(module.__file__))
+    return found
+
+
+_PLUGINS = Plugins("tasks", lambda: Path(__file__).parent / "none", "vcmbench_tasks", _task_of)
+
+
+def discover() -> dict[str, type[LocalTask]]:
+    """Every task by its file's name, ours first."""
+    return _ours() | _PLUGINS.found()
+
+
 def get(name: str) -> type[LocalTask]:
-    """The task of that name. Raises RequestError where there is none."""
-    if name not in discover():
-        raise RequestError(f"task {name!r}: unknown; there are {' '.join(discover())}")
-    return discover()[name]
+    """The task of that name. Raises RequestError where there is none, or where its file is faulty."""
+    return _ours()[name] if name in _ours() else _PLUGINS.get(name)

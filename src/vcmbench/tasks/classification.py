@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -52,6 +52,19 @@ class Classification(LocalTask):
         }
         return Prepared(options, {"weights": weights})
 
+    @classmethod
+    def example(cls, folder: Path) -> dict[str, Any]:
+        """A small network of timm with random weights."""
+        import timm
+        import torch
+        from safetensors.torch import save_file
+
+        torch.manual_seed(0)
+        model, weights = "test_resnet.r160_in1k", folder / "weights.safetensors"
+        network = timm.create_model(model, pretrained=False, num_classes=3)
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, weights)
+        return {"model": model, "checkpoint": str(weights), "classes": ["cat", "dog", "street"]}
+
     def __init__(self, prepared: Prepared, place: Device) -> None:
         model = prepared.options["model"]
         checkpoint = checkpoints.load(prepared.files["weights"])
@@ -82,11 +95,6 @@ class Classification(LocalTask):
 
     def close(self) -> None:
         self._lanes.close()
-
-
-def label(classes: tuple[str, ...], source: PurePosixPath) -> int | None:
-    """The index of a picture's class by the name of its folder; None where no class has that name."""
-    return classes.index(source.parent.name) if source.parent.name in classes else None
 
 
 def _check(model: str) -> None:

@@ -59,6 +59,20 @@ def distance_confusions(
     return _tally(codes, len(BANDS_M) + 1, classes)[1:]
 
 
+def sparse(counts: NDArray[np.int64]) -> list[list[int]]:
+    """Counts (K, K + 1) as triplets: row, column, count."""
+    return [[int(i), int(j), int(counts[i, j])] for i, j in np.argwhere(counts)]
+
+
+def dense(triplets: list[list[int]] | NDArray[np.int32], classes: int) -> NDArray[np.int64]:
+    """The counts (classes, classes + 1) int64 that `sparse` made triplets of."""
+    counts = np.zeros((classes, classes + 1), np.int64)
+    if len(triplets):
+        rows, columns, values = np.array(triplets, np.int64).T
+        np.add.at(counts, (rows, columns), values)
+    return counts
+
+
 def block_confusions(prediction: Ids, truth: Ids, boxes: Iterable[Box], classes: int = len(CLASSES)) -> Counts:
     """Confusion counts of each block of a picture, (H, W): (boxes, classes, classes + 1) int64."""
     _check(prediction, "prediction", truth)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
-from vcmbench.errors import RequestError
+from vcmbench.errors import RequestError, VcmbenchError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import base, devices
+from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.base import Device, Task, TaskSettings
 
 _NEEDS = ("torch", "mmengine", "mmcv", "mmseg", "timm", "safetensors")
@@ -26,10 +27,20 @@ def open_task(
     devices.check_choice(gpu)
     kind = base.get(settings.name)
     prepared = kind.prepare(settings)
-    if where(runner) == "local":
+    if kind.file is not None and runner == "docker":
+        raise RequestError(f"task {settings.name!r}: {kind.file} is not in the container; say --runner local")
+    if kind.file is not None or where(runner) == "local":
         device = devices.local(gpu)
         is_mixed = settings.precision == "auto" and device != "cpu"
-        return kind(prepared, Device(device, jobs, settings.batch_size, is_mixed))
+        place = Device(device, jobs, settings.batch_size, is_mixed)
+        try:
+            task = kind(prepared, place)
+        except VcmbenchError:
+            raise
+        except Exception as error:  # a plugin may raise anything
+            raise RequestError(f"task {settings.name!r}: cannot be opened: {type(error).__name__}: {error}") from error
+        kinds.get(task.kind)  # refuses one that there is not
+        return task
     from vcmbench.tasks.container import open_in_container  # needs an engine
 
     place = Device("cpu", jobs, settings.batch_size, settings.precision == "auto")

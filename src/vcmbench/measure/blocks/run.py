@@ -123,6 +123,6 @@ def _why_no_blocks(answers: Predictor | None, scorer: Scorer | None, outcome: Me
         return "no [task] in the experiment; blocks are drawn by what a machine predicts"
     if scorer is None:
         return "no metric was asked for (metrics.iqa)"
-    if answers.kind != "segmentation":
-        return f"the task is a {answers.kind}; only pictures of labels have blocks"
+    if not answers.kind.has_label_pictures:
+        return f"the task is a {answers.kind.name}; only pictures of labels have blocks"
     return "some pictures failed; mend that and run again" if outcome.failed else ""

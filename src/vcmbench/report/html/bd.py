@@ -9,7 +9,7 @@ from vcmbench.report.html import prose
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, paragraph
 from vcmbench.report.html.tables import Cell, Column, table
-from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
+from vcmbench.report.vocabulary import AGAINST, measure_words, measures
 
 _METHODS = {"pchip": "PCHIP", "akima": "Akima"}
 
@@ -49,5 +49,5 @@ def _table(page: Page, rows: Sequence[BdRow]) -> Markup:
         *(Column(f"BD-{measure_words(measure)}, {name}") for name in names),
         Column("Shared range", numeric=False),
     ]
-    caption = f"{MEASURES.get(measure, measure)} against the {against}: differences, with 95 % intervals"
+    caption = f"{measures().get(measure, measure)} against the {against}: differences, with 95 % intervals"
     return table(page.id("table"), caption, columns, cells, notes, dense=True)

@@ -20,7 +20,7 @@ from vcmbench.report.content import (
 )
 from vcmbench.report.html.charts import shown
 from vcmbench.report.text import capital, count, interval, listed, many, number, percent, rate, together
-from vcmbench.report.vocabulary import AGAINST, MEASURES, measure_words
+from vcmbench.report.vocabulary import AGAINST, measure_words, measures
 
 _TARGETS = (0.9, 0.95, 0.8, 0.99, 0.7, 0.6, 0.5)
 _FEW_PICTURES = 30
@@ -88,8 +88,8 @@ def cautions(content: ReportContent) -> list[str]:
     rising = [curve for curve in content.curves if _falls_with_rate(curve)]
     for curve in rising:
         found.append(
-            f"{MEASURES[curve.measure]} of {curve.series.label} against {AGAINST[curve.against]} is lower at a higher "
-            "rate, beyond both intervals: look at that configuration before comparing codecs."
+            f"{measures()[curve.measure]} of {curve.series.label} against {AGAINST[curve.against]} is lower at a "
+            "higher rate, beyond both intervals: look at that configuration before comparing codecs."
         )
     return found
 
@@ -212,7 +212,7 @@ def _classes(damage: Losses) -> list[str]:
     if len(rows) < 2:
         return []
     named = [f"{name} ({number(mean, 2)}, at most {_figure(largest, 2)})" for name, mean, largest in rows[:3]]
-    measure = MEASURES.get(damage.measure, damage.measure)
+    measure = measures().get(damage.measure, damage.measure)
     return [
         f"{capital(damage.condition)}, against the {AGAINST[damage.against]}, the classes that lose most {measure} on "
         f"the mean of the codecs{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "

@@ -11,7 +11,7 @@ from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.html.tables import Cell, Column, table
 from vcmbench.report.text import rate
-from vcmbench.report.vocabulary import AGAINST, MEASURES
+from vcmbench.report.vocabulary import AGAINST, measures
 
 
 def curves_section(page: Page) -> Section:
@@ -24,9 +24,9 @@ def curves_section(page: Page) -> Section:
             page.legend(curve.series for curve in curves),
         ]
     for against, words in AGAINST.items():
-        measures = [measure for measure in MEASURES if _of(curves, against, measure)]
-        if measures:
-            charts = [_chart(page, _of(curves, against, measure)) for measure in measures]
+        there = [measure for measure in measures() if _of(curves, against, measure)]
+        if there:
+            charts = [_chart(page, _of(curves, against, measure)) for measure in there]
             body += [heading(f"Against the {words}"), paragraph(prose.AGAINST[against]), grid(charts)]
     return Section("accuracy", "Accuracy over rate", body, "no configuration has been measured")
 
@@ -36,7 +36,7 @@ def _of(curves: Sequence[RateCurve], against: str, measure: str) -> list[RateCur
 
 
 def _chart(page: Page, curves: Sequence[RateCurve]) -> Markup:
-    measure, against = MEASURES[curves[0].measure], AGAINST[curves[0].against]
+    measure, against = measures()[curves[0].measure], AGAINST[curves[0].against]
     caption = f"{measure} against the {against}, over rate"
     ends = [told for curve in curves if (told := _told(curve))]
     chart = rate_chart(curves, page.styles, measure, f"{caption}. {'; '.join(ends)}") if ends else None
@@ -64,6 +64,6 @@ def _data(page: Page, curves: Sequence[RateCurve], caption: str) -> Markup:
         for curve in curves
         for point in sorted(curve.points, key=lambda point: point.rate_bpp)
     ]
-    titles = ("Quality", "Rate in bpp", f"{MEASURES[curves[0].measure]} [95 %]", "n")
+    titles = ("Quality", "Rate in bpp", f"{measures()[curves[0].measure]} [95 %]", "n")
     columns = [Column("Codec", numeric=False), *(Column(title) for title in titles)]
     return table(page.id("table"), caption, columns, rows, notes)

@@ -1,0 +1,143 @@
+"""The contract of a kind of task: all that depends on what a machine answers, a picture of classes or anything else.
+
+A kind is one file in `kinds/`, or in a user's own folder (see `io/plugins`); its name is the file's, and that by which
+tasks name it. Counts, not scores, are kept of every picture: what is reported is reduced from sums of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.errors import JobError, VcmbenchError
+from vcmbench.io.plugins import Plugins, only_subclass
+
+DEFAULT = "segmentation"
+Answer = NDArray[Any]
+Part = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Of one picture: train ids (H, W) uint8, 255 void; distance (H, W) float32 in metres, NaN where not measured;
+    importance (H, W) float32 in [0, 1]. None where not known; `notes` says why, by name. `folder` is the name of the
+    folder that it lies in, empty in the Cityscapes layout."""
+
+    train_ids: NDArray[np.uint8] | None = None
+    distance_m: NDArray[np.float32] | None = None
+    importance: NDArray[np.float32] | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    folder: str = ""
+
+
+class Kind(ABC):
+    """What answers of one kind are, and what they are worth.
+
+    A *part* is what is kept of one answer held against one truth: JSON of counts, whose sums mean something. The record
+    of a picture has one against `pseudo`, the answer on the pristine picture, and one against `labels`, or None.
+    """
+
+    name: str  # set from the file's name when it is discovered
+    file: Path | None = None
+    """The file of a user's own kind; its content is part of scores' keys."""
+    measures: ClassVar[dict[str, str]]
+    """The measures of a picture or of many, by name, in words as a heading has them. The first is the main one."""
+    curves: ClassVar[tuple[str, ...]] = ()
+    """Those that have curves and BD-rates in the report; empty: all."""
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    has_label_pictures: ClassVar[bool] = False
+    """Whether an answer is (H, W) uint8 class ids: then it is kept as a PNG, shown, and blocks can be drawn of it."""
+    has_confusions: ClassVar[bool] = False
+    """Whether parts hold confusion counts, from which IoU, classes and distances are reported."""
+
+    @abstractmethod
+    def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
+        """What is kept of an answer: `pseudo` and `labels`, each a part or None, and `notes`, which say why by name.
+        `pristine` is None for the pristine picture itself. Whatever else is in there is kept, too."""
+
+    @abstractmethod
+    def is_part(self, part: Any, classes: int) -> bool:
+        """Whether a JSON value is a part as `count` makes them: files may have been damaged or edited."""
+
+    @abstractmethod
+    def sums(self, part: Part, classes: int) -> dict[str, tuple[float, float]]:
+        """By measure, a numerator and a denominator, which are added up over pictures before they are divided."""
+
+    def score(self, part: Part, classes: int, measure: str) -> float | None:
+        """One picture by a measure of its own; None where it has nothing to count."""
+        found = self.sums(part, classes)
+        above, below = found[measure if measure in found else self.main]
+        return above / below if below else None
+
+    @property
+    def main(self) -> str:
+        return next(iter(self.measures))
+
+    def correlated(self, measure: str) -> tuple[str, str]:
+        """What quality metrics are held against where an experiment says `measure`: its name, and in words."""
+        name = measure if measure in self.measures else self.main
+        words = self.measures[name]
+        return name, words[:1].lower() + words[1:]
+
+    def correlated_score(self, part: Part, classes: int, measure: str) -> float | None:
+        """That, of one picture."""
+        return self.score(part, classes, measure)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a picture's row, against each truth."""
+        return tuple(self.measures)
+
+    def row(self, part: Part, classes: int) -> dict[str, float | None]:
+        """The cells of those columns."""
+        return {name: self.score(part, classes, name) for name in self.measures}
+
+    def heading(self, measure: str) -> tuple[str, str]:
+        """A measure's name in the report, and how charts and tables call it."""
+        return measure, self.measures[measure]
+
+    def answers(self, record: Part) -> tuple[str, str]:
+        """In a few words, the answers on the pristine and on the decoded picture, of a record that has `pseudo`."""
+        found = self.score(record["pseudo"], record["classes"], self.main)
+        return "", f"{self.measures[self.main]} {found:.3f}" if found is not None else ""
+
+    def facts(self, record: Part) -> list[tuple[str, str]]:
+        """What is said of a decoded picture beside it, as (name, value)."""
+        found = [(words, self.score(record["pseudo"], record["classes"], name))
+                 for name, words in self.measures.items()]  # fmt: skip
+        return [(words, "-" if value is None else f"{value:.3f}") for words, value in found]
+
+
+def _kind_of(module: ModuleType, name: str) -> Kind:
+    found = only_subclass(module, Kind)()  # type: ignore[type-abstract]
+    found.name = name
+    if Path(str(module.__file__)).parent != _OURS:
+        found.file = Path(str(module.__file__))
+    return found
+
+
+_OURS = Path(__file__).parent / "kinds"
+_PLUGINS = Plugins("kinds", lambda: _OURS, "vcmbench.tasks.kinds", _kind_of)
+discover, get = _PLUGINS.found, _PLUGINS.get
+
+
+def count(kind: Kind, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
+    """`Kind.count`, with what every record has. Raises JobError that names the kind, whatever it raises."""
+    try:
+        found = kind.count(answer, pristine, truth, classes)
+    except VcmbenchError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise JobError(f"kind of task {kind.name!r}: count failed: {type(error).__name__}: {error}") from error
+    return {"kind": kind.name, "classes": len(classes), **found}
+
+
+def headings() -> dict[str, str]:
+    """All measures that a report can show, by its names for them."""
+    return {name: words for kind in discover().values() for name, words in map(kind.heading, kind.measures)}

@@ -1,0 +1,110 @@
+"""Segmentation: every pixel has a class; confusion counts, and the measures that come from them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.data import labels
+from vcmbench.tasks import confusion
+from vcmbench.tasks.confusion import dense, sparse
+from vcmbench.tasks.kind import Answer, Kind, Part, Truth
+
+_REDUCED = {"accuracy": confusion.accuracy, "miou": confusion.mean_iou, "micro_iou": confusion.micro_iou}
+_BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in confusion.BANDS_M)
+_IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels"}
+_MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
+
+
+class Segmentation(Kind):
+    """A part is {"confusion", "bands", "importance"}: counts as triplets (truth, prediction, pixels), of all pixels and
+    of those in each distance band; importance of the pixels that are right, and of all."""
+
+    measures = {"accuracy": "Pixel accuracy", "miou": "mIoU", "micro_iou": "Micro-averaged IoU"}  # noqa: RUF012
+    curves = ("accuracy", "miou")
+    has_label_pictures = True
+    has_confusions = True
+
+    def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
+        known = truth.train_ids if classes == labels.CLASSES else None
+        notes = dict(truth.notes)
+        if truth.train_ids is not None and known is None:
+            notes["labels"] = "the network's classes are not the 19 of Cityscapes"
+        return {
+            "pseudo": None if pristine is None else _against(answer, pristine, truth, len(classes)),
+            "labels": None if known is None else _against(answer, known, truth, len(classes)),
+            "notes": notes,
+        }
+
+    def is_part(self, part: Any, classes: int) -> bool:
+        if not 0 < classes <= labels.VOID or not isinstance(part, dict):
+            return False
+        if not part.keys() >= {"confusion", "bands", "importance"}:
+            return False
+        bands, importance = part["bands"], part["importance"]
+        return (
+            _are_counts(part["confusion"], classes)
+            and (bands is None or (isinstance(bands, list) and len(bands) == len(confusion.BANDS_M)
+                                   and all(_are_counts(band, classes) for band in bands)))
+            and (importance is None or (isinstance(importance, list) and len(importance) == 2
+                                        and all(_is_number(one) and one >= 0 for one in importance)))
+        )  # fmt: skip
+
+    def sums(self, part: Part, classes: int) -> dict[str, tuple[float, float]]:
+        counts = dense(part["confusion"], classes)
+        return {"accuracy": (float(np.trace(counts)), float(counts.sum()))}
+
+    def score(self, part: Part, classes: int, measure: str) -> float | None:
+        return _REDUCED[measure](dense(part["confusion"], classes))
+
+    def correlated(self, measure: str) -> tuple[str, str]:
+        return measure, _IN_WORDS[measure]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*_REDUCED, "accuracy_importance", *(f"accuracy_{band}" for band in _BANDS))
+
+    def row(self, part: Part, classes: int) -> dict[str, float | None]:
+        counts = dense(part["confusion"], classes)
+        row = {name: reduce(counts) for name, reduce in _REDUCED.items()}
+        if part["importance"] and part["importance"][1]:
+            row["accuracy_importance"] = part["importance"][0] / part["importance"][1]
+        for band, triplets in zip(_BANDS, part["bands"] or [], strict=False):
+            row[f"accuracy_{band}"] = confusion.accuracy(dense(triplets, classes))
+        return row
+
+    def facts(self, record: Part) -> list[tuple[str, str]]:
+        found = [("Accuracy", self.score(record["pseudo"], record["classes"], "accuracy")),
+                 ("mIoU", self.score(record["pseudo"], record["classes"], "miou"))]  # fmt: skip
+        return [(words, "-" if value is None else f"{value:.3f}") for words, value in found]
+
+
+def _against(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], more: Truth, classes: int) -> Part:
+    bands = None
+    if more.distance_m is not None:
+        bands = [sparse(counts) for counts in
+                 confusion.distance_confusions(prediction, truth, more.distance_m, classes)]  # fmt: skip
+    weighted = None
+    if more.importance is not None:
+        weighted = list(confusion.weighted(prediction, truth, more.importance, classes))
+    counts = confusion.confusion(prediction, truth, classes)
+    return {"confusion": sparse(counts), "bands": bands, "importance": weighted}
+
+
+def _are_counts(triplets: Any, classes: int) -> bool:
+    """Triplets of `sparse`: truth, prediction (the last column is void), pixels."""
+    if not isinstance(triplets, list) or len(triplets) > classes * (classes + 1):
+        return False
+    limits = (classes, classes + 1, _MOST_PIXELS)
+    return all(
+        isinstance(one, list) and len(one) == 3
+        and all(type(cell) is int and 0 <= cell < most for cell, most in zip(one, limits, strict=True))
+        for one in triplets
+    )  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
