@@ -24,7 +24,7 @@ class Hm(Encoder):
     encode_tools = (Tool("TAppEncoderStatic", ("TAppEncoder",)),)
     decode_tools = (Tool("TAppDecoderStatic", ("TAppDecoder",)),)
     search_rates = ((0, 4.82), (6, 3.8), (12, 1.91), (22, 0.507), (32, 0.143), (42, 0.0399), (51, 0.0112))
-    rough_s_per_mpx = {"": 3.5}
+    rough_s_per_mpx = (("", 3.5),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         size = {

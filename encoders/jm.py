@@ -52,7 +52,7 @@ class Jm(Encoder):
     # rate-distortion optimisation; how that follows the QP is taken from HM, which searches as exhaustively, and so is
     # the memory.
     search_rates = ((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218))
-    rough_s_per_mpx = {"": 3.4}
+    rough_s_per_mpx = (("", 3.4),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         settings = {

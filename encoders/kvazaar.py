@@ -37,7 +37,7 @@ class Kvazaar(Encoder):
     map_method = "native"
     map_units_px = (64,)
     search_rates = ((0, 5.19), (6, 3.52), (12, 1.87), (22, 0.524), (32, 0.145), (42, 0.0379), (51, 0.011))
-    rough_s_per_mpx = {"": 0.2, "ultrafast": 0.1, "slower": 0.6, "veryslow": 0.7, "placebo": 0.7}
+    rough_s_per_mpx = (("", 0.2), ("ultrafast", 0.1), ("slower", 0.6), ("veryslow", 0.7), ("placebo", 0.7))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(self._argv(program, coding, clip, {"qp": coding.quality}))

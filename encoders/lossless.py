@@ -14,7 +14,7 @@ class Lossless(Encoder):
     max_side_px = 65535
     encode_tools = decode_tools = (Tool("pillow-png"),)
     compat = ("qomex2023",)
-    rough_s_per_mpx = {"": 0.45}
+    rough_s_per_mpx = (("", 0.45),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         # The published experiment let Pillow search for the smallest file; that costs ten times the time.

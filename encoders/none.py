@@ -13,7 +13,7 @@ class Uncoded(Encoder):
     stackable = False
     max_side_px = 65535
     encode_tools = decode_tools = (Tool("raw-copy"),)
-    rough_s_per_mpx = {"": 0.0015}
+    rough_s_per_mpx = (("", 0.0015),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command((program, SOURCE["rgb"], self.bitstream))

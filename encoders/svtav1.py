@@ -38,8 +38,17 @@ class SvtAv1(Encoder):
     map_method = "native"
     map_units_px = (64,)
     map_tools = (Tool("SvtAv1EncApp"),)
-    search_rates = ((1, 3.29), (6, 1.15), (12, 0.644), (22, 0.36), (32, 0.192), (42, 0.0941), (52, 0.044), (63, 0.00978))
-    rough_s_per_mpx = {"": 0.13, "0": 6.0, "1": 1.6, "2": 0.7, "3": 0.6, "4": 0.3, "5": 0.3}
+    search_rates = (
+        (1, 3.29),
+        (6, 1.15),
+        (12, 0.644),
+        (22, 0.36),
+        (32, 0.192),
+        (42, 0.0941),
+        (52, 0.044),
+        (63, 0.00978),
+    )
+    rough_s_per_mpx = (("", 0.13), ("0", 6.0), ("1", 1.6), ("2", 0.7), ("3", 0.6), ("4", 0.3), ("5", 0.3))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         if program == "SvtAv1EncApp":

@@ -26,7 +26,7 @@ class VVenC(Encoder):
     compat = ("qomex2023",)
     published_stacked = True
     search_rates = ((0, 4.91), (6, 4.21), (12, 2.42), (22, 0.692), (32, 0.2), (42, 0.0539), (52, 0.0137), (63, 0.00284))
-    rough_s_per_mpx = {"": 0.5, "fast": 1.7, "medium": 5.6, "slow": 14.0, "slower": 40.0, "qomex2023": 2.0}
+    rough_s_per_mpx = (("", 0.5), ("fast", 1.7), ("medium", 5.6), ("slow", 14.0), ("slower", 40.0), ("qomex2023", 2.0))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         published = coding.compat == "qomex2023"

@@ -35,7 +35,7 @@ class X264(Encoder):
     logs_mean_qp = True
     zones = True
     search_rates = ((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218))
-    rough_s_per_mpx = {"": 0.045, "slow": 0.09, "slower": 0.09, "veryslow": 0.09, "placebo": 0.09}
+    rough_s_per_mpx = (("", 0.045), ("slow", 0.09), ("slower", 0.09), ("veryslow", 0.09), ("placebo", 0.09))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(self._argv(coding, clip, _EXACT.format(qp=coding.quality)))

@@ -42,7 +42,15 @@ class X265(Encoder):
     logs_mean_qp = True
     zones = True
     search_rates = ((0, 5.09), (6, 3.56), (12, 1.98), (22, 0.564), (32, 0.168), (42, 0.0476), (51, 0.0132))
-    rough_s_per_mpx = {"": 0.3, "ultrafast": 0.15, "slow": 0.5, "slower": 0.6, "veryslow": 0.6, "placebo": 0.8, "qomex2023": 0.55}
+    rough_s_per_mpx = (
+        ("", 0.3),
+        ("ultrafast", 0.15),
+        ("slow", 0.5),
+        ("slower", 0.6),
+        ("veryslow", 0.6),
+        ("placebo", 0.8),
+        ("qomex2023", 0.55),
+    )
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         more = ffmpeg.more_parameters(coding)

@@ -11,7 +11,6 @@ strange, ever reaches a tool.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -103,11 +102,11 @@ class Encoder(ABC):
     published_stacked: ClassVar[bool] = False
     """Whether the published experiment coded a city's images as one video with it."""
     search_rates: ClassVar[Anchors] = ()
-    """Where a search for a rate begins: about how many bits a coded pixel takes. Left out, from 4 at the better end of the
-    scale to 0.02 at the other. It decides what is coded, so keys hash it: no place for better estimates."""
-    rough_s_per_mpx: ClassVar[Mapping[str, float]] = {"": 0.3}
-    """Seconds of one core, roughly, in which a coded megapixel is encoded and decoded in the middle of the scale: by preset
-    or published set, "" for all others. For the order of jobs, and for plans before anything ran."""
+    """Where a search for a rate begins: about how many bits a coded pixel takes. Left out, from 4 at the better end of
+    the scale to 0.02 at the other. It decides what is coded, so keys hash it: no place for better estimates."""
+    rough_s_per_mpx: ClassVar[tuple[tuple[str, float], ...]] = (("", 0.3),)
+    """Seconds of one core, roughly, in which a coded megapixel is encoded and decoded in the middle of the scale: by
+    preset or published set, "" for all others. For the order of jobs, and for plans before anything ran."""
     fixed_parameters: ClassVar[frozenset[str] | None] = None
     """The tool's own parameters that are set here, and that a coding's `parameters` must not touch; None: it takes no
     parameters beyond ours."""

@@ -48,7 +48,7 @@ def rough(encoder: Encoder, coding: CodingConfiguration, mpx: float) -> Cost:
         usual, bpp = (math.exp(np.interp(at, qualities, logs)) for at in (middle, coding.quality or middle))
     if coding.target_bpp is not None:
         bpp = coding.target_bpp / coding.subsampling_factor**2
-    paces = encoder.rough_s_per_mpx
+    paces = dict(encoder.rough_s_per_mpx)
     pace = paces.get(coding.compat or coding.preset or "", paces[""])
     # eight times the bits take about twice the time; a map's uniform encode comes on top
     seconds = coded_mpx * pace * (bpp / usual) ** (1 / 3) * _encodes(coding, _SEARCH_ENCODES)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from vcmbench.compress.forecast.figures import Figures, Source as FigureSource, rough
+from vcmbench.compress.forecast.figures import Figures, rough
 from vcmbench.compress.job import geometry
 from vcmbench.compress.job_keys import bitstream_path
 from vcmbench.data import images, runlog
@@ -85,7 +85,7 @@ class Row:
     done: int
     core_s: float
     bitstream_bytes: float
-    source: FigureSource
+    source: str
 
 
 @dataclass(frozen=True)
@@ -180,15 +180,16 @@ def ask(experiment: Experiment, question: Question, measuring: Measuring | None)
 
 def _of_data(data: DataRoot, wanted: Selection) -> tuple[Sizes, int]:
     """The pictures of a data root by their headers, and how many cannot be read; nothing is hashed or decoded."""
-    sources, sizes = find_sources(data, wanted), {}
-    for source in sources:
+    sizes: Sizes = {}
+    unreadable: list[Exception] = []
+    for source in find_sources(data, wanted):
         try:
             sizes[source] = images.size_of(source.path)
-        except Exception:  # whatever a hostile header makes the decoder raise; the run itself says what it is
-            continue
+        except Exception as error:  # whatever a hostile header makes the decoder raise; the run itself names it
+            unreadable.append(error)
     if not sizes:
         raise RequestError(f"{data.root}: no picture can be read")
-    return sizes, len(sources) - len(sizes)
+    return sizes, len(unreadable)
 
 
 def _made(wanted: Selection, count: int | None, size: tuple[int, int]) -> tuple[Sizes, str]:
@@ -216,8 +217,8 @@ def _jobs(
     def problem(coding: CodingConfiguration, size: tuple[int, int], frames: int) -> str:
         try:
             geometry(get_encoder(coding.encoder), coding, *size, frames)
-        except RequestError as error:
-            return str(error)
+        except Exception as error:  # a fault in an encoder's file, too
+            return f"{coding.encoder}: {error}"
         return ""
 
     def job(coding: CodingConfiguration, chosen: tuple[Source, ...]) -> _Planned | None:
@@ -246,8 +247,8 @@ def _found(
     data: DataRoot, coding: CodingConfiguration, chosen: tuple[Source, ...], known: tuple[Store | None, bool],
     figures: Figures,
 ) -> tuple[bool, frozenset[Source]]:  # fmt: skip
-    """Whether a job is done, by what lies there: a record and its bitstream, by name (whether its key still holds only a
-    run finds out); and which of its pictures have scores."""
+    """Whether a job is done, by what lies there: a record and its bitstream, by name (a run finds out whether its
+    key still holds); and which of its pictures have scores."""
     store, everything = known
     if store is None:
         return False, frozenset()
@@ -274,19 +275,19 @@ def _row(name: str, jobs: Sequence[_Planned], figures: Figures) -> Row:
 def _compress(jobs: Sequence[_Planned], figures: Figures, question: Question) -> Step:
     todo = [job for job in jobs if not job.done]
     costs = [figures.job(get_encoder(job.coding.encoder), job.coding, job.mpx) for job in todo]
-    tasks = [(cost.seconds, job.title) for cost, job in zip(costs, todo, strict=True)]
-    order = sorted((one for one, job in zip(tasks, todo, strict=True) if job.coding.stacked), reverse=True)
-    order += [one for one, job in zip(tasks, todo, strict=True) if not job.coding.stacked]
+    # stacks come first, the longest ahead; a stable sort leaves the others as they are
+    tasks = sorted(zip((cost.seconds for cost in costs), todo, strict=True),
+                   key=lambda one: -one[0] if one[1].coding.stacked else 0.0)  # fmt: skip
     records = sum(_RECORD_BYTES + _FRAME_BYTES * len(job.sources) for job in todo)
     storage = {"bitstreams": round(sum(cost.bits for cost in costs) / 8), "records": records}
-    return _step(order, question.workers, len(jobs), len(jobs) - len(todo), storage)
+    return _step(tasks, question.workers, len(jobs), len(jobs) - len(todo), storage)
 
 
 def _metrics(jobs: Sequence[_Planned], wanted: Measuring, question: Question, store: Store | None) -> Step:
     """Every decoded picture once: a stack is a task, and so is a picture with all its single codings."""
     runs = [run for run in (runlog.read(store) if store else ()) if run.step == "metrics" and run.done >= _ENOUGH_DONE]
     frames = sum(len(job.sources) for job in jobs)
-    tasks: defaultdict[str, float] = defaultdict(float)
+    tasks: dict[object, tuple[float, _Planned]] = {}
     done, todo_mpx = 0, 0.0
     for job in jobs:
         todo = len(job.sources) - len(job.measured)
@@ -297,16 +298,18 @@ def _metrics(jobs: Sequence[_Planned], wanted: Measuring, question: Question, st
         if runs and not question.gpus:  # what this experiment's last one took
             seconds = todo * runs[-1].wall_s * runs[-1].workers / runs[-1].done
         if todo:
-            tasks[job.title if len(job.sources) > 1 else job.sources[0].name.name] += seconds
+            unit = job if job.coding.stacked else job.sources
+            tasks[unit] = tasks.get(unit, (0.0, job))[0] + seconds, job
     storage = {"predictions, scores and tables": round(wanted.bytes_per_mpx * todo_mpx
                                                        + wanted.bytes_per_picture * (frames - done)),
                "report": round(wanted.end_bytes) if tasks else 0}  # fmt: skip
-    order = [(seconds, title) for title, seconds in tasks.items()]
-    return _step(order, question.gpus or question.workers, frames, done, storage, wanted.end_s if tasks else 0.0)
+    return _step(
+        list(tasks.values()), question.gpus or question.workers, frames, done, storage, wanted.end_s if tasks else 0.0
+    )
 
 
 def _step(
-    tasks: list[tuple[float, str]], workers: int, jobs: int, done: int, storage: dict[str, int], end_s: float = 0.0
+    tasks: list[tuple[float, _Planned]], workers: int, jobs: int, done: int, storage: dict[str, int], end_s: float = 0.0
 ) -> Step:
     busy_s = sum(seconds for seconds, _ in tasks)
 
@@ -316,9 +319,10 @@ def _step(
 
     steps = [1 << power for power in range((workers - 1).bit_length())] + [workers]
     ladder = tuple(Rung(many, wall_s(many), busy_s / (wall_s(many) * many) if tasks else 1.0) for many in steps)
-    longest_s, longest = max(tasks, default=(0.0, ""))
+    longest_s, longest = max(tasks, key=lambda one: one[0]) if tasks else (0.0, None)
     useful = _first(lambda many: wall_s(2 * many) > (1 - _WORTH) * wall_s(many), len(tasks))
-    return Step(jobs, done, busy_s + end_s, wall_s(workers), workers, ladder, longest, longest_s, useful, storage)
+    return Step(jobs, done, busy_s + end_s, wall_s(workers), workers, ladder,
+                longest.title if longest else "", longest_s, useful, storage)  # fmt: skip
 
 
 def simulate(seconds: Sequence[float], workers: int) -> float:
