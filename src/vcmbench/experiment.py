@@ -121,8 +121,11 @@ class CodingGrid(Strict):
             tool = plugins.get(self.encoder)
             for configuration in self.configurations():
                 checks.check(tool, configuration)
+                tool.folder_name(configuration)
         except RequestError as error:
             raise ValueError(str(error)) from None
+        except Exception as error:  # a fault in an encoder's file
+            raise ValueError(f"encoder {self.encoder!r}: {error!r}") from error
         return self
 
     def configurations(self, importance: ImportanceSource | None = None) -> list[CodingConfiguration]:

@@ -27,6 +27,8 @@ def _encoder_of(module: ModuleType, name: str) -> Encoder:
         raise RequestError(
             f'{found.__name__}: search_rates must be above 0, and rough_s_per_mpx must name "" and be so'
         )
+    if not re.fullmatch(r"[A-Za-z0-9]+", encoder.label) or not re.fullmatch(r"\.[a-z0-9]+", encoder.extension):
+        raise RequestError(f"{found.__name__}: label and extension stand in paths; they must be such as JPEG and .jpg")
     encoder.name = name
     copyreg.pickle(found, _by_name)
     return encoder
