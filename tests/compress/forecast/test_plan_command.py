@@ -286,7 +286,7 @@ def test_what_a_measuring_run_took_corrects_the_next_plan(streets: Path, write_e
     for wall_s in (1000.0, 2000.0):
         runlog.append(store, RunLog("metrics", "2026-01-01T00:00:00+00:00", "threads", 2, wall_s, 25))
         found = as_json("-d", streets, "-s", config, "-w", 2, "--all")["metrics"]
-        assert found["wall_s"] == pytest.approx(wall_s, rel=0.2), "as the last run, for the same work"
+        assert found["wall_s"] == pytest.approx(wall_s, rel=0.25), "as the last run, for the same work"
     assert usual["wall_s"] < 100
     runlog.append(store, RunLog("metrics", "2026-01-01T00:00:00+00:00", "threads", 2, 5.0, 3))
     again = as_json("-d", streets, "-s", config, "-w", 2, "--all")["metrics"]
