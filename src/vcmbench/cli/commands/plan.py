@@ -12,7 +12,7 @@ from vcmbench import experiment
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.compress import forecast
-from vcmbench.compress.forecast import Measuring, Prediction, Question, Step
+from vcmbench.compress.forecast import Measuring, PlanRequest, Prediction, Step
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import clock
@@ -64,9 +64,9 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     wanted = experiment.load(arguments.config)
-    question = Question(arguments.workers, arguments.gpus, arguments.data, arguments.pictures, arguments.size,
+    request = PlanRequest(arguments.workers, arguments.gpus, arguments.data, arguments.pictures, arguments.size,
                         arguments.all)  # fmt: skip
-    prediction, store = forecast.ask(wanted, question, _measuring(wanted))
+    prediction, store = forecast.ask(wanted, request, _measuring(wanted))
     if arguments.json:
         print(json.dumps(prediction.as_json(), allow_nan=False))
     else:

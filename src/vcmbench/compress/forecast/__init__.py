@@ -5,6 +5,6 @@ a plan and holds runs against it. Nothing of it is in a job's key.
 """
 
 from vcmbench.compress.forecast.accounts import FILE, compare, keep
-from vcmbench.compress.forecast.prediction import Measuring, Prediction, Question, Step, ask
+from vcmbench.compress.forecast.prediction import Measuring, PlanRequest, Prediction, Step, ask
 
-__all__ = ["FILE", "Measuring", "Prediction", "Question", "Step", "ask", "compare", "keep"]
+__all__ = ["FILE", "Measuring", "PlanRequest", "Prediction", "Step", "ask", "compare", "keep"]

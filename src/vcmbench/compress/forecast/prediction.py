@@ -52,7 +52,7 @@ class Measuring:
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanRequest:
     """What is asked: on how many workers and GPUs, for which pictures, and whether what is done counts.
 
     `data` None: as many pictures as Cityscapes' val has, or `count`, of `size` px.
@@ -152,28 +152,28 @@ class _Planned(NamedTuple):
         return f"{get_encoder(self.coding.encoder).folder_name(self.coding)} {what}"
 
 
-def ask(experiment: Experiment, question: Question, measuring: Measuring | None) -> tuple[Prediction, Store | None]:
+def ask(experiment: Experiment, request: PlanRequest, measuring: Measuring | None) -> tuple[Prediction, Store | None]:
     """The prediction, and the results that it is about. Raises RequestError."""
-    question.check()
+    request.check()
     store, notes = None, []
-    if question.data is not None:
-        data = open_root(question.data)
+    if request.data is not None:
+        data = open_root(request.data)
         store = Store(data, experiment.name, experiment.seed)
         sizes, unreadable = _of_data(data, experiment.dataset)
         what = f"{len(sizes)} pictures of the data root"
         notes += [f"{unreadable} pictures cannot be read, and are left out"] if unreadable else []
     else:
-        data = DataRoot(Path(), is_cityscapes=question.count is None)
-        sizes, what = _made(experiment.dataset, question.count, question.size or _CITYSCAPES_SIZE)
+        data = DataRoot(Path(), is_cityscapes=request.count is None)
+        sizes, what = _made(experiment.dataset, request.count, request.size or _CITYSCAPES_SIZE)
     figures, impossible = Figures(), Counter[str]()
-    jobs = list(_jobs(experiment, data, sizes, (store, question.everything), figures, impossible))
+    jobs = list(_jobs(experiment, data, sizes, (store, request.everything), figures, impossible))
     notes += [f"{count} jobs cannot be done: {reason}" for reason, count in impossible.items()]
-    if question.gpus:
+    if request.gpus:
         notes.append(f"a GPU is taken for {GPU_SPEED} cores in networks and metrics: an assumption, not a measurement")
     prediction = Prediction(
-        experiment.name, what, len(experiment.configurations()), question.workers, question.gpus,
-        tuple(_row(one.name, jobs, figures) for one in experiment.encoders()), _compress(jobs, figures, question),
-        _metrics(jobs, measuring, question, store) if measuring else None, figures.records, tuple(notes),
+        experiment.name, what, len(experiment.configurations()), request.workers, request.gpus,
+        tuple(_row(one.name, jobs, figures) for one in experiment.encoders()), _compress(jobs, figures, request),
+        _metrics(jobs, measuring, request, store) if measuring else None, figures.records, tuple(notes),
     )  # fmt: skip
     return prediction, store
 
@@ -272,7 +272,7 @@ def _row(name: str, jobs: Sequence[_Planned], figures: Figures) -> Row:
     return Row(name, len(own), len(own) - len(costs), core_s, size_bytes, figures.source(name))
 
 
-def _compress(jobs: Sequence[_Planned], figures: Figures, question: Question) -> Step:
+def _compress(jobs: Sequence[_Planned], figures: Figures, request: PlanRequest) -> Step:
     todo = [job for job in jobs if not job.done]
     costs = [figures.job(get_encoder(job.coding.encoder), job.coding, job.mpx) for job in todo]
     # stacks come first, the longest ahead; a stable sort leaves the others as they are
@@ -280,10 +280,10 @@ def _compress(jobs: Sequence[_Planned], figures: Figures, question: Question) ->
                    key=lambda one: -one[0] if one[1].coding.stacked else 0.0)  # fmt: skip
     records = sum(_RECORD_BYTES + _FRAME_BYTES * len(job.sources) for job in todo)
     storage = {"bitstreams": round(sum(cost.bits for cost in costs) / 8), "records": records}
-    return _step(tasks, question.workers, len(jobs), len(jobs) - len(todo), storage)
+    return _step(tasks, request.workers, len(jobs), len(jobs) - len(todo), storage)
 
 
-def _metrics(jobs: Sequence[_Planned], wanted: Measuring, question: Question, store: Store | None) -> Step:
+def _metrics(jobs: Sequence[_Planned], wanted: Measuring, request: PlanRequest, store: Store | None) -> Step:
     """Every decoded picture once: a stack is a task, and so is a picture with all its single codings."""
     runs = [run for run in (runlog.read(store) if store else ()) if run.step == "metrics" and run.done >= _ENOUGH_DONE]
     frames = sum(len(job.sources) for job in jobs)
@@ -294,8 +294,8 @@ def _metrics(jobs: Sequence[_Planned], wanted: Measuring, question: Question, st
         done += len(job.measured)
         mpx = job.mpx / len(job.sources) * todo
         todo_mpx += mpx
-        seconds = mpx * wanted.s_per_mpx / (GPU_SPEED if question.gpus else 1)
-        if runs and not question.gpus:  # what this experiment's last one took
+        seconds = mpx * wanted.s_per_mpx / (GPU_SPEED if request.gpus else 1)
+        if runs and not request.gpus:  # what this experiment's last one took
             seconds = todo * runs[-1].wall_s * runs[-1].workers / runs[-1].done
         if todo:
             unit = job if job.coding.stacked else job.sources
@@ -304,7 +304,7 @@ def _metrics(jobs: Sequence[_Planned], wanted: Measuring, question: Question, st
                                                        + wanted.bytes_per_picture * (frames - done)),
                "report": round(wanted.end_bytes) if tasks else 0}  # fmt: skip
     return _step(
-        list(tasks.values()), question.gpus or question.workers, frames, done, storage, wanted.end_s if tasks else 0.0
+        list(tasks.values()), request.gpus or request.workers, frames, done, storage, wanted.end_s if tasks else 0.0
     )
 
 
