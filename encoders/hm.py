@@ -2,7 +2,7 @@
 
 import re
 
-from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, Typical
+from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool
 
 # The all-intra main configuration of the common test conditions (JCTVC-L1100), spelled out so that no file is needed.
 _INTRA_MAIN = {
@@ -23,14 +23,8 @@ class Hm(Encoder):
     side_multiple_px = 8
     encode_tools = (Tool("TAppEncoderStatic", ("TAppEncoder",)),)
     decode_tools = (Tool("TAppDecoderStatic", ("TAppDecoder",)),)
-    typical = Typical(
-        bpp=((0, 4.82), (6, 3.8), (12, 1.91), (22, 0.507), (32, 0.143), (42, 0.0399), (51, 0.0112)),
-        encode_s_per_mpx=((0, 7.37), (6, 6.94), (12, 5.79), (22, 3.67), (32, 2.87), (42, 2.46), (51, 2.37)),
-        decode_s_per_mpx=((0, 0.155), (6, 0.144), (12, 0.113), (22, 0.0753), (32, 0.0663), (42, 0.0595), (51, 0.0526)),
-        start_s=0.000,
-        memory_mb=(10, 44, 19),
-        variants=(("422", 1.1, 1), ("444", 1.3, 1.2), ("400", 0.91, 0.91)),
-    )  # fmt: skip
+    search_rates = ((0, 4.82), (6, 3.8), (12, 1.91), (22, 0.507), (32, 0.143), (42, 0.0399), (51, 0.0112))
+    rough_s_per_mpx = (("", 3.5),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         size = {

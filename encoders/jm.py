@@ -2,7 +2,7 @@
 
 import re
 
-from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, Typical
+from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool
 
 # lencod wants a configuration file before anything else. This one holds what an all-intra High profile stream needs,
 # with the coding tools on that JM's own encoder_JM_Intra_HE.cfg has on, so no file of JM's has to be found on the
@@ -51,14 +51,8 @@ class Jm(Encoder):
     # By analogy, since no lencod was at hand: rates are x264's. One picture of 2048x1024 took 6.7 s at full
     # rate-distortion optimisation; how that follows the QP is taken from HM, which searches as exhaustively, and so is
     # the memory.
-    typical = Typical(
-        bpp=((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218)),
-        encode_s_per_mpx=((0, 7.37), (6, 6.94), (12, 5.79), (22, 3.67), (32, 2.87), (42, 2.46), (51, 2.37)),
-        decode_s_per_mpx=((0, 0.0766), (6, 0.0717), (12, 0.0434), (22, 0.0192), (32, 0.0113), (42, 0.00855),
-                  (51, 0.0076)),
-        start_s=0.01,
-        memory_mb=(10, 44, 19),
-    )  # fmt: skip
+    search_rates = ((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218))
+    rough_s_per_mpx = (("", 3.4),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         settings = {

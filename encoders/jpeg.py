@@ -18,7 +18,6 @@ from vcmbench.encoder import (
     QualityScale,
     Quantisers,
     Tool,
-    Typical,
     jpeg_tables,
 )
 
@@ -39,15 +38,8 @@ class Jpeg(Encoder):
     compat = ("qomex2023",)
     map_method = "coefficients"
     map_units_px = (8,)
-    typical = Typical(
-        bpp=((5, 0.169), (10, 0.217), (30, 0.403), (50, 0.561), (70, 0.778), (90, 1.52), (98, 3.69)),
-        encode_s_per_mpx=((5, 0.00939), (10, 0.00567), (30, 0.00585), (50, 0.00647), (70, 0.00573), (90, 0.0065),
-                  (98, 0.00935)),
-        decode_s_per_mpx=((5, 0.0194), (10, 0.0154), (30, 0.00899), (50, 0.00891), (70, 0.00956), (90, 0.0102),
-                  (98, 0.0132)),
-        start_s=0.001,
-        memory_mb=(1, 8, 0),
-    )  # fmt: skip
+    search_rates = ((5, 0.169), (10, 0.217), (30, 0.403), (50, 0.561), (70, 0.778), (90, 1.52), (98, 3.69))
+    rough_s_per_mpx = (("", 0.015),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(self._argv(program, coding, ("quality", str(coding.quality)), self.bitstream))

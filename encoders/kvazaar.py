@@ -11,7 +11,6 @@ from vcmbench.encoder import (
     QualityScale,
     Quantisers,
     Tool,
-    Typical,
     ffmpeg,
 )
 
@@ -37,16 +36,8 @@ class Kvazaar(Encoder):
     decode_tools = (ffmpeg.decoder_tool("hevc"),)
     map_method = "native"
     map_units_px = (64,)
-    typical = Typical(
-        bpp=((0, 5.19), (6, 3.52), (12, 1.87), (22, 0.524), (32, 0.145), (42, 0.0379), (51, 0.011)),
-        encode_s_per_mpx=((0, 0.531), (6, 0.486), (12, 0.382), (22, 0.224), (32, 0.107), (42, 0.0539), (51, 0.0334)),
-        decode_s_per_mpx=((0, 0.117), (6, 0.0938), (12, 0.057), (22, 0.0292), (32, 0.0159), (42, 0.0111),
-                  (51, 0.00828)),
-        start_s=0.023,
-        memory_mb=(33, 7, 32),
-        variants=(("ultrafast", 0.46, 1.2), ("superfast", 0.49, 1.2), ("veryfast", 0.52, 1.2), ("faster", 0.57, 1.2),
-                  ("fast", 0.62, 1.2), ("slower", 2.8, 0.95), ("veryslow", 3.4, 0.96), ("placebo", 3.5, 0.96)),
-    )  # fmt: skip
+    search_rates = ((0, 5.19), (6, 3.52), (12, 1.87), (22, 0.524), (32, 0.145), (42, 0.0379), (51, 0.011))
+    rough_s_per_mpx = (("", 0.2), ("ultrafast", 0.1), ("slower", 0.6), ("veryslow", 0.7), ("placebo", 0.7))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(self._argv(program, coding, clip, {"qp": coding.quality}))

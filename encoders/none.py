@@ -1,6 +1,6 @@
 """No coding at all: raw pixels in, raw pixels out. It measures the harness itself."""
 
-from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, Tool, Typical
+from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, Tool
 
 
 class Uncoded(Encoder):
@@ -13,13 +13,7 @@ class Uncoded(Encoder):
     stackable = False
     max_side_px = 65535
     encode_tools = decode_tools = (Tool("raw-copy"),)
-    typical = Typical(
-        bpp=((0, 24),),
-        encode_s_per_mpx=((0, 0.000716),),
-        decode_s_per_mpx=((0, 0.000752),),
-        start_s=0.001,
-        memory_mb=(0, 0, 0),
-    )  # fmt: skip
+    rough_s_per_mpx = (("", 0.0015),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command((program, SOURCE["rgb"], self.bitstream))

@@ -8,7 +8,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.encoder import SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, Typical, ffmpeg
+from vcmbench.encoder import SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, ffmpeg
 from vcmbench.encoder.quantisers import Quantisers, dithered, nearest_levels
 
 # The AC quantiser steps of 8-bit AV1 by quantiser index (AV1 specification, 7.12.2): runs of (from, to, by), then the
@@ -38,18 +38,17 @@ class SvtAv1(Encoder):
     map_method = "native"
     map_units_px = (64,)
     map_tools = (Tool("SvtAv1EncApp"),)
-    typical = Typical(
-        bpp=((1, 3.29), (6, 1.15), (12, 0.644), (22, 0.36), (32, 0.192), (42, 0.0941), (52, 0.044), (63, 0.00978)),
-        encode_s_per_mpx=((1, 0.314), (6, 0.211), (12, 0.166), (22, 0.137), (32, 0.115), (42, 0.0949), (52, 0.0839),
-                  (63, 0.0682)),
-        decode_s_per_mpx=((1, 0.0705), (6, 0.0309), (12, 0.0288), (22, 0.0211), (32, 0.0171), (42, 0.0148),
-                  (52, 0.0127), (63, 0.0104)),
-        start_s=0.012,
-        memory_mb=(41, 37, 53),
-        variants=(("0", 47, 0.85), ("1", 12, 0.87), ("2", 5.3, 0.89), ("3", 4.5, 0.89), ("4", 2.1, 0.92),
-                  ("5", 2.1, 0.92), ("6", 1.5, 0.94), ("7", 1.3, 0.94), ("9", 0.72, 1), ("10", 0.7, 1),
-                  ("11", 0.61, 1.1), ("12", 0.59, 1.1), ("13", 0.63, 1.1)),
-    )  # fmt: skip
+    search_rates = (
+        (1, 3.29),
+        (6, 1.15),
+        (12, 0.644),
+        (22, 0.36),
+        (32, 0.192),
+        (42, 0.0941),
+        (52, 0.044),
+        (63, 0.00978),
+    )
+    rough_s_per_mpx = (("", 0.13), ("0", 6.0), ("1", 1.6), ("2", 0.7), ("3", 0.6), ("4", 0.3), ("5", 0.3))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         if program == "SvtAv1EncApp":

@@ -9,7 +9,6 @@ from vcmbench.encoder import (
     Encoder,
     QualityScale,
     Tool,
-    Typical,
     ffmpeg,
 )
 
@@ -26,17 +25,8 @@ class VVenC(Encoder):
     decode_tools = (Tool("vvdecapp"), ffmpeg.decoder_tool("vvc"))
     compat = ("qomex2023",)
     published_stacked = True
-    typical = Typical(
-        bpp=((0, 4.91), (6, 4.21), (12, 2.42), (22, 0.692), (32, 0.2), (42, 0.0539), (52, 0.0137), (63, 0.00284)),
-        encode_s_per_mpx=((0, 2.21), (6, 2.19), (12, 1.81), (22, 0.908), (32, 0.395), (42, 0.208), (52, 0.127),
-                  (63, 0.0947)),
-        decode_s_per_mpx=((0, 0.282), (6, 0.294), (12, 0.246), (22, 0.12), (32, 0.077), (42, 0.0611), (52, 0.0454),
-                  (63, 0.0362)),
-        start_s=0.028,
-        memory_mb=(42, 54, 164),
-        variants=(("fast", 3.4, 0.98), ("medium", 11, 0.95), ("slow", 28, 0.95), ("slower", 79, 0.95),
-                  ("qomex2023", 3.9, 1.3)),
-    )  # fmt: skip
+    search_rates = ((0, 4.91), (6, 4.21), (12, 2.42), (22, 0.692), (32, 0.2), (42, 0.0539), (52, 0.0137), (63, 0.00284))
+    rough_s_per_mpx = (("", 0.5), ("fast", 1.7), ("medium", 5.6), ("slow", 14.0), ("slower", 40.0), ("qomex2023", 2.0))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         published = coding.compat == "qomex2023"

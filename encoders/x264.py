@@ -5,7 +5,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, Typical, ffmpeg
+from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, ffmpeg
 
 # ipratio=1: x264 would otherwise lower intra frames by 3 QP
 _EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:mbtree=0"
@@ -34,17 +34,8 @@ class X264(Encoder):
     map_multiple = 2
     logs_mean_qp = True
     zones = True
-    typical = Typical(
-        bpp=((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218)),
-        encode_s_per_mpx=((0, 0.0734), (6, 0.0946), (12, 0.065), (22, 0.0325), (32, 0.0191), (42, 0.0129), (51, 0.01)),
-        decode_s_per_mpx=((0, 0.0766), (6, 0.0717), (12, 0.0434), (22, 0.0192), (32, 0.0113), (42, 0.00855),
-                  (51, 0.0076)),
-        start_s=0.026,
-        memory_mb=(32, 10, 38),
-        variants=(("ultrafast", 0.68, 1.3), ("superfast", 0.83, 1), ("veryfast", 0.83, 1), ("faster", 0.93, 0.97),
-                  ("fast", 1.1, 1), ("slow", 2, 1.1), ("slower", 2, 1.1), ("veryslow", 2, 1.1), ("placebo", 2, 1.1),
-                  ("422", 1.1, 1.1), ("444", 1.2, 1), ("400", 0.96, 0.89)),
-    )  # fmt: skip
+    search_rates = ((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218))
+    rough_s_per_mpx = (("", 0.045), ("slow", 0.09), ("slower", 0.09), ("veryslow", 0.09), ("placebo", 0.09))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(self._argv(coding, clip, _EXACT.format(qp=coding.quality)))

@@ -2,7 +2,7 @@
 
 import re
 
-from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, Typical, ffmpeg
+from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, ffmpeg
 
 # x265 lowers intra frames by ipratio=1.4, that is 3 QP, unless told not to; info=0 leaves out the text that it
 # writes about itself, more than a kilobyte a file. One thread: more would change the bits (no wavefront with none).
@@ -41,16 +41,16 @@ class X265(Encoder):
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
     zones = True
-    typical = Typical(
-        bpp=((0, 5.09), (6, 3.56), (12, 1.98), (22, 0.564), (32, 0.168), (42, 0.0476), (51, 0.0132)),
-        encode_s_per_mpx=((0, 0.696), (6, 0.667), (12, 0.518), (22, 0.324), (32, 0.237), (42, 0.188), (51, 0.169)),
-        decode_s_per_mpx=((0, 0.117), (6, 0.107), (12, 0.0672), (22, 0.0344), (32, 0.0227), (42, 0.0175), (51, 0.012)),
-        start_s=0.013,
-        memory_mb=(38, 16, 42),
-        variants=(("ultrafast", 0.42, 1.2), ("superfast", 0.91, 0.99), ("faster", 0.92, 1), ("fast", 0.93, 1),
-                  ("slow", 1.5, 0.89), ("slower", 1.9, 0.89), ("veryslow", 1.9, 0.89), ("placebo", 2.5, 0.89),
-                  ("qomex2023", 1.7, 1.2), ("422", 1.1, 1.1), ("444", 1.2, 1), ("400", 0.75, 0.91)),
-    )  # fmt: skip
+    search_rates = ((0, 5.09), (6, 3.56), (12, 1.98), (22, 0.564), (32, 0.168), (42, 0.0476), (51, 0.0132))
+    rough_s_per_mpx = (
+        ("", 0.3),
+        ("ultrafast", 0.15),
+        ("slow", 0.5),
+        ("slower", 0.6),
+        ("veryslow", 0.6),
+        ("placebo", 0.8),
+        ("qomex2023", 0.55),
+    )
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         more = ffmpeg.more_parameters(coding)

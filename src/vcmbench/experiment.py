@@ -121,8 +121,11 @@ class CodingGrid(Strict):
             tool = plugins.get(self.encoder)
             for configuration in self.configurations():
                 checks.check(tool, configuration)
+                tool.folder_name(configuration)
         except RequestError as error:
             raise ValueError(str(error)) from None
+        except Exception as error:  # a fault in an encoder's file
+            raise ValueError(f"encoder {self.encoder!r}: {error!r}") from error
         return self
 
     def configurations(self, importance: ImportanceSource | None = None) -> list[CodingConfiguration]:
@@ -190,6 +193,12 @@ class Metrics(Strict):
         return self
 
 
+class ReportChoice(Strict):
+    """`[report]`: the encoder that the others' BD-rates are against; without, the one with most points."""
+
+    anchor: str | None = None
+
+
 class Experiment(Strict):
     """What `-s` names."""
 
@@ -199,6 +208,7 @@ class Experiment(Strict):
     importance: ImportanceChoice | None = None
     task: TaskChoice | None = None
     metrics: Metrics = Metrics()
+    report: ReportChoice = ReportChoice()
     coding: Annotated[list[CodingGrid], Field(min_length=1)]
 
     @model_validator(mode="before")
@@ -212,6 +222,13 @@ class Experiment(Strict):
         if total > MAX_CONFIGURATIONS:
             raise ValueError(f"coding: asks for {total} configurations; an experiment has at most {MAX_CONFIGURATIONS}")
         return values
+
+    @model_validator(mode="after")
+    def _anchor_is_there(self) -> Experiment:
+        names = dict.fromkeys(coding.encoder for coding in self.coding)
+        if self.report.anchor is not None and self.report.anchor not in names:
+            raise ValueError(f"report.anchor {documents.short(self.report.anchor)}: is coded with {', '.join(names)}")
+        return self
 
     @model_validator(mode="after")
     def _folders_differ(self) -> Experiment:
@@ -242,7 +259,7 @@ class Experiment(Strict):
 
 _NESTED: dict[str, type[BaseModel]] = {
     "dataset": Selection, "coding": CodingGrid, "qp_map": Map, "target": Target, "importance": ImportanceChoice,
-    "task": TaskChoice, "metrics": Metrics, "blocks": BlockSampling,
+    "task": TaskChoice, "metrics": Metrics, "blocks": BlockSampling, "report": ReportChoice,
 }  # fmt: skip
 
 

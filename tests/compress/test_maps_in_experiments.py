@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.commands import ENCODERS
 from vcmbench import experiment
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import configuration as coding
@@ -29,8 +27,6 @@ from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 
 Write = Callable[..., Path]
-WITH_SCALE = [name for name in ENCODERS if plugins.get(name).quality is not None]
-with_scale = pytest.mark.parametrize("name", WITH_SCALE)
 
 
 def toml(name: str, quality: int | None, qp_map: str | None = None, more: str = "") -> str:
@@ -315,46 +311,6 @@ def test_a_class_table_is_json_too(tmp_path: Path) -> None:
 
 
 # scales of encoders: everything counts in steps of which six double the quantiser step
-
-
-@with_scale
-def test_no_steps_lead_to_the_same_quality(name: str) -> None:
-    one = plugins.get(name)
-    for quality in range(one.scale.minimum, one.scale.maximum + 1):
-        assert one.quality_at(quality, 0) == pytest.approx(quality, abs=1e-9)
-
-
-@with_scale
-def test_coarser_is_always_further_along_the_scale(name: str) -> None:
-    """Beyond its ends, too, so that a message can say how far."""
-    one = plugins.get(name)
-    direction = 1 if one.scale.better == "low" else -1
-    for quality in (one.scale.minimum, (one.scale.minimum + one.scale.maximum) // 2, one.scale.maximum):
-        found = [one.quality_at(quality, float(steps)) * direction for steps in np.linspace(-90, 90, 361)]
-        assert all(after > before for before, after in itertools.pairwise(found))
-        for steps in one.shift_range(quality):
-            assert one.is_in_range(round(one.quality_at(quality, steps), 6))
-        low, high = one.shift_range(quality)
-        assert low <= 0 <= high
-        assert not one.is_in_range(one.quality_at(quality, high + 0.1))
-        assert not one.is_in_range(one.quality_at(quality, low - 0.1))
-
-
-@with_scale
-def test_six_steps_double_the_quantiser_step(name: str) -> None:
-    """As exactly as whole qualities allow; the scale's own unit bounds the error."""
-    one = plugins.get(name)
-    qualities = range(one.scale.minimum, one.scale.maximum + 1)
-    checked = 0
-    for quality in qualities:
-        coarser = one.quality_at(quality, 6)
-        if not one.is_in_range(coarser):
-            continue
-        checked += 1
-        below, above = (one.log2_step(end) for end in (math.floor(coarser), math.ceil(coarser)))
-        doubled = one.log2_step(quality) + 1
-        assert min(below, above) - 1e-9 <= doubled <= max(below, above) + 1e-9
-    assert checked > len(qualities) // 2
 
 
 @pytest.mark.parametrize("name", ["x264", "x265", "kvazaar", "hm", "jm", "vvenc"])

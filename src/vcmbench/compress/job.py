@@ -52,6 +52,11 @@ class Job:
     """Hashes of what each picture's importance is made of, where the coding has a QP map."""
 
     @property
+    def mpx(self) -> float:
+        """Megapixels of the original pictures, all together; 0 where their size is not known."""
+        return self.geometry.width * self.geometry.height * len(self.sources) / 1e6 if self.geometry else 0.0
+
+    @property
     def title(self) -> str:
         return f"{self.encoder.folder_name(self.coding)} {self.bitstream.with_suffix('').name}"
 

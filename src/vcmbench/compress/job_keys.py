@@ -153,7 +153,7 @@ def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Ge
         "coding": coding.as_dict(),
         "commands": [[command.argv, command.files, command.then] for command in commands],
         "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
-        "version": [importance_steps.VERSION, encoder.typical.bpp] if coding.is_searched or coding.qp_map else None,
+        "version": [importance_steps.VERSION, encoder.rates] if coding.is_searched or coding.qp_map else None,
         "filter": metadata.version("scipy") if coding.qp_map and encoder.method(coding) == "prefilter" else None,
         "tools": [tools.encode.identity(), tools.decode.identity()],
         "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from vcmbench.compress.forecast.figures import Figures, rough_seconds
-from vcmbench.compress.forecast.grid import cost_of
+from vcmbench.compress.forecast.figures import Figures, rough
 from vcmbench.compress.job import Job, Tools
 from vcmbench.compress.job_keys import JobMaker, Measured
 from vcmbench.data import images
@@ -96,7 +95,7 @@ def jobs_of(
 
 
 def _cost_per_mpx(recipe: JobMaker) -> float:
-    return rough_seconds(recipe.encoder, recipe.coding, 1000, 1000)
+    return rough(recipe.encoder, recipe.coding, 1.0).seconds
 
 
 def _octave(source: Source) -> int:
@@ -108,9 +107,8 @@ def _octave(source: Source) -> int:
 
 
 def seconds(job: Job) -> float:
-    """How long a job will take on one core, by built-in figures: enough to know which are the long ones."""
-    size = job.geometry
-    return rough_seconds(job.encoder, job.coding, size.width, size.height, len(job.sources)) if size else 0.0
+    """How long a job will take on one core, roughly: enough to know which are the long ones."""
+    return rough(job.encoder, job.coding, job.mpx).seconds
 
 
 @dataclass
@@ -121,14 +119,13 @@ class Remaining:
     done: int = 0
     bits: float = 0.0
     seconds: float = 0.0
-    is_measured: bool = False
+    estimated_from: str = "rough"
 
 
 def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Remaining]:
     """Per encoder: how many jobs there are, how many are done, and what the rest will cost in bits and core-seconds.
 
-    Figures come from the records of this data root where there are any, else from the encoder's built-in ones: those
-    of `vcmbench plan`, which also simulates the schedule.
+    By the figures of `vcmbench plan`, which also carries out the schedule.
     """
     rows: defaultdict[str, Remaining] = defaultdict(Remaining)
     figures = Figures()
@@ -143,9 +140,9 @@ def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Remaining]:
             waiting.append(job)
     for job in waiting:
         if job.geometry is not None:
-            row, cost = rows[job.encoder.name], cost_of(figures, job.encoder, job.coding, job.geometry)
-            row.bits += cost.tools.bits
+            row, cost = rows[job.encoder.name], figures.job(job.encoder, job.coding, job.mpx)
+            row.bits += cost.bits
             row.seconds += cost.seconds
     for name, row in rows.items():
-        row.is_measured = figures.source(name) == "records"
+        row.estimated_from = figures.source(name)
     return dict(rows)

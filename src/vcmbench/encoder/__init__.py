@@ -13,7 +13,6 @@ from vcmbench.encoder.base import (
     Encoder,
     QualityScale,
     Tool,
-    Typical,
 )
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
@@ -29,5 +28,4 @@ __all__ = [
     "QualityScale",
     "Quantisers",
     "Tool",
-    "Typical",
 ]

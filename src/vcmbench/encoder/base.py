@@ -73,31 +73,6 @@ Anchors = tuple[tuple[int, float], ...]
 """A figure at some qualities, as (quality, value), ascending in quality."""
 
 
-@dataclass(frozen=True)
-class Typical:
-    """Built-in figures for a plan made before anything ran, on one core; `benchmarks/figures.py` measures them on the
-    demo scenes and prints them as they stand in an encoder's file.
-
-    By quality: bits per coded pixel, and seconds per coded megapixel of encoding and of decoding. `start_s` is what a
-    pair of processes costs before the first pixel; `memory_mb` the peak resident memory of the larger of both tools: a
-    base, a part per coded megapixel, and more per coded megapixel in a stack, whose pictures wait in line; `variants`
-    what presets, published sets and chroma formats make of it: (name, factor on seconds, factor on bits).
-    """
-
-    bpp: Anchors
-    encode_s_per_mpx: Anchors
-    decode_s_per_mpx: Anchors = ((0, 0.03),)
-    start_s: float = 0.0
-    memory_mb: tuple[float, float, float] = (50.0, 50.0, 50.0)
-    variants: tuple[tuple[str, float, float], ...] = ()
-
-    @property
-    def seconds_per_mpx(self) -> float:
-        """Of encode and decode together, the mean over the anchors."""
-        found = self.encode_s_per_mpx, self.decode_s_per_mpx
-        return sum(sum(value for _, value in anchors) / len(anchors) for anchors in found)
-
-
 class Encoder(ABC):
     """One real coding tool. Subclasses set the class variables and build argv."""
 
@@ -126,7 +101,12 @@ class Encoder(ABC):
     """Published parameter sets that it can reproduce."""
     published_stacked: ClassVar[bool] = False
     """Whether the published experiment coded a city's images as one video with it."""
-    typical: ClassVar[Typical] = Typical(((0, 24.0),), ((0, 0.1),))
+    search_rates: ClassVar[Anchors] = ()
+    """Where a search for a rate begins: about how many bits a coded pixel takes. Left out, from 4 at the better end of
+    the scale to 0.02 at the other. It decides what is coded, so keys hash it: no place for better estimates."""
+    rough_s_per_mpx: ClassVar[tuple[tuple[str, float], ...]] = (("", 0.3),)
+    """Seconds of one core, roughly, in which a coded megapixel is encoded and decoded in the middle of the scale: by
+    preset or published set, "" for all others. For the order of jobs, and for plans before anything ran."""
     fixed_parameters: ClassVar[frozenset[str] | None] = None
     """The tool's own parameters that are set here, and that a coding's `parameters` must not touch; None: it takes no
     parameters beyond ours."""
@@ -191,6 +171,14 @@ class Encoder(ABC):
         if self.quality is None:
             raise RequestError(f"{self.name} has no quality scale")
         return self.quality
+
+    @property
+    def rates(self) -> Anchors:
+        """`search_rates`, or what stands for them; empty where there is no scale."""
+        if self.search_rates or self.quality is None:
+            return self.search_rates
+        first, last = (4.0, 0.02) if self.quality.better == "low" else (0.02, 4.0)
+        return (self.quality.minimum, first), (self.quality.maximum, last)
 
     def quantisers(self, quality: int, steps: NDArray[np.float64], shift: float, unit_px: int) -> Quantisers:
         """What to tell the tool so that its blocks are `steps` + `shift` coarser than at `quality`.

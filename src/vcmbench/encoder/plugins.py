@@ -23,6 +23,12 @@ def _encoder_of(module: ModuleType, name: str) -> Encoder:
     encoder = found()
     if absent := [attribute for attribute in _REQUIRED if not hasattr(encoder, attribute)]:
         raise RequestError(f"{found.__name__} does not set {', '.join(absent)}")
+    if not all(rate > 0 for _, rate in encoder.rates) or dict(encoder.rough_s_per_mpx).get("", 0) <= 0:
+        raise RequestError(
+            f'{found.__name__}: search_rates must be above 0, and rough_s_per_mpx must name "" and be so'
+        )
+    if not re.fullmatch(r"[A-Za-z0-9]+", encoder.label) or not re.fullmatch(r"\.[a-z0-9]+", encoder.extension):
+        raise RequestError(f"{found.__name__}: label and extension stand in paths; they must be such as JPEG and .jpg")
     encoder.name = name
     copyreg.pickle(found, _by_name)
     return encoder

@@ -107,6 +107,7 @@ def asked(experiment: Experiment) -> dict[str, Any]:
     """An experiment as JSON, but for what the command line may say otherwise."""
     values: dict[str, Any] = json.loads(experiment.model_dump_json())
     del values["metrics"]["levels"], values["metrics"]["blocks"]["file"]
+    del values["report"]  # decides nothing that is measured
     return values
 
 

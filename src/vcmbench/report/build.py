@@ -54,7 +54,7 @@ def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
     outcome, summary = findings.outcome, findings.summary
     gallery = Gallery(run.data, run.units, summary, run.runner, ground_truth.weights_of(run.experiment))
     overlays, worst = gallery.overlays(), gallery.worst()
-    bd: list[BdRow] = fill.bd_rows(summary)
+    bd: list[BdRow] = fill.bd_rows(summary, run.experiment.report.anchor)
     experiment = run.experiment
     points = sum(not point.is_reference for point in summary.points)
     return ReportContent(

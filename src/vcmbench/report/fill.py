@@ -232,13 +232,14 @@ def missed_rates(summary: Summary) -> list[tuple[str, str]]:
     return missed
 
 
-def bd_rows(summary: Summary) -> list[BdRow]:
-    """Every series against one anchor: x265 where it is there, else the one with most points."""
+def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
+    """Every series against one anchor: that of the name (or the encoder) `wanted`, else the one with most points."""
     n = len(summary.images)
     series = {name: numbers for name, numbers in summary.series().items() if len(numbers) >= _FEWEST_BD}
     if len(series) < 2:
         return []
-    anchor = next((name for name in series if name == "x265"), max(series, key=lambda name: len(series[name])))
+    named = [name for name in series if wanted in (name, summary.points[series[name][0]].encoder)]
+    anchor = next(iter(sorted(named, key=lambda name: name != wanted)), max(series, key=lambda name: len(series[name])))
     names = [point.name for point in summary.points]
     rows = []
     for against, name, measure, values in _measures(summary):

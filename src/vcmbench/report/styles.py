@@ -11,15 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from vcmbench.encoder import plugins
 from vcmbench.report.content import ReportContent, Series
 
 COLOURS = ("#c8510a", "#0067a8", "#117733", "#9a3fa0", "#8a6a00", "#3b3399", "#00807a", "#8c1d4f", "#5f6368")
 DASHES = ((), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (12, 3), (5, 2, 1, 2), (1, 3), (3, 3))
 MARKERS = ("circle", "square", "triangle", "diamond", "nabla", "plus", "hexagon", "cross", "bar")
 MPL_MARKERS = ("o", "s", "^", "D", "v", "P", "h", "X", "d")
-_SLOTS = {"jpeg": 0, "x264": 1, "x265": 2, "vvenc": 3, "svtav1": 4, "kvazaar": 5, "jm": 6, "hm": 7}
 _NEUTRAL = 8
-_UNCODED = frozenset({"none", "png", "lossless", ""})
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,11 @@ class Styles:
 
 
 def _slots(encoders: Sequence[str]) -> dict[str, int]:
-    """A slot of the palette for each encoder: the known have theirs, others take what is left, then begin anew."""
-    found = {name: _SLOTS[name] for name in encoders if name in _SLOTS}
-    free = [slot for slot in range(_NEUTRAL) if slot not in found.values()] + list(range(_NEUTRAL))
-    for name in encoders:
-        if name not in found:
-            found[name] = _NEUTRAL if name in _UNCODED else free[(len(found.keys() - _SLOTS.keys())) % len(free)]
-    return found
+    """A slot of the palette for each encoder as they come, then from the first again; a neutral one for lossless ones
+    and for none."""
+    known = plugins.discover()
+    coded = [name for name in dict.fromkeys(encoders) if name and not (name in known and known[name].lossless)]
+    return dict.fromkeys(encoders, _NEUTRAL) | {name: number % _NEUTRAL for number, name in enumerate(coded)}
 
 
 def styles_of(content: ReportContent) -> Styles:

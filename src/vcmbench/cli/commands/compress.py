@@ -215,7 +215,7 @@ def _print_plan(this: CompressRun, *, as_json: bool) -> None:
             str(row.done),
             f"{row.bits / 8e6:.1f}",
             clock(row.seconds),
-            "records here" if row.is_measured else "built-in figures",
+            row.estimated_from,
         )
         for name, row in rows.items()
     ]

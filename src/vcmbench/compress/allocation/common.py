@@ -62,13 +62,13 @@ def at_quality(coding: CodingConfiguration, quality: int) -> CodingConfiguration
 
 
 def start_quality(lane: Coder) -> int:
-    """`quality`, or where a target rate decides it, the one that the encoder's built-in figures give for that rate."""
+    """`quality`, or where a target rate decides it, the one at which `Encoder.rates` has it."""
     coding, encoder = lane.job.coding, lane.job.encoder
     if coding.quality is not None or coding.target_bpp is None:
         return coding.quality or 0
     clip = lane.geometry.clip
     bpp = coding.target_bpp * lane.geometry.width * lane.geometry.height / (clip.width * clip.height)
-    anchors = sorted((math.log(rate), quality) for quality, rate in encoder.typical.bpp)
+    anchors = sorted((math.log(rate), quality) for quality, rate in encoder.rates)
     rates, qualities = zip(*anchors, strict=True)
     return round(float(np.interp(math.log(bpp), rates, qualities)))
 

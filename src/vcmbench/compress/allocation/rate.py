@@ -25,8 +25,8 @@ def uniform_at_rate(lane: Coder) -> Coded:
         return encoded.size_bytes
 
     bounds = (low, high) if direction == 1 else (-high, -low)
-    octaves = math.log2(encoder.typical.bpp[-1][1] / encoder.typical.bpp[0][1])
-    per_step = -abs(octaves / (encoder.typical.bpp[-1][0] - encoder.typical.bpp[0][0]))
+    (first, first_bpp), (last, last_bpp) = encoder.rates[0], encoder.rates[-1]
+    per_step = -abs(math.log2(last_bpp / first_bpp) / (last - first))
     start = start_quality(lane) * direction
     found = rate_search.find(size_of, target_bytes(lane), start, bounds, per_step=per_step, whole=True)
     best = attempts[found.shift]

@@ -1,10 +1,10 @@
-"""A simulation to plan by: what an experiment will take, before it is run, and how far off that was.
+"""What an experiment will take, roughly, before it is run: time, storage, and how many workers are of use.
 
-`figures` says what one job's tools take, `builtin` the rest; `grid` has all jobs, `schedule` carries the schedule out;
-`prediction` sums up, and `accounts` holds it against what runs took.
+`figures` says what one job takes, by rough figures and by records; `prediction` sums up and schedules; `accounts` keeps
+a plan and holds runs against it. Nothing of it is in a job's key.
 """
 
-from vcmbench.compress.forecast.accounts import FILE, accounts, compare, keep, recall
-from vcmbench.compress.forecast.prediction import Prediction, Step
+from vcmbench.compress.forecast.accounts import FILE, compare, keep
+from vcmbench.compress.forecast.prediction import Measuring, PlanRequest, Prediction, Step, ask
 
-__all__ = ["FILE", "Prediction", "Step", "accounts", "compare", "keep", "recall"]
+__all__ = ["FILE", "Measuring", "PlanRequest", "Prediction", "Step", "ask", "compare", "keep"]
