@@ -10,7 +10,7 @@ from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.importance.source import PixelImportance, SourceOfImportance
 
 
-class Files(SourceOfImportance[ImportanceSettings]):
+class FilesSource(SourceOfImportance[ImportanceSettings]):
     settings = ImportanceSettings  # those of labels, by which such maps are made; they stand in keys of jobs as before
 
     def digest(self, data: DataRoot, source: Source, settings: ImportanceSettings) -> str:

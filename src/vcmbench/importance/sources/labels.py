@@ -9,7 +9,7 @@ from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.importance.source import PixelImportance, SourceOfImportance
 
 
-class Labels(SourceOfImportance[ImportanceSettings]):
+class LabelsSource(SourceOfImportance[ImportanceSettings]):
     needs_labels = True
     settings = ImportanceSettings
     paths = ("classes",)
