@@ -19,6 +19,7 @@ import torchvision
 from numpy.typing import NDArray
 
 from tests.helpers.iqa_reference import pairs, tensor
+from tests.helpers.web import Web
 from vcmbench.errors import RequestError
 from vcmbench.iqa import METRICS, PROFILES, Scorer, learned
 from vcmbench.iqa.weights import DISTS, LPIPS, PIEAPP, SUMS, VGG16, WeightFile, cache_folder
@@ -249,40 +250,15 @@ def test_a_checksum_must_match(weights: Path, tmp_path: Path) -> None:
         Scorer(["PieAPP"], weights=tmp_path)
 
 
-@pytest.fixture
-def origin(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """PieAPP's weights come from a file, by urllib all the same; the cache is the test's."""
-    source = tmp_path / "origin.pth"
-    source.write_bytes((weights / PIEAPP.name).read_bytes())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    file = WeightFile(PIEAPP.name, source.as_uri(), hashlib.sha256(source.read_bytes()).hexdigest())
+def test_weights_are_fetched_once(web: Web, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the cache, by their checksum; what cannot be had is missing, with the reason and what to do."""
+    content = (weights / PIEAPP.name).read_bytes()
+    file = WeightFile(PIEAPP.name, f"{web.address}/pieapp.pth", hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(learned, "PIEAPP", file)
-    return source
-
-
-def test_weights_are_fetched_once(origin: Path, astronaut: U8) -> None:
-    first = Scorer(["PieAPP"])
-    assert first.missing == {}
-    origin.unlink()
-    again = Scorer(["PieAPP"])
-    assert again.missing == {} and again.identity("PieAPP") == first.identity("PieAPP")
-    assert [path.name for path in cache_folder().iterdir()] == [PIEAPP.name]
-
-
-def test_what_cannot_be_fetched_is_missing(origin: Path) -> None:
-    origin.unlink()
     missing = Scorer(["PieAPP"]).missing["PieAPP"]
-    assert "cannot be fetched" in missing and "\n" not in missing
-    assert list(cache_folder().iterdir()) == []
-
-
-def test_a_fetched_file_of_another_checksum_is_not_kept(origin: Path) -> None:
-    origin.write_bytes(b"a proxy's greeting")
-    assert "another SHA-256" in Scorer(["PieAPP"]).missing["PieAPP"]
-    assert list(cache_folder().iterdir()) == []
-
-
-def test_a_damaged_cache_is_fetched_again(origin: Path) -> None:
-    cache_folder().mkdir(parents=True)
-    (cache_folder() / PIEAPP.name).write_bytes(b"half")
-    assert Scorer(["PieAPP"]).missing == {}
+    assert missing.startswith("no weights: ") and "404" in missing and "--weights" in missing and "\n" not in missing
+    web.files["/pieapp.pth"] = content
+    first, again = Scorer(["PieAPP"]), Scorer(["PieAPP"])
+    assert first.missing == again.missing == {} and again.identity("PieAPP") == first.identity("PieAPP")
+    assert web.asked == ["GET /pieapp.pth"] * 2
+    assert [path.name for path in cache_folder().iterdir()] == [PIEAPP.name]
