@@ -41,7 +41,7 @@ def compute(function: Callable[[Batch], torch.Tensor], batch: Batch) -> NDArray[
         with torch.inference_mode():
             with _exact(batch.device):
                 scores = function(batch)
-            found: NDArray[np.float64] = scores.double().cpu().numpy()
+            found: NDArray[np.float64] = torch.as_tensor(scores).double().cpu().numpy()
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise MemoryError(str(error)) from None
