@@ -57,8 +57,8 @@ class Convention:
     `compute` is a function, or "module:function" below `vcmbench.iqa`, which is resolved when it is needed, so that the
     table needs no torch.
     Where the metric needs nothing the function takes a `Batch` of N pictures and returns a tensor (N,). Where it needs
-    something the function opens it: it takes (Weights, device) or, for FFmpeg, nothing, and returns `Opened` or raises
-    `Missing`.
+    something the function opens it: it takes (Weights, device) or, for FFmpeg, a LocalRunner, and returns `Opened`
+    or raises `Missing`.
     `colour` says what of the pictures is looked at, `call` is the call of a library that it is equal to, `low` and
     `high` are the ends of its range (None: open), `perfect` is the value of identical pictures (None: it depends),
     `not_finite` why a value may be NaN or infinite.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.io.files import sha256_of
 from vcmbench.iqa.metric import Convention, Missing
 from vcmbench.iqa.table import METRICS, check
@@ -53,6 +54,7 @@ class Scorer:
 
     `weights` is a folder with weights of learned metrics; without it they are looked for in the cache and fetched.
     `jobs` is the number of small pictures that are scored side by side on a CPU (None: as many as torch has threads).
+    `runner` finds and runs the FFmpeg that XPSNR and VMAF need, and ends it when it is cancelled (None: one of its own).
     Raises RequestError where a name, the profile, the device, or a given file of weights is wrong.
     """
 
@@ -63,6 +65,7 @@ class Scorer:
         device: str = "cpu",
         weights: Path | None = None,
         jobs: int | None = None,
+        runner: LocalRunner | None = None,
     ) -> None:
         check(names, profile)
         from vcmbench.iqa.devices import open_device  # imports torch, as all do that compute
@@ -71,10 +74,10 @@ class Scorer:
         self.missing: dict[str, str] = {}
         self._functions: dict[str, Callable[[Batch], torch.Tensor]] = {}
         self._identities: dict[str, dict[str, Any]] = {}
-        store = Weights(weights)
+        store, runner = Weights(weights), runner or LocalRunner()
         for name in self.names:
             try:
-                self._open(name, store)
+                self._open(name, store, runner)
             except Missing as missing:
                 self.missing[name] = str(missing)
             except RequestError:
@@ -82,13 +85,13 @@ class Scorer:
             except Exception as error:  # a fault in one metric must not take the others along
                 self.missing[name] = _fault(name, "cannot be opened", error)
 
-    def _open(self, name: str, store: Weights) -> None:
+    def _open(self, name: str, store: Weights, runner: LocalRunner) -> None:
         function = self.convention(name).resolve()
         needs = METRICS[name].needs
         if needs is None:
             self._functions[name] = function
             return
-        opened = function(store, self.device) if needs == "weights" else function()
+        opened = function(store, self.device) if needs == "weights" else function(runner)
         self._functions[name] = opened.score
         self._identities[name] = dict(opened.identity)
 
