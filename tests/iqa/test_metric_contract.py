@@ -17,6 +17,7 @@ from tests.helpers.docs import example
 from tests.helpers.iqa_reference import blurred, by_hand, jpeg, names_a_call, noisy, pairs, tensor
 from tests.helpers.measuring import Results, copy, measure, outcome, write_toml
 from tests.helpers.paths import CHECKOUT, PHOTOGRAPHS
+from vcmbench.errors import RequestError
 from vcmbench.iqa import METRICS, PROFILES, Scorer
 
 U8 = NDArray[np.uint8]
@@ -181,6 +182,13 @@ def test_the_contract_says_what_is_wrong(plugins: Path, astronaut: U8, weights: 
     )
     with pytest.raises(AssertionError, match=f"FAULTY: .*{said}"):
         check("FAULTY", "standard", astronaut[:192, 60:252], weights)
+
+
+def test_two_files_of_one_name(plugins: Path) -> None:
+    path = example("adding-a-metric.md", plugins)
+    path.with_name("other.py").write_text(path.read_text())
+    with pytest.raises(RequestError, match="MAE: several files set METRIC to that name"):
+        Scorer(["PSNR", "MAE"])
 
 
 def test_one_file_is_a_metric(

@@ -54,7 +54,7 @@ class Scorer:
 
     `weights` is a folder with weights of learned metrics; without it they are looked for in the cache and fetched.
     `jobs` is the number of small pictures that are scored side by side on a CPU (None: as many as torch has threads).
-    `runner` finds and runs the FFmpeg that XPSNR and VMAF need, and ends it when it is cancelled (None: one of its own).
+    `runner` finds and runs the FFmpeg of XPSNR and VMAF, and ends it when it is cancelled (None: one of its own).
     Raises RequestError where a name, the profile, the device, or a given file of weights is wrong.
     """
 
@@ -71,6 +71,7 @@ class Scorer:
         from vcmbench.iqa.devices import open_device  # imports torch, as all do that compute
 
         self.names, self.profile, self.device, self._jobs = tuple(names), profile, open_device(device), jobs
+        self._metrics = {name: METRICS[name] for name in names}
         self.missing: dict[str, str] = {}
         self._functions: dict[str, Callable[[Batch], torch.Tensor]] = {}
         self._identities: dict[str, dict[str, Any]] = {}
@@ -86,33 +87,32 @@ class Scorer:
                 self.missing[name] = _fault(name, "cannot be opened", error)
 
     def _open(self, name: str, store: Weights, runner: LocalRunner) -> None:
-        function = self.convention(name).resolve()
-        needs = METRICS[name].needs
-        if needs is None:
+        metric, function = self._metrics[name], self.convention(name).resolve()
+        libraries = {library: version(library) for library in ("piq", "piqa")}
+        if metric.needs is None:
             self._functions[name] = function
+            self._identities[name] = libraries
+            if metric.file is not None:
+                self._identities[name] = {"file": sha256_of(metric.file, _MAX_FILE_BYTES)}
             return
-        opened = function(store, self.device) if needs == "weights" else function(runner)
+        is_learned = metric.needs == "weights"
+        opened = function(store, self.device) if is_learned else function(runner)
         self._functions[name] = opened.score
-        self._identities[name] = dict(opened.identity)
+        self._identities[name] = (libraries if is_learned else {}) | dict(opened.identity)
 
     def convention(self, name: str) -> Convention:
-        return METRICS[name].convention(self.profile)
+        return self._metrics[name].convention(self.profile)
 
     def identity(self, name: str) -> dict[str, Any]:
         """What decides a metric's values beside the pictures, as JSON, for keys.
 
         torch's version and the device are not in it: they move the last digits only.
         """
-        metric = METRICS[name]
-        libraries = {} if metric.needs == "ffmpeg" else {library: version(library) for library in ("piq", "piqa")}
-        if metric.file is not None:
-            libraries = {"file": sha256_of(metric.file, _MAX_FILE_BYTES)}
         return {
             "metric": name,
             "profile": self.profile,
             "call": self.convention(name).call,
             "version": VERSION,
-            **libraries,
             **self._identities.get(name, {}),
         }
 
@@ -133,7 +133,7 @@ class Scorer:
             reason = self.missing.get(name) or self.convention(name).smallest.reason(width, height)
             reasons[name] = [reason] * count
             wanted += [] if reason else [name]
-        own = [name for name in wanted if METRICS[name].needs != "ffmpeg"]
+        own = [name for name in wanted if self._metrics[name].needs != "ffmpeg"]
         jobs = [(own, part) for part in _parts(count, self._at_once(height * width))] if own else []
         filtered = [name for name in wanted if name not in own]
         at_once = max(1, min(_VIDEO_PICTURES, _VIDEO_PX // (height * width)))

@@ -186,5 +186,8 @@ def check(names: Sequence[str], profile: str = "standard") -> None:
         if name not in METRICS:
             faults = "".join(f"; {fault}" for fault in _PLUGINS.faults().values())
             raise RequestError(f"iqa: metric {name!r} is unknown; known: {', '.join(METRICS)}{faults}")
+    files = [metric.name for metric in _PLUGINS.found().values()]
+    if several := sorted({name for name in names if files.count(name) > 1}):
+        raise RequestError(f"iqa: {', '.join(several)}: several files set METRIC to that name; give each its own")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise RequestError(f"iqa: {', '.join(twice)} is named twice")
