@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.helpers.paths import PHOTOGRAPHS
 from tests.helpers.pictures import save
+from tests.helpers.web import Web, serving
 from vcmbench.io.plugins import VARIABLE
 
 
@@ -78,6 +79,16 @@ def encoders_folder(plugins: Path) -> Path:
     folder = plugins / "encoders"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A web server on this machine, reached without a proxy; what is fetched is kept in `tmp_path/cache`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -69,37 +69,20 @@ def _mdsi_of_piqa_1_2(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return piq.mdsi(x, y, reduction="none")
 
 
+def names_a_call(name: str, profile: str) -> bool:
+    """Whether a metric's entry says which call of piq or piqa it equals."""
+    return METRICS[name].convention(profile).call.startswith(("piq.", "piqa."))
+
+
 def by_hand(name: str, profile: str) -> Call:
-    """The documented call of a metric, of (distorted, pristine) in 0..1."""
-    one: dict[str, Any] = {"reduction": "none"}
-    if profile == "standard":
-        calls: dict[str, Call] = {
-            "PSNR": lambda x, y: piq.psnr(x, y, **one),
-            "SSIM": lambda x, y: piq.ssim(luma(x), luma(y), 11, 1.5, downsample=False, **one),
-            "MS_SSIM": lambda x, y: piq.multi_scale_ssim(luma(x), luma(y), 11, 1.5, **one),
-            "VIFp": lambda x, y: piq.vif_p(x, y, **one),
-            "FSIM": lambda x, y: piq.fsim(x, y, **one),
-            "SR_SIM": lambda x, y: piq.srsim(x, y, **one),
-            "GMSD": lambda x, y: piq.gmsd(x, y, **one),
-            "MS_GMSD": lambda x, y: piq.multi_scale_gmsd(x, y, **one),
-            "VSI": lambda x, y: piq.vsi(x, y, **one),
-            "DSS": lambda x, y: piq.dss(x, y, **one),
-            "HaarPSI": lambda x, y: piq.haarpsi(x, y, **one),
-            "MDSI": lambda x, y: piq.mdsi(x, y, **one),
-        }
-        return calls[name]
-    window = {"window_size": 3, "sigma": 1 / 3}
-    return {
-        "PSNR": lambda: piqa.PSNR(**one),
-        "SSIM": lambda: piqa.SSIM(**window, **one),
-        "MS_SSIM": lambda: piqa.MS_SSIM(**window, **one),
-        "VIFp": lambda: piq.VIFLoss(**one),
-        "FSIM": lambda: piq.FSIMLoss(**one),
-        "SR_SIM": lambda: piq.SRSIMLoss(scale=1, **one),
-        "GMSD": lambda: piqa.GMSD(**one),
-        "MS_GMSD": lambda: piqa.MS_GMSD(**one),
-        "VSI": lambda: piq.VSILoss(**one),
-        "DSS": lambda: piq.DSSLoss(**one),
-        "HaarPSI": lambda: piqa.HaarPSI(**one),
-        "MDSI": lambda: _mdsi_of_piqa_1_2,
-    }[name]()
+    """That call, of (distorted, pristine) in 0..1."""
+    text = METRICS[name].convention(profile).call
+    if text == "piqa.MDSI() of piqa 1.2.2":
+        return _mdsi_of_piqa_1_2
+    text = text.removesuffix(", one picture").removesuffix(")")
+    text += "reduction='none')" if text.endswith("(") else ", reduction='none')"
+    libraries: dict[str, Any] = {"piq": piq, "piqa": piqa, "Y": luma}
+    if "x, " in text or "Y(x)" in text:
+        return lambda x, y: eval(text, libraries | {"x": x, "y": y})  # noqa: S307  # the metric is code as well
+    found: Call = eval(text, libraries)  # noqa: S307
+    return found

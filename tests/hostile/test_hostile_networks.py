@@ -24,7 +24,6 @@ from vcmbench.tasks import (
     checkpoints,
     class_names,
     configs,
-    fetch,
     messages,
     mmsegmentation,
     published_weights,
@@ -355,8 +354,8 @@ def test_a_checksum_becomes_part_of_a_file_name(told: str, tmp_path: Path, monke
     opener.open.return_value = answer
     with (
         mock.patch("urllib.request.build_opener", return_value=opener),
-        mock.patch.object(fetch, "_fetch", side_effect=AssertionError("it was believed")),
-        pytest.raises(RequestError, match="tells no checksum"),
+        mock.patch("vcmbench.io.fetch.cached", side_effect=AssertionError("it was believed")),
+        pytest.raises(RequestError, match="reports no checksum"),
     ):
         published_weights._from_hub("resnet18", "timm/resnet18")
     assert not list(tmp_path.iterdir())

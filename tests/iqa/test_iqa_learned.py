@@ -5,136 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import piq
-import piqa
 import pytest
 import torch
-import torchvision
 from numpy.typing import NDArray
 
-from tests.helpers.iqa_reference import pairs, tensor
+from tests.helpers.iqa_weights import CHANNELS, seal
+from tests.helpers.web import Web
 from vcmbench.errors import RequestError
-from vcmbench.iqa import METRICS, PROFILES, Scorer, learned
+from vcmbench.iqa import Scorer, learned
 from vcmbench.iqa.weights import DISTS, LPIPS, PIEAPP, SUMS, VGG16, WeightFile, cache_folder
 
 U8 = NDArray[np.uint8]
 NAMES = ("LPIPS", "DISTS", "PieAPP")
-CHANNELS = (64, 128, 256, 512, 512)
-
-
-def states() -> dict[str, Any]:
-    """Random weights in the shapes and under the names of the real files."""
-    torch.manual_seed(7)
-    vgg = {f"features.{k}": v for k, v in torchvision.models.vgg16(weights=None).features.state_dict().items()}
-    shares = torch.rand(2, 1, 3 + sum(CHANNELS), 1, 1)  # their sum is 1, so that identical pictures have 0
-    pieapp = {}
-    with torch.device("meta"):
-        shapes = {name: value.shape for name, value in piq.pieapp.PieAPPModel().state_dict().items()}
-    for name, shape in shapes.items():
-        # the first linear layer has 62 million weights: its rows are equal here, which takes no room in the file
-        rows = 1 if name == "fc1_score.weight" else shape[0]
-        pieapp[name] = (torch.randn(rows, *shape[1:]) / max(1, shape[1:].numel()) ** 0.5).expand(shape)
-    pieapp["ref_score_subtract.weight"] = pieapp["ref_score_subtract.weight"][0]
-    return {
-        VGG16.name: vgg | {"classifier.0.bias": torch.zeros(4096)},
-        LPIPS.name: {f"lin{i}.model.1.weight": torch.rand(1, n, 1, 1) for i, n in enumerate(CHANNELS)},
-        DISTS.name: dict(zip(("alpha", "beta"), shares / shares.sum(), strict=True)),
-        PIEAPP.name: pieapp,
-    }
-
-
-def seal(folder: Path) -> None:
-    """Write SHA256SUMS of all files of a folder, as their owner would."""
-    files = sorted(path for path in folder.iterdir() if path.name != SUMS)
-    (folder / SUMS).write_text("".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # pictures here are small
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    return states()
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory, made: dict[str, Any]) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    for name, state in made.items():
-        torch.save(state, folder / name)
-    seal(folder)
-    return folder
-
-
-@pytest.fixture
-def by_hand(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Any]:
-    """piq's and piqa's own objects; only what they fetch is replaced, by the tests' weights."""
-    features = torchvision.models.vgg16(weights=None).features
-    features.load_state_dict({k[9:]: v for k, v in made[VGG16.name].items() if k.startswith("features.")})
-    fetched = {
-        "lpips_weights.pt": list(made[LPIPS.name].values()),
-        "vgg.pth": made[LPIPS.name],
-        "dists_weights.pt": made[DISTS.name],
-        "PieAPPv0.1.pth": dict(made[PIEAPP.name]),
-    }
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda url, **_: fetched[url.rsplit("/", 1)[1]])
-    monkeypatch.setattr(piq.perceptual, "vgg16", lambda **_: SimpleNamespace(features=features))
-    monkeypatch.setattr(torchvision.models, "vgg16", lambda **_: SimpleNamespace(features=features))
-
-    def build(name: str, profile: str) -> Any:
-        if name == "LPIPS" and profile == "qomex2023":
-            return piqa.LPIPS(network="vgg", reduction="none")
-        return getattr(piq, name)(reduction="none")
-
-    return build
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", NAMES)
-def test_values_are_those_of_piq_and_piqa_with_the_same_weights(
-    astronaut: U8, weights: Path, by_hand: Callable[[str, str], Any], name: str, profile: str
-) -> None:
-    pristine, decoded = (pictures[:2] for pictures in pairs(astronaut, 91, 70))
-    scorer = Scorer([name], profile, weights=weights)
-    assert scorer.missing == {}
-    found = scorer.score(pristine, decoded).values[name]
-    with torch.no_grad():
-        wanted = by_hand(name, profile)(tensor(decoded, profile), tensor(pristine, profile)).numpy()
-    assert np.abs(found - wanted).max() <= 1e-6 * max(1, np.abs(wanted).max())
-    assert found[0] != found[1]
-    assert scorer.score(pristine[1:], decoded[1:]).values[name][0] == found[1]
-    same = scorer.score(pristine, pristine).values[name]
-    if METRICS[name].convention(profile).perfect is not None:
-        assert np.abs(same).max() < 1e-5
-
-
-SMALLEST = [("LPIPS", 32, 16), ("DISTS", 1, 1), ("PieAPP", 64, 64)]
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize(("name", "standard_px", "published_px"), SMALLEST)
-def test_the_smallest_side_is_the_smallest(
-    astronaut: U8, weights: Path, name: str, standard_px: int, published_px: int, profile: str
-) -> None:
-    side = standard_px if profile == "standard" else published_px
-    scorer = Scorer([name], profile, weights=weights)
-    picture = astronaut[None, :side, :side]
-    scores = scorer.score(picture, picture[:, :, ::-1])
-    assert np.isfinite(scores.values[name][0]) and scores.reasons[name] == (None,)
-    if side > 1:
-        scores = scorer.score(picture[:, 1:], picture[:, 1:])
-        assert scores.reasons[name] == (f"needs a shorter side of {side} px or more; it is {side - 1} px",)
 
 
 def test_weights_decide_the_identity(weights: Path, made: dict[str, Any], tmp_path: Path) -> None:
@@ -157,6 +44,12 @@ def test_without_weights_a_metric_is_missing_with_the_reason(astronaut: U8, tmp_
     for name in NAMES:
         assert np.isnan(scores.values[name]).all() and scores.reasons[name] == (scorer.missing[name],)
     assert scores.reasons["PSNR"] == (None,)
+
+
+def test_a_metric_that_cannot_be_opened_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(learned, "dists_rgb")
+    missing = Scorer(["DISTS", "PSNR"], weights=tmp_path).missing
+    assert list(missing) == ["DISTS"] and missing["DISTS"].startswith("DISTS cannot be opened: AttributeError: ")
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -249,40 +142,15 @@ def test_a_checksum_must_match(weights: Path, tmp_path: Path) -> None:
         Scorer(["PieAPP"], weights=tmp_path)
 
 
-@pytest.fixture
-def origin(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """PieAPP's weights come from a file, by urllib all the same; the cache is the test's."""
-    source = tmp_path / "origin.pth"
-    source.write_bytes((weights / PIEAPP.name).read_bytes())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    file = WeightFile(PIEAPP.name, source.as_uri(), hashlib.sha256(source.read_bytes()).hexdigest())
+def test_weights_are_fetched_once(web: Web, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the cache, by their checksum; what cannot be had is missing, with the reason and what to do."""
+    content = (weights / PIEAPP.name).read_bytes()
+    file = WeightFile(PIEAPP.name, f"{web.address}/pieapp.pth", hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(learned, "PIEAPP", file)
-    return source
-
-
-def test_weights_are_fetched_once(origin: Path, astronaut: U8) -> None:
-    first = Scorer(["PieAPP"])
-    assert first.missing == {}
-    origin.unlink()
-    again = Scorer(["PieAPP"])
-    assert again.missing == {} and again.identity("PieAPP") == first.identity("PieAPP")
-    assert [path.name for path in cache_folder().iterdir()] == [PIEAPP.name]
-
-
-def test_what_cannot_be_fetched_is_missing(origin: Path) -> None:
-    origin.unlink()
     missing = Scorer(["PieAPP"]).missing["PieAPP"]
-    assert "cannot be fetched" in missing and "\n" not in missing
-    assert list(cache_folder().iterdir()) == []
-
-
-def test_a_fetched_file_of_another_checksum_is_not_kept(origin: Path) -> None:
-    origin.write_bytes(b"a proxy's greeting")
-    assert "another SHA-256" in Scorer(["PieAPP"]).missing["PieAPP"]
-    assert list(cache_folder().iterdir()) == []
-
-
-def test_a_damaged_cache_is_fetched_again(origin: Path) -> None:
-    cache_folder().mkdir(parents=True)
-    (cache_folder() / PIEAPP.name).write_bytes(b"half")
-    assert Scorer(["PieAPP"]).missing == {}
+    assert missing.startswith("no weights: ") and "404" in missing and "--weights" in missing and "\n" not in missing
+    web.files["/pieapp.pth"] = content
+    first, again = Scorer(["PieAPP"]), Scorer(["PieAPP"])
+    assert first.missing == again.missing == {} and again.identity("PieAPP") == first.identity("PieAPP")
+    assert web.asked == ["GET /pieapp.pth"] * 2
+    assert [path.name for path in cache_folder().iterdir()] == [PIEAPP.name]

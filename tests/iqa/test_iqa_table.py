@@ -78,14 +78,6 @@ def test_no_pictures_have_no_scores() -> None:
     assert all(len(values) == 0 for values in scores.values.values())
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_published_bounds(profile: str) -> None:
-    bounds = {name: METRICS[name].convention("qomex2023").smallest for name in METRICS}
-    sides = {"SSIM": 4, "MS_SSIM": 64, "VIFp": 41, "FSIM": 2, "SR_SIM": 16, "LPIPS": 16, "PieAPP": 64}
-    assert all(bounds[name].side_px == side for name, side in sides.items())
-    assert bounds["MS_GMSD"].longer_px == 16 and bounds["DSS"].area_px == 1024
-
-
 def test_what_filters_say_of_identical_pictures(astronaut: U8) -> None:
     same = astronaut[None, :176, :176]
     scores = Scorer(["XPSNR", "VMAF"]).score(same, same)
@@ -93,20 +85,13 @@ def test_what_filters_say_of_identical_pictures(astronaut: U8) -> None:
     assert 97 < scores.values["VMAF"][0] < 98  # without motion no 100
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_flat_pictures_have_a_value_or_a_reason(astronaut: U8, profile: str) -> None:
-    texture = astronaut[:64, :64]
-    flat = np.full_like(texture, 100)
-    pristine = np.stack((flat, flat, texture, np.zeros_like(flat)))
-    decoded = np.stack((flat, texture, flat, np.full_like(flat, 255)))
-    scores = Scorer(FREE, profile).score(pristine, decoded)
-    for name in FREE:
-        for value, reason in zip(scores.values[name], scores.reasons[name], strict=True):
-            assert np.isfinite(value) == (reason is None), name
-    if profile == "standard":
-        assert "flat" in str(scores.reasons["VIFp"][0]) and scores.reasons["VIFp"][2] is None
-        # piq's formula calls black and white the same
-        assert "flat" in str(scores.reasons["VSI"][3]) and scores.reasons["VSI"][1:3] == (None, None)
+def test_what_flat_pictures_lack(astronaut: U8) -> None:
+    texture, flat = astronaut[:64, :64], np.full((64, 64, 3), 100, np.uint8)
+    pristine, decoded = np.stack((flat, texture, flat * 0)), np.stack((texture, flat, flat * 0 + 255))
+    reasons = Scorer(["VIFp", "VSI"]).score(pristine, decoded).reasons
+    assert "flat" in str(reasons["VIFp"][0]) and reasons["VIFp"][1] is None
+    # piq's formula calls black and white the same
+    assert "flat" in str(reasons["VSI"][2]) and reasons["VSI"][:2] == (None, None)
 
 
 def test_an_identity_is_json_and_tells_profiles_apart() -> None:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from tests.helpers.iqa_reference import pairs
 from vcmbench.data.colour import luma
+from vcmbench.errors import Cancelled
+from vcmbench.execution.runner import local
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.iqa import Scorer
 
 U8 = NDArray[np.uint8]
@@ -73,21 +76,29 @@ def test_an_ffmpeg_without_the_filter_is_a_reason(
     script.write_text("#!/bin/sh\necho ' .. scale V->V Scale the input'\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(script))
+    monkeypatch.setattr(local, "_wheel_ffmpeg", lambda: script)
     scorer = Scorer([name])
     assert scorer.missing[name].startswith("no FFmpeg with the filter ")
     scores = scorer.score(astronaut[None], astronaut[None])
     assert np.isnan(scores.values[name][0]) and scores.reasons[name] == (scorer.missing[name],)
 
 
-@pytest.mark.parametrize("name", ["XPSNR", "VMAF"])
-def test_no_ffmpeg_at_all_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    def none() -> str:
-        raise RuntimeError("no ffmpeg exe")
+def test_the_ffmpeg_of_bin_dir_is_the_one(tmp_path: Path) -> None:
+    (tmp_path / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    there, here = Scorer(["VMAF"], runner=LocalRunner(tmp_path)), Scorer(["VMAF"])
+    assert there.identity("VMAF") == here.identity("VMAF")
+    (tmp_path / "ffmpeg").unlink()
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\necho ' .. scale V->V Scale the input'\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    assert "take it out of --bin-dir" in Scorer(["VMAF"], runner=LocalRunner(tmp_path)).missing["VMAF"]
 
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", none)
-    assert "no ffmpeg" in Scorer([name]).missing[name]
+
+def test_a_cancelled_runner_ends_it(astronaut: U8) -> None:
+    runner = LocalRunner()
+    scorer = Scorer(["VMAF"], runner=runner)
+    runner.cancel()
+    with pytest.raises(Cancelled):
+        scorer.score(astronaut[None], astronaut[None])
 
 
 @pytest.mark.parametrize(("name", "component"), [("XPSNR", "xpsnr"), ("VMAF", "libvmaf")])

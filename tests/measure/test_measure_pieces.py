@@ -139,7 +139,9 @@ def test_pieces_in_other_processes_give_the_same_bytes(
     worker.close()
     assert (machine.kind, len(machine.classes), missing) == ("segmentation", 19, {})
     answers = RecordedPredictor(machine.kind, machine.classes, machine.identity, run.store)
-    done = run.execute(answers, open_scorer(run.experiment, "none", None), ["image", "block"], (), elsewhere)
+    done = run.execute(
+        answers, open_scorer(run.experiment, "none", None, run.runner), ["image", "block"], (), elsewhere
+    )
     assert (done.done, done.resumed, done.failed) == (ALL, 0, [])
     analyse(run, done)
     assert told == [(machine, missing)] * PICTURES

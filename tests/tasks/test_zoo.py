@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from pydantic import ValidationError
 
 from tests.helpers import small_networks
 from tests.helpers.commands import tree
+from tests.helpers.web import Web
 from vcmbench import tasks
 from vcmbench.errors import RequestError
 from vcmbench.tasks import TaskSettings, fetch, published_weights, zoo
@@ -25,59 +22,8 @@ FAST_SCNN = "fast_scnn_8xb4-160k_cityscapes-512x1024"
 NOWHERE = "http://127.0.0.1:9"  # the port "discard": nobody listens
 
 
-@dataclass
-class Web:
-    """A web server on this machine: what it has, what it was asked, and what it keeps back of an answer (bytes)."""
-
-    address: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    kept_back: int = 0
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    shared = Web()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            shared.asked.append(f"HEAD {self.path}")
-            if self.path not in shared.files:
-                self.send_error(404)
-                return
-            self.send_response(302)  # as the model hub does: the checksum here, the file elsewhere
-            self.send_header("Location", f"{shared.address}/elsewhere")
-            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(shared.files[self.path]).hexdigest()}"')
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            shared.asked.append(f"GET {self.path}")
-            if self.path not in shared.files:
-                self.send_error(404)
-                return
-            data = shared.files[self.path]
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[: len(data) - shared.kept_back])
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    shared.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield shared
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(proxy, raising=False)
+def cache(web: Web, tmp_path: Path) -> Path:
     return tmp_path / "cache/vcmbench/networks"
 
 
@@ -103,7 +49,7 @@ def test_a_word_without_a_network(monkeypatch: pytest.MonkeyPatch, cache: Path) 
         tasks.open_task(TaskSettings(model=FAST_SCNN), "local", "none")
     assert str(error.value).endswith(f"fetch it and lay it at {place}")
     place.write_bytes(b"something else")
-    with pytest.raises(RequestError, match=r"does not begin with 0cec9937; remove it, it is damaged"):
+    with pytest.raises(RequestError, match=r"in place of .*, which has another SHA-256"):
         tasks.open_task(TaskSettings(model=FAST_SCNN), "local", "none")
 
 
@@ -130,32 +76,6 @@ def test_a_word_with_a_network(web: Web, cache: Path, monkeypatch: pytest.Monkey
     assert web.asked == [f"GET /{_name(data)}"], "fetched once"
     assert np.array_equal(*masks)
     assert list(tree(cache)) == [_name(data)]
-
-
-def test_what_comes_must_have_its_checksum(web: Web, cache: Path) -> None:
-    name = _name(b"good")
-    web.files[f"/{name}"] = b"bad"
-    with pytest.raises(
-        RequestError, match=r"what came has SHA-256 [0-9a-f]{8}\.\.\., not [0-9a-f]{8}\.\.\.; nothing was"
-    ):
-        fetch.weights(f"{web.address}/{name}", str(fetch.checksum_in_name(name)))
-    assert tree(cache) == {}
-
-
-def test_an_answer_that_breaks_off_leaves_nothing(web: Web, cache: Path) -> None:
-    data = b"x" * 3_000_000
-    web.files[f"/{_name(data)}"], web.kept_back = data, 1000
-    with pytest.raises(RequestError, match=r"cannot be fetched|nothing was kept"):
-        fetch.weights(f"{web.address}/{_name(data)}", str(fetch.checksum_in_name(_name(data))))
-    assert tree(cache) == {}
-
-
-def test_a_file_that_is_not_there_and_other_addresses(web: Web, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"cannot be fetched \(.*(404|Not Found)"):
-        fetch.weights(f"{web.address}/none-01234567.pth", "01234567")
-    (tmp_path / "x.pth").write_bytes(b"x")
-    with pytest.raises(RequestError, match="not an address of the web"):
-        fetch.weights(f"file://{tmp_path}/x.pth", "0" * 8)
 
 
 def test_a_word_that_means_nothing() -> None:

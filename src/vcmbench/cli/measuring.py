@@ -110,7 +110,7 @@ def _answers(run: MeasureRun, arguments: argparse.Namespace, stack: ExitStack) -
 
 
 def _scorer(run: MeasureRun, arguments: argparse.Namespace) -> Scorer | None:
-    return open_scorer(run.experiment, arguments.gpu, arguments.weights)
+    return open_scorer(run.experiment, arguments.gpu, arguments.weights, run.runner)
 
 
 def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[str]) -> list[str]:

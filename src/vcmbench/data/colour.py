@@ -20,7 +20,8 @@ CONVERSION = {"matrix": "bt601", "range": "limited", "siting": "left"}
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 
-_KR, _KG, _KB = 0.299, 0.587, 0.114
+LUMA = _KR, _KG, _KB = 0.299, 0.587, 0.114
+"""Luma of R'G'B', ITU-R BT.601."""
 _LUMA = tuple(float(k * 219 / 255) for k in (_KR, _KG, _KB))
 _CB = tuple(float(k * 224 / 255) for k in (-_KR / (1 - _KB) / 2, -_KG / (1 - _KB) / 2, 0.5))
 _CR = tuple(float(k * 224 / 255) for k in (0.5, -_KG / (1 - _KR) / 2, -_KB / (1 - _KR) / 2))

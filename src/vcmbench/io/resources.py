@@ -1,4 +1,4 @@
-"""Where the project's own data lies: `encoders/`, `docker/` and `val_config/`.
+"""Where the project's own data lies, `encoders/`, `docker/` and `val_config/`, and where it keeps what it fetched.
 
 In a checkout they are top-level folders, because they are what a newcomer adds to. A wheel carries the same folders
 inside the package (see `pyproject.toml`), so an installed vcmbench needs no checkout.
@@ -6,7 +6,10 @@ inside the package (see `pyproject.toml`), so an installed vcmbench needs no che
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from vcmbench.errors import RequestError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -17,3 +20,11 @@ def folder(name: str) -> Path:
         if (root / name).is_dir():
             return root / name
     raise FileNotFoundError(f"vcmbench was installed without its folder {name!r}: install it again")
+
+
+def cache_folder() -> Path:
+    """`vcmbench` in the user's cache. Raises RequestError where that user has none."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vcmbench"
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        raise RequestError("no folder for what is fetched: set HOME or XDG_CACHE_HOME") from None

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from vcmbench.data.colour import LUMA
+
 T = TypeVar("T")
 
 U8 = NDArray[np.uint8]
-LUMA = (0.299, 0.587, 0.114)
-"""Luma of R'G'B', ITU-R BT.601."""
 
 
 class Batch:

@@ -13,6 +13,11 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
+from vcmbench.data.colour import LUMA
+
+_SCHARR = torch.tensor([[-3.0, 0.0, 3.0], [-10.0, 0.0, 10.0], [-3.0, 0.0, 3.0]]) / 16
+RGB_TO_YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+
 
 def along(x: torch.Tensor, taps: Sequence[float], dim: int) -> torch.Tensor:
     """Correlation with `taps` along one dimension, without padding: len(taps) - 1 shorter there."""
@@ -72,7 +77,7 @@ def similarity(x: torch.Tensor, y: torch.Tensor, constant: float) -> torch.Tenso
     return (2.0 * x * y + constant) / (x**2 + y**2 + constant)
 
 
-def magnitude(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Gradient magnitude of (N, 1, H, W): `kernel` (3, 3) across and its transpose, zeros beyond the edges."""
-    kernels = torch.stack((kernel, kernel.t())).unsqueeze(1).to(x)
+def magnitude(x: torch.Tensor) -> torch.Tensor:
+    """Gradient magnitude of (N, 1, H, W) by Scharr's kernel, zeros beyond the edges."""
+    kernels = torch.stack((_SCHARR, _SCHARR.t())).unsqueeze(1).to(x)
     return F.conv2d(x, kernels, padding=1).square_().sum(1, keepdim=True).sqrt_()

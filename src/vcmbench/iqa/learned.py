@@ -25,7 +25,7 @@ from piqa.utils.functional import l2_norm
 from vcmbench.errors import RequestError
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Opened
-from vcmbench.iqa.weights import DISTS, LPIPS, PIEAPP, VGG16, WeightFile, Weights, fill
+from vcmbench.iqa.weights import DISTS, LPIPS, PIEAPP, VGG16, WeightFile, Weights
 
 _TAPS = (3, 8, 15, 22, 29)
 """relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 among VGG16's layers."""
@@ -33,12 +33,29 @@ _CHANNELS = (64, 128, 256, 512, 512)
 _PATCH_PX, _STRIDE_PX, _PATCHES_AT_ONCE = 64, 27, 64
 
 
+def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: WeightFile) -> None:
+    """Give a network without weights (on the device "meta") its own, on the CPU.
+
+    Raises RequestError where they are another network's, or not finite.
+    """
+    module.to_empty(device="cpu")
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise RequestError(
+            f"{file.name}: holds another network's weights: {' '.join(str(error).split())[:160]}"
+        ) from None
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values()):
+        raise RequestError(f"{file.name}: holds weights that are not finite")
+    module.eval().requires_grad_(False)
+
+
 def _vgg16(weights: Weights) -> torch.nn.Sequential:
     state = weights.load(VGG16)
     with torch.device("meta"):  # to draw 138 million random weights first takes seconds
         features: torch.nn.Sequential = torchvision.models.vgg16(weights=None).features
     prefix = "features."
-    fill(features, {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}, VGG16)
+    _fill(features, {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}, VGG16)
     return features
 
 
@@ -128,7 +145,7 @@ def _pieapp(weights: Weights, device: torch.device) -> tuple[Callable[..., torch
         state["ref_score_subtract.weight"] = subtract.reshape(1, -1)  # the file has one dimension less
     with torch.device("meta"):
         model = PieAPPModel()
-    fill(model, state, PIEAPP)
+    _fill(model, state, PIEAPP)
     model.to(device)
 
     def of_patches(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,8 +57,8 @@ class Convention:
     `compute` is a function, or "module:function" below `vcmbench.iqa`, which is resolved when it is needed, so that the
     table needs no torch.
     Where the metric needs nothing the function takes a `Batch` of N pictures and returns a tensor (N,). Where it needs
-    something the function opens it: it takes (Weights, device) or, for FFmpeg, nothing, and returns `Opened` or raises
-    `Missing`.
+    something the function opens it: it takes (Weights, device) or, for FFmpeg, a LocalRunner, and returns `Opened`
+    or raises `Missing`.
     `colour` says what of the pictures is looked at, `call` is the call of a library that it is equal to, `low` and
     `high` are the ends of its range (None: open), `perfect` is the value of identical pictures (None: it depends),
     `not_finite` why a value may be NaN or infinite.
@@ -67,12 +67,12 @@ class Convention:
     compute: str | Callable[..., Any]
     call: str
     colour: str
-    higher_is_better: bool
-    low: float | None
-    high: float | None
-    perfect: float | None
+    low: float | None = None
+    high: float | None = None
+    perfect: float | None = None
     smallest: Smallest = Smallest()
     not_finite: str = ""
+    higher_is_better: bool = field(kw_only=True)
 
     def resolve(self) -> Callable[..., Any]:
         if not isinstance(self.compute, str):
@@ -102,20 +102,13 @@ class Metric:
 
 
 def metric(
-    name: str,
-    source: str,
-    compute: Callable[[Any], Any],
-    *,
-    higher_is_better: bool,
-    colour: str = "R'G'B'",
-    low: float | None = None,
-    high: float | None = None,
-    perfect: float | None = None,
-    smallest: Smallest = Smallest(),
-    not_finite: str = "",
-) -> Metric:
-    """A metric that is the same under all profiles; `compute` takes a `Batch` of N pictures and returns (N,)."""
-    convention = Convention(
-        compute, name, colour, higher_is_better, low, high, perfect, smallest, not_finite
-    )  # fmt: skip
+    name: str, source: str, compute: Callable[[Any], Any], *, higher_is_better: bool, colour: str = "R'G'B'",
+    call: str = "", **more: Any,
+) -> Metric:  # fmt: skip
+    """A metric that is the same under all profiles; `compute` takes a `Batch` of N pictures and returns (N,).
+
+    `call` is the call of piq or piqa that it must equal, if any: "piq.psnr(x, y)". `more` is what a `Convention` has
+    beside: low, high, perfect, smallest, not_finite.
+    """
+    convention = Convention(compute, call or name, colour, higher_is_better=higher_is_better, **more)
     return Metric(name, source, dict.fromkeys(PROFILES, convention))

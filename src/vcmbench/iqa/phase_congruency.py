@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from vcmbench.iqa.batch import Batch
-from vcmbench.iqa.filters import magnitude, mix, shrink_factor, similarity
+from vcmbench.iqa.filters import RGB_TO_YIQ, magnitude, mix, shrink_factor, similarity
 from vcmbench.iqa.grids import frequencies
 
 _SCALES, _ORIENTATIONS = 4, 4
@@ -24,9 +24,6 @@ _CUTOFF, _ORDER = 0.45, 15
 _NOISE_SHARE = 1.7
 """Kovesi: the noise estimate is too high by this for the second measure of phase congruency."""
 _T1, _T2, _T3, _T4, _LAMBDA = 0.85, 160.0, 200.0, 200.0, 0.03
-
-_SCHARR = torch.tensor([[-3.0, 0.0, 3.0], [-10.0, 0.0, 10.0], [-3.0, 0.0, 3.0]]) / 16
-_RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
 @dataclass(frozen=True)
@@ -110,10 +107,10 @@ def phase_congruency(luma: torch.Tensor) -> torch.Tensor:
 def _fsim(batch: Batch, pixels: torch.Tensor) -> torch.Tensor:
     """FSIMc of pictures in 0..1, (2N, 1 or 3, H, W): (N,)."""
     pixels = F.avg_pool2d(pixels * 255, shrink_factor(*pixels.shape[-2:]))
-    colours = mix(pixels, _RGB_TO_YIQ)
+    colours = mix(pixels, RGB_TO_YIQ)
     congruency = phase_congruency(colours[:, :1])
     first, second = batch.split(congruency)
-    edges = batch.split(magnitude(colours[:, :1], _SCHARR))
+    edges = batch.split(magnitude(colours[:, :1]))
     weight = torch.max(first, second)
     score = similarity(*edges, _T2) * similarity(first, second, _T1) * weight
     chroma = similarity(*batch.split(colours[:, 1:2]), _T3) * similarity(*batch.split(colours[:, 2:]), _T4)

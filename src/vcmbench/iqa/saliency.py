@@ -22,7 +22,6 @@ _SIDE_PX = 256
 _OMEGA_0, _SIGMA_F, _SIGMA_D, _SIGMA_C = 0.021, 1.34, 145.0, 0.001
 _C1, _C2, _C3, _ALPHA, _BETA = 1.27, 386.0, 130.0, 0.4, 0.02
 
-_SCHARR = torch.tensor([[-3.0, 0.0, 3.0], [-10.0, 0.0, 10.0], [-3.0, 0.0, 3.0]]) / 16
 _RGB_TO_LMN = torch.tensor([[0.06, 0.63, 0.27], [0.30, 0.04, -0.35], [0.34, -0.6, 0.17]])
 _RGB_TO_XYZ = torch.tensor(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -90,7 +89,7 @@ def _vsi(batch: Batch, pixels: torch.Tensor) -> torch.Tensor:
     factor = shrink_factor(*pixels.shape[-2:])
     attention = _shrunk(saliency(pixels), factor)
     colours = _shrunk(mix(pixels, _RGB_TO_LMN), factor)
-    edges = magnitude(colours[:, :1], _SCHARR)
+    edges = magnitude(colours[:, :1])
     first, second = batch.split(attention)
     score = similarity(first, second, _C1) * similarity(*batch.split(edges), _C2).pow_(_ALPHA)
     chroma = similarity(*batch.split(colours[:, 1:2]), _C3) * similarity(*batch.split(colours[:, 2:]), _C3)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vcmbench.errors import Cancelled, JobError, RequestError
-from vcmbench.execution import gpu
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.io.files import sha256_of
-from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Convention, Missing
 from vcmbench.iqa.table import METRICS, check
-from vcmbench.iqa.threads import side_by_side
 from vcmbench.iqa.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from vcmbench.iqa.batch import Batch
 
 VERSION = 2
 """Part of what decides a score's key: raised with every change of a value."""
@@ -48,24 +49,12 @@ class MetricScores:
         return (None if reason else float(self.values[name][index])), reason
 
 
-def open_device(name: str) -> torch.device:
-    """A device that is there. Raises RequestError."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RequestError(f"device {name!r}: is none; use cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RequestError(f"device {name!r}: {torch.cuda.device_count()} CUDA devices were found; use cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise RequestError(f"device {name!r}: only cpu and cuda are used")
-    return device
-
-
 class Scorer:
     """Scores with the metrics `names`, under one profile. What cannot be computed at all is in `missing`, by name.
 
     `weights` is a folder with weights of learned metrics; without it they are looked for in the cache and fetched.
     `jobs` is the number of small pictures that are scored side by side on a CPU (None: as many as torch has threads).
+    `runner` finds and runs the FFmpeg of XPSNR and VMAF, and ends it when it is cancelled (None: one of its own).
     Raises RequestError where a name, the profile, the device, or a given file of weights is wrong.
     """
 
@@ -76,48 +65,54 @@ class Scorer:
         device: str = "cpu",
         weights: Path | None = None,
         jobs: int | None = None,
+        runner: LocalRunner | None = None,
     ) -> None:
         check(names, profile)
-        self.names, self.profile, self.device = tuple(names), profile, open_device(device)
-        self.jobs = jobs or torch.get_num_threads()
+        from vcmbench.iqa.devices import open_device  # imports torch, as all do that compute
+
+        self.names, self.profile, self.device, self._jobs = tuple(names), profile, open_device(device), jobs
+        self._metrics = {name: METRICS[name] for name in names}
         self.missing: dict[str, str] = {}
         self._functions: dict[str, Callable[[Batch], torch.Tensor]] = {}
         self._identities: dict[str, dict[str, Any]] = {}
-        store = Weights(weights)
+        store, runner = Weights(weights), runner or LocalRunner()
         for name in self.names:
             try:
-                self._open(name, store)
+                self._open(name, store, runner)
             except Missing as missing:
                 self.missing[name] = str(missing)
+            except RequestError:
+                raise
+            except Exception as error:  # a fault in one metric must not take the others along
+                self.missing[name] = _fault(name, "cannot be opened", error)
 
-    def _open(self, name: str, store: Weights) -> None:
-        function = self.convention(name).resolve()
-        needs = METRICS[name].needs
-        if needs is None:
+    def _open(self, name: str, store: Weights, runner: LocalRunner) -> None:
+        metric, function = self._metrics[name], self.convention(name).resolve()
+        libraries = {library: version(library) for library in ("piq", "piqa")}
+        if metric.needs is None:
             self._functions[name] = function
+            self._identities[name] = libraries
+            if metric.file is not None:
+                self._identities[name] = {"file": sha256_of(metric.file, _MAX_FILE_BYTES)}
             return
-        opened = function(store, self.device) if needs == "weights" else function()
+        is_learned = metric.needs == "weights"
+        opened = function(store, self.device) if is_learned else function(runner)
         self._functions[name] = opened.score
-        self._identities[name] = dict(opened.identity)
+        self._identities[name] = (libraries if is_learned else {}) | dict(opened.identity)
 
     def convention(self, name: str) -> Convention:
-        return METRICS[name].convention(self.profile)
+        return self._metrics[name].convention(self.profile)
 
     def identity(self, name: str) -> dict[str, Any]:
         """What decides a metric's values beside the pictures, as JSON, for keys.
 
         torch's version and the device are not in it: they move the last digits only.
         """
-        metric = METRICS[name]
-        libraries = {} if metric.needs == "ffmpeg" else {library: version(library) for library in ("piq", "piqa")}
-        if metric.file is not None:
-            libraries = {"file": sha256_of(metric.file, _MAX_FILE_BYTES)}
         return {
             "metric": name,
             "profile": self.profile,
             "call": self.convention(name).call,
             "version": VERSION,
-            **libraries,
             **self._identities.get(name, {}),
         }
 
@@ -126,6 +121,9 @@ class Scorer:
 
         `names` are some of the scorer's (None: all).
         """
+        from vcmbench.iqa.batch import Batch
+        from vcmbench.iqa.devices import side_by_side
+
         _check_pictures(pristine, decoded)
         count, height, width = pristine.shape[:3]
         values = {name: np.full(count, np.nan) for name in (self.names if names is None else names)}
@@ -135,7 +133,7 @@ class Scorer:
             reason = self.missing.get(name) or self.convention(name).smallest.reason(width, height)
             reasons[name] = [reason] * count
             wanted += [] if reason else [name]
-        own = [name for name in wanted if METRICS[name].needs != "ffmpeg"]
+        own = [name for name in wanted if self._metrics[name].needs != "ffmpeg"]
         jobs = [(own, part) for part in _parts(count, self._at_once(height * width))] if own else []
         filtered = [name for name in wanted if name not in own]
         at_once = max(1, min(_VIDEO_PICTURES, _VIDEO_PX // (height * width)))
@@ -148,7 +146,7 @@ class Scorer:
                 values[name][part], reasons[name][part] = self._scored(name, batch)
 
         if self.device.type == "cpu" and height * width <= _ONE_THREAD_PX:
-            side_by_side(work, jobs, self.jobs)
+            side_by_side(work, jobs, self._jobs)
         else:
             for job in jobs:
                 work(job)
@@ -159,25 +157,28 @@ class Scorer:
         return max(1, min(_CUDA_PICTURES, _CUDA_PX // area_px)) if self.device.type == "cuda" else 1
 
     def _scored(self, name: str, batch: Batch) -> tuple[NDArray[np.float64], list[str | None]]:
+        from vcmbench.iqa.devices import compute
+
         try:
-            with torch.inference_mode():
-                with _exact(self.device):
-                    scores = self._functions[name](batch)
-                found = scores.double().cpu().numpy()
-            if found.shape != (batch.size,):
-                raise ValueError(f"gives {found.shape} values for {batch.size} pictures")
+            found = compute(self._functions[name], batch)
         except JobError as error:
-            return np.full(batch.size, np.nan), [str(error)] * batch.size
+            why = str(error)
+        except MemoryError:
+            why = f"{batch.width_px}x{batch.height_px} px: not enough memory on {self.device}"
         except Cancelled:
             raise
         except Exception as error:  # a fault in one metric must not take the others along
-            why = f"{name} failed: {type(error).__name__}: {error}"
-            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error):
-                why = f"{batch.width_px}x{batch.height_px} px: not enough memory on {self.device}"
-            return np.full(batch.size, np.nan), [why.splitlines()[0][:300]] * batch.size
-        why = self.convention(name).not_finite or "no number comes out"
-        reasons = [None if math.isfinite(value) else f"{why} ({value})" for value in found]
-        return np.where(np.isfinite(found), found, np.nan), reasons
+            why = _fault(name, "failed", error)
+        else:
+            why = self.convention(name).not_finite or "no number comes out"
+            reasons = [None if math.isfinite(value) else f"{why} ({value})" for value in found]
+            return np.where(np.isfinite(found), found, np.nan), reasons
+        return np.full(batch.size, np.nan), [why] * batch.size
+
+
+def _fault(name: str, what: str, error: Exception) -> str:
+    lines = f"{name} {what}: {type(error).__name__}: {error}".splitlines()
+    return lines[0][:300]
 
 
 def _check_pictures(pristine: U8, decoded: U8) -> None:
@@ -192,13 +193,3 @@ def _check_pictures(pristine: U8, decoded: U8) -> None:
 
 def _parts(count: int, at_once: int) -> list[slice]:
     return [slice(start, min(start + at_once, count)) for start in range(0, count, at_once)]
-
-
-@contextmanager
-def _exact(device: torch.device) -> Iterator[None]:
-    """On a GPU without the short floats that convolutions would take there: they have three digits."""
-    if device.type != "cuda":
-        yield
-        return
-    with gpu.turn, torch.backends.cudnn.flags(allow_tf32=False):
-        yield

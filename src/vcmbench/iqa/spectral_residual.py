@@ -14,12 +14,10 @@ import torch.nn.functional as F
 from piq.functional import imresize
 
 from vcmbench.iqa.batch import Batch
-from vcmbench.iqa.filters import gaussian_2d, magnitude, mix, shrink_factor, similarity
+from vcmbench.iqa.filters import RGB_TO_YIQ, gaussian_2d, magnitude, mix, shrink_factor, similarity
 
 _SIGMA, _WINDOW = 3.8, 10
 _C1, _C2, _ALPHA = 0.4, 225.0, 0.5
-_SCHARR = torch.tensor([[-3.0, 0.0, 3.0], [-10.0, 0.0, 10.0], [-3.0, 0.0, 3.0]]) / 16
-_LUMA = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
 def _smooth(maps: torch.Tensor) -> torch.Tensor:
@@ -49,10 +47,10 @@ def _sr_sim(batch: Batch, pixels: torch.Tensor, scale: float) -> torch.Tensor:
     factor = shrink_factor(*pixels.shape[-2:])
     before, behind = (factor - 1) // 2, factor // 2
     pixels = F.avg_pool2d(F.pad(pixels, (before, behind, before, behind)), factor)
-    luma = mix(pixels, _LUMA)[:, :1]
+    luma = mix(pixels, RGB_TO_YIQ)[:, :1]
     first, second = batch.split(saliency(luma, scale))
     weight = torch.max(first, second)
-    edges = similarity(*batch.split(magnitude(luma, _SCHARR)), _C2)
+    edges = similarity(*batch.split(magnitude(luma)), _C2)
     score = similarity(first, second, _C1) * edges**_ALPHA * weight
     return score.sum((1, 2, 3)) / (weight.sum((1, 2, 3)) + torch.finfo(score.dtype).eps)
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from vcmbench.iqa.batch import Batch
+from vcmbench.iqa.devices import side_by_side
 from vcmbench.iqa.filters import along, gaussian_1d, gaussian_2d, over
-from vcmbench.iqa.threads import side_by_side
 
 Filter = Callable[[torch.Tensor], torch.Tensor]
 Shrink = Callable[[torch.Tensor], torch.Tensor]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -18,40 +19,14 @@ from vcmbench.iqa.metric import PROFILES, Convention, Metric, Needs, Smallest
 
 _ANY = Smallest()
 _GRAY = "luma, 8 bits, three times"
+_is = partial(Convention, higher_is_better=True)
+_loss = partial(Convention, low=0.0, high=1.0, perfect=0.0, higher_is_better=False)
 
 
 def _metric(
     name: str, source: str, standard: Convention, qomex2023: Convention, needs: Needs | None = None, note: str = ""
 ) -> Metric:
     return Metric(name, source, {"standard": standard, "qomex2023": qomex2023}, needs, note)
-
-
-def _is(
-    compute: str,
-    call: str,
-    colour: str,
-    low: float | None,
-    high: float | None,
-    perfect: float | None,
-    smallest: Smallest = _ANY,
-    not_finite: str = "",
-) -> Convention:
-    """A metric whose higher values are better."""
-    return Convention(compute, call, colour, True, low, high, perfect, smallest, not_finite)
-
-
-def _loss(
-    compute: str,
-    call: str,
-    colour: str,
-    low: float | None = 0.0,
-    high: float | None = 1.0,
-    perfect: float | None = 0.0,
-    smallest: Smallest = _ANY,
-    not_finite: str = "",
-) -> Convention:
-    """A metric whose lower values are better."""
-    return Convention(compute, call, colour, False, low, high, perfect, smallest, not_finite)
 
 
 _FLAT = "the pristine picture is flat: it holds no information that could be lost"
@@ -152,8 +127,8 @@ _ENTRIES = (
     _metric(
         "PieAPP",
         "Prashnani, Cai, Mostofi, Sen, CVPR 2018",
-        _loss("learned:pieapp_rgb", "piq.PieAPP()", "R'G'B'", None, None, None, Smallest(64)),
-        _loss("learned:pieapp_gray", "piq.PieAPP()", _GRAY, None, None, None, Smallest(64)),
+        _loss("learned:pieapp_rgb", "piq.PieAPP()", "R'G'B'", smallest=Smallest(64), low=None, high=None, perfect=None),
+        _loss("learned:pieapp_gray", "piq.PieAPP()", _GRAY, smallest=Smallest(64), low=None, high=None, perfect=None),
         needs="weights",
     ),
     _metric(
@@ -211,5 +186,8 @@ def check(names: Sequence[str], profile: str = "standard") -> None:
         if name not in METRICS:
             faults = "".join(f"; {fault}" for fault in _PLUGINS.faults().values())
             raise RequestError(f"iqa: metric {name!r} is unknown; known: {', '.join(METRICS)}{faults}")
+    files = [metric.name for metric in _PLUGINS.found().values()]
+    if several := sorted({name for name in names if files.count(name) > 1}):
+        raise RequestError(f"iqa: {', '.join(several)}: several files set METRIC to that name; give each its own")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise RequestError(f"iqa: {', '.join(twice)} is named twice")

@@ -12,24 +12,24 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import tempfile
+from contextlib import closing
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vcmbench.data.colour import CHROMA_FORMATS, rgb_to_planes
-from vcmbench.errors import JobError
-from vcmbench.execution.runner import probe
+from vcmbench.encoder.base import Command, Tool
+from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.execution.runner.tool import FoundTool
+from vcmbench.io.files import read_bounded
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Missing, Opened
 
 _TIMEOUT_S = 600.0
+_MAX_LOG_BYTES = 1 << 26
 _FORMAT = CHROMA_FORMATS["444"]
 # With its motion forced to zero a frame of many scores like a frame alone, and one process does them all.
 _VMAF_GRAPH = (
@@ -41,18 +41,15 @@ _XPSNR_GRAPH = "[1][0]xpsnr=stats_file=log"
 _XPSNR_LINE = re.compile(r"n: *(\d{1,9}) +XPSNR y: *(inf|nan|-?\d{1,9}(?:\.\d{1,9})?)\b")
 
 
-def find(component: str) -> FoundTool:
-    """An FFmpeg with a filter: that of PATH, or that of the imageio-ffmpeg wheel. Raises `Missing`."""
-    places = [shutil.which("ffmpeg")]
+def _find(runner: LocalRunner, component: str) -> FoundTool:
+    """An FFmpeg with a filter: that of --bin-dir, of PATH, or of the imageio-ffmpeg wheel. Raises `Missing`."""
     try:
-        places.append(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError:
-        pass  # the wheel came without a binary
-    for path in [Path(place) for place in places if place]:
-        if probe.lists_component(probe.answer(path, ("-hide_banner", "-filters")), component):
-            return FoundTool("ffmpeg", str(path), probe.version("ffmpeg", path), probe.sha256(path))
-    seen = ", ".join(place for place in places if place) or "no ffmpeg"
-    raise Missing(f"no FFmpeg with the filter {component} ({seen}); install the wheel imageio-ffmpeg")
+        found = runner.first_of((Tool("ffmpeg", needs=f"filter:{component}"),))
+    except RequestError as error:
+        raise Missing(str(error)) from None
+    if found is None:
+        raise Missing(f"no FFmpeg with the filter {component} on PATH; install the wheel imageio-ffmpeg, which has it")
+    return found
 
 
 def _write(path: Path, pictures: NDArray[np.uint8]) -> None:
@@ -62,55 +59,49 @@ def _write(path: Path, pictures: NDArray[np.uint8]) -> None:
                 file.write(plane.tobytes())
 
 
-def _compare(tool: FoundTool, graph: str, batch: Batch, times: int = 1) -> str:
+def _compare(runner: LocalRunner, tool: FoundTool, graph: str, batch: Batch, times: int = 1) -> str:
     """The log of a filter that compares the pictures of a batch as the frames of two videos, each so many `times`."""
     raw = ("-f", "rawvideo", "-pix_fmt", _FORMAT.pixel_format, "-s", f"{batch.width_px}x{batch.height_px}", "-i")
     argv = ("ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *raw, "decoded", *raw, "pristine",
             "-filter_complex_threads", "1", "-lavfi", graph, "-f", "null", "-")  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="vcmbench-iqa-") as name:
-        folder = Path(name)
+    with closing(runner.worker()) as worker:
+        folder = worker.scratch.outputs
         _write(folder / "decoded", np.repeat(batch.decoded, times, axis=0))
         _write(folder / "pristine", np.repeat(batch.pristine, times, axis=0))
+        worker.run(tool, Command(argv), _TIMEOUT_S)
         try:
-            done = subprocess.run(
-                [tool.path, *argv[1:]], cwd=folder, capture_output=True, timeout=_TIMEOUT_S, check=False,
-                stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise JobError(f"{tool.path}: {error}", argv) from None
-        log = folder / "log"
-        if done.returncode or not log.is_file():
-            raise JobError(f"ffmpeg exited with code {done.returncode}", argv, done.stderr.decode(errors="replace"))
-        return log.read_text()
+            return read_bounded(folder / "log", _MAX_LOG_BYTES).decode(errors="replace")
+        except OSError as error:
+            raise JobError(f"ffmpeg wrote no log: {error.strerror}", argv) from None
 
 
-def open_xpsnr() -> Opened:
+def open_xpsnr(runner: LocalRunner) -> Opened:
     """XPSNR of luma in dB."""
-    tool = find("xpsnr")
+    tool = _find(runner, "xpsnr")
 
     def score(batch: Batch) -> torch.Tensor:
-        log = _compare(tool, _XPSNR_GRAPH, batch, times=2)
+        log = _compare(runner, tool, _XPSNR_GRAPH, batch, times=2)
         found = {int(number): float(value) for number, value in _XPSNR_LINE.findall(log)}
         wanted = range(2, 2 * batch.size + 1, 2)
         if not set(wanted) <= set(found):
-            raise JobError(f"ffmpeg's xpsnr told no luma values of {batch.size} pictures: {log.strip()[:80]!r}")
+            raise JobError(f"ffmpeg's xpsnr gave no luma values of {batch.size} pictures: {log.strip()[:80]!r}")
         return torch.tensor([found[number] for number in wanted], dtype=torch.float64)
 
     return Opened(score, {"ffmpeg": tool.identity()})
 
 
-def open_vmaf() -> Opened:
+def open_vmaf(runner: LocalRunner) -> Opened:
     """VMAF v0.6.1, 0 to 100."""
-    tool = find("libvmaf")
+    tool = _find(runner, "libvmaf")
 
     def score(batch: Batch) -> torch.Tensor:
-        log = _compare(tool, _VMAF_GRAPH, batch)
+        log = _compare(runner, tool, _VMAF_GRAPH, batch)
         try:
             found = [float(frame["metrics"]["vmaf"]) for frame in json.loads(log)["frames"]]
         except (ValueError, LookupError, TypeError, RecursionError):
-            raise JobError(f"ffmpeg's libvmaf told no scores: {log.strip()[:80]!r}") from None
+            raise JobError(f"ffmpeg's libvmaf gave no scores: {log.strip()[:80]!r}") from None
         if len(found) != batch.size:
-            raise JobError(f"ffmpeg's libvmaf told the scores of {len(found)} pictures, not of {batch.size}")
+            raise JobError(f"ffmpeg's libvmaf gave the scores of {len(found)} pictures, not of {batch.size}")
         return torch.tensor(found, dtype=torch.float64)
 
     return Opened(score, {"ffmpeg": tool.identity()})

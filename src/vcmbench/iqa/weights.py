@@ -6,25 +6,20 @@ that a `SHA256SUMS` in the given folder states for it. Files are read as tensors
 
 from __future__ import annotations
 
-import hashlib
-import os
 import pickle
-import tempfile
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import probe
-from vcmbench.io import archives
+from vcmbench.io import archives, fetch, resources
 from vcmbench.io.files import open_regular, read_bounded
 from vcmbench.iqa.metric import Missing
 
-_TIMEOUT_S = 10.0
-_CHUNK_BYTES = 1 << 20
+if TYPE_CHECKING:
+    import torch
+
 SUMS = "SHA256SUMS"
 _MAX_BYTES, _MAX_SUMS_BYTES = 1 << 32, 1 << 20
 
@@ -63,8 +58,7 @@ PIEAPP = WeightFile(
 
 def cache_folder() -> Path:
     """Where fetched files are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "vcmbench" / "weights"
+    return resources.cache_folder() / "weights"
 
 
 class Weights:
@@ -82,7 +76,10 @@ class Weights:
 
     def _path(self, file: WeightFile) -> Path:
         if self._folder is None:
-            return _cached(file)
+            try:
+                return fetch.cached(file.url, cache_folder() / file.name, file.sha256)
+            except RequestError as error:
+                raise Missing(f"no weights: {error}, or in a folder that --weights names (docs/quality.md)") from None
         path = self._folder / file.name
         if not path.is_file():
             raise Missing(f"no weights: {self._folder} has no {file.name} (from {file.url})")
@@ -97,6 +94,8 @@ class Weights:
 
     def load(self, file: WeightFile) -> dict[str, torch.Tensor]:
         """A file's tensors by name, on the CPU."""
+        import torch
+
         path = self._path(file)
         try:
             with open_regular(path, _MAX_BYTES) as content:
@@ -111,23 +110,6 @@ class Weights:
         if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
             raise RequestError(f"{path}: holds no table of named tensors; take {file.url}")
         return loaded
-
-
-def fill(module: torch.nn.Module, state: dict[str, torch.Tensor], file: WeightFile) -> None:
-    """Give a network without weights (on the device "meta") its own, on the CPU.
-
-    Raises RequestError where they are another network's, or not finite.
-    """
-    module.to_empty(device="cpu")
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise RequestError(
-            f"{file.name}: holds another network's weights: {' '.join(str(error).split())[:160]}"
-        ) from None
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values()):
-        raise RequestError(f"{file.name}: holds weights that are not finite")
-    module.eval().requires_grad_(False)
 
 
 def _first_line(error: BaseException) -> str:
@@ -159,36 +141,3 @@ def _text(path: Path) -> str:
         return read_bounded(path, _MAX_SUMS_BYTES).decode("utf-8", "replace")
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _cached(file: WeightFile) -> Path:
-    path = cache_folder() / file.name
-    if path.is_file() and _sha256(path) == file.sha256:
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(file, path)
-    except OSError as error:  # urllib's errors are OSErrors
-        raise Missing(
-            f"no weights: {file.name} is not in {path.parent}, and {file.url} cannot be fetched "
-            f"({_first_line(error)}); give a folder that has it with --weights (docs/quality.md)"
-        ) from None
-    return path
-
-
-def _fetch(file: WeightFile, path: Path) -> None:
-    """Fetch a file, under a temporary name until its checksum is seen to be right."""
-    digest = hashlib.sha256()
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as output, urllib.request.urlopen(file.url, timeout=_TIMEOUT_S) as source:  # noqa: S310
-            while chunk := source.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                output.write(chunk)
-                if output.tell() > _MAX_BYTES:
-                    raise Missing(f"no weights: {file.url} gave more than {_MAX_BYTES} bytes")
-        if digest.hexdigest() != file.sha256:
-            raise Missing(f"no weights: {file.url} gave a file of another SHA-256, {digest.hexdigest()[:16]}..")
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

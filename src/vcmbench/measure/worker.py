@@ -19,6 +19,7 @@ from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.choice import RunnerChoice
+from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.execution.runner.opening import open_runner
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
@@ -123,10 +124,11 @@ class MeasureWorkerSpec:
         store = Store(open_root(self.data_root), self.experiment.name, self.experiment.seed)
         with ExitStack() as held:
             answers = open_answers(self.experiment, store, self.tasks, self.gpu, self.jobs, held)
-            scorer = open_scorer(self.experiment, self.gpu, self.weights)
+            runner = open_runner(self.runner)
+            scorer = open_scorer(self.experiment, self.gpu, self.weights, runner)
             names = list(dict.fromkeys(self.experiment.metrics.iqa)) if "image" in self.levels else []
             return MeasureWorker(
-                self.experiment, store, open_runner(self.runner), answers, scorer, names, self.jobs, self.timeout_s,
+                self.experiment, store, runner, answers, scorer, names, self.jobs, self.timeout_s,
                 held=held.pop_all(),
             )  # fmt: skip
 
@@ -144,12 +146,13 @@ def open_answers(
     return NetworkPredictor(held.enter_context(open_task(experiment.task, tasks, gpu, jobs)), store)
 
 
-def open_scorer(experiment: Experiment, gpu: str, weights: Path | None) -> Scorer | None:
-    """The metrics of an experiment, None where it asks for none."""
+def open_scorer(experiment: Experiment, gpu: str, weights: Path | None, runner: Runner) -> Scorer | None:
+    """The metrics of an experiment, None where it asks for none. `runner` finds FFmpeg for them, if it is local."""
     from vcmbench.tasks import devices
 
     names = list(dict.fromkeys(experiment.metrics.iqa))
-    return Scorer(names, experiment.metrics.profile, devices.local(gpu), weights) if names else None
+    local = runner if isinstance(runner, LocalRunner) else None
+    return Scorer(names, experiment.metrics.profile, devices.local(gpu), weights, None, local) if names else None
 
 
 # --- pieces

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import urllib.error
-import urllib.request
-from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from vcmbench.errors import RequestError
+from vcmbench.io.fetch import headers
 from vcmbench.tasks import fetch
 
 _HUB = "https://huggingface.co"
-_TIMEOUT_S = 30.0
 _FILE = "model.safetensors"
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
@@ -44,35 +41,28 @@ def of_timm(name: str) -> Path:
 def _from_address(model: str, url: str) -> Path:
     checksum = fetch.checksum_in_name(url)
     if checksum is None:
-        raise RequestError(f"model {model!r}: its address {url} tells no checksum; fetch it and give it as checkpoint")
+        raise RequestError(f"model {model!r}: its address {url} has no checksum; fetch it and give it as checkpoint")
     return fetch.weights(url, checksum)
 
 
 def _from_hub(model: str, repository: str) -> Path:
-    """From the model hub, which tells the SHA-256 of a large file beside its address; kept under that name."""
+    """From the model hub, which reports the SHA-256 of a large file beside its address; kept under that name."""
     stem = repository.replace("/", "--")
     kept = sorted(fetch.cache_folder().glob(f"{stem}-{'[0-9a-f]' * 64}.safetensors"))
     url = f"{os.environ.get('HF_ENDPOINT') or _HUB}/{repository}/resolve/main/{_FILE}"
     if kept:
         return fetch.weights(url, kept[0].stem[-64:], kept[0].name)
-    checksum = _told_checksum(model, url)
+    checksum = _reported_checksum(model, url)
     return fetch.weights(url, checksum, f"{stem}-{checksum}.safetensors")
 
 
-def _told_checksum(model: str, url: str) -> str:
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310  # only the web's addresses are made above
+def _reported_checksum(model: str, url: str) -> str:
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_S) as answer:
-            headers: Message = answer.headers
-    except urllib.error.HTTPError as error:  # an answer that sends us elsewhere is one of these, too
-        headers = error.headers
-        if error.code >= 400:
-            raise _cannot(model, url, str(error)) from None
-    except (OSError, ValueError) as error:
-        raise _cannot(model, url, str(getattr(error, "reason", error))) from None
-    checksum = str(headers.get("X-Linked-Etag", "")).strip('"')
+        checksum = str(headers(url).get("X-Linked-Etag", "")).strip('"')
+    except RequestError as error:
+        raise _cannot(model, url, str(error)) from None
     if not _CHECKSUM.fullmatch(checksum):  # it becomes part of a file's name
-        raise _cannot(model, url, "it tells no checksum")
+        raise _cannot(model, url, "it reports no checksum")
     return checksum
 
 
@@ -81,12 +71,3 @@ def _cannot(model: str, url: str, reason: str) -> RequestError:
         f"model {model!r}: its weights cannot be fetched from {url} ({reason}); give them as checkpoint "
         "(a network without weights is never used)"
     )
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The checksum is told by the hub itself, not by where it sends us for the file."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        return None

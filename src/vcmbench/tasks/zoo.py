@@ -26,9 +26,7 @@ class ZooNetwork:
         """Its weights, fetched where need be. Raises RequestError where that is impossible."""
         checksum = fetch.checksum_in_name(self.url)
         if checksum is None:
-            raise RequestError(
-                f"{self.name}: its address {self.url} tells no checksum; fetch it, give it as checkpoint"
-            )
+            raise RequestError(f"{self.name}: its address {self.url} has no checksum; fetch it, give it as checkpoint")
         return fetch.weights(self.url, checksum)
 
 

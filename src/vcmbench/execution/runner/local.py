@@ -38,6 +38,13 @@ class LocalRunner(Runner):
         self.processes = Processes()
 
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
+        return self.first_of(tools)
+
+    def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
+        """The first of `tools` that is here, whatever it is for; None where there is none.
+
+        Raises RequestError where the one of --bin-dir lacks what is needed.
+        """
         for tool in tools:
             if (found := builtin.find(tool.program)) is not None:
                 return found

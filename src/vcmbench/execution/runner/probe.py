@@ -18,7 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vcmbench.errors import RequestError
 from vcmbench.io.files import read_bounded, write_atomically
+from vcmbench.io.resources import cache_folder
 
 _TIMEOUT_S = 10.0
 _MAX_BYTES = 1 << 26
@@ -47,10 +49,9 @@ def first_line(output: str) -> str:
 
 def _cache_file() -> Path | None:
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no HOME, and a user that the system does not know
+        return cache_folder() / "probes.json"
+    except RequestError:
         return None
-    return base / "vcmbench" / "probes.json"
 
 
 @cache
