@@ -9,7 +9,7 @@ from vcmbench.tasks.kind import Answer, Kind, Part, Truth
 _MOST_CLASSES = 1 << 20
 
 
-class Classification(Kind):
+class ClassificationKind(Kind):
     """A part is {"right": [0 or 1, 1], "class", "probability"}: of the class that the answer is held against. The truth
     against labels is the folder that a picture lies in."""
 

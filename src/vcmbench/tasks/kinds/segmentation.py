@@ -19,7 +19,7 @@ _IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pi
 _MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
 
 
-class Segmentation(Kind):
+class SegmentationKind(Kind):
     """A part is {"confusion", "bands", "importance"}: counts as triplets (truth, prediction, pixels), of all pixels and
     of those in each distance band; importance of the pixels that are right, and of all."""
 
