@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help:
 	@echo "make demo    the whole chain on an embedded data set; results in vcmbench-demo/"
 	@echo "make test    linters, type checker, and all tests (those that need Docker skip where no engine runs)"
+	@echo "             FAST=1 does without engine, browser and networks: two minutes; TESTS=tests/data runs some"
 	@echo "make setup   only the set-up: .venv with pinned requirements"
 	@echo "make lint    linters and type checker"
 	@echo "make bench   what is timed, and against what, into docs/performance.md (over an hour; BENCH=--small tries it)"
@@ -44,7 +45,7 @@ demo: .venv/metrics
 	@$(BIN)/vcmbench demo $(DEMO)
 
 test: .venv/dev lint
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(if $(FAST),-m "not slow and not docker") $(or $(TESTS),-n 2 --dist loadgroup --durations=20)
 
 lint: .venv/dev
 	@$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,6 +17,28 @@ from tests.helpers.paths import PHOTOGRAPHS
 from tests.helpers.pictures import save
 from tests.helpers.web import Web, serving
 from vcmbench.io.plugins import VARIABLE
+
+# What takes an engine, a browser, a cluster's processes, a network with weights, or kills runs: `make test FAST=1` does
+# without. By folder or file, so that a new test has nothing to say.
+SLOW = (
+    "compress/test_maps.py", "compress/test_reliability", "compress/test_faults", "compress/forecast",
+    "demo/test_demo_command", "execution", "hostile", "iqa/test_iqa_learned", "measure",
+    "report/test_report_in_browser", "tasks", "test_benchmarks",
+)  # fmt: skip
+
+# a busy machine makes no example slow enough to fail
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow. Tests of a file stay with one worker, for they share what they made; so do engines."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(SLOW):
+            item.add_marker("slow")
+        uses_engine = item.get_closest_marker("docker") or "engine" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("engine" if uses_engine else place))
 
 
 def pytest_configure(config: pytest.Config) -> None:
