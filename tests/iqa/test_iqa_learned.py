@@ -47,7 +47,7 @@ def test_without_weights_a_metric_is_missing_with_the_reason(astronaut: U8, tmp_
 
 
 def test_a_metric_that_cannot_be_opened_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delattr(learned, "dists_rgb")
+    monkeypatch.delattr(learned, "dists")
     missing = Scorer(["DISTS", "PSNR"], weights=tmp_path).missing
     assert list(missing) == ["DISTS"] and missing["DISTS"].startswith("DISTS cannot be opened: AttributeError: ")
 

@@ -32,8 +32,9 @@ def test_the_published_losses_are_lower_for_better() -> None:
     assert all(not METRICS[name].higher_is_better("qomex2023") for name in losses)
 
 
-def test_the_table_needs_no_torch() -> None:
-    code = "import sys, vcmbench.iqa; vcmbench.iqa.check(['VSI']); sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", ["vcmbench.iqa", "vcmbench.cli.commands.compress", "vcmbench.cli.commands.metrics"])
+def test_torch_is_imported_when_a_scorer_is_made(module: str) -> None:
+    code = f"import sys, {module}, vcmbench.iqa; vcmbench.iqa.check(['VSI']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

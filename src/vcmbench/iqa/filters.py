@@ -81,3 +81,16 @@ def magnitude(x: torch.Tensor) -> torch.Tensor:
     """Gradient magnitude of (N, 1, H, W) by Scharr's kernel, zeros beyond the edges."""
     kernels = torch.stack((_SCHARR, _SCHARR.t())).unsqueeze(1).to(x)
     return F.conv2d(x, kernels, padding=1).square_().sum(1, keepdim=True).sqrt_()
+
+
+def _axis(length: int) -> torch.Tensor:
+    # An odd side runs from -0.5 to 0.5 with both ends, an even one without the upper: Kovesi's phase congruency.
+    start, steps = (-(length - 1) / 2, length - 1) if length % 2 else (-length / 2, length)
+    return (torch.arange(length, dtype=torch.float32) + start) / steps
+
+
+def frequencies(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The plane that log-Gabor filters are drawn on: two (height, width) float32 grids of -0.5 .. 0.5, zero in the
+    middle: along the rows' index, and the columns'."""
+    down, across = torch.meshgrid(_axis(height), _axis(width), indexing="ij")
+    return down, across

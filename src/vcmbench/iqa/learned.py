@@ -10,8 +10,6 @@ together here from files that were checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import piq
 import torch
 import torchvision
@@ -114,7 +112,8 @@ class _Dists(piq.DISTS):  # type: ignore[misc]
         )  # fmt: skip
 
 
-def _dists(weights: Weights, device: torch.device) -> tuple[_Dists, dict[str, str]]:
+def dists(pixels: str, weights: Weights, device: torch.device) -> Opened:
+    """piq's DISTS of what `Batch` calls `pixels`."""
     files = weights.find(DISTS, VGG16)
     state = weights.load(DISTS)
     if set(state) != {"alpha", "beta"}:
@@ -123,22 +122,12 @@ def _dists(weights: Weights, device: torch.device) -> tuple[_Dists, dict[str, st
     parts: list[torch.Tensor] = []
     for name in ("alpha", "beta"):
         parts += torch.split(_shaped(state[name], (1, sum(channels), 1, 1), DISTS), channels, dim=1)
-    return _Dists(_vgg16(weights).to(device), parts), files
+    distance = _Dists(_vgg16(weights).to(device), parts)
+    return Opened(lambda batch: distance(*batch.split(getattr(batch, pixels))), {"weights": files})
 
 
-def dists_rgb(weights: Weights, device: torch.device) -> Opened:
-    """piq's DISTS of R'G'B'."""
-    distance, files = _dists(weights, device)
-    return Opened(lambda batch: distance(*batch.split(batch.rgb)), {"weights": files})
-
-
-def dists_gray(weights: Weights, device: torch.device) -> Opened:
-    """piq's DISTS of 8-bit luma three times."""
-    distance, files = _dists(weights, device)
-    return Opened(lambda batch: distance(*batch.split(batch.gray3)), {"weights": files})
-
-
-def _pieapp(weights: Weights, device: torch.device) -> tuple[Callable[..., torch.Tensor], dict[str, str]]:
+def pieapp(pixels: str, weights: Weights, device: torch.device) -> Opened:
+    """piq's PieAPP of what `Batch` calls `pixels`."""
     files = weights.find(PIEAPP)
     state = weights.load(PIEAPP)
     if (subtract := state.get("ref_score_subtract.weight")) is not None:
@@ -162,19 +151,8 @@ def _pieapp(weights: Weights, device: torch.device) -> tuple[Callable[..., torch
         distances, shares = (torch.cat(parts) for parts in zip(*(of_patches(*piece) for piece in pieces), strict=True))
         return (distances * shares).sum() / shares.sum()
 
-    def score(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return torch.stack([of_picture(*pair) for pair in zip(x, y, strict=True)])
+    def score(batch: Batch) -> torch.Tensor:
+        pairs = zip(*batch.split(getattr(batch, pixels)), strict=True)
+        return torch.stack([of_picture(*pair) for pair in pairs])
 
-    return score, files
-
-
-def pieapp_rgb(weights: Weights, device: torch.device) -> Opened:
-    """piq's PieAPP of R'G'B'."""
-    score, files = _pieapp(weights, device)
-    return Opened(lambda batch: score(*batch.split(batch.rgb)), {"weights": files})
-
-
-def pieapp_gray(weights: Weights, device: torch.device) -> Opened:
-    """piq's PieAPP of 8-bit luma three times."""
-    score, files = _pieapp(weights, device)
-    return Opened(lambda batch: score(*batch.split(batch.gray3)), {"weights": files})
+    return Opened(score, {"weights": files})

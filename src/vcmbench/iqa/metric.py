@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,8 +55,8 @@ class Smallest:
 class Convention:
     """How a metric is computed under a profile.
 
-    `compute` is a function, or "module:function" below `vcmbench.iqa`, which is resolved when it is needed, so that the
-    table needs no torch.
+    `compute` is a function, or "module:function" below `vcmbench.iqa`, perhaps with its first arguments behind further
+    colons, which is resolved when it is needed, so that the table needs no torch.
     Where the metric needs nothing the function takes a `Batch` of N pictures and returns a tensor (N,). Where it needs
     something the function opens it: it takes (Weights, device) or, for FFmpeg, a LocalRunner, and returns `Opened`
     or raises `Missing`.
@@ -77,9 +78,8 @@ class Convention:
     def resolve(self) -> Callable[..., Any]:
         if not isinstance(self.compute, str):
             return self.compute
-        module, name = self.compute.split(":")
-        found: Callable[..., Any] = getattr(importlib.import_module(f"vcmbench.iqa.{module}"), name)
-        return found
+        module, name, *arguments = self.compute.split(":")
+        return partial(getattr(importlib.import_module(f"vcmbench.iqa.{module}"), name), *arguments)
 
 
 @dataclass(frozen=True)

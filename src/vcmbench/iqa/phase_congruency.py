@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from vcmbench.iqa.batch import Batch
-from vcmbench.iqa.filters import RGB_TO_YIQ, magnitude, mix, shrink_factor, similarity
-from vcmbench.iqa.grids import frequencies
+from vcmbench.iqa.filters import RGB_TO_YIQ, frequencies, magnitude, mix, shrink_factor, similarity
 
 _SCALES, _ORIENTATIONS = 4, 4
 _SHORTEST_PX, _RATIO, _SIGMA_F, _SPACING, _DEVIATIONS = 6, 2, 0.55, 1.2, 2.0

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from vcmbench.iqa.batch import Batch
-from vcmbench.iqa.filters import magnitude, mix, shrink_factor, similarity
-from vcmbench.iqa.grids import frequencies
+from vcmbench.iqa.filters import frequencies, magnitude, mix, shrink_factor, similarity
 
 _SIDE_PX = 256
 _OMEGA_0, _SIGMA_F, _SIGMA_D, _SIGMA_C = 0.021, 1.34, 145.0, 0.001
