@@ -35,14 +35,15 @@ from vcmbench.data.selection import Selection
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, classes, importance_path, read_importance
 from vcmbench.importance.source import ImportanceSource
-from vcmbench.measure import counts as machine
 from vcmbench.measure import ground_truth
+from vcmbench.measure import records as score_records
 from vcmbench.measure.outcome import MeasureSettings
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
 from vcmbench.report.fill import comparisons, missed_rates, unequal
 from vcmbench.report.frames import Gallery
 from vcmbench.tasks.confusion import dense
+from vcmbench.tasks.kind import Truth, count, get
 
 ALL = CONFIGURATIONS * PICTURES
 IMAGE_ONLY = TASK + METRICS.replace("100", "0") + 'levels = ["image"]\n'
@@ -240,7 +241,7 @@ def test_a_report_has_the_curve_of_searched_rates(results: Results, tmp_path: Pa
 # --- importance
 
 
-def truth_of(results: Results, **settings: Any) -> tuple[DataRoot, Source, ground_truth.Truth]:
+def truth_of(results: Results, **settings: Any) -> tuple[DataRoot, Source, Truth]:
     data = open_root(results.root)
     source = find_sources(data, Selection())[0]
     return data, source, ground_truth.read(data, source, ImportanceSource(settings=ImportanceSettings(**settings)))
@@ -426,7 +427,7 @@ def test_labels_do_not_matter_where_no_machine_was_asked(results: Results, tmp_p
 def test_another_way_to_count_counts_again(results: Results, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert counts(measure(results.root, config)) == (0, ALL, 0)
     keys = {score["machine"]["key"] for score in results.scores()}
-    monkeypatch.setattr(machine, "VERSION", machine.VERSION + 1)
+    monkeypatch.setattr(score_records, "COUNTED", score_records.COUNTED + 1)
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert not keys & {score["machine"]["key"] for score in results.scores()}
@@ -448,7 +449,7 @@ def test_records_tell_which_picture_was_decoded(results: Results, config: Path) 
 def test_answers_of_a_classifier_are_told_by_name(tmp_path: Path) -> None:
     probabilities = np.array([0.1, 0.7, 0.2], np.float32)
     pristine = np.array([0.6, 0.1, 0.3], np.float32)
-    part = machine.classification(probabilities, pristine, 2, ("cat", "dog", "street"))
+    part = count(get("classification"), probabilities, pristine, Truth(folder="street"), ("cat", "dog", "street"))
     assert part["names"] == {"0": "cat", "1": "dog", "2": "street"}
     config = write_toml(tmp_path, 'encoder = "jpeg"\nquality = [40]', head=METRICS)
     root = tmp_path / "data"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from vcmbench.data.dataset import read_picture
 from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
 from vcmbench.tasks import TaskSettings, checkpoints
-from vcmbench.tasks.classification import label
+from vcmbench.tasks import kind as kinds
 
 
 @pytest.fixture
@@ -72,11 +72,14 @@ def test_a_torchvision_checkpoint(tmp_path: Path, astronaut: NDArray[np.uint8]) 
 
 
 def test_a_label_is_the_folders_name() -> None:
-    classes = ("cat", "dog")
-    assert label(classes, PurePosixPath("dog/rex")) == 1
-    assert label(classes, PurePosixPath("animals/cat/felix")) == 0
-    assert label(classes, PurePosixPath("horse/fury")) is None
-    assert label(classes, PurePosixPath("cat")) is None, "a picture that lies in no folder"
+    classes, answer = ("cat", "dog"), np.array([0.25, 0.75], np.float32)
+
+    def label(folder: str) -> int | None:
+        found = kinds.count(kinds.get("classification"), answer, None, kinds.Truth(folder=folder), classes)["labels"]
+        return found and found["class"]
+
+    assert (label("dog"), label("cat")) == (1, 0)
+    assert label("horse") is None and label("") is None, "a picture that lies in no folder of a class"
 
 
 @pytest.mark.parametrize(
