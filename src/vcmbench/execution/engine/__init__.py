@@ -18,6 +18,7 @@ def local_cluster(place: WorkerSpec, processes: int) -> Engine:
 
 def scheduler(place: WorkerSpec, address: str) -> Engine:
     """An engine on the workers of a Dask scheduler. Raises RequestError where it does not answer or they do not fit."""
-    from vcmbench.execution.engine.cluster import ClusterEngine, connect
+    from vcmbench.execution.engine.cluster import ClusterEngine
+    from vcmbench.execution.engine.dask_client import connect
 
     return ClusterEngine(place, lambda: connect(address))

@@ -1,4 +1,4 @@
-"""Work on the workers of a Dask scheduler: this module is the client's side, `far` is the workers'.
+"""Work on the workers of a Dask scheduler: this module is the client's side, `worker_process` the workers'.
 
 Decisions, and why:
 
@@ -15,8 +15,6 @@ Decisions, and why:
 
 from __future__ import annotations
 
-import logging
-import re
 import sys
 import threading
 import time
@@ -26,17 +24,14 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
-import dask
 from distributed import Client
 from distributed.client import Future as FarFuture
-from distributed.scheduler import KilledWorker
 
-from vcmbench.errors import Cancelled, JobError, RequestError, WorkerDied
+from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.execution.engine import worker_process
 from vcmbench.execution.engine.base import Engine, Resource, Work, WorkerSpec
+from vcmbench.execution.engine.dask_client import SHARE, Workers, as_error, at_once, reason_of, suitable, within
 
-_ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
-_CONNECT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _SCHEDULER_MAY_BE_GONE_S = 600.0
 _ASK_S, _END_S = 20.0, 10.0
@@ -44,48 +39,6 @@ _MOST_LOSSES = 10
 """Answers of one piece of work that may be lost on their way: one that cannot be read will never be."""
 _OPEN_S = 600.0
 """Containers are started and networks are read when a worker is asked for the first time."""
-
-_SHARE: dict[str, float] = {"CPU": 1, "GPU": 0.5}
-"""What one piece of work takes of a resource. Two share a GPU: while it works for one, the other reads and writes."""
-
-Workers = dict[str, dict[str, Any]]
-"""What the scheduler says of its workers, by address."""
-
-
-def quiet() -> None:
-    """Dask's own log lines speak to whoever looks after a cluster; what matters to a run is said here."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    dask.config.set({"distributed.admin.low-level-log-length": 100})
-
-
-def connect(address: str) -> Client:
-    """Raises RequestError where no scheduler answers there."""
-    quiet()
-    if not _ADDRESS.fullmatch(address):
-        raise RequestError(f"--scheduler {address!r}: is no address such as tcp://host:8786")
-    try:
-        return Client(address, timeout=_CONNECT_S, set_as_default=False, name="vcmbench")
-    except Exception as error:  # addresses, sockets and certificates each fail in their own way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(
-            f"--scheduler {address!r}: no Dask scheduler answers there ({reason}); start one with `dask scheduler`, "
-            "and give its address, such as tcp://host:8786"
-        ) from None
-
-
-def suitable(workers: Workers, needs: Resource) -> Workers:
-    """The workers that may do such work: those that were started with that resource, where there are any.
-
-    Without any resources named, every worker may. What needs a GPU goes to CPU workers only where no worker has a GPU;
-    what needs a CPU never goes to a worker that names its GPU alone.
-    """
-
-    def having(name: str) -> Workers:
-        return {address: one for address, one in workers.items() if (one.get("resources") or {}).get(name, 0) >= 1}
-
-    if needs == "GPU" and (found := having("GPU")):
-        return found
-    return having("CPU") or {address: one for address, one in workers.items() if address not in having("GPU")}
 
 
 class ClusterEngine(Engine):
@@ -131,7 +84,7 @@ class ClusterEngine(Engine):
     def _look(self) -> None:
         # not `scheduler_info`: the client's own housekeeping may empty its answer in between
         client: Any = self._client
-        found = _within(_ASK_S, lambda: client.sync(client.scheduler.identity, n_workers=-1)["workers"])
+        found = within(_ASK_S, lambda: client.sync(client.scheduler.identity, n_workers=-1)["workers"])
         self._workers = dict(found)
         self._kinds = self._workers or self._kinds
 
@@ -158,7 +111,7 @@ class ClusterEngine(Engine):
             raise RequestError(f"the workers cannot be asked: {error!r:.200}; nothing was started") from None
         wrong = {address: reason for address, reason in found.items() if reason is not None}
         if wrong:
-            lines = "".join(f"\n  worker {address}: {_reason(reason)}" for address, reason in sorted(wrong.items()))
+            lines = "".join(f"\n  worker {address}: {reason_of(reason)}" for address, reason in sorted(wrong.items()))
             raise RequestError(f"{len(wrong)} of {len(found)} workers cannot work on this, nothing was started:{lines}")
         if self._workers and not suitable(self._workers, "CPU"):  # none: the only one died, another one is waited for
             raise RequestError(
@@ -168,14 +121,14 @@ class ClusterEngine(Engine):
 
     def _ask_workers(self) -> dict[str, object]:
         client: Any = self._client
-        found: dict[str, object] = _within(
+        found: dict[str, object] = within(
             _OPEN_S, lambda: client.run(worker_process.check, self._place, on_error="return")
         )
         return found
 
     def slots(self, needs: Resource = "CPU") -> int:
         found = suitable(self._workers, needs).items()
-        return max(1, sum(_at_once(one, needs) for address, one in found if address not in self._unfit))
+        return max(1, sum(at_once(one, needs) for address, one in found if address not in self._unfit))
 
     # --- work
 
@@ -215,7 +168,7 @@ class ClusterEngine(Engine):
         where: dict[str, Any] = {}
         for name in (needs, "CPU"):
             if any((one.get("resources") or {}).get(name, 0) >= 1 for one in found.values()):
-                where["resources"] = {name: _SHARE[name]}
+                where["resources"] = {name: SHARE[name]}
                 break
         if self._unfit or ("resources" not in where and len(found) < len(self._kinds)):
             where["workers"] = list(found)
@@ -227,7 +180,7 @@ class ClusterEngine(Engine):
             return
         try:
             if sent.status == "error":  # what the function raised, or what Dask says of it
-                _finish(future, _as_error(sent.exception(timeout=_ASK_S)))
+                _finish(future, as_error(sent.exception(timeout=_ASK_S)))
                 return
             result = sent.result(timeout=_ASK_S)
         except Exception as error:  # cancelled with its scheduler, or the worker went before it could be asked
@@ -356,28 +309,14 @@ class ClusterEngine(Engine):
             return
         client: Any = self._client
         try:
-            _within(_END_S, question)
+            within(_END_S, question)
         except TimeoutError:  # by the scheduler, or by one slow worker?
             try:
-                _within(_END_S, lambda: client.sync(client.scheduler.identity, n_workers=0))
+                within(_END_S, lambda: client.sync(client.scheduler.identity, n_workers=0))
             except Exception:  # in whatever way: it does not answer
                 self._hangs = True
         except Exception:  # a cluster that is gone runs nothing
             return
-
-
-def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """What a call gives. Raises TimeoutError where it takes longer: a scheduler may hang, and Dask would wait."""
-    answer: Future[Any] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(call())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    return answer.result(timeout=seconds)
 
 
 def _finish(future: Future[Any], outcome: Any) -> None:
@@ -389,29 +328,5 @@ def _finish(future: Future[Any], outcome: Any) -> None:
             future.set_result(outcome)
 
 
-def _at_once(worker: dict[str, Any], needs: Resource) -> int:
-    """How many pieces of work a worker does at once: it has threads, and perhaps names its resources."""
-    named = worker.get("resources") or {}
-    name = needs if named.get(needs) else "CPU"
-    threads = int(worker["nthreads"])
-    return min(threads, int(named[name] / _SHARE[name])) if named.get(name) else threads
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _as_error(error: BaseException) -> BaseException:
-    if not isinstance(error, KilledWorker):
-        return error
-    last = getattr(error.last_worker, "address", "unknown")
-    return WorkerDied(
-        f"its worker died {error.allowed_failures + 1} times over it, at last {last}; was it killed for its memory? "
-        "fewer workers a machine, or a --memory limit for tools, may help"
-    )
-
-
-def _reason(found: object) -> str:
-    if isinstance(found, ModuleNotFoundError):
-        return f"{found}; install the same vcmbench there"
-    return found if isinstance(found, str) else repr(found)

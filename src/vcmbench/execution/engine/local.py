@@ -10,7 +10,8 @@ from distributed import Client, LocalCluster, Security
 
 from vcmbench.errors import RequestError
 from vcmbench.execution.engine.base import WorkerSpec
-from vcmbench.execution.engine.cluster import ClusterEngine, quiet
+from vcmbench.execution.engine.cluster import ClusterEngine
+from vcmbench.execution.engine.dask_client import quiet
 from vcmbench.execution.runner.scratch import Scratch
 
 # A worker that dies is started again and its job done again, twice; the third death fails the job.
