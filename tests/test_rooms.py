@@ -78,6 +78,51 @@ def test_no_module_imports_itself_around_a_corner() -> None:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}; an import inside a function does not break it")
 
 
+HEAVY = {
+    "torch", "torchvision", "mmengine", "mmseg", "timm", "piq", "piqa", "scipy", "matplotlib", "skimage", "distributed",
+    "dask", "docker", "requests", "pyarrow", "jpeglib", "safetensors", "yaml", "tqdm", "imageio_ffmpeg",
+    "bjontegaard", "cv2",
+}  # fmt: skip
+"""What takes long to load, or need not be there: what only some commands use of it is imported where it is used."""
+NOT_EVERYWHERE = {"resource"}  # of the standard library
+
+
+def imported_late(module: str) -> list[tuple[int, str]]:
+    """Line and name of what is imported inside functions."""
+    found = []
+    for function in (node for node in ast.walk(TREES[module]) if isinstance(node, ast.FunctionDef)):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Import):
+                found += [(node.lineno, alias.name) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+    return found
+
+
+def loads_heavy(module: str, seen: set[str]) -> bool:
+    """Whether importing a module of ours loads a heavy library."""
+    if module in seen:
+        return False
+    seen.add(module)
+    tops = [node for node in TREES[module].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in tops if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in tops if isinstance(node, ast.ImportFrom)}
+    return bool({name.split(".")[0] for name in names} & HEAVY) or any(
+        loads_heavy(other, seen) for other in IMPORTS[module]
+    )
+
+
+def test_only_what_is_heavy_is_imported_inside_a_function() -> None:
+    wrong = []
+    for module in FILES:
+        for line, name in imported_late(module):
+            root = name.split(".")[0]
+            ours = next((one for one in (name, name.rpartition(".")[0]) if one in FILES), None)
+            if root not in HEAVY | NOT_EVERYWHERE and not (ours and loads_heavy(ours, set())):
+                wrong.append(f"{module}, line {line}: {name}")
+    assert not wrong, f"import these at the top of the module: {wrong}"
+
+
 def test_streetscenes_stands_alone() -> None:
     for file in (PACKAGE.parent / "streetscenes").rglob("*.py"):
         assert "vcmbench" not in {name.split(".")[0] for name in _roots(file)}, f"{file} imports vcmbench"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from streetscenes import disparity as stereo
+from streetscenes import labels as short
 from streetscenes.camera import BASELINE_M, CAMERA_HEIGHT_M, Camera
 from streetscenes.light import draw_light
 from streetscenes.people import draw_person
@@ -238,3 +239,12 @@ def test_a_pole_comes_nearer_as_the_car_drives() -> None:
     assert not np.array_equal(before.image, after.image)
     # House fronts beside the camera flow outwards, the horizon stays.
     assert abs(np.isinf(before.distance_m).mean() - np.isinf(after.distance_m).mean()) < 0.1
+
+
+def test_names_and_ids_are_those_of_vcmbench() -> None:
+    """The package stands alone, so it has its own short table."""
+    assert set(short.BY_NAME) == {label.name for label in LABELS if label.label_id >= 0}
+    for name, label in short.BY_NAME.items():
+        known = BY_NAME[name]
+        found = label.label_id, label.evaluated, label.has_instances
+        assert found == (known.label_id, known.evaluated, known.has_instances), name

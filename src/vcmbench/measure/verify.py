@@ -14,6 +14,7 @@ from typing import TypeVar
 from vcmbench.data.dataset import PREDICTIONS
 from vcmbench.data.record import Record, read_record
 from vcmbench.data.store import Store
+from vcmbench.tasks.predictions import is_whole
 
 T = TypeVar("T")
 
@@ -180,6 +181,4 @@ def _predictions(store: Store) -> Iterator[Path]:
 
 
 def _prediction(path: Path) -> tuple[Path, list[Damaged]]:
-    from vcmbench.tasks.predictions import is_whole
-
     return path, [] if is_whole(path) else [Damaged(path, "is no whole picture: its checksums do not hold")]

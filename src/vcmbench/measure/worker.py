@@ -34,6 +34,7 @@ from vcmbench.measure.pristine import PristineCache
 from vcmbench.measure.records import ScoreStore
 from vcmbench.measure.steps import Steps
 from vcmbench.measure.todo import ImageLevel
+from vcmbench.tasks import devices
 
 
 class MeasureWorker:
@@ -148,8 +149,6 @@ def open_answers(
 
 def open_scorer(experiment: Experiment, gpu: str, weights: Path | None, runner: Runner) -> Scorer | None:
     """The metrics of an experiment, None where it asks for none. `runner` finds FFmpeg for them, if it is local."""
-    from vcmbench.tasks import devices
-
     names = list(dict.fromkeys(experiment.metrics.iqa))
     local = runner if isinstance(runner, LocalRunner) else None
     return Scorer(names, experiment.metrics.profile, devices.local(gpu), weights, None, local) if names else None

@@ -6,6 +6,7 @@ a short list of harmless objects that training tools lay beside the weights.
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import warnings
@@ -13,6 +14,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy._core import multiarray
 
 from vcmbench.errors import RequestError
 from vcmbench.io import archives
@@ -129,11 +133,6 @@ def _refusal(path: Path, message: str) -> RequestError:
 
 def _harmless() -> list[Any]:
     """What training tools lay beside weights, and whose reading does nothing: numbers, arrays, histories, options."""
-    import argparse
-
-    import numpy as np
-    from numpy._core import multiarray
-
     kinds: list[Any] = [argparse.Namespace, np.ndarray, np.dtype, multiarray.scalar, multiarray._reconstruct]
     kinds += {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
     # their names in files that were written with numpy 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -108,8 +109,6 @@ def _check(model: str) -> None:
 
         known, word, whose = timm.list_models(), model.partition(".")[0], "timm's"
     if word not in known:
-        import difflib
-
         near = ", ".join(difflib.get_close_matches(word, known, 3, 0.4)) or "none"
         raise RequestError(f"model {model!r}: is none of {whose}; near it: {near}")
 

@@ -17,7 +17,7 @@ from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import parse_json, short
 from vcmbench.io.files import read_bounded
-from vcmbench.tasks import registry_names
+from vcmbench.tasks import mmsegmentation, registry_names
 
 SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _MAX_BYTES = 1 << 20
@@ -119,8 +119,6 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
-    from vcmbench.tasks import mmsegmentation
-
     mmsegmentation.prepare()
     from mmengine.config import Config
 
@@ -153,8 +151,6 @@ def _classes(content: dict[str, Any]) -> tuple[str, ...] | None:
         return CLASSES
     if not isinstance(kind, str):
         return None
-    from vcmbench.tasks import mmsegmentation
-
     mmsegmentation.prepare()
     from mmseg.registry import DATASETS
 

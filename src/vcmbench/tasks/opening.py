@@ -6,7 +6,7 @@ import importlib.util
 
 from vcmbench.errors import RequestError, VcmbenchError
 from vcmbench.execution.runner import images
-from vcmbench.tasks import base, devices
+from vcmbench.tasks import base, container_image, devices
 from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.base import Device, Task, TaskSettings
 
@@ -61,8 +61,6 @@ def where(runner: str) -> str:
     absent = missing_packages()
     if not absent:
         return "local"
-    from vcmbench.tasks import container_image
-
     try:
         why_not = container_image.why_not_ready(images.engine())
     except RequestError as error:

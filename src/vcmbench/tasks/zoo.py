@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 from collections import Counter
 from dataclasses import dataclass
@@ -77,8 +78,6 @@ def get(word: str) -> ZooNetwork:
             "install vcmbench[metrics] (in a checkout: make setup)"
         )
     if word not in known:
-        import difflib
-
         near = [name for name in known if word in name][:3] or difflib.get_close_matches(word, known, 3, 0.3)
         raise RequestError(
             f"model {word!r}: is no file and no network of mmsegmentation's zoo; near it: {', '.join(near) or 'none'} "

@@ -16,7 +16,7 @@ from vcmbench.cli import runners, table
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner import images
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.local import LocalRunner
@@ -152,8 +152,6 @@ def _test_one(one: Encoder, runner: Runner, folder: Path) -> str:
 
 
 def run_test(arguments: argparse.Namespace) -> int:
-    from vcmbench.errors import JobError
-
     failed = 0
     for one in _chosen(arguments.names):
         with tempfile.TemporaryDirectory() as folder:

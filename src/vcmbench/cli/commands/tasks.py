@@ -10,7 +10,7 @@ from vcmbench import tasks
 from vcmbench.cli import table
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
-from vcmbench.tasks import container_image
+from vcmbench.tasks import container_image, fetch, zoo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +52,6 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def _list_zoo(word: str) -> int:
-    from vcmbench.tasks import fetch, zoo  # reads a page of YAML for each family of networks
-
     found = [network for name, network in zoo.networks().items() if word in name]
     if not found:
         raise RequestError(f"--zoo {word!r}: no network of mmsegmentation's zoo has that in its name")
