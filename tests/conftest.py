@@ -21,9 +21,9 @@ from vcmbench.io.plugins import VARIABLE
 # What takes an engine, a browser, a cluster's processes, a network with weights, or kills runs: `make test FAST=1` does
 # without. By folder or file, so that a new test has nothing to say.
 SLOW = (
-    "compress/test_maps.py", "compress/test_reliability", "compress/test_faults", "compress/forecast",
-    "demo/test_demo_command", "execution", "hostile", "iqa/test_iqa_learned", "measure",
-    "report/test_report_in_browser", "tasks", "test_benchmarks",
+    "compress/test_compress", "compress/test_decode", "compress/test_faults", "compress/test_maps.py",
+    "compress/test_reliability", "compress/forecast", "demo", "execution", "hostile",
+    "importance/test_importance_command", "iqa", "measure", "report/test_report_in_browser", "tasks", "test_benchmarks",
 )  # fmt: skip
 
 # a busy machine makes no example slow enough to fail
