@@ -116,7 +116,7 @@ def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:
     """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
     outcome, summary = findings.outcome, findings.summary
     encoders = {point.label: point.encoder for point in summary.points}
-    folders = {point.folder: point.label for point in summary.points}
+    folders = {point.configuration: point.label for point in summary.points}
     if outcome.sampled:
         blocks = outcome.sampled[0]
         labels = np.array([folders.get(block.configuration, "") for block in blocks.blocks])
