@@ -276,7 +276,7 @@ def _joined(points: Sequence[Resampled]) -> Resampled:
     """The figures of single points as those of all."""
     samples = [one.samples for one in points if one.samples is not None]
     values = np.concatenate([one.values for one in points])
-    return Resampled(values, np.hstack(samples) if samples else None, points[0].lacking)
+    return replace(points[0], values=values, samples=np.hstack(samples) if samples else None)
 
 
 class _Slimmer:
