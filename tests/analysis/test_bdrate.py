@@ -60,8 +60,10 @@ def mean_gap(kind: str, anchor: Curve, test: Curve, method: str) -> float:
 def test_values_are_those_of_an_integration_of_our_own(method: str, seed: int) -> None:
     anchor, test = some(seed, 5), some(seed + 100, 8)
     rate, accuracy = bd_rate(anchor, test, method), bd_accuracy(anchor, test, method)
-    assert rate.value == pytest.approx((10 ** mean_gap("rate", anchor, test, method) - 1) * 100, rel=1e-9, abs=1e-9)
-    assert accuracy.value == pytest.approx(mean_gap("accuracy", anchor, test, method), rel=1e-9, abs=1e-12)
+    assert rate.estimate.value == pytest.approx(
+        (10 ** mean_gap("rate", anchor, test, method) - 1) * 100, rel=1e-9, abs=1e-9
+    )
+    assert accuracy.estimate.value == pytest.approx(mean_gap("accuracy", anchor, test, method), rel=1e-9, abs=1e-12)
     assert (rate.points, rate.method, accuracy.kind) == ((5, 8), method, "accuracy")
 
 
@@ -70,42 +72,44 @@ def test_of_straight_lines_the_answer_is_known(method: str) -> None:
     """log10(rate) = 0.1 q - 4 against 0.12 q - 4.9, from 30 to 40 dB: the mean gap is at 35 dB."""
     psnr = np.array([30.0, 33, 36, 38, 40])
     anchor, test = Curve(10 ** (0.1 * psnr - 4), psnr), Curve(10 ** (0.12 * psnr - 4.9), psnr)
-    assert bd_rate(anchor, test, method).value == pytest.approx((10 ** (0.02 * 35 - 0.9) - 1) * 100, rel=1e-12)
+    assert bd_rate(anchor, test, method).estimate.value == pytest.approx((10 ** (0.02 * 35 - 0.9) - 1) * 100, rel=1e-12)
     # q = (y + 4) / 0.1 against (y + 4.9) / 0.12, over the log rates -1 .. -0.1 that both have
     gap = (-0.55 + 4.9) / 0.12 - (-0.55 + 4) / 0.1
-    assert bd_accuracy(anchor, test, method).value == pytest.approx(gap, rel=1e-12)
+    assert bd_accuracy(anchor, test, method).estimate.value == pytest.approx(gap, rel=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("seed", range(5))
 def test_what_holds_for_any_curve(method: str, seed: int) -> None:
     curve, other = some(seed), some(seed + 50)
-    assert bd_rate(curve, curve, method).value == pytest.approx(0, abs=1e-12)
-    assert bd_accuracy(curve, curve, method).value == pytest.approx(0, abs=1e-15)
+    assert bd_rate(curve, curve, method).estimate.value == pytest.approx(0, abs=1e-12)
+    assert bd_accuracy(curve, curve, method).estimate.value == pytest.approx(0, abs=1e-15)
     dearer = Curve(curve.rates * 1.1, curve.qualities)
-    assert bd_rate(curve, dearer, method).value == pytest.approx(10, abs=1e-11)
+    assert bd_rate(curve, dearer, method).estimate.value == pytest.approx(10, abs=1e-11)
     better = Curve(curve.rates, curve.qualities + 0.02)
-    assert bd_accuracy(curve, better, method).value == pytest.approx(0.02, abs=1e-14)
-    there, back = bd_rate(curve, other, method).value, bd_rate(other, curve, method).value
+    assert bd_accuracy(curve, better, method).estimate.value == pytest.approx(0.02, abs=1e-14)
+    there, back = bd_rate(curve, other, method).estimate.value, bd_rate(other, curve, method).estimate.value
     assert there is not None and back is not None
     assert (1 + there / 100) * (1 + back / 100) == pytest.approx(1, abs=1e-12)
-    gain, loss = bd_accuracy(curve, other, method).value, bd_accuracy(other, curve, method).value
+    gain, loss = bd_accuracy(curve, other, method).estimate.value, bd_accuracy(other, curve, method).estimate.value
     assert gain == pytest.approx(-loss if loss is not None else None, abs=1e-14)
     # neither the unit of the rate nor the order of points matters
     kilo = [Curve(c.rates[::-1] * 1000, c.qualities[::-1]) for c in (curve, other)]
-    assert bd_rate(*kilo, method).value == pytest.approx(there, rel=1e-9, abs=1e-9)
-    assert bd_accuracy(*kilo, method).value == pytest.approx(gain, rel=1e-9, abs=1e-12)
+    assert bd_rate(*kilo, method).estimate.value == pytest.approx(there, rel=1e-9, abs=1e-9)
+    assert bd_accuracy(*kilo, method).estimate.value == pytest.approx(gain, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_losses_are_turned_round(method: str) -> None:
     anchor, test = some(1), some(2)
     lost = [Curve(c.rates, 1 - c.qualities) for c in (anchor, test)]
-    assert bd_rate(*lost, method, False).value == pytest.approx(bd_rate(anchor, test, method).value, rel=1e-9)
-    gain = bd_accuracy(anchor, test, method).value
+    assert bd_rate(*lost, method, False).estimate.value == pytest.approx(
+        bd_rate(anchor, test, method).estimate.value, rel=1e-9
+    )
+    gain = bd_accuracy(anchor, test, method).estimate.value
     assert gain is not None
-    assert bd_accuracy(*lost, method, False).value == pytest.approx(-gain, rel=1e-9)
-    reason = bd_rate(*lost, method).reason
+    assert bd_accuracy(*lost, method, False).estimate.value == pytest.approx(-gain, rel=1e-9)
+    reason = bd_rate(*lost, method).estimate.reason
     assert reason is not None and "more rate with less quality" in reason
 
 
@@ -130,16 +134,16 @@ def test_what_cannot_be_computed_is_missing_with_the_points_at_fault(
     good = Curve(RATES, MIOU)
     bad = Curve(np.array(rates), np.array(qualities), tuple("abcd"[: len(rates)]))
     for found, side in ((delta(good, bad), "test"), (delta(bad, good), "anchor")):
-        assert found.value is None and found.low is None
-        assert found.reason is not None and found.reason.startswith(f"not computable: {side}: ")
-        assert why in found.reason
+        assert found.estimate.value is None and found.estimate.low is None
+        assert found.estimate.reason is not None and found.estimate.reason.startswith(f"not computable: {side}: ")
+        assert why in found.estimate.reason
 
 
 def test_saturated_points_left_out_it_is_computable() -> None:
     saturated = Curve(np.array([0.1, 0.2, 0.3, 0.4, 0.9]), np.array([0.4, 0.5, 0.6, 0.65, 0.65]))
     advice = bdrate.unusable(saturated)
     assert advice is not None and "but the one of the lowest rate" in advice
-    assert bd_rate(Curve(RATES, MIOU), saturated.only(np.arange(4))).value is not None
+    assert bd_rate(Curve(RATES, MIOU), saturated.only(np.arange(4))).estimate.value is not None
 
 
 def test_overlap_is_a_share_of_the_union() -> None:
@@ -150,13 +154,16 @@ def test_overlap_is_a_share_of_the_union() -> None:
     by_rate = bd_accuracy(Curve(RATES, MIOU), Curve(OTHER_RATES, OTHER_MIOU))
     assert by_rate.overlap == pytest.approx(np.log(0.71 / 0.11) / np.log(1.31 / 0.09))
     little = bd_rate(Curve(RATES, MIOU, label="x265"), Curve(RATES, MIOU + 0.2, label="vvenc"))
-    assert little.value is not None and little.overlap == pytest.approx(0.08 / 0.48)
+    assert little.estimate.value is not None and little.overlap == pytest.approx(0.08 / 0.48)
     assert little.note == "only 17% of their quality in common: x265 has 0.41 to 0.69, vvenc has 0.61 to 0.89"
     for lift in (0.28, 0.5):  # they touch; they do not
         apart = bd_rate(Curve(RATES, MIOU), Curve(RATES, MIOU + lift))
-        assert (apart.value, apart.overlap) == (None, pytest.approx(0, abs=1e-9))
-        assert apart.reason is not None and "have no quality in common: anchor has 0.41 to 0.69" in apart.reason
-        assert bd_accuracy(Curve(RATES, MIOU), Curve(RATES, MIOU + lift)).value == pytest.approx(lift)
+        assert (apart.estimate.value, apart.overlap) == (None, pytest.approx(0, abs=1e-9))
+        assert (
+            apart.estimate.reason is not None
+            and "have no quality in common: anchor has 0.41 to 0.69" in apart.estimate.reason
+        )
+        assert bd_accuracy(Curve(RATES, MIOU), Curve(RATES, MIOU + lift)).estimate.value == pytest.approx(lift)
 
 
 def test_what_is_asked_wrongly_is_refused() -> None:
@@ -184,38 +191,41 @@ def test_intervals_are_percentiles_over_the_resamples() -> None:
     for delta in (bd_rate, bd_accuracy):
         found = delta(anchor, test)
         values = [
-            delta(Curve(anchor.rates, one), Curve(test.rates, other)).value
+            delta(Curve(anchor.rates, one), Curve(test.rates, other)).estimate.value
             for one, other in zip(anchor.quality_samples, test.quality_samples, strict=True)
         ]
         low, high = np.percentile(np.array(values, float), [2.5, 97.5])
-        assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
-        assert found.low is not None and found.value is not None and found.high is not None
-        assert found.low < found.value < found.high
-        assert (found.undefined, found.reason) == (0, None)
+        assert (found.estimate.low, found.estimate.high) == pytest.approx((low, high), rel=1e-12)
+        assert found.estimate.low is not None and found.estimate.value is not None and found.estimate.high is not None
+        assert found.estimate.low < found.estimate.value < found.estimate.high
+        assert (found.undefined, found.estimate.reason) == (0, None)
 
 
 def test_too_many_resamples_without_a_figure_give_no_interval() -> None:
     anchor, test = drawn(some(1), 0.03, 1), drawn(some(2), 0.03, 2)
     found = bd_rate(anchor, test)
-    assert found.value is not None and found.low is None
+    assert found.estimate.value is not None and found.estimate.low is None
     assert found.undefined is not None and found.undefined > 0.05
-    assert found.reason is not None and f"not computable in {found.undefined:.0%} of the resamples" in found.reason
+    assert (
+        found.estimate.reason is not None
+        and f"not computable in {found.undefined:.0%} of the resamples" in found.estimate.reason
+    )
     # at equal rate the gap is defined, whether or not quality falls somewhere
     by_rate = bd_accuracy(anchor, test)
-    assert by_rate.undefined == 0 and by_rate.low is not None
+    assert by_rate.undefined == 0 and by_rate.estimate.low is not None
     # a few of them are left out of the percentiles, and told
     quiet = drawn(some(1), 0, 1)
     assert quiet.quality_samples is not None
     quiet.quality_samples[:6] = np.nan
     told = bd_rate(quiet, quiet)
-    assert (told.undefined, told.low) == (pytest.approx(0.03), pytest.approx(0))
+    assert (told.undefined, told.estimate.low) == (pytest.approx(0.03), pytest.approx(0))
 
 
 def test_without_resamples_the_reason_is_told() -> None:
     poor = Curve(RATES, MIOU, lacking="3 images; an interval needs 5")
     found = bd_rate(poor, Curve(RATES, MIOU))
-    assert found.value == pytest.approx(0)
-    assert found.reason == "no interval: 3 images; an interval needs 5"
+    assert found.estimate.value == pytest.approx(0)
+    assert found.estimate.reason == "no interval: 3 images; an interval needs 5"
 
 
 # The command
@@ -251,7 +261,9 @@ def test_a_table_of_points(points: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("new", "odd"),
     ]
     first, second, _ = found["pairs"]
-    assert first["rate"]["value"] == pytest.approx(bd_rate(Curve(RATES, MIOU), Curve(OTHER_RATES, OTHER_MIOU)).value)
+    assert first["rate"]["value"] == pytest.approx(
+        bd_rate(Curve(RATES, MIOU), Curve(OTHER_RATES, OTHER_MIOU)).estimate.value
+    )
     assert first["rate"]["reason"] == "no interval: the table has no pictures"
     assert second["accuracy"]["value"] is None
     assert "odd: more rate with less quality: row 11 (0.19, 0.63) and row 12" in second["accuracy"]["reason"]
@@ -305,7 +317,7 @@ def test_a_table_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         psnr = [float(np.mean([float(row["psnr_y_db"]) for row in point])) for point in by_qp]
         curves.append(Curve(np.array(rates), np.array(psnr)))
     for name, delta in (("rate", bd_rate), ("accuracy", bd_accuracy)):
-        assert pair[name]["value"] == pytest.approx(delta(*curves).value, rel=1e-9)
+        assert pair[name]["value"] == pytest.approx(delta(*curves).estimate.value, rel=1e-9)
         assert pair[name]["low"] < pair[name]["value"] < pair[name]["high"]
     assert json.loads(typed(capsys, *words, "--json"))["pairs"] == [pair]  # seeded
     text = typed(capsys, path, "--quality", "psnr_y_db")

@@ -18,7 +18,7 @@ from tests.helpers.commands import type_command
 from tests.helpers.paths import SHARED
 from vcmbench.analysis import correlation, logistic
 from vcmbench.analysis.correlation import STATISTICS
-from vcmbench.analysis.resampling import Draws
+from vcmbench.analysis.resampling import ClusterDraws
 from vcmbench.errors import RequestError
 
 Array = NDArray[np.float64]
@@ -75,12 +75,12 @@ def test_point_values_are_those_of_the_published_functions(n: int, ties: bool) -
 def test_resamples_are_scipys_on_the_resampled_data(ties: bool, clusters: int) -> None:
     x, y = some(40, 3, ties)
     labels = np.random.default_rng(1).permutation(np.arange(40) % clusters)
-    draws = Draws(labels, 25, 7)
+    draws = ClusterDraws(labels, 100, 7)
     pearson = draws.pearson(x, y)
     spearman, differing = draws.spearman(x, y)
     kendall = draws.kendall(x, y, differing)
     mean = draws.mean(x)
-    for b, counts in enumerate(draws._counts.astype(int)):
+    for b, counts in enumerate(draws.counts.astype(int)):
         assert counts.sum() == clusters
         chosen = np.concatenate([np.tile(np.flatnonzero(labels == g), times) for g, times in enumerate(counts)])
         a = x[chosen.astype(int)], y[chosen.astype(int)]
@@ -93,12 +93,12 @@ def test_resamples_are_scipys_on_the_resampled_data(ties: bool, clusters: int) -
 def test_many_samples_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = some(50, 4, ties=True)
     labels = np.arange(50) // 3
-    whole = Draws(labels, 30, 1).spearman(x, y)
-    kendall = Draws(labels, 30, 1).kendall(x, y, whole[1])
+    whole = ClusterDraws(labels, 100, 1).spearman(x, y)
+    kendall = ClusterDraws(labels, 100, 1).kendall(x, y, whole[1])
     monkeypatch.setattr("vcmbench.analysis.resampling._AT_ONCE", 333)
-    parts = Draws(labels, 30, 1).spearman(x, y)
+    parts = ClusterDraws(labels, 100, 1).spearman(x, y)
     np.testing.assert_array_equal(whole, parts)
-    np.testing.assert_array_equal(kendall, Draws(labels, 30, 1).kendall(x, y, parts[1]))
+    np.testing.assert_array_equal(kendall, ClusterDraws(labels, 100, 1).kendall(x, y, parts[1]))
 
 
 def clustered(rng: np.random.Generator, images: int = 40, blocks: int = 8) -> tuple[Array, Array, list[str]]:
@@ -142,8 +142,8 @@ def test_losses_keep_their_sign_and_are_ranked_without_it() -> None:
     assert value.value is not None and value.low is not None and value.high is not None
     assert value.low < value.value < value.high < 0
     same, other = found.against_best("same"), found.against_best("weak")
-    assert same and same.p == 1 and same.difference == pytest.approx(0, abs=1e-12)
-    assert other and other.p_holm < 0.001 and other.difference < 0  # weak less loss
+    assert same and same.estimate.p == 1 and same.estimate.value == pytest.approx(0, abs=1e-12)
+    assert other and other.p_holm < 0.001 and other.estimate.value < 0  # weak less loss
     assert found.against_best("loss") is None
 
 

@@ -13,9 +13,10 @@ from PIL import Image
 
 from tests.helpers.paths import PHOTOGRAPHS
 from vcmbench.analysis import correlation
+from vcmbench.data.estimate import Estimate
 from vcmbench.data.labels import CLASSES
 from vcmbench.report import content as c
-from vcmbench.report.adapt import correlation_table
+from vcmbench.report.build import correlation_table
 
 CODECS = {"jpeg": 0.55, "x264": 0.30, "x265": 0.22, "vvenc": 0.16, "svtav1": 0.2}  # bpp at which half is lost
 METRICS = {
@@ -68,10 +69,10 @@ def curve(codec: str, against: str, measure: str, random: np.random.Generator) -
         keeps = 1 / (1 + (CODECS[codec] * 0.35 / rate) ** 1.7) - 0.012 * random.random()
         value = top * (keeps if measure == "accuracy" else keeps**2.2)
         wide = 0.008 + 0.03 * (1 - keeps)
-        points.append(c.RatePoint(quality, rate, c.Estimate(value, value - wide, min(value + wide, 1.0), n=20)))
+        points.append(c.RatePoint(quality, rate, Estimate(value, value - wide, min(value + wide, 1.0), n=20)))
     if codec == "svtav1" and measure == "miou":
-        points[0] = replace(points[0], value=c.Estimate(reason="3 of 20 bitstreams are missing"))
-    pristine = None if against == "pseudo" else c.Estimate(top, top - 0.01, top + 0.01, n=20)
+        points[0] = replace(points[0], value=Estimate(reason="3 of 20 bitstreams are missing"))
+    pristine = None if against == "pseudo" else Estimate(top, top - 0.01, top + 0.01, n=20)
     return c.RateCurve(series(codec), against, measure, points, pristine)
 
 
@@ -111,7 +112,7 @@ def correlations(random: np.random.Generator) -> tuple[list[c.CorrelationTable],
         value = found.metrics[name].values["SROC"]
         scatters.append(
             c.Scatter("block", name, clouds, unit="dB" if name == "PSNR" else "", higher_is_better=name != "GMSD",
-                      srocc=c.Estimate(value.value, value.low, value.high, 600), fit=line)
+                      srocc=Estimate(value.value, value.low, value.high, 600), fit=line)
         )  # fmt: skip
     return tables, scatters
 
@@ -123,9 +124,9 @@ def damage(rows: tuple[str, ...], measure: str, random: np.random.Generator) -> 
         row = []
         for codec in CODECS:
             value = base * (0.6 + CODECS[codec]) + 0.02 * random.normal()
-            row.append(c.Estimate(value, value - 0.04, value + 0.04, n=20))
+            row.append(Estimate(value, value - 0.04, value + 0.04, n=20))
         if name in ("train", "truck"):
-            row = [c.Estimate(reason=f"no pixel of {name} in truth or prediction")] * len(row)
+            row = [Estimate(reason=f"no pixel of {name} in truth or prediction")] * len(row)
         losses.append(row)
     pixels = [int(value) for value in 10 ** (3.5 + 3 * random.random(len(rows)))]
     return c.Losses(
@@ -142,16 +143,14 @@ def comparisons(random: np.random.Generator) -> list[c.MapComparison]:
                 gain = [-0.008, 0.03, 0.036, 0.018, -0.004, -0.03][index] * (1 + 0.3 * random.normal())
                 plain = 0.86 - 0.03 * index
                 effects.append(
-                    c.MapEffect(name, c.Estimate(plain, plain - 0.02, plain + 0.02, 20),
-                                c.Estimate(plain + gain, plain + gain - 0.02, plain + gain + 0.02, 20),
-                                c.Estimate(gain, gain - 0.012, gain + 0.012, 20))
+                    c.MapEffect(name, Estimate(plain, plain - 0.02, plain + 0.02, 20),
+                                Estimate(plain + gain, plain + gain - 0.02, plain + gain + 0.02, 20),
+                                Estimate(gain, gain - 0.012, gain + 0.012, 20))
                 )  # fmt: skip
             if codec == "svtav1":
-                effects[-1] = replace(
-                    effects[-1], difference=c.Estimate(reason="no pixel lies that far in 20 pictures")
-                )
+                effects[-1] = replace(effects[-1], difference=Estimate(reason="no pixel lies that far in 20 pictures"))
             method = {"jpeg": "coefficients", "vvenc": "prefilter"}.get(codec, "native")
-            size = c.Estimate(0.0015, -0.002, 0.004, n=20)
+            size = Estimate(0.0015, -0.002, 0.004, n=20)
             found.append(
                 c.MapComparison(series(codec), quality, method, 0.3, size, effects, "delta 6, blocks of 16 px")
             )
@@ -165,10 +164,10 @@ def bd() -> list[c.BdRow]:
             rate, gain = -30.0 - 12 * index + (method == "Akima"), 0.03 + 0.02 * index
             rows.append(
                 c.BdRow(series("jpeg"), series(codec), "pseudo", "accuracy", method,
-                        c.Estimate(rate, rate - 5, rate + 5, n=20), c.Estimate(gain, gain - 0.01, gain + 0.01, n=20),
+                        Estimate(rate, rate - 5, rate + 5, n=20), Estimate(gain, gain - 0.01, gain + 0.01, n=20),
                         "0.41\u20130.97, 0.06\u20131.2 bpp")
             )  # fmt: skip
-    why = c.Estimate(reason="the curve of svtav1 is not monotone between 0.21 and 0.34 bpp")
+    why = Estimate(reason="the curve of svtav1 is not monotone between 0.21 and 0.34 bpp")
     return [*rows, c.BdRow(series("jpeg"), series("svtav1"), "labels", "miou", "PCHIP", why, why)]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.report_sample import damage, sample, series
+from vcmbench.data.estimate import Estimate
 from vcmbench.report import content as c
 from vcmbench.report.figures import write_figures
 
@@ -61,7 +62,7 @@ def test_strange_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     strange = c.Series(r"_$\frac{1$ <b>&\udc80 日本", "x265")
     table = damage(("a$b", "_c"), "iou", np.random.default_rng(0))
     table = replace(table, columns=[strange, *table.columns[1:]])
-    points = [c.RatePoint(None, 0.1, c.Estimate(0.5)), c.RatePoint(None, 0.2, c.Estimate(0.7, 0.6, 0.8))]
+    points = [c.RatePoint(None, 0.1, Estimate(0.5)), c.RatePoint(None, 0.2, Estimate(0.7, 0.6, 0.8))]
     curves = [
         c.RateCurve(strange, "pseudo", "accuracy", points),
         c.RateCurve(series("jpeg"), "pseudo", "accuracy", points),
@@ -78,8 +79,8 @@ def test_strange_names_are_drawn_as_they_are(tmp_path: Path) -> None:
 
 def test_figures_are_the_same_each_time(tmp_path: Path) -> None:
     points = [
-        c.RatePoint(None, 0.1, c.Estimate(0.5, 0.4, 0.6)),
-        c.RatePoint(None, 0.2, c.Estimate(0.7, 0.6, 0.8)),
+        c.RatePoint(None, 0.1, Estimate(0.5, 0.4, 0.6)),
+        c.RatePoint(None, 0.2, Estimate(0.7, 0.6, 0.8)),
     ]
     content = c.ReportContent(
         "a", "b", "2026-11-20", curves=[c.RateCurve(series("jpeg"), "pseudo", "accuracy", points)]
@@ -90,6 +91,6 @@ def test_figures_are_the_same_each_time(tmp_path: Path) -> None:
 
 def test_nothing_is_drawn_without_data(tmp_path: Path) -> None:
     missing = c.RateCurve(
-        series("jpeg"), "pseudo", "accuracy", [c.RatePoint(None, 0.1, c.Estimate(reason="no bitstream"))]
+        series("jpeg"), "pseudo", "accuracy", [c.RatePoint(None, 0.1, Estimate(reason="no bitstream"))]
     )
     assert write_figures(c.ReportContent("a", "b", "2026-11-20", curves=[missing]), tmp_path) == []

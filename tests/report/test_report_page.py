@@ -16,9 +16,10 @@ import pytest
 
 from tests.helpers.report_sample import CODECS, METRICS, sample, scores, series
 from vcmbench.analysis import correlation
+from vcmbench.data.estimate import Estimate
 from vcmbench.io.text import visible
 from vcmbench.report import content as c
-from vcmbench.report.adapt import correlation_table
+from vcmbench.report.build import correlation_table
 from vcmbench.report.html import gallery, page, pictures
 from vcmbench.report.html.axes import Axis, linear_ticks
 from vcmbench.report.html.charts import MOST_DOTS, rate_chart, sampled
@@ -152,14 +153,6 @@ def test_reasons_stand_below_their_table(html: str) -> None:
     assert html.count("no pixel lies that far in 20 pictures") == 1, "written once, referred to by a letter"
 
 
-def test_an_estimate_is_finite_or_has_a_reason() -> None:
-    for wrong in ({"value": float("nan")}, {}, {"value": 1.0, "low": 0.5}, {"value": 1.0, "low": 0.0, "high": np.inf}):
-        with pytest.raises(ValueError, match=r"not finite|reason|both its ends"):
-            c.Estimate(**wrong)
-    assert c.Estimate(0.5, 0.4, 0.6).interval == (0.4, 0.6)
-    assert c.Estimate(reason="no pixels").interval is None
-
-
 def test_a_curve_says_what_it_measures() -> None:
     with pytest.raises(ValueError, match="'iuo' against 'pseudo'"):
         c.RateCurve(series("x265"), "pseudo", "iuo", [])
@@ -167,7 +160,7 @@ def test_a_curve_says_what_it_measures() -> None:
 
 def test_losses_fit_their_rows_and_columns() -> None:
     with pytest.raises(ValueError, match="2 rows of 1"):
-        c.Losses("pseudo", "iou", "at 0.2 bpp", ["road", "car"], [series("x265")], [[c.Estimate(0.1)]])
+        c.Losses("pseudo", "iou", "at 0.2 bpp", ["road", "car"], [series("x265")], [[Estimate(0.1)]])
 
 
 def test_numbers_as_people_read_them() -> None:
@@ -188,7 +181,7 @@ def test_numbers_as_people_read_them() -> None:
     ]
     assert count(4096) == "4096" and count(73728) == "73\u202f728"
     assert p_value(0.0004) == "< 0.001" and p_value(0.05) == "= 0.050"
-    assert interval(c.Estimate(0.5, 0.25, 0.75), 2) == "[0.25, 0.75]" and interval(c.Estimate(0.5)) == ""
+    assert interval(Estimate(0.5, 0.25, 0.75), 2) == "[0.25, 0.75]" and interval(Estimate(0.5)) == ""
 
 
 def test_names_that_turn_or_break_text_are_spelled_out() -> None:
@@ -251,7 +244,7 @@ def test_the_style_sheet_has_the_same_colours() -> None:
 
 
 def curve(values: list[tuple[float, float, float, float]], **other: Any) -> c.RateCurve:
-    points = [c.RatePoint(None, bpp, c.Estimate(value, low, high, 20)) for bpp, value, low, high in values]
+    points = [c.RatePoint(None, bpp, Estimate(value, low, high, 20)) for bpp, value, low, high in values]
     return c.RateCurve(
         **({"series": series("x265"), "against": "pseudo", "measure": "accuracy", "points": points} | other)
     )
@@ -305,9 +298,9 @@ def test_a_curve_that_falls_with_rate_is_pointed_out() -> None:
 
 
 def test_strength_of_negative_correlations() -> None:
-    assert strength(c.Estimate(-0.7, -0.8, -0.6)).interval == (0.6, 0.8)
-    assert strength(c.Estimate(-0.1, -0.3, 0.2)).interval == (0.0, 0.3)
-    assert strength(c.Estimate(reason="constant")).value is None
+    assert strength(Estimate(-0.7, -0.8, -0.6)).interval == (0.6, 0.8)
+    assert strength(Estimate(-0.1, -0.3, 0.2)).interval == (0.0, 0.3)
+    assert strength(Estimate(reason="constant")).value is None
 
 
 def test_correlations_are_taken_over_with_their_order_and_verdicts() -> None:
@@ -337,7 +330,7 @@ def test_scatter_plots_are_bounded_and_leave_out_what_is_not_finite() -> None:
 
 def test_bands_stay_within_the_chart_and_stop_where_an_interval_is_missing() -> None:
     broken = curve([(0.1, 0.01, -0.3, 0.2), (0.2, 0.5, 0.4, 0.6), (0.8, 0.9, 0.85, 1.2)])
-    points = [*broken.points, c.RatePoint(None, 0.4, c.Estimate(0.7, reason="no interval"))]
+    points = [*broken.points, c.RatePoint(None, 0.4, Estimate(0.7, reason="no interval"))]
     drawn = rate_chart([replace(broken, points=points)], Styles([[broken.series]]), "Accuracy", "name")
     assert drawn.count('class="band') == 1 and drawn.count('class="error') == 1, "two points, and one alone"
     band = re.search(r'<path d="M([^"]*)Z" class="band', drawn)

@@ -19,14 +19,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.estimate import Estimate, interval
 from vcmbench.errors import RequestError
 
 METHODS = ("pchip", "akima")
 FEWEST_POINTS = 4
 # Below it, more than half of the range that was measured says nothing about the two. (The package warns below 0.75.)
 ENOUGH_OVERLAP = 0.5
-LEVEL = 0.05
-_MOST_UNDEFINED = 0.05
 _MOST_POINTS_NAMED = 3
 
 Array = NDArray[np.float64]
@@ -50,6 +49,8 @@ class Curve:
     quality_samples: Array | None = field(default=None, repr=False)
     lacking: str = "no resamples were given"
     label: str = ""
+    n: int | None = None
+    """How many images it stands on."""
 
     def __post_init__(self) -> None:
         n = len(self.rates)
@@ -70,29 +71,26 @@ class Curve:
         """The curve of some of its points, named by their indices."""
         samples = [None if of is None else of[:, points] for of in (self.rate_samples, self.quality_samples)]
         names = tuple(self.names[int(i)] for i in points) if self.names else ()
-        return Curve(
-            self.rates[points], self.qualities[points], names, samples[0], samples[1], self.lacking, self.label
-        )
+        rates, qualities = self.rates[points], self.qualities[points]
+        return replace(self, rates=rates, qualities=qualities, names=names, rate_samples=samples[0],
+                       quality_samples=samples[1])  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Delta:
     """A BD-rate (`kind` "rate", in per cent) or BD-accuracy ("accuracy", in the quality's unit) of test against anchor.
 
-    `reason` says why `value` is None, or else why there is no interval (`low`, `high`: 95 %). `overlap` is the share of
-    the union of both curves' ranges that both have, None where no range could be told; `note` warns of a small one.
-    `points` are the numbers of points of anchor and test, `undefined` is the share of resamples without a figure.
+    `overlap` is the share of the union of both curves' ranges that both have, None where there is no range; `note`
+    warns of a small one. `points` are the numbers of points of anchor and test, `undefined` is the share of resamples
+    without a figure.
     """
 
     kind: Kind
     method: str
     points: tuple[int, int]
-    value: float | None = None
-    reason: str | None = None
+    estimate: Estimate
     overlap: float | None = None
     note: str | None = None
-    low: float | None = None
-    high: float | None = None
     undefined: float | None = None
 
 
@@ -159,23 +157,28 @@ def _pairs(curve: Curve, pairs: list[tuple[int, int]]) -> str:
 def _delta(kind: Kind, anchor: Curve, test: Curve, method: str, higher_is_better: bool) -> Delta:
     if method not in METHODS:
         raise RequestError(f"method {method!r}: must be one of {', '.join(METHODS)}")
-    found = Delta(kind, method, (len(anchor.rates), len(test.rates)))
+    n = min((curve.n for curve in (anchor, test) if curve.n is not None), default=None)
+
+    def missing(reason: str) -> Estimate:
+        return Estimate(n=n, reason=f"not computable: {reason}")
+
+    found = Delta(kind, method, (len(anchor.rates), len(test.rates)), missing("not tried"))
     for curve, name in ((anchor, "anchor"), (test, "test")):
         if why := unusable(curve, higher_is_better):
-            return replace(found, reason=f"not computable: {curve.label or name}: {why}")
+            return replace(found, estimate=missing(f"{curve.label or name}: {why}"))
     sides = [(curve.rates, curve.qualities) for curve in (anchor, test)]
     overlap = _overlap(kind, sides)
     found = replace(found, overlap=max(overlap, 0.0))
     if overlap <= 0:
         why = f"the curves have no {_axis(kind)} in common: {_ranges(kind, anchor, test)}"
-        return replace(found, reason=f"not computable: {why}; measure points where they meet")
+        return replace(found, estimate=missing(f"{why}; measure points where they meet"))
     if overlap < ENOUGH_OVERLAP:
         note = f"only {overlap:.0%} of their {_axis(kind)} in common: {_ranges(kind, anchor, test)}"
         found = replace(found, note=note)
     value = _value(kind, sides, method, higher_is_better)
     if value is None:
-        return replace(found, reason="not computable: the result is beyond all numbers")
-    return _with_interval(replace(found, value=value), anchor, test, higher_is_better)
+        return replace(found, estimate=missing("the result is beyond all numbers"))
+    return _with_interval(replace(found, estimate=Estimate(value, n=n)), anchor, test, higher_is_better)
 
 
 def _overlap(kind: Kind, sides: list[tuple[Array, Array]]) -> float:
@@ -221,7 +224,7 @@ def _package() -> ModuleType:
 
 
 def _with_interval(found: Delta, anchor: Curve, test: Curve, higher_is_better: bool) -> Delta:
-    """The delta with percentiles over the resamples; without, where too many of them have no figure.
+    """The delta with the interval of its resamples.
 
     BD-accuracy is defined whether or not quality falls somewhere, so its resamples may; BD-rate's may not.
     """
@@ -229,26 +232,21 @@ def _with_interval(found: Delta, anchor: Curve, test: Curve, higher_is_better: b
     drawn = [(rates, qualities) for rates, qualities in samples if rates is not None and qualities is not None]
     if len(drawn) < 2:
         lacking = next(c.lacking for c in (anchor, test) if c.rate_samples is None or c.quality_samples is None)
-        return replace(found, reason=f"no interval: {lacking}")
+        return replace(found, estimate=interval(found.estimate, None, f"no interval: {lacking}"))
     resamples = {len(part) for side in drawn for part in side}
     if len(resamples) > 1 or not min(resamples):
         raise RequestError(f"{sorted(resamples)} resamples for anchor and test; the same, 1 or more, are needed")
     values = []
     for index in range(resamples.pop()):
         sides = [(rates[index], qualities[index]) for rates, qualities in drawn]
-        values.append(_value_of_resample(found.kind, sides, found.method, higher_is_better))
-    known = np.array([value for value in values if value is not None])
-    undefined = 1 - len(known) / len(values)
-    found = replace(found, undefined=undefined)
-    if undefined > _MOST_UNDEFINED:
-        turns = "quality turns back, or " if found.kind == "rate" else ""
-        return replace(
-            found,
-            reason=f"no interval: not computable in {undefined:.0%} of the resamples ({turns}the curves do not "
-            "overlap); what is left of them would look too certain",
-        )
-    low, high = np.percentile(known, [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
-    return replace(found, low=float(low), high=float(high))
+        value = _value_of_resample(found.kind, sides, found.method, higher_is_better)
+        values.append(np.nan if value is None else value)
+    turns = "quality turns back, or " if found.kind == "rate" else ""
+    undefined = f"not computable in {{share:.0%}} of the resamples ({turns}the curves do not overlap); what is left of "
+    undefined += "them would look too certain"
+    share = 1 - float(np.isfinite(values).sum() / len(values))
+    estimate = interval(found.estimate, np.array(values), undefined=undefined)
+    return replace(found, estimate=estimate, undefined=share)
 
 
 def _value_of_resample(

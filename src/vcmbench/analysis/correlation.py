@@ -19,40 +19,28 @@ from numpy.typing import NDArray
 
 from vcmbench.analysis import logistic
 from vcmbench.analysis.logistic import Fit
-from vcmbench.analysis.resampling import Draws
+from vcmbench.analysis.resampling import ClusterDraws
+from vcmbench.data.estimate import LEVEL, Estimate, interval
 from vcmbench.errors import RequestError
 
 STATISTICS = ("PLCC", "SROC", "KROCC", "PLCC_fit", "RMSE_fit")
-LEVEL = 0.05
 ALIKE = "not different"
-MOST_FOR_KROCC = 20_000
-_FEWEST, _FEWEST_CLUSTERS, _FEWEST_RESAMPLES, _MOST_RESAMPLES = 3, 5, 100, 20_000
-_MOST_UNDEFINED = 0.05
+_MOST_FOR_KROCC = 20_000
+_FEWEST = 3
 _SAME = 1e-12
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Value:
-    """A figure, its two-sided p, and its 95 % interval; where one of them is None, `reason` says why.
+class Correlation:
+    """One metric: an estimate for each of STATISTICS, signed (losses have negative ones), and the fit if there is one.
 
-    The p take the blocks as independent, as published; the interval does not where it is clustered.
+    The p take the blocks as independent, as published; the intervals do not where they are clustered.
     """
 
-    value: float | None = None
-    p: float | None = None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """One metric: a Value for each of STATISTICS, signed (losses have negative ones), and the fit if there is one."""
-
     n: int
-    values: dict[str, Value]
+    values: dict[str, Estimate]
     fit: Fit | None = None
 
     @property
@@ -64,14 +52,11 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Difference:
-    """|SROCC| of a minus that of b, its 95 % interval, p of the paired test, and p after Holm's correction."""
+    """|SROCC| of a minus that of b, with its interval and p of the paired test; and p after Holm's correction."""
 
     a: str
     b: str
-    difference: float
-    low: float
-    high: float
-    p: float
+    estimate: Estimate
     p_holm: float
 
 
@@ -90,19 +75,12 @@ class Comparison:
         return next((d for d in self.differences if {d.a, d.b} == {name, self.best}), None)
 
     def verdict(self, name: str) -> str:
-        """Whether it is "best", "not different" (from the best one, after Holm's correction), or nothing."""
+        """Whether it is "best", "not different" (from the best one, after Holm's correction) or "worse"; nothing where
+        no test was made."""
         if name == self.best:
             return "best"
         against = self.against_best(name)
-        return ALIKE if against and against.p_holm >= LEVEL else ""
-
-
-def check_resamples(resamples: int) -> None:
-    """Raises RequestError for a number of resamples that makes no intervals, or takes too much memory."""
-    if resamples and not _FEWEST_RESAMPLES <= resamples <= _MOST_RESAMPLES:
-        raise RequestError(
-            f"{resamples} resamples: 0 (no intervals) or {_FEWEST_RESAMPLES}..{_MOST_RESAMPLES} are possible"
-        )
+        return "" if against is None else ALIKE if against.p_holm >= LEVEL else "worse"
 
 
 def compare(
@@ -120,31 +98,27 @@ def compare(
     asked for. A metric with NaN, inf or one value only has missing figures with a reason. Raises RequestError for a
     number of resamples out of range and shapes that do not fit.
     """
-    check_resamples(resamples)
     for name, scores in metrics.items():
         if scores.shape != machine.shape or scores.ndim != 1:
             raise RequestError(f"{name}: {scores.shape} scores for {machine.shape} of the machine; one each is needed")
     labels = np.arange(len(machine)) if clusters is None else np.unique(list(clusters), return_inverse=True)[1]
     if len(labels) != len(machine):
         raise RequestError(f"{len(labels)} images for {len(machine)} blocks; one each is needed")
-    count = len(np.unique(labels))
-    draws = Draws(labels, resamples, seed) if resamples and count >= _FEWEST_CLUSTERS else None
-    lacking = (
-        "no bootstrap was asked for" if not resamples else f"{count} clusters; an interval needs {_FEWEST_CLUSTERS}"
-    )
+    draws = ClusterDraws(labels, resamples, seed)
     found: dict[str, Correlation] = {}
     samples: dict[str, Array] = {}
     for name, scores in metrics.items():
         with np.errstate(all="ignore"):  # what overflows or divides by 0 is not finite, and said to be missing
             found[name] = correlate(scores, machine)
-            if draws is None:
-                found[name] = _without_intervals(found[name], lacking)
+            if draws.lacking:
+                values = {key: interval(value, None, draws.lacking) for key, value in found[name].values.items()}
+                found[name] = replace(found[name], values=values)
             elif found[name].strength >= 0:
                 found[name], samples[name] = _with_intervals(found[name], scores, machine, draws)
         done(name)
     best = max(found, key=lambda name: found[name].strength, default=None)
     best = None if best is None or found[best].strength < 0 else best
-    return Comparison(len(machine), count, found, best, _differences(found, samples))
+    return Comparison(len(machine), draws.clusters, found, best, _differences(found, samples))
 
 
 def correlate(scores: Array, machine: Array) -> Correlation:
@@ -159,21 +133,24 @@ def correlate(scores: Array, machine: Array) -> Correlation:
     n = len(scores)
     reason = unusable(scores) or (unusable(machine) and f"machine's score: {unusable(machine)}")
     if reason:
-        return Correlation(n, {name: Value(reason=reason) for name in STATISTICS})
-    pairs = [function(scores, machine) for function in (stats.pearsonr, stats.spearmanr, stats.kendalltau)]
-    values = {
-        name: Value(float(r), float(p)) if np.isfinite(r) else Value(reason="not defined for these scores")
-        for name, (r, p) in zip(STATISTICS, pairs, strict=False)
-    }
+        return Correlation(n, {name: Estimate(n=n, reason=reason) for name in STATISTICS})
+
+    def known(figure: float, p: float) -> Estimate:
+        if not (np.isfinite(figure) and np.isfinite(p)):
+            return Estimate(n=n, reason="not defined for these scores")
+        return Estimate(float(figure), n=n, p=float(p))
+
+    functions = (stats.pearsonr, stats.spearmanr, stats.kendalltau)
+    values = {name: known(*function(scores, machine)) for name, function in zip(STATISTICS, functions, strict=False)}
     try:
         fit = logistic.fit(scores, machine)
     except ValueError as error:
-        return Correlation(n, values | {name: Value(reason=str(error)) for name in STATISTICS[3:]})
+        return Correlation(n, values | {name: Estimate(n=n, reason=str(error)) for name in STATISTICS[3:]})
     fitted = fit.of(scores)
     plcc = min(float(stats.pearsonr(fitted, machine)[0]), 1.0)
     rmse = float(np.sqrt(np.mean((fitted - machine) ** 2)))
     p = float(stats.f.sf(plcc**2 / 3 / ((1 - plcc**2) / (n - 4)), 3, n - 4)) if plcc < 1 else 0.0
-    return Correlation(n, values | {"PLCC_fit": Value(plcc, p), "RMSE_fit": Value(rmse, p)}, fit)
+    return Correlation(n, values | {"PLCC_fit": known(plcc, p), "RMSE_fit": known(rmse, p)}, fit)
 
 
 def unusable(scores: Array) -> str | None:
@@ -191,35 +168,21 @@ def unusable(scores: Array) -> str | None:
         return "the scores hardly differ" if np.linalg.norm(scores - centre) <= 1e-13 * abs(centre) else None
 
 
-def _without_intervals(found: Correlation, reason: str) -> Correlation:
-    values = {name: value if value.reason else replace(value, reason=reason) for name, value in found.values.items()}
-    return replace(found, values=values)
-
-
-def _with_intervals(found: Correlation, scores: Array, machine: Array, draws: Draws) -> tuple[Correlation, Array]:
+def _with_intervals(
+    found: Correlation, scores: Array, machine: Array, draws: ClusterDraws
+) -> tuple[Correlation, Array]:
     """The correlation with intervals, and SROCC of every resample, (resamples,)."""
     spearman, differing = draws.spearman(scores, machine)
     samples = {"PLCC": draws.pearson(scores, machine), "SROC": spearman}
-    if len(scores) <= MOST_FOR_KROCC:
+    if len(scores) <= _MOST_FOR_KROCC:
         samples["KROCC"] = draws.kendall(scores, machine, differing)
     if found.fit:
         fitted = found.fit.of(scores)
         samples["PLCC_fit"] = draws.pearson(fitted, machine)
         samples["RMSE_fit"] = np.sqrt(draws.mean((fitted - machine) ** 2))
-    values = {name: _interval(value, samples.get(name)) for name, value in found.values.items()}
+    lacking = f"no interval: more than {_MOST_FOR_KROCC} blocks"
+    values = {name: interval(value, samples.get(name), lacking) for name, value in found.values.items()}
     return replace(found, values=values), spearman
-
-
-def _interval(value: Value, samples: Array | None) -> Value:
-    if value.value is None:
-        return value
-    if samples is None:
-        return replace(value, reason=f"no interval: more than {MOST_FOR_KROCC} blocks")
-    undefined = float(np.mean(~np.isfinite(samples)))
-    if undefined > _MOST_UNDEFINED:
-        return replace(value, reason=f"no interval: not defined in {undefined:.0%} of the resamples")
-    low, high = np.percentile(samples[np.isfinite(samples)], [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
-    return replace(value, low=float(low), high=float(high))
 
 
 def _differences(found: dict[str, Correlation], samples: dict[str, Array]) -> tuple[Difference, ...]:
@@ -235,15 +198,14 @@ def _differences(found: dict[str, Correlation], samples: dict[str, Array]) -> tu
     tests = []
     for a, b in combinations(oriented, 2):
         difference, sample = found[a].strength - found[b].strength, oriented[a] - oriented[b]
-        sample = sample[np.isfinite(sample)]
-        if len(sample) < (1 - _MOST_UNDEFINED) * len(oriented[a]):
+        estimate = interval(Estimate(difference), sample)
+        if estimate.interval is None:
             continue
-        error = float(sample.std(ddof=1))
+        error = float(sample[np.isfinite(sample)].std(ddof=1))
         p = 1.0 if abs(difference) <= _SAME else float(2 * ndtr(-abs(difference) / max(error, _SAME)))
-        low, high = np.percentile(sample, [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
-        tests.append(Difference(a, b, difference, float(low), float(high), p, p))
-    corrected = holm([test.p for test in tests])
-    return tuple(replace(test, p_holm=p) for test, p in zip(tests, corrected, strict=True))
+        tests.append((a, b, replace(estimate, p=p), p))
+    corrected = holm([p for *_, p in tests])
+    return tuple(Difference(a, b, one, p) for (a, b, one, _), p in zip(tests, corrected, strict=True))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -39,7 +39,7 @@ def _entry(found: Correlation) -> dict[str, Any]:
     return {
         **{key: [value.value, value.p] for key, value in values.items()},
         "n": found.n,
-        "intervals": {key: None if value.low is None else [value.low, value.high] for key, value in values.items()},
+        "intervals": {key: value.interval for key, value in values.items()},
         "fit": found.fit and vars(found.fit),
         "reasons": {key: value.reason for key, value in values.items() if value.reason},
     }
@@ -52,11 +52,10 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
         key: [[None] * len(names) for _ in names] for key in ("difference", "interval", "p", "p_holm")
     }
     for test in comparison.differences:
-        i, j = names.index(test.a), names.index(test.b)
-        matrices["difference"][i][j], matrices["difference"][j][i] = test.difference, -test.difference
-        matrices["interval"][i][j], matrices["interval"][j][i] = [test.low, test.high], [-test.high, -test.low]
-        for key in ("p", "p_holm"):
-            matrices[key][i][j] = matrices[key][j][i] = getattr(test, key)
+        for a, b, one in ((test.a, test.b, test.estimate), (test.b, test.a, test.estimate.scaled(-1))):
+            cells = {"difference": one.value, "interval": one.interval, "p": one.p, "p_holm": test.p_holm}
+            for key, cell in cells.items():
+                matrices[key][names.index(a)][names.index(b)] = cell
     alike = [name for name in names if comparison.verdict(name) == ALIKE]
     return {
         "n": comparison.n,

@@ -8,7 +8,7 @@ part in differences between points. Nothing here reads or writes files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,79 +16,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis.bdrate import Curve
-from vcmbench.analysis.correlation import check_resamples
+from vcmbench.analysis.resampling import Draws
+from vcmbench.data.estimate import Estimate, interval
 from vcmbench.errors import RequestError
 
-FEWEST_IMAGES = 5
 QUALITIES = ("accuracy", "miou", "micro_iou")
-_LEVEL = 0.05
-_MOST_UNDEFINED = 0.05
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class CurveEstimate:
-    """A figure and its 95 % interval; where one of them is None, `reason` says why."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
 class Resampled:
-    """One figure of every coding point, (points,), NaN where it is not defined, and of every resample.
+    """One figure of every coding point, (points,), NaN where it is not defined, and of every resample of `n` images.
 
-    `samples` is (resamples, points), the same resamples in every Sampled of one `ImageDraws`; None where there are
+    `samples` is (resamples, points), the same resamples in every one of the same `ImageDraws`; None where there are
     none, and `lacking` says why.
     """
 
     values: Array
     samples: Array | None = field(default=None, repr=False)
     lacking: str = ""
+    n: int | None = None
 
-    def estimate(self, point: int) -> CurveEstimate:
+    def estimate(self, point: int) -> Estimate:
         """The figure of one point."""
-        return _estimate(self.values[point], None if self.samples is None else self.samples[:, point], self.lacking)
+        return self._of(lambda figures: figures[..., point])
 
-    def difference(self, point: int, reference: int) -> CurveEstimate:
+    def difference(self, point: int, reference: int) -> Estimate:
         """The figure of a point minus that of another, both on the same images.
 
         Of a figure that is a mean over images this is the mean of their differences.
         """
-        samples = None if self.samples is None else self.samples[:, point] - self.samples[:, reference]
-        return _estimate(self.values[point] - self.values[reference], samples, self.lacking)
+        return self._of(lambda figures: figures[..., point] - figures[..., reference])
 
-    def relative(self, point: int, reference: int) -> CurveEstimate:
+    def relative(self, point: int, reference: int) -> Estimate:
         """How far the figure of a point is above that of another, as a share of it: 0.01 for one per cent more."""
+        return self._of(lambda figures: figures[..., point] / figures[..., reference] - 1)
+
+    def _of(self, figure: Callable[[Array], Array]) -> Estimate:
+        """What is computed alike of the data and of every resample."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            samples = None if self.samples is None else self.samples[:, point] / self.samples[:, reference] - 1
-            return _estimate(self.values[point] / self.values[reference] - 1, samples, self.lacking)
+            value = float(figure(self.values))
+            samples = None if self.samples is None else figure(self.samples)
+        if not np.isfinite(value):
+            return Estimate(n=self.n, reason="not defined: an image's figure is missing, or there is nothing to count")
+        return interval(Estimate(value, n=self.n), samples, f"no interval: {self.lacking}")
 
 
-class ImageDraws:
-    """`resamples` draws of as many images as there are, with replacement; all figures of one run take the same.
-
-    The seed decides them, so two of the same arguments are the same draws. `resamples` is 0 (no intervals) or
-    100..20000; below 5 images there are no intervals. Raises RequestError for another number.
-    """
+class ImageDraws(Draws):
+    """Draws of images; all figures of one run take the same."""
 
     def __init__(self, images: int, resamples: int = 1000, seed: int | Sequence[int] = 0) -> None:
-        check_resamples(resamples)
         if images < 1:
             raise RequestError(f"{images} images: a curve needs at least one")
-        self.images = images
-        self.lacking = ""
-        if not resamples:
-            self.lacking = "no bootstrap was asked for"
-        elif images < FEWEST_IMAGES:
-            self.lacking = f"{images} image{'s' * (images != 1)}; an interval needs {FEWEST_IMAGES}"
-        shares = np.full(images, 1 / images)
-        drawn = 0 if self.lacking else resamples
-        # float64, because sums of pixels are whole numbers that float32 cannot hold
-        self._counts = np.random.default_rng(seed).multinomial(images, shares, drawn).astype(np.float64)
+        super().__init__(images, resamples, seed, "image")
 
     def ratio(self, part: NDArray[np.generic], whole: NDArray[np.generic]) -> Resampled:
         """Sum of part over sum of whole: of (points, images), or of (images,) where it is the same for all points.
@@ -99,11 +80,13 @@ class ImageDraws:
         parts, wholes = np.broadcast_arrays(
             np.atleast_2d(np.asarray(part, np.float64)), np.atleast_2d(np.asarray(whole, np.float64))
         )
-        if parts.shape[1] != self.images:
-            raise RequestError(f"{parts.shape} sums for {self.images} images; (points, {self.images}) is needed")
+        if parts.shape[1] != self.clusters:
+            raise RequestError(f"{parts.shape} sums for {self.clusters} images; (points, {self.clusters}) is needed")
         values = _quotient(parts.sum(axis=1), wholes.sum(axis=1))
-        samples = None if self.lacking else _quotient(self._counts @ parts.T, self._counts @ wholes.T)
-        return Resampled(values, samples, self.lacking)
+        return self._resampled(values, _quotient(self.counts @ parts.T, self.counts @ wholes.T))
+
+    def _resampled(self, values: Array, samples: Array) -> Resampled:
+        return Resampled(values, None if self.lacking else samples, self.lacking, self.clusters)
 
     def rate_bpp(self, bits: NDArray[np.generic], pixels: NDArray[np.generic]) -> Resampled:
         """Bits per pixel of (points, images) bits and (images,) or (points, images) pixels; a picture in a stack has
@@ -119,21 +102,18 @@ class ImageDraws:
         RequestError for other shapes.
         """
         shape = confusions.shape
-        if len(shape) != 4 or shape[1] != self.images or shape[3] != shape[2] + 1:
-            raise RequestError(f"counts of {shape}; (points, {self.images}, classes, classes + 1) is needed")
+        if len(shape) != 4 or shape[1] != self.clusters or shape[3] != shape[2] + 1:
+            raise RequestError(f"counts of {shape}; (points, {self.clusters}, classes, classes + 1) is needed")
         classes = shape[2]
         rows: dict[str, list[Array]] = {name: [] for name in QUALITIES}
         for counts in confusions:  # one by one: all points at once would be gigabytes
             correct = np.diagonal(counts[:, :, :classes], axis1=1, axis2=2)
             margins = np.hstack([correct, counts.sum(axis=2), counts[:, :, :classes].sum(axis=1)]).astype(np.float64)
-            summed = np.vstack([margins.sum(axis=0), self._counts @ margins])  # the data first, resamples below
+            summed = np.vstack([margins.sum(axis=0), self.counts @ margins])  # the data first, resamples below
             for name, values in _of_margins(*np.split(summed, 3, axis=1)).items():
                 rows[name].append(values)
-        found = {name: np.column_stack(values) for name, values in rows.items()}
-        return {
-            name: Resampled(table[0], None if self.lacking else table[1:], self.lacking)
-            for name, table in found.items()
-        }
+        tables = {name: np.column_stack(values) for name, values in rows.items()}
+        return {name: self._resampled(table[0], table[1:]) for name, table in tables.items()}
 
 
 @dataclass(frozen=True)
@@ -145,7 +125,7 @@ class CurveStep:
 
     dearer: int
     cheaper: int
-    change: CurveEstimate
+    change: Estimate
     rises: bool | None
 
 
@@ -177,11 +157,11 @@ def monotonicity(rate: Resampled, quality: Resampled, points: Sequence[int], nam
     if not steps:
         return Monotonicity(steps, None, "cannot be told: fewer than two points")
     if rising:
-        told = "; ".join(f"{name(s.dearer)} to {name(s.cheaper)}: {_told(s.change)}" for s in rising)
+        told = "; ".join(f"{name(s.dearer)} to {name(s.cheaper)}: {_words(s.change)}" for s in rising)
         return Monotonicity(steps, False, f"rises as the rate falls: {told}")
     if unsure:
         step = unsure[0]
-        told = f"{name(step.dearer)} to {name(step.cheaper)}: {_told(step.change)}"
+        told = f"{name(step.dearer)} to {name(step.cheaper)}: {_words(step.change)}"
         return Monotonicity(steps, None, f"cannot be told: {told}: {step.change.reason}")
     if up:
         told = f"{len(up)} of {len(steps)} steps rise, none beyond its interval"
@@ -200,6 +180,7 @@ def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Seq
         samples[0],
         samples[1],
         rate.lacking or quality.lacking,
+        n=rate.n,
     )
 
 
@@ -226,19 +207,6 @@ def _quotient(part: Array, whole: Array) -> Array:
     return quotient
 
 
-def _estimate(value: float, samples: Array | None, lacking: str) -> CurveEstimate:
-    if not np.isfinite(value):
-        return CurveEstimate(reason="not defined: an image's figure is missing, or there is nothing to count")
-    if samples is None:
-        return CurveEstimate(float(value), reason=f"no interval: {lacking}")
-    known = samples[np.isfinite(samples)]
-    undefined = 1 - len(known) / len(samples)
-    if undefined > _MOST_UNDEFINED:
-        return CurveEstimate(float(value), reason=f"no interval: not defined in {undefined:.0%} of the resamples")
-    low, high = np.percentile(known, [100 * _LEVEL / 2, 100 * (1 - _LEVEL / 2)])
-    return CurveEstimate(float(value), float(low), float(high))
-
-
 def _step(quality: Resampled, dearer: int, cheaper: int) -> CurveStep:
     change = quality.difference(cheaper, dearer)
     if change.value is None:
@@ -248,7 +216,5 @@ def _step(quality: Resampled, dearer: int, cheaper: int) -> CurveStep:
     return CurveStep(dearer, cheaper, change, None if change.low is None else change.low > 0)
 
 
-def _told(change: CurveEstimate) -> str:
-    if change.value is None:
-        return "missing"
-    return f"{change.value:+.4f}" + ("" if change.low is None else f" [{change.low:+.4f}, {change.high:+.4f}]")
+def _words(change: Estimate) -> str:
+    return "missing" if change.value is None else f"{change:+.4f}"

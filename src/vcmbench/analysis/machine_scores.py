@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vcmbench import tasks
 from vcmbench.analysis import correlation
 from vcmbench.analysis.correlation import Comparison
+from vcmbench.analysis.resampling import check_resamples
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment, Metrics
@@ -84,7 +85,7 @@ def compare(
 def check(wanted: Metrics) -> None:
     """Raises RequestError for a number of resamples that cannot be."""
     try:
-        correlation.check_resamples(wanted.bootstrap)
+        check_resamples(wanted.bootstrap)
     except RequestError as error:
         raise RequestError(f"metrics.bootstrap: {error}") from None
 

@@ -1,4 +1,4 @@
-"""Bootstrap resamples of clusters, all at once: a resample is how often each cluster was drawn."""
+"""Bootstrap resamples of clusters (source images), all at once: a resample is how often each cluster was drawn."""
 
 from __future__ import annotations
 
@@ -7,27 +7,53 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.estimate import too_few
+from vcmbench.errors import RequestError
+
+_FEWEST_RESAMPLES, _MOST_RESAMPLES = 100, 20_000
 _AT_ONCE = 2**21  # numbers in one array, which keeps all of them in tens of megabytes
 _FLAT = 1e-12  # a variance of this share of that of all data is rounding
 
 Array = NDArray[np.float64]
 
 
-class Draws:
-    """`resamples` draws, each of as many clusters as there are, with replacement.
+def check_resamples(resamples: int) -> None:
+    """Raises RequestError for a number of resamples that makes no intervals, or takes too much memory."""
+    if resamples and not _FEWEST_RESAMPLES <= resamples <= _MOST_RESAMPLES:
+        raise RequestError(
+            f"{resamples} resamples: 0 (no intervals) or {_FEWEST_RESAMPLES}..{_MOST_RESAMPLES} are possible"
+        )
 
-    `labels`, (n,) from 0 to clusters - 1, says to which cluster each sample belongs. A cluster comes with all of its
-    samples.
+
+class Draws:
+    """`resamples` draws, each of as many clusters as there are, with replacement, as (resamples, clusters) `counts`.
+
+    The seed decides them, so two of the same arguments are the same draws. `resamples` is 0 or 100..20000; raises
+    RequestError for another number. Where there are none, or too few clusters, `counts` is (0, clusters), and `lacking`
+    says why.
+    """
+
+    def __init__(self, clusters: int, resamples: int, seed: int | Sequence[int], what: str) -> None:
+        check_resamples(resamples)
+        self.clusters = clusters
+        self.lacking = too_few(clusters, what) if resamples else "no bootstrap was asked for"
+        self.resamples = 0 if self.lacking else resamples
+        shares = np.full(clusters, 1 / max(clusters, 1))
+        # float64, because sums of pixels are whole numbers that float32 cannot hold
+        self.counts = np.random.default_rng(seed).multinomial(clusters, shares, self.resamples).astype(np.float64)
+
+
+class ClusterDraws(Draws):
+    """Draws of clusters, each of which comes with all of its samples.
+
+    `labels`, (n,) from 0 to clusters - 1, says to which cluster each sample belongs.
     """
 
     def __init__(self, labels: NDArray[np.intp], resamples: int, seed: int | Sequence[int]) -> None:
-        clusters = int(labels.max()) + 1
-        shares = np.full(clusters, 1 / clusters)
-        self.resamples = resamples
+        super().__init__(int(labels.max(initial=-1)) + 1, resamples, seed, "cluster")
         self._order = np.argsort(labels, kind="stable")
         self._labels = labels[self._order]
         self._starts = np.flatnonzero(np.diff(self._labels, prepend=-1))
-        self._counts = np.random.default_rng(seed).multinomial(clusters, shares, resamples).astype(np.float32)
 
     def mean(self, values: Array) -> Array:
         """The mean of (n,) values in every resample, (resamples,)."""
@@ -73,21 +99,21 @@ class Draws:
         """
         x_rank, y_rank = (np.unique(v[self._order], return_inverse=True)[1].astype(np.int32) for v in (x, y))
         n = len(x_rank)
-        balance = np.zeros(self.resamples)
+        balance, counts = np.zeros(self.resamples), self.counts.astype(np.float32)
         step = max(1, _AT_ONCE // max(n, self.resamples))
         for start in range(0, n, step):
             rows = slice(start, start + step)
             signs = np.sign(x_rank[rows, None] - x_rank).astype(np.int8)
             signs *= np.sign(y_rank[rows, None] - y_rank).astype(np.int8)
             by_cluster = np.add.reduceat(signs, self._starts, axis=1, dtype=np.int32).astype(np.float32)
-            products = (self._counts @ by_cluster.T) * self._counts[:, self._labels[rows]]
+            products = (counts @ by_cluster.T) * counts[:, self._labels[rows]]
             balance += products.sum(axis=1, dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             return balance / np.sqrt(differing)
 
     def _sums(self, columns: Array) -> Array:
         """The sum of each of (n, k) columns in every resample, (resamples, k)."""
-        sums: Array = self._counts.astype(np.float64) @ np.add.reduceat(columns[self._order], self._starts, axis=0)
+        sums: Array = self.counts @ np.add.reduceat(columns[self._order], self._starts, axis=0)
         return sums
 
     def _weights(self) -> Iterator[tuple[slice, Array]]:
@@ -95,7 +121,7 @@ class Draws:
         step = max(1, _AT_ONCE // len(self._labels))
         for start in range(0, self.resamples, step):
             part = slice(start, start + step)
-            yield part, self._counts[part].astype(np.float64)[:, self._labels]
+            yield part, self.counts[part][:, self._labels]
 
 
 class _Groups:

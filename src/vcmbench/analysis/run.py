@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from vcmbench.analysis import points
+from vcmbench.analysis import tables
 from vcmbench.analysis.correlated import Correlated
 from vcmbench.analysis.machine_scores import kind_of
 from vcmbench.analysis.samples import Samples
-from vcmbench.analysis.slim import Slimmer
 from vcmbench.analysis.summary import Summary
 from vcmbench.analysis.tables_run import TablesRun
 from vcmbench.data.labels import CLASSES
@@ -74,15 +73,14 @@ def measured(run: MeasureRun, names: Sequence[str], unavailable: dict[str, str])
 def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score], *, writes: bool) -> Findings:
     """Each record is read once, for the tables and for the summary."""
     experiment, quiet = run.experiment, run.settings.quiet
-    tables = TablesRun(experiment, run.store, outcome, quiet=quiet, writes=writes)
-    pristine = ((source, run.scores.read(PRISTINE, source)) for source in run.sources)
-    slimmer = Slimmer()
-    slim = {str(source.name): slimmer.slim(score) for source, score in pristine if score is not None}
-    summary = Summary(tables.passing(scores), slim, experiment.metrics.bootstrap, experiment.seed)
-    correlated = tables.finish()
+    made = TablesRun(experiment, run.store, outcome, quiet=quiet, writes=writes)
+    pristine = (run.scores.read(PRISTINE, source) for source in run.sources)
+    known = (score for score in pristine if score is not None)
+    summary = Summary(made.passing(scores), known, experiment.metrics.bootstrap, experiment.seed)
+    correlated = made.finish()
     if writes:
-        points.write(run.store, summary, outcome.names, kind_of(experiment))
-    return Findings(outcome, summary, correlated, tables.images)
+        tables.write_points(run.store, summary, outcome.names, kind_of(experiment))
+    return Findings(outcome, summary, correlated, made.images)
 
 
 def _unchanged(run: MeasureRun, outcome: MeasureOutcome, failed: Collection[str], again: str) -> Iterator[Score]:

@@ -1,11 +1,13 @@
 """All score records of an experiment as arrays: coding points by images, ready for curves, tables and comparisons.
 
+A record as it is read takes some 60 KB, nearly all of it small lists of counts; what is kept of it takes a tenth.
 Points are compared on the same images: those that every point has, and at equal rate only those whose files are
 equally large. What that leaves out is said.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,21 +18,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis.curves import ImageDraws, Resampled
-from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.encoder.plugins import loses_nothing
-from vcmbench.measure.records import Score
+from vcmbench.measure.records import AGAINST, Score
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 from vcmbench.tasks.kind import Kind
 from vcmbench.tasks.kind import get as get_kind
+
+_KEPT = (
+    "configuration", "source", "label", "encoder", "quality", "color_subsampling", "subsampling_factor", "options",
+    "qp_map", "match_rate", "map_method", "bitstream", "width_px", "height_px", "rate_bpp", "psnr_y_db",
+    "size_bytes", "size_error", "is_equal", "target_bpp",
+)  # fmt: skip
+_UNIQUE = ("bitstream", "key")
 
 
 @dataclass(frozen=True)
 class CodingPoint:
     """One coding configuration. `series` names all of it but the quality, or the rate that was searched instead."""
 
-    folder: str
+    configuration: str
     encoder: str
     label: str
     quality: int | None
@@ -75,14 +83,14 @@ class CodingPoint:
 def _points(scores: Iterable[Score]) -> list[CodingPoint]:
     found: dict[str, CodingPoint] = {}
     for score in scores:
-        folder = score["configuration"]
-        if folder not in found:
-            found[folder] = CodingPoint(
-                folder, score["encoder"], score["label"], score["quality"], score["color_subsampling"],
+        name = score["configuration"]
+        if name not in found:
+            found[name] = CodingPoint(
+                name, score["encoder"], score["label"], score["quality"], score["color_subsampling"],
                 float(score["subsampling_factor"]), score["options"], score["qp_map"] is not None,
                 bool(score["match_rate"]), _map_name(score["options"]), score["target_bpp"], "", {},
             )  # fmt: skip
-        found[folder].scores[score["source"]] = score
+        found[name].scores[score["source"]] = score
     points = list(found.values())
     if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to tell apart
         points = [replace(point, map_name="with map") for point in points]
@@ -101,15 +109,18 @@ def _map_name(options: str) -> str:
 
 
 class Summary:
-    """What the score records say together, each of which is read once and kept slim (`vcmbench.analysis.slim`).
-    `pristine` are the records of the pristine pictures, by source."""
+    """What the score records say together, each of which is read once and kept slim: metrics as `iqa`, values
+    alone, and `lacking`, the reasons where there is none; of each truth its `confusion` as (n, 3) int32 triplets, and
+    its `bands` as (bands, 2) int64 of correct and of all pixels. `pristine` are the records of the pristine
+    pictures."""
 
-    def __init__(self, scores: Iterable[Score], pristine: dict[str, Score], resamples: int, seed: int) -> None:
-        self.points = _points(map(Slimmer().slim, scores))
+    def __init__(self, scores: Iterable[Score], pristine: Iterable[Score], resamples: int, seed: int) -> None:
+        slim = _Slimmer().slim
+        self.pristine = {score["source"]: slim(score) for score in pristine}
+        self.points = _points(map(slim, scores))
         sources = [set(point.scores) for point in self.points]
         self.images = sorted(set.intersection(*sources)) if sources else []
         self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
-        self.pristine = pristine
         self._resamples, self._seed = resamples, seed
         self._measures: dict[str, dict[str, Resampled]] = {}
 
@@ -251,8 +262,9 @@ class Summary:
 
     def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
         """The same of some points, in that order, on some of the images."""
-        found = Summary([], self.pristine, self._resamples, self._seed)
-        found.points, found.images = [self.points[number] for number in points], list(images)
+        found = Summary((), (), self._resamples, self._seed)
+        found.pristine, found.images = self.pristine, list(images)
+        found.points = [self.points[number] for number in points]
         return found
 
 
@@ -264,4 +276,48 @@ def _joined(points: Sequence[Resampled]) -> Resampled:
     """The figures of single points as those of all."""
     samples = [one.samples for one in points if one.samples is not None]
     values = np.concatenate([one.values for one in points])
-    return Resampled(values, np.hstack(samples) if samples else None, points[0].lacking)
+    return replace(points[0], values=values, samples=np.hstack(samples) if samples else None)
+
+
+class _Slimmer:
+    """Makes records slim. What many of them say is kept once, so one of these is for one summary."""
+
+    def __init__(self) -> None:
+        self._once: dict[Any, Any] = {}
+
+    def slim(self, score: Score) -> Score:
+        """The record with metrics as `iqa`, values alone, and `lacking`, the reasons where there is none; each truth's
+        `confusion` as (n, 3) int32 triplets, its `bands` as (bands, 2) int64 of correct and of all pixels. Parts that
+        are not known are None as before."""
+        found = {name: self._part(name, score[name]) for name in _KEPT if name in score}
+        found["iqa"] = {name: entry["value"] for name, entry in score["iqa"].items()}
+        found["lacking"] = self._shared({name: one["reason"] for name, one in score["iqa"].items() if one["reason"]})
+        found["machine"] = None if score["machine"] is None else self._machine(score["machine"])
+        return found
+
+    def _machine(self, machine: dict[str, Any]) -> dict[str, Any]:
+        found = {name: self._part(name, value) for name, value in machine.items() if name not in ("notes", *AGAINST)}
+        for against in AGAINST:
+            part = machine[against]
+            found[against] = _counts(part, machine["classes"]) if part and "confusion" in part else part
+        return found
+
+    def _shared(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return self._once.setdefault(("JSON", json.dumps(value, sort_keys=True)), value)
+        return self._once.setdefault(value, value) if isinstance(value, str) else value
+
+    def _part(self, name: str, value: Any) -> Any:
+        return value if name in _UNIQUE else self._shared(value)  # to look for what is never found costs memory, too
+
+
+def _counts(part: dict[str, Any], classes: int) -> dict[str, Any]:
+    bands = None
+    if part["bands"] is not None:
+        counts = [dense(triplets, classes) for triplets in part["bands"]]
+        bands = np.array([(np.trace(band), band.sum()) for band in counts], np.int64)
+    return {
+        "confusion": np.array(part["confusion"], np.int32).reshape(-1, 3),
+        "bands": bands,
+        "importance": None if part["importance"] is None else tuple(part["importance"]),
+    }

@@ -1,4 +1,5 @@
-"""Score records as tables: one row a picture and configuration, or a block; CSV and Parquet of the same columns."""
+"""Score records as tables, CSV and Parquet of the same columns: a row a picture and configuration, a block, or a coding
+point. A row a point is as `vcmbench bdrate` takes it: `--rate rate_bpp --quality miou_pseudo`."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from vcmbench.analysis.summary import Summary
 from vcmbench.data.store import Store
 from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.records import AGAINST, Score
@@ -19,6 +21,7 @@ _WHO = (
     "configuration", "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "source", "group",
     "width_px", "height_px", "rate_bpp", "psnr_y_db",
 )  # fmt: skip
+_OF_POINTS = _WHO[:6]
 OF_BLOCKS = _WHO[:8]
 """What a row of a block has of its picture's record."""
 _TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group"}
@@ -54,6 +57,25 @@ def block_columns(sampled: Iterable[SampledBlocks]) -> list[str]:
     """The columns of a table of these blocks."""
     metrics = dict.fromkeys(name for one in sampled for name in one.values)
     return [*OF_BLOCKS, "x", "y", "width", "height", "accuracy", *metrics]
+
+
+def write_points(store: Store, summary: Summary, names: Sequence[str], kind: Kind) -> None:
+    """`points.csv` and `points.parquet` in the experiment's folder: rate, the machine's measures (`_low` and `_high`
+    are the ends of 95 % intervals), and the metrics' means."""
+    measures = [
+        f"{name}_{against}{end}" for against in AGAINST for name in kind.measures for end in ("", "_low", "_high")
+    ]
+    found = {f"{name}_{against}": values for against in AGAINST if summary.images and summary.has(against)
+             for name, values in summary.measures(against).items()}  # fmt: skip
+    means = {name: of for name in names if summary.images and not isinstance(of := summary.metric(name), str)}
+    with writing(store, "points", [*_OF_POINTS, "pictures", "rate_bpp", *measures, *names]) as add:
+        for number, point in enumerate(summary.points if summary.images else ()):
+            row: Row = {name: getattr(point, name) for name in _OF_POINTS}
+            row |= {"pictures": len(summary.images), "rate_bpp": float(summary.rate.values[number])}
+            for name, values in found.items():
+                one = values.estimate(number)
+                row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+            add(row | {name: of.estimate(number).value for name, of in means.items()})
 
 
 @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vcmbench.analysis import curves
-from vcmbench.analysis.correlation import Comparison, Value
+from vcmbench.analysis.correlation import Comparison
 from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
@@ -44,7 +43,7 @@ def rates(summary: Summary, names: list[str]) -> str:
         (
             point.label, "-" if point.quality is None else str(point.quality), point.color_subsampling,
             str(point.subsampling_factor), point.options, str(len(summary.images)), f"{summary.rate.values[i]:.4f}",
-            *(_cell(values.estimate(i)) for values in columns.values()),
+            *(f"{values.estimate(i):.4f}" for values in columns.values()),
         )
         for i, point in enumerate(summary.points)
     ]  # fmt: skip
@@ -63,19 +62,6 @@ def correlations(found: Comparison) -> str:
     rows = []
     for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
         strength = f"{one.strength:.4f}" if one.strength >= 0 else "-"
-        cells = [_value(one.values[key]) for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
-        verdict = found.verdict(name) or ("worse" if found.against_best(name) else "")
-        rows.append((name, strength, *cells, verdict if one.strength >= 0 else "missing"))
+        cells = [f"{one.values[key]:.4f}" for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
+        rows.append((name, strength, *cells, found.verdict(name) if one.strength >= 0 else "missing"))
     return table.render(header, rows)
-
-
-def _cell(found: curves.CurveEstimate) -> str:
-    if found.value is None:
-        return "-"
-    return f"{found.value:.4f}" + ("" if found.low is None else f" [{found.low:.4f}, {found.high:.4f}]")
-
-
-def _value(found: Value) -> str:
-    if found.value is None:
-        return "-"
-    return f"{found.value:.4f}" + ("" if found.low is None else f" [{found.low:.4f}, {found.high:.4f}]")

@@ -38,9 +38,9 @@ def comparison(rows: list[EqualRateRow]) -> str:
             row.method,
             str(row.equal) if row.equal == row.pictures else f"{row.equal} of {row.pictures}",
             f"{row.size_error:+.2%}",
-            str(row.inside),
+            f"{row.inside:+.2f}",
             str(row.inside.n),
-            str(row.outside),
+            f"{row.outside:+.2f}",
         )
         for row in rows
     ]

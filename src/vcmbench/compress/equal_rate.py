@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vcmbench.data.estimate import Estimate, interval, too_few
+
 FIELDS = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "method", "pictures",
     "pictures_at_equal_rate", "mean_size_error", "pictures_with_important_pixels", "inside_db", "inside_low_db",
@@ -35,7 +37,7 @@ class Gain:
 
 
 def of_record(record: dict[str, Any]) -> Gain | None:
-    """The gain that a record tells of; None where it is no comparison at equal rate."""
+    """The gain that a record holds; None where it is no comparison at equal rate."""
     uniform, search = record.get("uniform"), record.get("rate_search")
     if not record.get("match_rate") or not isinstance(uniform, dict) or not isinstance(search, dict):
         return None
@@ -50,35 +52,19 @@ def of_record(record: dict[str, Any]) -> Gain | None:
     return Gain(search["size_error"], search["is_equal"], change("inside"), change("outside"))
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean over n pictures and its 95 % interval, None below three."""
-
-    n: int
-    mean: float | None
-    low: float | None = None
-    high: float | None = None
-
-    def __str__(self) -> str:
-        if self.mean is None:
-            return "-"
-        interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{self.mean:+.2f}{interval}"
-
-
-def mean_of(values: Iterable[float | None], seed: int) -> Mean:
-    """The mean with a percentile bootstrap over pictures (B. Efron, 1979): each picture is one draw, both its encodes
-    together, so that what pictures differ in does not widen the interval. `seed` makes it the same each time."""
+def mean_of(values: Iterable[float | None], seed: int) -> Estimate:
+    """The mean over pictures, by a bootstrap: each picture is one draw, both its encodes together, so that what
+    pictures differ in does not widen the interval. `seed` makes it the same each time."""
     known = np.array([value for value in values if value is not None])
-    if not len(known):
-        return Mean(0, None)
-    if len(known) < _FEWEST:
-        return Mean(len(known), float(known.mean()))
+    n = len(known)
+    if not n:
+        return Estimate(n=0, reason="no picture has one")
+    found = Estimate(float(known.mean()), n=n)
+    if lacking := too_few(n, fewest=_FEWEST):
+        return interval(found, None, lacking)
     random = np.random.default_rng(seed)
     # one by one: all at once would be gigabytes for a large data set
-    means = [known[random.integers(0, len(known), len(known))].mean() for _ in range(_RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Mean(len(known), float(known.mean()), float(low), float(high))
+    return interval(found, np.array([known[random.integers(0, n, n)].mean() for _ in range(_RESAMPLES)]))
 
 
 @dataclass(frozen=True)
@@ -94,8 +80,8 @@ class EqualRateRow:
     pictures: int
     equal: int
     size_error: float
-    inside: Mean
-    outside: Mean
+    inside: Estimate
+    outside: Estimate
 
 
 class EqualRate:
@@ -139,7 +125,7 @@ def as_csv(rows: Iterable[EqualRateRow]) -> bytes:
             (
                 row.encoder, row.quality, row.color_subsampling, row.subsampling_factor, row.options, row.method,
                 row.pictures, row.equal, row.size_error, row.inside.n,
-                row.inside.mean, row.inside.low, row.inside.high, row.outside.mean, row.outside.low, row.outside.high,
+                row.inside.value, row.inside.low, row.inside.high, row.outside.value, row.outside.low, row.outside.high,
             )
         )  # fmt: skip
     return text.getvalue().encode()

@@ -15,14 +15,24 @@ from numpy.typing import NDArray
 
 from vcmbench import __version__
 from vcmbench.analysis.correlated import Correlated
+from vcmbench.analysis.correlation import Comparison
 from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
+from vcmbench.data.estimate import Estimate
 from vcmbench.io.files import check_inside
 from vcmbench.measure import ground_truth
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report import fill
-from vcmbench.report.adapt import correlation_table, estimate
-from vcmbench.report.content import BdRow, Cloud, CorrelationTable, Estimate, Facts, ReportContent, Scatter, Series
+from vcmbench.report.content import (
+    BdRow,
+    Cloud,
+    CorrelationRow,
+    CorrelationTable,
+    Facts,
+    ReportContent,
+    Scatter,
+    Series,
+)
 from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
@@ -112,11 +122,22 @@ def _tables(one: Correlated, run: MeasureRun) -> list[CorrelationTable]:
     return [replace(table, machine=one.machine_in_words) for table in tables]
 
 
+def correlation_table(
+    found: Comparison, level: str, group: str = "all", resamples: int = 0, note: str = ""
+) -> CorrelationTable:
+    """What `correlation.compare` found, strongest first."""
+    rows = []
+    for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
+        test = found.against_best(name)
+        rows.append(CorrelationRow(name, one.values, found.verdict(name), test.p_holm if test else None))
+    return CorrelationTable(level, found.n, found.clusters, rows, group, resamples, note=note)
+
+
 def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:
     """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
     outcome, summary = findings.outcome, findings.summary
     encoders = {point.label: point.encoder for point in summary.points}
-    folders = {point.folder: point.label for point in summary.points}
+    folders = {point.configuration: point.label for point in summary.points}
     if outcome.sampled:
         blocks = outcome.sampled[0]
         labels = np.array([folders.get(block.configuration, "") for block in blocks.blocks])
@@ -164,7 +185,7 @@ def _fitted(
         known = values[np.isfinite(values)]
         at = np.linspace(known.min(), known.max(), _CURVE_POINTS)
         curve = np.column_stack([at, found.fit.of(at)])
-    return estimate(found.values["SROC"], found.n), curve
+    return found.values["SROC"], curve
 
 
 def _missing(findings: Findings) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ escaped where they are written.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,38 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.estimate import Estimate
 from vcmbench.data.labels import CLASSES, PALETTE
 from vcmbench.report.vocabulary import AGAINST, measures
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure, its 95 % interval, how many samples it stands on, and p where there was a test.
-
-    `reason` says why the value is missing, or, where it is there, why its interval is. Raises ValueError for a value or
-    limit that is not finite, half an interval, and a missing value without a reason.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    p: float | None = None
-    reason: str | None = None
-
-    def __post_init__(self) -> None:
-        numbers = (self.value, self.low, self.high, self.p)
-        if any(number is not None and not math.isfinite(number) for number in numbers):
-            raise ValueError(f"{self}: not finite; what is not known is None, with a reason")
-        if self.value is None and not self.reason:
-            raise ValueError("an estimate without a value needs a reason")
-        if (self.low is None) != (self.high is None):
-            raise ValueError(f"{self}: an interval has both its ends, or none")
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Both limits, or None."""
-        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vcmbench.data.estimate import Estimate
 from vcmbench.io.files import hidden_beside, write_atomically
 from vcmbench.io.text import visible
 from vcmbench.report.content import (
     CorrelationTable,
-    Estimate,
     Losses,
     MapComparison,
     RateCurve,

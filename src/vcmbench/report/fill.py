@@ -14,8 +14,9 @@ from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data import labels
+from vcmbench.data.estimate import Estimate
 from vcmbench.measure.records import AGAINST
-from vcmbench.report.content import BdRow, Estimate, Losses, MapComparison, MapEffect, RateCurve, Series
+from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
 from vcmbench.report.content import RatePoint as CurvePoint
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
@@ -25,10 +26,6 @@ _FEWEST_BD = 4
 
 def series_of(point: CodingPoint) -> Series:
     return Series(point.series, point.encoder)
-
-
-def estimate(found: curves.CurveEstimate, n: int) -> Estimate:
-    return Estimate(found.value, found.low, found.high, n, reason=found.reason)
 
 
 def _measures(summary: Summary) -> Iterator[tuple[str, str, str, Resampled]]:
@@ -43,18 +40,15 @@ def _measures(summary: Summary) -> Iterator[tuple[str, str, str, Resampled]]:
 
 def curve_list(summary: Summary) -> list[RateCurve]:
     """Every measure over rate, a curve for each series."""
-    n = len(summary.images)
     pristine = summary.pristine_measures()
     found = []
     for against, name, measure, values in _measures(summary):
         reference = None
         if against == "labels" and pristine is not None:
-            reference = estimate(pristine[name].estimate(0), n)
+            reference = pristine[name].estimate(0)
         for numbers in summary.series().values():
-            points = [
-                CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), estimate(values.estimate(i), n))
-                for i in numbers
-            ]
+            points = [CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), values.estimate(i))
+                      for i in numbers]  # fmt: skip
             found.append(RateCurve(series_of(summary.points[numbers[0]]), against, measure, points, reference))
     return found
 
@@ -124,13 +118,11 @@ def _pristine_counts(summary: Summary) -> NDArray[np.int64] | None:
 
 def _damage(
     summary: Summary, against: str, measure: str, rate: float, chosen: list[int], rows: list[str],
-    losses: Sequence[Sequence[curves.CurveEstimate]], pixels: list[int] | None,
+    losses: Sequence[Sequence[Estimate]], pixels: list[int] | None,
 ) -> Losses:  # fmt: skip
-    n = len(summary.images)
     rates = summary.rate.values
     columns = [Series(f"{summary.points[i].name}, {rates[i]:.2f} bpp", summary.points[i].encoder) for i in chosen]
-    table = [[estimate(one, n) for one in row] for row in losses]
-    return Losses(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, table, pixels)
+    return Losses(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, losses, pixels)
 
 
 def band_damage(summary: Summary) -> list[Losses]:
@@ -141,21 +133,13 @@ def band_damage(summary: Summary) -> list[Losses]:
     bands = summary.by_band("pseudo")
     if isinstance(bands, str) or not chosen:
         return []
-    losses = [[_one_minus(band.estimate(i)) for i in chosen] for band in bands]
+    losses = [[band.estimate(i).scaled(-1, 1) for i in chosen] for band in bands]
     return [_damage(summary, "pseudo", "accuracy", rate, chosen, band_names(), losses, None)]
 
 
 def band_names() -> list[str]:
     """How perception.BANDS_M are called."""
     return [f"{a:g} to {b:g} m" if math.isfinite(b) else f"beyond {a:g} m" for a, b in confusion.BANDS_M]
-
-
-def _one_minus(found: curves.CurveEstimate) -> curves.CurveEstimate:
-    if found.value is None:
-        return found
-    low = None if found.high is None else 1 - found.high
-    high = None if found.low is None else 1 - found.low
-    return curves.CurveEstimate(1 - found.value, low, high, found.reason)
 
 
 def comparisons(summary: Summary) -> list[MapComparison]:
@@ -178,14 +162,13 @@ def _comparison(summary: Summary, mapped: int, plain: int) -> MapComparison:
         effects, size, rate_bpp = [MapEffect(name, none, none, none) for name in ("Accuracy", "mIoU")], none, None
     else:
         pair = summary.part([plain, mapped], images)
-        effects, size = _effects(pair), estimate(pair.rate.relative(1, 0), len(images))
+        effects, size = _effects(pair), pair.rate.relative(1, 0)
         rate_bpp = float(pair.rate.values[0])
     return MapComparison(series_of(uniform), point.quality, method, rate_bpp, size, effects, point.options)
 
 
 def _effects(pair: Summary) -> list[MapEffect]:
     """Of a summary of two points, uniform and mapped."""
-    n = len(pair.images)
     measures = pair.measures("pseudo")
     named: dict[str, Resampled] = {"Accuracy": measures["accuracy"], "mIoU": measures["miou"]}
     if not isinstance(weighted := pair.weighted("pseudo"), str):
@@ -194,11 +177,8 @@ def _effects(pair: Summary) -> list[MapEffect]:
         named |= {f"Accuracy, {name}": band for name, band in zip(band_names(), bands, strict=True)}
     if pair.has("labels"):
         named["mIoU against labels"] = pair.measures("labels")["miou"]
-    return [
-        MapEffect(name, estimate(values.estimate(0), n), estimate(values.estimate(1), n),
-                  estimate(values.difference(1, 0), n))
-        for name, values in named.items()
-    ]  # fmt: skip
+    return [MapEffect(name, values.estimate(0), values.estimate(1), values.difference(1, 0))
+            for name, values in named.items()]  # fmt: skip
 
 
 def _not_equal(summary: Summary, mapped: int, plain: int) -> str:
@@ -234,7 +214,6 @@ def missed_rates(summary: Summary) -> list[tuple[str, str]]:
 
 def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
     """Every series against one anchor: that of the name (or the encoder) `wanted`, else the one with most points."""
-    n = len(summary.images)
     series = {name: numbers for name, numbers in summary.series().items() if len(numbers) >= _FEWEST_BD}
     if len(series) < 2:
         return []
@@ -252,13 +231,9 @@ def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
                 rate, value = bdrate.bd_rate(first, second, method), bdrate.bd_accuracy(first, second, method)
                 rows.append(BdRow(
                     series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), against,
-                    measure, method, _delta(rate, n), _delta(value, n), _overlap(rate, value),
+                    measure, method, rate.estimate, value.estimate, _overlap(rate, value),
                 ))  # fmt: skip
     return rows
-
-
-def _delta(found: bdrate.Delta, n: int) -> Estimate:
-    return Estimate(found.value, found.low, found.high, n, reason=found.reason)
 
 
 def _overlap(rate: bdrate.Delta, value: bdrate.Delta) -> str:

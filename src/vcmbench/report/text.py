@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vcmbench.report.content import Estimate
+from vcmbench.data.estimate import Estimate
 
 MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
 MISSING = "\u2014"

@@ -10,14 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench import __version__
-from vcmbench.analysis import bdrate, correlation
+from vcmbench.analysis import bdrate
 from vcmbench.analysis.bdrate import METHODS, Curve, Delta
 from vcmbench.analysis.curves import ImageDraws, curve
+from vcmbench.analysis.resampling import check_resamples
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.errors import RequestError
@@ -103,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    correlation.check_resamples(arguments.bootstrap)
+    check_resamples(arguments.bootstrap)
     if arguments.test and not arguments.anchor:
         raise RequestError("--test: what it is compared with is missing; name it with --anchor")
     found = _read(arguments)
@@ -112,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         keys = ("rate", "quality", "group", "where", "method", "bootstrap", "seed")
         about = {"schema_version": 1, "version": __version__, "table": arguments.table.name}
         about |= {key: getattr(arguments, key) for key in keys} | {"higher_is_better": not arguments.lower_is_better}
-        print(json.dumps({"vcmbench": about, "pairs": [asdict(pair) for pair in pairs]}, allow_nan=False))
+        print(json.dumps({"vcmbench": about, "pairs": [_as_json(pair) for pair in pairs]}, allow_nan=False))
     else:
         print(_rendered(pairs, found, arguments))
     return 0
@@ -278,7 +280,7 @@ def _rendered(pairs: Sequence[Pair], found: Table, arguments: argparse.Namespace
         cells = [*_cells(pair.rate, ".2f"), *_cells(pair.accuracy, ".4g")]
         rows.append((pair.anchor, pair.test, "{}, {}".format(*pair.rate.points), *cells))
         for delta, what in ((pair.rate, "BD-rate"), (pair.accuracy, header[5])):
-            for remark in (delta.reason, delta.note):
+            for remark in (delta.estimate.reason, delta.note):
                 if remark:
                     remarks.setdefault(remark, {}).setdefault(f"{pair.anchor} - {pair.test}", []).append(what)
         for note in pair.notes:
@@ -299,8 +301,13 @@ def _where(places: dict[str, list[str]]) -> str:
 
 def _cells(delta: Delta, form: str) -> tuple[str, str]:
     """The figure with its interval, and the overlap."""
-    overlap = "-" if delta.overlap is None else f"{delta.overlap:.0%}"
-    if delta.value is None:
-        return "-", overlap
-    interval = "" if delta.low is None else f" [{delta.low:+{form}}, {delta.high:+{form}}]"
-    return f"{delta.value:+{form}}{interval}", overlap
+    return f"{delta.estimate:+{form}}", "-" if delta.overlap is None else f"{delta.overlap:.0%}"
+
+
+def _as_json(pair: Pair) -> dict[str, Any]:
+    """The pair, with the figures beside what else is known of them."""
+    found = asdict(pair)
+    for key in ("rate", "accuracy"):
+        estimate = found[key].pop("estimate")
+        found[key] |= {name: estimate[name] for name in ("value", "low", "high", "reason")}
+    return found

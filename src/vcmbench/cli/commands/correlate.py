@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from vcmbench import __version__
 from vcmbench.analysis import correlation
-from vcmbench.analysis.correlation import STATISTICS, Comparison, Value
+from vcmbench.analysis.correlation import STATISTICS, Comparison
 from vcmbench.analysis.correlation_file import ABOUT, document, published
+from vcmbench.analysis.resampling import check_resamples
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.errors import RequestError
@@ -102,7 +103,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise RequestError("--published: is the form of a file; name the file with -o")
     if arguments.seed < 0:
         raise RequestError(f"--seed {arguments.seed}: must be 0 or more")
-    correlation.check_resamples(arguments.bootstrap)
+    check_resamples(arguments.bootstrap)
     if arguments.output:
         if arguments.output.is_dir():
             raise RequestError(f"{arguments.output}: is a folder; name a file with -o")
@@ -190,12 +191,6 @@ def _table(comparison: Comparison) -> str:
     rows = []
     for name, found in sorted(comparison.metrics.items(), key=lambda item: -item[1].strength):
         strength = f"{found.strength:.4f}" if found.strength >= 0 else "-"
-        cells = [_cell(found.values[key]) for key in ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")]
+        cells = [f"{found.values[key]:.4f}" for key in ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")]
         rows.append((name, strength, *cells, comparison.verdict(name)))
     return table.render(header, rows)
-
-
-def _cell(value: Value) -> str:
-    if value.value is None:
-        return "-"
-    return f"{value.value:.4f}" + ("" if value.low is None else f" [{value.low:.4f}, {value.high:.4f}]")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vcmbench.report.content import BdRow, Estimate
+from vcmbench.data.estimate import Estimate
+from vcmbench.report.content import BdRow
 from vcmbench.report.html import prose
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, paragraph

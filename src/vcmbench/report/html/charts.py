@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.estimate import Estimate
 from vcmbench.io.text import visible
-from vcmbench.report.content import Estimate, Losses, RateCurve, Scatter
+from vcmbench.report.content import Losses, RateCurve, Scatter
 from vcmbench.report.html import draw
 from vcmbench.report.html.axes import Axis, padded, padded_log
 from vcmbench.report.html.draw import BOTTOM, LEFT, RIGHT, TOP, WIDTH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vcmbench.report.content import Estimate, Losses, MapComparison
+from vcmbench.report.content import Losses, MapComparison
 from vcmbench.report.html import prose
 from vcmbench.report.html.charts import ForestRow, damage_chart, extent, forest
 from vcmbench.report.html.markup import Markup, element
@@ -153,18 +153,9 @@ def _map_row(one: MapComparison, name: str, notes: Notes) -> list[Cell]:
         Cell(one.options),
         Cell(name),
         Cell("" if one.rate_bpp is None else rate(one.rate_bpp), one.rate_bpp),
-        notes.cell(_percent(one.size_difference), 2, signed=True),
+        notes.cell(one.size_difference.scaled(100), 2, signed=True),
         notes.cell(effect.uniform),
         notes.cell(effect.mapped),
         notes.cell(effect.difference, signed=True),
         Cell("" if n is None else n, n),
     ]
-
-
-def _percent(share: Estimate) -> Estimate:
-    if share.value is None:
-        return share
-    low, high = share.interval or (None, None)
-    if low is None or high is None:
-        return Estimate(100 * share.value, n=share.n, reason=share.reason)
-    return Estimate(100 * share.value, 100 * low, 100 * high, share.n, reason=share.reason)

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from vcmbench.data.estimate import Estimate
 from vcmbench.report.content import (
     BdRow,
     CorrelationTable,
-    Estimate,
     Losses,
     MapComparison,
     RateCurve,

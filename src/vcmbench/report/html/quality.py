@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vcmbench.report.content import CorrelationRow, CorrelationTable, Estimate, Scatter
+from vcmbench.data.estimate import Estimate
+from vcmbench.report.content import CorrelationRow, CorrelationTable, Scatter
 from vcmbench.report.html import prose
 from vcmbench.report.html.charts import MOST_DOTS, ForestRow, extent, forest, sampled, scatter_chart
 from vcmbench.report.html.findings import strength

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vcmbench.report.content import Estimate
+from vcmbench.data.estimate import Estimate
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.text import MISSING, interval, number
 
