@@ -17,7 +17,6 @@ from streetscenes.light import Light, draw_light
 from streetscenes.shapes import Pose
 from streetscenes.street import FLAT_NAMES, Street
 
-SKY_OBJ = 0
 FIRST_FLAT_OBJ = 1
 
 

@@ -92,8 +92,8 @@ def test_parts_add_up(pair: tuple[Ids, Ids], data: st.DataObject) -> None:
         for box in ((0, 0, x, y), (x, 0, columns - x, y), (0, y, x, rows - y), (x, y, columns - x, rows - y))
         if box[2] and box[3]
     ]
-    parts = confusion.block_confusions(prediction, truth, boxes, K)
-    assert parts.shape == (len(boxes), K, K + 1)
+    cut = ((confusion.crop(prediction, box), confusion.crop(truth, box)) for box in boxes)
+    parts = np.stack([confusion.confusion(*pair, K) for pair in cut])
     np.testing.assert_array_equal(parts.sum(axis=0), confusion.confusion(prediction, truth, K))
 
 
@@ -184,8 +184,8 @@ BLANK = np.zeros((4, 6), np.uint8)
         (lambda: confusion.weighted(BLANK, BLANK, np.full((4, 6), math.nan)), ["importance", "not finite"]),
         (lambda: confusion.weighted(BLANK, BLANK, np.full((4, 6), math.inf)), ["importance", "not finite"]),
         (lambda: confusion.weighted(BLANK, BLANK, np.full((4, 6), -0.1)), ["importance", "negative"]),
-        (lambda: confusion.block_confusions(BLANK, BLANK, [(3, 0, 4, 1)]), ["4x1 px at (3, 0)", "6x4"]),
-        (lambda: confusion.block_confusions(BLANK, BLANK, [(-1, 0, 2, 1)]), ["2x1 px at (-1, 0)"]),
+        (lambda: confusion.crop(BLANK, (3, 0, 4, 1)), ["4x1 px at (3, 0)", "6x4"]),
+        (lambda: confusion.crop(BLANK, (-1, 0, 2, 1)), ["2x1 px at (-1, 0)"]),
         (lambda: confusion.crop(BLANK, (0, 0, 0, 1)), ["0x1 px"]),
     ],
 )
@@ -193,10 +193,6 @@ def test_what_does_not_fit_is_said(call: Callable[[], object], words: list[str])
     with pytest.raises(JobError) as caught:
         call()
     assert all(word in str(caught.value) for word in words), caught.value
-
-
-def test_blocks_of_none() -> None:
-    assert confusion.block_confusions(BLANK, BLANK, []).shape == (0, 19, 20)
 
 
 @settings(max_examples=20)

@@ -6,7 +6,7 @@ import math
 
 from vcmbench.data.estimate import Estimate
 
-MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
+MINUS, THIN = "\u2212", "\u202f"
 MISSING = "\u2014"
 
 

@@ -15,7 +15,6 @@ None. Arrays whose sizes differ are a JobError.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,13 +70,6 @@ def dense(triplets: list[list[int]] | NDArray[np.int32], classes: int) -> NDArra
         rows, columns, values = np.array(triplets, np.int64).T
         np.add.at(counts, (rows, columns), values)
     return counts
-
-
-def block_confusions(prediction: Ids, truth: Ids, boxes: Iterable[Box], classes: int = len(CLASSES)) -> Counts:
-    """Confusion counts of each block of a picture, (H, W): (boxes, classes, classes + 1) int64."""
-    _check(prediction, "prediction", truth)
-    found = [confusion(crop(prediction, box), crop(truth, box), classes) for box in boxes]
-    return np.stack(found) if found else np.zeros((0, classes, classes + 1), np.int64)
 
 
 def crop(picture: NDArray[T], box: Box) -> NDArray[T]:
