@@ -399,12 +399,12 @@ def test_a_metric_that_comes_to_be_missing_is_told_as_missing(
     before = {path: path.read_bytes() for path in (results.folder / "scores").rglob("*.json")}
     original = Scorer._open
 
-    def opened(self: Scorer, name: str, store: Any) -> None:
+    def opened(self: Scorer, name: str, *how: Any) -> None:
         if name == "PSNR":
             from vcmbench.iqa.metric import Missing
 
             raise Missing("has no weights today")
-        original(self, name, store)
+        original(self, name, *how)
 
     monkeypatch.setattr(Scorer, "_open", opened)
     done = measure(results.root, config)
