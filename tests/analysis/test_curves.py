@@ -220,10 +220,10 @@ def test_curves_with_their_resamples_for_bd_rates() -> None:
     assert (anchor.names[0], test.names[4]) == ("old 0", "new 4")
     found = bd_rate(anchor, test)
     # paired: what images differ in leaves no doubt about the 20 %
-    assert (found.value, found.low, found.high) == pytest.approx((-20, -20, -20), abs=1e-9)
+    assert (found.estimate.value, found.estimate.low, found.estimate.high) == pytest.approx((-20, -20, -20), abs=1e-9)
     gain = bd_accuracy(anchor, test)
-    assert gain.low is not None and gain.high is not None and gain.value is not None
-    assert 0 < gain.low <= gain.value <= gain.high
+    assert gain.estimate.low is not None and gain.estimate.high is not None and gain.estimate.value is not None
+    assert 0 < gain.estimate.low <= gain.estimate.value <= gain.estimate.high
     few = ImageDraws(3)
     poor = curve(few.rate_bpp(bits[:, :3], np.full(3, 10_000)), few.ratio(scores[:, :3], np.ones(3)), range(5))
-    assert bd_rate(poor, poor).reason == "no interval: 3 images; an interval needs 5"
+    assert bd_rate(poor, poor).estimate.reason == "no interval: 3 images; an interval needs 5"
