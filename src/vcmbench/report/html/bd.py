@@ -10,7 +10,7 @@ from vcmbench.report.html import prose
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, paragraph
 from vcmbench.report.html.tables import Cell, Column, table
-from vcmbench.report.vocabulary import AGAINST, measure_words, measures
+from vcmbench.report.text import AGAINST, measure_words, measures
 
 _METHODS = {"pchip": "PCHIP", "akima": "Akima"}
 

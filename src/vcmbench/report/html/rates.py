@@ -6,33 +6,28 @@ from collections.abc import Sequence
 
 from vcmbench.report.content import RateCurve
 from vcmbench.report.html import prose
-from vcmbench.report.html.charts import rate_chart, shown
+from vcmbench.report.html.charts import rate_chart
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.html.tables import Cell, Column, table
-from vcmbench.report.text import rate
-from vcmbench.report.vocabulary import AGAINST, measures
+from vcmbench.report.text import AGAINST, measures, rate
 
 
 def curves_section(page: Page) -> Section:
     """Measures over rate: a chart for each measure and each thing that it is held against."""
     curves = page.content.curves
     body: list[Markup | None] = []
-    if any(shown(curve) for curve in curves):
+    if any(curve.shown for curve in curves):
         body += [
             paragraph(prose.BANDS),
             page.legend(curve.series for curve in curves),
         ]
     for against, words in AGAINST.items():
-        there = [measure for measure in measures() if _of(curves, against, measure)]
+        there = [found for measure in measures() if (found := page.content.curves_of(against, measure))]
         if there:
-            charts = [_chart(page, _of(curves, against, measure)) for measure in there]
+            charts = [_chart(page, found) for found in there]
             body += [heading(f"Against the {words}"), paragraph(prose.AGAINST[against]), grid(charts)]
     return Section("accuracy", "Accuracy over rate", body, "no configuration has been measured")
-
-
-def _of(curves: Sequence[RateCurve], against: str, measure: str) -> list[RateCurve]:
-    return [curve for curve in curves if curve.against == against and curve.measure == measure and curve.points]
 
 
 def _chart(page: Page, curves: Sequence[RateCurve]) -> Markup:
@@ -47,7 +42,7 @@ def _chart(page: Page, curves: Sequence[RateCurve]) -> Markup:
 
 def _told(curve: RateCurve) -> str:
     """Both ends of a curve in words; nothing where it has none."""
-    ends = [f"{value.value:.3f} at {rate(bpp)} bpp" for bpp, value, _ in shown(curve)]
+    ends = [f"{value.value:.3f} at {rate(bpp)} bpp" for bpp, value, _ in curve.shown]
     return f"{curve.series.label}: {ends[0]} to {ends[-1]}" if ends else ""
 
 
