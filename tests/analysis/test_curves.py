@@ -61,9 +61,9 @@ def test_segmentation_is_that_of_the_resampled_images() -> None:
 
 def test_rates_are_sums_not_means() -> None:
     bits, pixels = np.array([[100, 10_000], [50, 5_000]]), np.array([1_000, 10_000])
-    found = ImageDraws(2).rate_bpp(bits, pixels)
+    found = ImageDraws(2).ratio(bits, pixels)
     assert found.values == pytest.approx([10_100 / 11_000, 5_050 / 11_000])
-    by_point = ImageDraws(2).rate_bpp(bits, np.stack([pixels, 2 * pixels]))
+    by_point = ImageDraws(2).ratio(bits, np.stack([pixels, 2 * pixels]))
     assert by_point.values == pytest.approx([10_100 / 11_000, 5_050 / 22_000])
 
 
@@ -134,7 +134,7 @@ def quality(rows: list[list[float]], noise: float = 0.0, images: int = 40) -> Re
 
 
 def rates(points: int, images: int = 40) -> Resampled:
-    return ImageDraws(images).rate_bpp(np.repeat(2 ** np.arange(points)[::-1, None], images, 1), np.ones(images))
+    return ImageDraws(images).ratio(np.repeat(2 ** np.arange(points)[::-1, None], images, 1), np.ones(images))
 
 
 def test_quality_that_falls_with_the_rate() -> None:
@@ -214,7 +214,7 @@ def test_curves_with_their_resamples_for_bd_rates() -> None:
     bits = np.vstack([old, 0.8 * old])  # the second codec needs a fifth less for the same
     scores = np.tile(0.8 - 0.08 * steps + hard, (2, 1))
     draws = ImageDraws(images)
-    rate, score = draws.rate_bpp(bits, np.full(images, 10_000)), draws.ratio(scores, np.ones(images))
+    rate, score = draws.ratio(bits, np.full(images, 10_000)), draws.ratio(scores, np.ones(images))
     names = [f"{codec} {step}" for codec in ("old", "new") for step in range(5)]
     anchor, test = curve(rate, score, range(5), names), curve(rate, score, range(5, 10), names)
     assert (anchor.names[0], test.names[4]) == ("old 0", "new 4")
@@ -225,5 +225,5 @@ def test_curves_with_their_resamples_for_bd_rates() -> None:
     assert gain.estimate.low is not None and gain.estimate.high is not None and gain.estimate.value is not None
     assert 0 < gain.estimate.low <= gain.estimate.value <= gain.estimate.high
     few = ImageDraws(3)
-    poor = curve(few.rate_bpp(bits[:, :3], np.full(3, 10_000)), few.ratio(scores[:, :3], np.ones(3)), range(5))
+    poor = curve(few.ratio(bits[:, :3], np.full(3, 10_000)), few.ratio(scores[:, :3], np.ones(3)), range(5))
     assert bd_rate(poor, poor).estimate.reason == "no interval: 3 images; an interval needs 5"

@@ -11,7 +11,7 @@ from vcmbench import tasks
 from vcmbench.analysis import tables
 from vcmbench.analysis.correlated import OF_BLOCKS, Correlated, correlate, digest
 from vcmbench.analysis.correlated import write as write_correlations
-from vcmbench.analysis.resampling import check_resamples
+from vcmbench.analysis.draws import check_resamples
 from vcmbench.analysis.samples import Samples
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.labels import CLASSES

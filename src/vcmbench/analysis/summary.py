@@ -50,7 +50,7 @@ class CodingPoint:
     map_name: str
     target_bpp: float | None
     target_name: str
-    """What tells points of searched rates from the curve over qualities, where the experiment has both."""
+    """What sets points of searched rates apart from the curve over qualities, where the experiment has both."""
     scores: dict[str, Score] = field(repr=False)
 
     @property
@@ -60,11 +60,11 @@ class CodingPoint:
             words.append(self.color_subsampling)
         if self.subsampling_factor != 1:
             words.append(f"x{self.subsampling_factor:g}")
-        return " ".join(words + ([self.told] if self.told else []))
+        return " ".join(words + ([self.settings] if self.settings else []))
 
     @property
-    def told(self) -> str:
-        """The options in words for people: a map is called a map, its settings stand where all configurations do."""
+    def settings(self) -> str:
+        """The options in words: a map is called a map, its settings stand where all configurations do."""
         words = [word for word in self.options.split() if word != "match=rate" and not word.startswith("target_bpp=")]
         words = [self.map_name if word.startswith("qp_map=") else word for word in words]
         return " ".join(words + ([self.target_name] if self.target_name else []))
@@ -92,7 +92,7 @@ def _points(scores: Iterable[Score]) -> list[CodingPoint]:
             )  # fmt: skip
         found[name].scores[score["source"]] = score
     points = list(found.values())
-    if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to tell apart
+    if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to set apart
         points = [replace(point, map_name="with map") for point in points]
     over_qualities = {point.series for point in points if point.target_bpp is None}
     return [
@@ -136,7 +136,7 @@ class Summary:
         """Bits per pixel of every point."""
         pixels = np.array([[s["width_px"] * s["height_px"] for s in self._scores(p)] for p in self.points], float)
         rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
-        return self.draws.rate_bpp(rates * pixels, pixels)
+        return self.draws.ratio(rates * pixels, pixels)
 
     @cached_property
     def kind(self) -> Kind | None:

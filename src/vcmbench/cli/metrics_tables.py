@@ -23,7 +23,7 @@ def all_of(findings: Findings, names: list[str]) -> Iterator[str]:
             yield steps(summary) + "\n"
     for one in findings.correlated:
         if one.whole is not None:
-            samples = f"{one.whole.n} samples of {one.clusters} pictures, against {one.machine_in_words}"
+            samples = f"{one.whole.n} samples of {one.clusters} pictures, with {one.machine_in_words}"
             yield f"{one.level}: {samples}\n{correlations(one.whole)}\n"
 
 

@@ -101,12 +101,12 @@ def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
 
 def _monotone(summary: Summary) -> list[str]:
     """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
-    told = fill.monotone(summary)
-    holding = [name for name, found in told.items() if all(one.holds for one in found.values())]
+    curves = fill.monotone(summary)
+    holding = [name for name, found in curves.items() if all(one.holds for one in found.values())]
     findings = []
     if holding:
         findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
-    for name, found in told.items():
+    for name, found in curves.items():
         for measure, one in found.items():
             if one.holds is False:
                 findings.append(f"{name}: {measure} {one.statement}.")
@@ -158,7 +158,7 @@ def _clouds(
 ) -> list[Scatter]:  # fmt: skip
     from vcmbench.iqa import METRICS
 
-    told = next((one.machine_in_words for one in findings.correlated if one.level == level), "accuracy")
+    machine_words = next((one.machine_in_words for one in findings.correlated if one.level == level), "accuracy")
     found = []
     for name, values in columns.items():
         if not np.isfinite(values).any():
@@ -167,7 +167,7 @@ def _clouds(
                   for label in dict.fromkeys(labels.tolist()) if label]  # fmt: skip
         better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
         srocc, fit = _fitted(findings, level, name, values)
-        found.append(Scatter(level.split()[0], name, clouds, told.split(" against")[0].capitalize(),
+        found.append(Scatter(level.split()[0], name, clouds, machine_words.split(" against")[0].capitalize(),
                              higher_is_better=better, srocc=srocc, fit=fit))  # fmt: skip
     return found
 

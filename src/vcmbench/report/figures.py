@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +54,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 def write_figures(content: ReportContent, folder: Path) -> list[Path]:
     """Write all figures that the content has data for; `folder` is made. Returns the files, each whole or not there.
 
-    Names are made of what is known ("accuracy_pseudo.svg"), never of names from outside.
+    Names are made of what is known ("accuracy_pseudo.svg"), and of codecs' names only where they are plain letters.
     """
     import matplotlib  # here, because it takes longer to import than most commands take
 
@@ -77,9 +79,12 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
             curves = [curve for curve in content.curves_of(against, measure) if curve.shown]
             if curves:
                 yield f"{measure}_{against}", rate_figure(curves, styles)
-    for index, table in enumerate(content.correlations):
+    named: Counter[str] = Counter()
+    for table in content.correlations:
         if any(row.values.get("SROC", _NOTHING).value is not None for row in table.rows):
-            yield f"correlation_{index + 1}_{_safe(table.level)}", correlation_figure(table)
+            name = f"correlation_{_safe(table.level)}_{_safe(table.group)}"
+            named[name] += 1
+            yield name if named[name] == 1 else f"{name}_{named[name]}", correlation_figure(table)
     drawn = [scatter for scatter in content.scatters if scatter.sampled()[1]]
     if drawn:
         yield "scatter", scatter_figure(drawn, styles)
@@ -95,7 +100,7 @@ _NOTHING = Estimate(reason="not computed")
 
 
 def _safe(name: str) -> str:
-    return name if name in ("image", "block") else "other"
+    return name if re.fullmatch(r"[A-Za-z0-9]{1,40}", name) else "other"
 
 
 def _new(width: float, height: float) -> Figure:

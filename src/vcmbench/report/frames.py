@@ -83,7 +83,7 @@ class Gallery:
 
     def worst(self) -> list[WorstFrame]:
         """The pictures that lost most, each once, among the points at a rate in the middle: at the lowest rates all of
-        them are lost, which nobody would need to look at."""
+        them are lost, which is no news."""
         if not self._summary.has("pseudo"):
             return []
         chosen: dict[str, tuple[float, Score]] = {}

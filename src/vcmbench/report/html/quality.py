@@ -91,13 +91,13 @@ def scatter_section(page: Page) -> Section:
 def _scatter(page: Page, scatter: Scatter) -> Markup | None:
     total = scatter.sampled()[1]
     value = scatter.srocc
-    told = ""
+    srocc = ""
     if value is not None and value.value is not None:
-        told = f"SROCC {number(value.value, 2)} {interval(value, 2)}".strip()
+        srocc = f"SROCC {number(value.value, 2)} {interval(value, 2)}".strip()
     drawn = min(total, MOST_DOTS)
     some = f"{count(drawn)} of {count(total)} {scatter.level}s" if drawn < total else many(total, scatter.level)
-    caption = [element("b", element("bdi", scatter.metric)), " ", told, "; " if told else "", some]
-    chart = scatter_chart(scatter, page.styles, f"{scatter.machine} over {scatter.metric}. {told}; {some}.")
+    caption = [element("b", element("bdi", scatter.metric)), " ", srocc, "; " if srocc else "", some]
+    chart = scatter_chart(scatter, page.styles, f"{scatter.machine} over {scatter.metric}. {srocc}; {some}.")
     if chart is None:
         return None
     return figure(chart, caption, _binned(page, scatter), "Means of this chart")
