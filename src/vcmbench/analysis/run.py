@@ -34,8 +34,8 @@ class Findings:
     outcome: MeasureOutcome
     summary: Summary
     correlated: list[Correlated]
-    images: Samples
-    """The samples of the image level."""
+    samples: dict[str, Samples]
+    """What was correlated, by level."""
 
 
 def analyse(run: MeasureRun, outcome: MeasureOutcome) -> Findings:
@@ -114,7 +114,7 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
         tables.write_blocks(run.store, passing.blocks, passing.of_blocks)
         write_correlations(run.store, experiment, correlated, holding)
         tables.write_points(run.store, summary, outcome.names, passing.kind)
-    return Findings(outcome, summary, correlated, passing.images)
+    return Findings(outcome, summary, correlated, {level: samples for level, samples, *_ in fresh})
 
 
 class _Passing:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.curves import ImageDraws, Resampled
+from vcmbench.analysis.curves import ImageDraws, Monotonicity, Resampled, monotonicity
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.records import AGAINST, Score
@@ -237,18 +237,25 @@ class Summary:
                 found[point.series].append(number)
         return dict(found)
 
+    def monotone(self) -> dict[str, dict[str, Monotonicity]]:
+        """For each curve and measure against the pseudo ground truth, whether it falls with the rate."""
+        measures = self.measures("pseudo") if self.has("pseudo") else {}
+        names = [point.name for point in self.points]
+        return {
+            series: {name: monotonicity(self.rate, values, numbers, names) for name, values in measures.items()}
+            for series, numbers in self.series().items() if measures
+        }  # fmt: skip
+
     def matched(self) -> list[tuple[int, int]]:
         """Pairs of numbers: a point with an importance map at the rate of the uniform point beside it, and that one."""
-        plain = {
-            (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p)): number
-            for number, p in enumerate(self.points) if not p.is_mapped
-        }  # fmt: skip
-        pairs = []
-        for number, p in enumerate(self.points):
-            key = (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p))
-            if p.is_mapped and p.matches_rate and key in plain:
-                pairs.append((number, plain[key]))
-        return pairs
+
+        def key(p: CodingPoint) -> tuple[Any, ...]:
+            words = (word for word in p.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
+            return p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, *words
+
+        plain = {key(point): number for number, point in enumerate(self.points) if not point.is_mapped}
+        return [(number, plain[key(point)]) for number, point in enumerate(self.points)
+                if point.is_mapped and point.matches_rate and key(point) in plain]  # fmt: skip
 
     def at_equal_rate(self, mapped: int, plain: int) -> list[str]:
         """The images whose file with a map came as near to the uniform one's size as the search was to bring it."""
@@ -266,10 +273,6 @@ class Summary:
         found.pristine, found.images = self.pristine, list(images)
         found.points = [self.points[number] for number in points]
         return found
-
-
-def _without_map(point: CodingPoint) -> str:
-    return " ".join(word for word in point.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
 
 
 def _joined(points: Sequence[Resampled]) -> Resampled:

@@ -53,18 +53,6 @@ def curve_list(summary: Summary) -> list[RateCurve]:
     return found
 
 
-def monotone(summary: Summary) -> dict[str, dict[str, curves.Monotonicity]]:
-    """For each curve and measure against the pseudo ground truth, whether it falls with the rate."""
-    if not summary.has("pseudo"):
-        return {}
-    found = summary.measures("pseudo")
-    names = [point.name for point in summary.points]
-    return {
-        series: {name: curves.monotonicity(summary.rate, values, numbers, names) for name, values in found.items()}
-        for series, numbers in summary.series().items()
-    }
-
-
 def chosen_points(summary: Summary) -> tuple[float, list[int]]:
     """A rate in the middle of all, in bpp, and the point of each series that is nearest to it."""
     series = summary.series()
