@@ -139,7 +139,7 @@ def rates(points: int, images: int = 40) -> Resampled:
 
 def test_quality_that_falls_with_the_rate() -> None:
     found = monotonicity(rates(4), quality([[0.9], [0.8], [0.7], [0.5]], 0.01), range(4))
-    assert found.holds is True and found.statement == "falls with the rate or stays: none of 3 steps rises"
+    assert found.holds is True and found.statement == "never rises where the rate is lowered, in 3 steps"
     assert [(step.dearer, step.cheaper, step.rises) for step in found.steps] == [
         (0, 1, False),
         (1, 2, False),
@@ -155,20 +155,20 @@ def test_a_rise_beyond_chance_breaks_it_one_within_does_not() -> None:
     broken = monotonicity(rates(4), quality([[0.9], [0.7], [0.75], [0.5]], 0.01), range(4), names)
     assert broken.holds is False
     assert [step.rises for step in broken.steps] == [False, True, False]
-    assert broken.statement.startswith("rises as the rate falls: QP 27 to QP 32: +0.0")
+    assert broken.statement.startswith("rises where the rate is lowered: QP 27 to QP 32: +0.0")
     within = monotonicity(rates(4), quality([[0.9], [0.7], [0.71], [0.5]], 0.05), range(4), names)
     step = within.steps[1]
     assert step.change.low is not None and step.change.high is not None and step.change.value is not None
     assert step.change.low < 0 < step.change.value < step.change.high, "the test's data must rise a little"
     assert within.holds is True
-    assert within.statement == "falls with the rate within its interval: 1 of 3 steps rise, none beyond its interval"
+    assert within.statement == ("never rises beyond its interval where the rate is lowered: 1 of 3 steps do within it")
 
 
 def test_few_images_cannot_tell_whether_a_rise_is_one() -> None:
     few = quality([[0.9], [0.91], [0.5]], images=3)
     found = monotonicity(rates(3, 3), few, range(3))
     assert found.holds is None
-    assert found.statement == "cannot be told: point 0 to point 1: +0.0100: no interval: 3 images; an interval needs 5"
+    assert found.statement == "not known: point 0 to point 1: +0.0100: no interval: 3 images; an interval needs 5"
     falls = monotonicity(rates(3, 3), quality([[0.9], [0.8], [0.5]], images=3), range(3))
     assert falls.holds is True
     assert monotonicity(rates(3, 3), few, [1]).holds is None

@@ -151,18 +151,18 @@ def monotonicity(rate: Resampled, quality: Resampled, points: Sequence[int], nam
         return names[point] if names else f"point {point}"
 
     if not steps:
-        return Monotonicity(steps, None, "cannot be told: fewer than two points")
+        return Monotonicity(steps, None, "not known: fewer than two points")
     if rising:
         what = "; ".join(f"{name(s.dearer)} to {name(s.cheaper)}: {_words(s.change)}" for s in rising)
-        return Monotonicity(steps, False, f"rises as the rate falls: {what}")
+        return Monotonicity(steps, False, f"rises where the rate is lowered: {what}")
     if unsure:
         step = unsure[0]
         what = f"{name(step.dearer)} to {name(step.cheaper)}: {_words(step.change)}"
-        return Monotonicity(steps, None, f"cannot be told: {what}: {step.change.reason}")
+        return Monotonicity(steps, None, f"not known: {what}: {step.change.reason}")
     if up:
-        what = f"{len(up)} of {len(steps)} steps rise, none beyond its interval"
-        return Monotonicity(steps, True, f"falls with the rate within its interval: {what}")
-    return Monotonicity(steps, True, f"falls with the rate or stays: none of {len(steps)} steps rises")
+        within = f"{len(up)} of {len(steps)} steps do within it"
+        return Monotonicity(steps, True, f"never rises beyond its interval where the rate is lowered: {within}")
+    return Monotonicity(steps, True, f"never rises where the rate is lowered, in {len(steps)} steps")
 
 
 def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Sequence[str] = ()) -> Curve:
