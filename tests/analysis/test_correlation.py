@@ -18,7 +18,7 @@ from tests.helpers.commands import type_command
 from tests.helpers.paths import SHARED
 from vcmbench.analysis import correlation, logistic
 from vcmbench.analysis.correlation import STATISTICS
-from vcmbench.analysis.resampling import ClusterDraws
+from vcmbench.analysis.draws import ClusterDraws
 from vcmbench.errors import RequestError
 
 Array = NDArray[np.float64]
@@ -95,7 +95,7 @@ def test_many_samples_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.arange(50) // 3
     whole = ClusterDraws(labels, 100, 1).spearman(x, y)
     kendall = ClusterDraws(labels, 100, 1).kendall(x, y, whole[1])
-    monkeypatch.setattr("vcmbench.analysis.resampling._AT_ONCE", 333)
+    monkeypatch.setattr("vcmbench.analysis.draws._AT_ONCE", 333)
     parts = ClusterDraws(labels, 100, 1).spearman(x, y)
     np.testing.assert_array_equal(whole, parts)
     np.testing.assert_array_equal(kendall, ClusterDraws(labels, 100, 1).kendall(x, y, parts[1]))

@@ -61,9 +61,9 @@ def test_segmentation_is_that_of_the_resampled_images() -> None:
 
 def test_rates_are_sums_not_means() -> None:
     bits, pixels = np.array([[100, 10_000], [50, 5_000]]), np.array([1_000, 10_000])
-    found = ImageDraws(2).rate_bpp(bits, pixels)
+    found = ImageDraws(2).ratio(bits, pixels)
     assert found.values == pytest.approx([10_100 / 11_000, 5_050 / 11_000])
-    by_point = ImageDraws(2).rate_bpp(bits, np.stack([pixels, 2 * pixels]))
+    by_point = ImageDraws(2).ratio(bits, np.stack([pixels, 2 * pixels]))
     assert by_point.values == pytest.approx([10_100 / 11_000, 5_050 / 22_000])
 
 
@@ -134,12 +134,12 @@ def quality(rows: list[list[float]], noise: float = 0.0, images: int = 40) -> Re
 
 
 def rates(points: int, images: int = 40) -> Resampled:
-    return ImageDraws(images).rate_bpp(np.repeat(2 ** np.arange(points)[::-1, None], images, 1), np.ones(images))
+    return ImageDraws(images).ratio(np.repeat(2 ** np.arange(points)[::-1, None], images, 1), np.ones(images))
 
 
 def test_quality_that_falls_with_the_rate() -> None:
     found = monotonicity(rates(4), quality([[0.9], [0.8], [0.7], [0.5]], 0.01), range(4))
-    assert found.holds is True and found.statement == "falls with the rate or stays: none of 3 steps rises"
+    assert found.holds is True and found.statement == "never rises where the rate is lowered, in 3 steps"
     assert [(step.dearer, step.cheaper, step.rises) for step in found.steps] == [
         (0, 1, False),
         (1, 2, False),
@@ -155,20 +155,20 @@ def test_a_rise_beyond_chance_breaks_it_one_within_does_not() -> None:
     broken = monotonicity(rates(4), quality([[0.9], [0.7], [0.75], [0.5]], 0.01), range(4), names)
     assert broken.holds is False
     assert [step.rises for step in broken.steps] == [False, True, False]
-    assert broken.statement.startswith("rises as the rate falls: QP 27 to QP 32: +0.0")
+    assert broken.statement.startswith("rises where the rate is lowered: QP 27 to QP 32: +0.0")
     within = monotonicity(rates(4), quality([[0.9], [0.7], [0.71], [0.5]], 0.05), range(4), names)
     step = within.steps[1]
     assert step.change.low is not None and step.change.high is not None and step.change.value is not None
     assert step.change.low < 0 < step.change.value < step.change.high, "the test's data must rise a little"
     assert within.holds is True
-    assert within.statement == "falls with the rate within its interval: 1 of 3 steps rise, none beyond its interval"
+    assert within.statement == ("never rises beyond its interval where the rate is lowered: 1 of 3 steps do within it")
 
 
 def test_few_images_cannot_tell_whether_a_rise_is_one() -> None:
     few = quality([[0.9], [0.91], [0.5]], images=3)
     found = monotonicity(rates(3, 3), few, range(3))
     assert found.holds is None
-    assert found.statement == "cannot be told: point 0 to point 1: +0.0100: no interval: 3 images; an interval needs 5"
+    assert found.statement == "not known: point 0 to point 1: +0.0100: no interval: 3 images; an interval needs 5"
     falls = monotonicity(rates(3, 3), quality([[0.9], [0.8], [0.5]], images=3), range(3))
     assert falls.holds is True
     assert monotonicity(rates(3, 3), few, [1]).holds is None
@@ -214,16 +214,16 @@ def test_curves_with_their_resamples_for_bd_rates() -> None:
     bits = np.vstack([old, 0.8 * old])  # the second codec needs a fifth less for the same
     scores = np.tile(0.8 - 0.08 * steps + hard, (2, 1))
     draws = ImageDraws(images)
-    rate, score = draws.rate_bpp(bits, np.full(images, 10_000)), draws.ratio(scores, np.ones(images))
+    rate, score = draws.ratio(bits, np.full(images, 10_000)), draws.ratio(scores, np.ones(images))
     names = [f"{codec} {step}" for codec in ("old", "new") for step in range(5)]
     anchor, test = curve(rate, score, range(5), names), curve(rate, score, range(5, 10), names)
     assert (anchor.names[0], test.names[4]) == ("old 0", "new 4")
     found = bd_rate(anchor, test)
     # paired: what images differ in leaves no doubt about the 20 %
-    assert (found.value, found.low, found.high) == pytest.approx((-20, -20, -20), abs=1e-9)
+    assert (found.estimate.value, found.estimate.low, found.estimate.high) == pytest.approx((-20, -20, -20), abs=1e-9)
     gain = bd_accuracy(anchor, test)
-    assert gain.low is not None and gain.high is not None and gain.value is not None
-    assert 0 < gain.low <= gain.value <= gain.high
+    assert gain.estimate.low is not None and gain.estimate.high is not None and gain.estimate.value is not None
+    assert 0 < gain.estimate.low <= gain.estimate.value <= gain.estimate.high
     few = ImageDraws(3)
-    poor = curve(few.rate_bpp(bits[:, :3], np.full(3, 10_000)), few.ratio(scores[:, :3], np.ones(3)), range(5))
-    assert bd_rate(poor, poor).reason == "no interval: 3 images; an interval needs 5"
+    poor = curve(few.ratio(bits[:, :3], np.full(3, 10_000)), few.ratio(scores[:, :3], np.ones(3)), range(5))
+    assert bd_rate(poor, poor).estimate.reason == "no interval: 3 images; an interval needs 5"

@@ -44,6 +44,12 @@ def test_scaled_and_shown() -> None:
     assert (f"{loss:.2f}", f"{Estimate(0.25):+.1f}") == ("0.25 [0.12, 0.50]", "+0.2")
 
 
+def test_magnitude_of_negative_values() -> None:
+    assert Estimate(-0.7, -0.8, -0.6).magnitude() == Estimate(0.7, 0.6, 0.8)
+    assert Estimate(-0.1, -0.3, 0.2).magnitude() == Estimate(0.1, 0.0, 0.3)
+    assert Estimate(-0.1, n=3, reason="few").magnitude() == Estimate(0.1, n=3, reason="few")
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

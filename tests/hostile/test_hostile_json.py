@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers import hostile
 from tests.helpers.paths import CHECKOUT
-from vcmbench.analysis import tables_run
+from vcmbench.analysis import correlated
 from vcmbench.data.dataset import DataRoot
 from vcmbench.data.record import read_record
 from vcmbench.data.store import Store
@@ -45,7 +45,7 @@ READERS: dict[str, tuple[str, Read]] = {
         lambda path: state.read(_store(path.parents[3]), "x"),
     ),
     "measured": ("results/trial/measured.json", lambda path: outcome.recall(_store(path.parents[2]))),
-    "correlation": ("results/trial/correlation_image.json", tables_run._about),
+    "correlation": ("results/trial/correlation_image.json", correlated.read_about),
     "network": ("n.json", configs.read),
 }
 """Every place that reads JSON which others may have written, by where such a file lies."""

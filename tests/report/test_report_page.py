@@ -22,8 +22,8 @@ from vcmbench.report import content as c
 from vcmbench.report.build import correlation_table
 from vcmbench.report.html import gallery, page, pictures
 from vcmbench.report.html.axes import Axis, linear_ticks
-from vcmbench.report.html.charts import MOST_DOTS, rate_chart, sampled
-from vcmbench.report.html.findings import cautions, findings, rate_at, strength
+from vcmbench.report.html.charts import rate_chart
+from vcmbench.report.html.findings import cautions, findings, rate_at
 from vcmbench.report.html.markup import Markup, element, escape
 from vcmbench.report.html.page import render, write_report
 from vcmbench.report.styles import COLOURS, MARKERS, Styles
@@ -297,12 +297,6 @@ def test_a_curve_that_falls_with_rate_is_pointed_out() -> None:
     assert cautions(c.ReportContent("a", "b", "2026-11-20", curves=[unsure])) == []
 
 
-def test_strength_of_negative_correlations() -> None:
-    assert strength(Estimate(-0.7, -0.8, -0.6)).interval == (0.6, 0.8)
-    assert strength(Estimate(-0.1, -0.3, 0.2)).interval == (0.0, 0.3)
-    assert strength(Estimate(reason="constant")).value is None
-
-
 def test_correlations_are_taken_over_with_their_order_and_verdicts() -> None:
     machine, metrics, images, _ = scores(np.random.default_rng(3), 300)
     metrics["constant"] = np.ones(300)
@@ -322,10 +316,10 @@ def test_scatter_plots_are_bounded_and_leave_out_what_is_not_finite() -> None:
     x = np.arange(5000.0)
     x[::10] = np.nan
     clouds = [c.Cloud(series("x265"), x, x), c.Cloud(series("jpeg"), np.array([]), np.array([]))]
-    found, total = sampled(c.Scatter("block", "PSNR", clouds))
-    assert total == 4500 and len(found[0]) == MOST_DOTS and len(found[1]) == 0
-    assert len(np.unique(found[0], axis=0)) == MOST_DOTS
-    assert np.array_equal(found[0], sampled(c.Scatter("block", "PSNR", clouds))[0][0])
+    found, total = c.Scatter("block", "PSNR", clouds).sampled()
+    assert total == 4500 and len(found[0]) == c.MOST_DOTS and len(found[1]) == 0
+    assert len(np.unique(found[0], axis=0)) == c.MOST_DOTS
+    assert np.array_equal(found[0], c.Scatter("block", "PSNR", clouds).sampled()[0][0])
 
 
 def test_bands_stay_within_the_chart_and_stop_where_an_interval_is_missing() -> None:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis import logistic
+from vcmbench.analysis.draws import ClusterDraws
 from vcmbench.analysis.logistic import Fit
-from vcmbench.analysis.resampling import ClusterDraws
 from vcmbench.data.estimate import LEVEL, Estimate, interval
 from vcmbench.errors import RequestError
 
@@ -62,7 +62,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All metrics on the same n blocks of so many clusters. `best` has the largest |SROCC|; None where none has one."""
+    """All metrics on the same n blocks of so many clusters. `best` has the largest |SROCC|; None where all are 0."""
 
     n: int
     clusters: int
@@ -117,7 +117,7 @@ def compare(
                 found[name], samples[name] = _with_intervals(found[name], scores, machine, draws)
         done(name)
     best = max(found, key=lambda name: found[name].strength, default=None)
-    best = None if best is None or found[best].strength < 0 else best
+    best = None if best is None or found[best].strength <= 0 else best
     return Comparison(len(machine), draws.clusters, found, best, _differences(found, samples))
 
 

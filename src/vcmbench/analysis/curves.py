@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis.bdrate import Curve
-from vcmbench.analysis.resampling import Draws
+from vcmbench.analysis.draws import Draws
 from vcmbench.data.estimate import Estimate, interval
 from vcmbench.errors import RequestError
 
@@ -74,7 +74,8 @@ class ImageDraws(Draws):
     def ratio(self, part: NDArray[np.generic], whole: NDArray[np.generic]) -> Resampled:
         """Sum of part over sum of whole: of (points, images), or of (images,) where it is the same for all points.
 
-        Correct pixels over pixels, for accuracy; score times importance over importance; scores over ones, for a mean.
+        Bits over pixels, for a rate (a picture in a stack has its share of the stack's bits); correct pixels over
+        pixels, for accuracy; score times importance over importance; scores over ones, for a mean.
         NaN in an image makes its point missing. Raises RequestError for other shapes.
         """
         parts, wholes = np.broadcast_arrays(
@@ -87,11 +88,6 @@ class ImageDraws(Draws):
 
     def _resampled(self, values: Array, samples: Array) -> Resampled:
         return Resampled(values, None if self.lacking else samples, self.lacking, self.clusters)
-
-    def rate_bpp(self, bits: NDArray[np.generic], pixels: NDArray[np.generic]) -> Resampled:
-        """Bits per pixel of (points, images) bits and (images,) or (points, images) pixels; a picture in a stack has
-        its share of the stack's bits."""
-        return self.ratio(bits, pixels)
 
     def segmentation(self, confusions: NDArray[np.integer]) -> dict[str, Resampled]:
         """Accuracy, mean IoU and micro IoU, by the names of QUALITIES, of (points, images, 19, 20) counts.
@@ -131,7 +127,7 @@ class CurveStep:
 
 @dataclass(frozen=True)
 class Monotonicity:
-    """Whether quality falls with the rate, step by step from the highest; `holds` is None where it cannot be told."""
+    """Whether quality falls with the rate, step by step from the highest; `holds` is None where it is not known."""
 
     steps: tuple[CurveStep, ...]
     holds: bool | None
@@ -155,18 +151,18 @@ def monotonicity(rate: Resampled, quality: Resampled, points: Sequence[int], nam
         return names[point] if names else f"point {point}"
 
     if not steps:
-        return Monotonicity(steps, None, "cannot be told: fewer than two points")
+        return Monotonicity(steps, None, "not known: fewer than two points")
     if rising:
-        told = "; ".join(f"{name(s.dearer)} to {name(s.cheaper)}: {_words(s.change)}" for s in rising)
-        return Monotonicity(steps, False, f"rises as the rate falls: {told}")
+        what = "; ".join(f"{name(s.dearer)} to {name(s.cheaper)}: {_words(s.change)}" for s in rising)
+        return Monotonicity(steps, False, f"rises where the rate is lowered: {what}")
     if unsure:
         step = unsure[0]
-        told = f"{name(step.dearer)} to {name(step.cheaper)}: {_words(step.change)}"
-        return Monotonicity(steps, None, f"cannot be told: {told}: {step.change.reason}")
+        what = f"{name(step.dearer)} to {name(step.cheaper)}: {_words(step.change)}"
+        return Monotonicity(steps, None, f"not known: {what}: {step.change.reason}")
     if up:
-        told = f"{len(up)} of {len(steps)} steps rise, none beyond its interval"
-        return Monotonicity(steps, True, f"falls with the rate within its interval: {told}")
-    return Monotonicity(steps, True, f"falls with the rate or stays: none of {len(steps)} steps rises")
+        within = f"{len(up)} of {len(steps)} steps do within it"
+        return Monotonicity(steps, True, f"never rises beyond its interval where the rate is lowered: {within}")
+    return Monotonicity(steps, True, f"never rises where the rate is lowered, in {len(steps)} steps")
 
 
 def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Sequence[str] = ()) -> Curve:

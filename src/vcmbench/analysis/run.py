@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from shlex import quote
 
+from vcmbench import tasks
 from vcmbench.analysis import tables
-from vcmbench.analysis.correlated import Correlated
-from vcmbench.analysis.machine_scores import kind_of
+from vcmbench.analysis.correlated import OF_BLOCKS, Correlated, correlate, digest
+from vcmbench.analysis.correlated import write as write_correlations
+from vcmbench.analysis.draws import check_resamples
 from vcmbench.analysis.samples import Samples
 from vcmbench.analysis.summary import Summary
-from vcmbench.analysis.tables_run import TablesRun
 from vcmbench.data.labels import CLASSES
+from vcmbench.data.store import Store
+from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import JobError, RequestError
+from vcmbench.experiment import Experiment
 from vcmbench.measure import ground_truth
+from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.outcome import MeasureOutcome, asked, keep, recall
 from vcmbench.measure.records import FOUND_OUT, PRISTINE, Score, begin
 from vcmbench.measure.run import MeasureRun
+from vcmbench.tasks import kind as kinds
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,8 @@ class Findings:
     outcome: MeasureOutcome
     summary: Summary
     correlated: list[Correlated]
-    images: Samples
-    """The samples of the image level."""
+    samples: dict[str, Samples]
+    """What was correlated, by level."""
 
 
 def analyse(run: MeasureRun, outcome: MeasureOutcome) -> Findings:
@@ -70,17 +77,94 @@ def measured(run: MeasureRun, names: Sequence[str], unavailable: dict[str, str])
         yield _asked_of(score, names, unavailable, has_task=run.experiment.task is not None)
 
 
+def check(experiment: Experiment) -> None:
+    """Raises RequestError for a number of resamples that cannot be."""
+    try:
+        check_resamples(experiment.metrics.bootstrap)
+    except RequestError as error:
+        raise RequestError(f"metrics.bootstrap: {error}") from None
+
+
 def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score], *, writes: bool) -> Findings:
-    """Each record is read once, for the tables and for the summary."""
-    experiment, quiet = run.experiment, run.settings.quiet
-    made = TablesRun(experiment, run.store, outcome, quiet=quiet, writes=writes)
+    """Each record is read once, for the tables and for the summary. What holds no longer of earlier runs goes, and what
+    this run was not asked for stays."""
+    experiment = run.experiment
+    passing = _Passing(experiment, outcome, run.store if writes else None)
     pristine = (run.scores.read(PRISTINE, source) for source in run.sources)
     known = (score for score in pristine if score is not None)
-    summary = Summary(made.passing(scores), known, experiment.metrics.bootstrap, experiment.seed)
-    correlated = made.finish()
+    summary = Summary(passing.all_of(scores), known, experiment.metrics.bootstrap, experiment.seed)
+    machine = f"{passing.kind.correlated(experiment.metrics.machine)[0]}, {experiment.metrics.against}"
+    fresh: list[tuple[str, Samples, str, str]] = []
+    holding = {}
+    if "image" in outcome.levels:
+        fresh.append(("image", passing.images, machine, ""))
+    else:
+        holding["image"] = digest(passing.images, machine, experiment)
+    for one in outcome.sampled:
+        fresh.append((one.level, passing.samples_of(one), OF_BLOCKS, "; ".join(one.notes)))
+    for one in outcome.kept:
+        holding[one.level] = digest(passing.samples_of(one), OF_BLOCKS, experiment)
+    correlated = [correlate(level, samples, against, experiment, note, quiet=run.settings.quiet)
+                  for level, samples, against, note in fresh]  # fmt: skip
+    for level, samples, *_ in fresh:
+        lacking = (f"{name}, {level}: {why}" for name in samples.names if (why := samples.missing(name))
+                   and name not in outcome.unavailable)  # fmt: skip
+        outcome.reasons += [line for line in lacking if line not in outcome.reasons]  # a report has those of its run
     if writes:
-        tables.write_points(run.store, summary, outcome.names, kind_of(experiment))
-    return Findings(outcome, summary, correlated, made.images)
+        tables.write_blocks(run.store, passing.blocks, passing.of_blocks)
+        write_correlations(run.store, experiment, correlated, holding)
+        tables.write_points(run.store, summary, outcome.names, passing.kind)
+    return Findings(outcome, summary, correlated, {level: samples for level, samples, *_ in fresh})
+
+
+class _Passing:
+    """What is taken of records on their way to the summary: rows of a table (with a store), what is correlated, and
+    what blocks need of their pictures. Nothing else of them is kept here."""
+
+    def __init__(self, experiment: Experiment, outcome: MeasureOutcome, store: Store | None) -> None:
+        task = experiment.task
+        files = task is None or task.predictions == "files"  # which are a segmentation's
+        self.kind = kinds.get(kinds.DEFAULT if task is None or files else tasks.get(task.name).kind)
+        self.images = Samples(outcome.names, "pictures")
+        self.blocks = [*outcome.sampled, *outcome.kept]
+        self.of_blocks: dict[tuple[str, str], Score] = {
+            (block.image, block.configuration): {} for one in self.blocks for block in one.blocks
+        }
+        self._names, self._metrics, self._store = outcome.names, experiment.metrics, store
+
+    def all_of(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """The records as they come."""
+        columns = tables.image_columns(self._names, self.kind)
+        with tables.writing(self._store, "image_scores", columns) if self._store else nullcontext() as add:
+            for score in scores:
+                if add is not None:
+                    add(tables.image_row(score, self._names, self.kind))
+                which = score["source"], score["configuration"]
+                if which in self.of_blocks:
+                    self.of_blocks[which] = {name: score[name] for name in (*tables.OF_BLOCKS, "label")}
+                if loses_nothing(score["encoder"], score["color_subsampling"], score["subsampling_factor"]):
+                    self.images.references += 1
+                else:
+                    self.images.add(self._machine_score(score), score["source"], score["label"], score["iqa"])
+                yield score
+
+    def _machine_score(self, score: Score) -> float | None:
+        part, wanted = score["machine"], self._metrics
+        if part is None or part[wanted.against] is None:
+            return None
+        return kinds.get(part["kind"]).correlated_score(part[wanted.against], part["classes"], wanted.machine)
+
+    def samples_of(self, sampled: SampledBlocks) -> Samples:
+        """Blocks, to be correlated."""
+        found = Samples(list(sampled.values), "blocks")
+        why = {name: {number: reason for reason, numbers in reasons.items() for number in numbers}
+               for name, reasons in sampled.reasons.items()}  # fmt: skip
+        for number, block in enumerate(sampled.blocks):
+            scores = {name: {"value": column[number], "reason": why[name].get(number)}
+                      for name, column in sampled.values.items()}  # fmt: skip
+            label = self.of_blocks[block.image, block.configuration]["label"]
+            found.add(block.accuracy, block.image, label, scores)
+        return found
 
 
 def _unchanged(run: MeasureRun, outcome: MeasureOutcome, failed: Collection[str], again: str) -> Iterator[Score]:
@@ -96,10 +180,10 @@ def _unchanged(run: MeasureRun, outcome: MeasureOutcome, failed: Collection[str]
                 stale[unit.title] = None
             elif score is not None:
                 has_task = run.experiment.task is not None
-                told = _asked_of(score, outcome.names, outcome.unavailable, has_task=has_task)
-                if not now_there.is_of(source, told["machine"]):
+                asked_of = _asked_of(score, outcome.names, outcome.unavailable, has_task=has_task)
+                if not now_there.is_of(source, asked_of["machine"]):
                     otherwise[source.name.name] = None
-                yield told
+                yield asked_of
     if otherwise and not stale:
         raise RequestError(
             f"experiment {run.experiment.name}: labels, distances or importance of {len(otherwise)} pictures are "

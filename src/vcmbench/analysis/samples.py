@@ -13,21 +13,19 @@ from typing import Any
 
 from vcmbench.analysis.correlation import Comparison
 
-SAMPLES = "samples"
-"""The key of a digest in files of correlations: of what they were computed from."""
 _MOST_REASONS = 3
 _NOT_COMPUTED = "not computed"
 
 
 class Samples:
-    """Samples one by one; `values[name]`, `machine`, `images` and `labels` (of codecs) have one entry each. Those that
-    the machine has no score of are only counted."""
+    """Samples (`what`: pictures, blocks) one by one; `values[name]`, `machine`, `images` and `labels` (of codecs) have
+    one entry each. Those that the machine has no score of are only counted, as are `references`, which lose nothing."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
+    def __init__(self, names: Sequence[str], what: str) -> None:
+        self.names, self.what = list(names), what
         self.values = {name: array("d") for name in self.names}
         self.machine, self.images, self.labels = array("d"), list[str](), list[str]()
-        self.count = 0
+        self.count = self.references = 0
         self._all: dict[str, Counter[str]] = {name: Counter() for name in self.names}
         self._scored: dict[tuple[str, str], Counter[str]] = {}
 
@@ -49,11 +47,11 @@ class Samples:
             if machine is not None:
                 self.values[name].append(math.nan if value is None else value)
 
-    def missing(self, name: str) -> Counter[str]:
-        """How many samples lack a metric, by the reason."""
-        return self._all[name]
+    def missing(self, name: str) -> str:
+        """How many samples lack a metric, and why; empty where none does."""
+        return self._words(self._all[name], self.count) if self._all[name] else ""
 
-    def explained(self, found: Comparison, what: str, label: str | None = None) -> Comparison:
+    def explained(self, found: Comparison, label: str | None = None) -> Comparison:
         """Correlations of all samples, or of those of a codec, with the metrics' own reasons where they are missing: a
         metric that lacks one sample has no correlation, so that all metrics are compared on the same ones."""
         metrics = dict(found.metrics)
@@ -63,7 +61,7 @@ class Samples:
                 if metric == name and label in (None, codec):
                     counts += reasons
             if counts:
-                why = in_words(counts, one.n, what)
+                why = self._words(counts, one.n)
                 values = {key: replace(value, reason=why) for key, value in one.values.items()}
                 metrics[name] = replace(one, values=values)
         return replace(found, metrics=metrics)
@@ -76,13 +74,11 @@ class Samples:
             found.update(column.tobytes())
         return found.hexdigest()
 
-
-def in_words(counts: Counter[str], total: int, what: str) -> str:
-    """Of how many samples a metric has no score, and why."""
-    ordered = counts.most_common()
-    missing = f"no score for {sum(counts.values())} of {total} {what}: "
-    if len(ordered) == 1:
-        return missing + ordered[0][0]
-    told = [f"{why} ({count})" for why, count in ordered[:_MOST_REASONS]]
-    more = sum(count for _, count in ordered[_MOST_REASONS:])
-    return missing + "; ".join(told + ([f"other reasons ({more})"] if more else []))
+    def _words(self, counts: Counter[str], total: int) -> str:
+        ordered = counts.most_common()
+        missing = f"no score for {sum(counts.values())} of {total} {self.what}: "
+        if len(ordered) == 1:
+            return missing + ordered[0][0]
+        named = [f"{why} ({count})" for why, count in ordered[:_MOST_REASONS]]
+        more = sum(count for _, count in ordered[_MOST_REASONS:])
+        return missing + "; ".join(named + ([f"other reasons ({more})"] if more else []))

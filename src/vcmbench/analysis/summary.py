@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.curves import ImageDraws, Resampled
+from vcmbench.analysis.curves import ImageDraws, Monotonicity, Resampled, monotonicity
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.records import AGAINST, Score
@@ -50,7 +50,7 @@ class CodingPoint:
     map_name: str
     target_bpp: float | None
     target_name: str
-    """What tells points of searched rates from the curve over qualities, where the experiment has both."""
+    """What sets points of searched rates apart from the curve over qualities, where the experiment has both."""
     scores: dict[str, Score] = field(repr=False)
 
     @property
@@ -60,11 +60,11 @@ class CodingPoint:
             words.append(self.color_subsampling)
         if self.subsampling_factor != 1:
             words.append(f"x{self.subsampling_factor:g}")
-        return " ".join(words + ([self.told] if self.told else []))
+        return " ".join(words + ([self.settings] if self.settings else []))
 
     @property
-    def told(self) -> str:
-        """The options in words for people: a map is called a map, its settings stand where all configurations do."""
+    def settings(self) -> str:
+        """The options in words: a map is called a map, its settings stand where all configurations do."""
         words = [word for word in self.options.split() if word != "match=rate" and not word.startswith("target_bpp=")]
         words = [self.map_name if word.startswith("qp_map=") else word for word in words]
         return " ".join(words + ([self.target_name] if self.target_name else []))
@@ -92,7 +92,7 @@ def _points(scores: Iterable[Score]) -> list[CodingPoint]:
             )  # fmt: skip
         found[name].scores[score["source"]] = score
     points = list(found.values())
-    if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to tell apart
+    if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to set apart
         points = [replace(point, map_name="with map") for point in points]
     over_qualities = {point.series for point in points if point.target_bpp is None}
     return [
@@ -136,7 +136,7 @@ class Summary:
         """Bits per pixel of every point."""
         pixels = np.array([[s["width_px"] * s["height_px"] for s in self._scores(p)] for p in self.points], float)
         rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
-        return self.draws.rate_bpp(rates * pixels, pixels)
+        return self.draws.ratio(rates * pixels, pixels)
 
     @cached_property
     def kind(self) -> Kind | None:
@@ -237,18 +237,25 @@ class Summary:
                 found[point.series].append(number)
         return dict(found)
 
+    def monotone(self) -> dict[str, dict[str, Monotonicity]]:
+        """For each curve and measure against the pseudo ground truth, whether it falls with the rate."""
+        measures = self.measures("pseudo") if self.has("pseudo") else {}
+        names = [point.name for point in self.points]
+        return {
+            series: {name: monotonicity(self.rate, values, numbers, names) for name, values in measures.items()}
+            for series, numbers in self.series().items() if measures
+        }  # fmt: skip
+
     def matched(self) -> list[tuple[int, int]]:
         """Pairs of numbers: a point with an importance map at the rate of the uniform point beside it, and that one."""
-        plain = {
-            (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p)): number
-            for number, p in enumerate(self.points) if not p.is_mapped
-        }  # fmt: skip
-        pairs = []
-        for number, p in enumerate(self.points):
-            key = (p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, _without_map(p))
-            if p.is_mapped and p.matches_rate and key in plain:
-                pairs.append((number, plain[key]))
-        return pairs
+
+        def key(p: CodingPoint) -> tuple[Any, ...]:
+            words = (word for word in p.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
+            return p.encoder, p.quality, p.color_subsampling, p.subsampling_factor, *words
+
+        plain = {key(point): number for number, point in enumerate(self.points) if not point.is_mapped}
+        return [(number, plain[key(point)]) for number, point in enumerate(self.points)
+                if point.is_mapped and point.matches_rate and key(point) in plain]  # fmt: skip
 
     def at_equal_rate(self, mapped: int, plain: int) -> list[str]:
         """The images whose file with a map came as near to the uniform one's size as the search was to bring it."""
@@ -266,10 +273,6 @@ class Summary:
         found.pristine, found.images = self.pristine, list(images)
         found.points = [self.points[number] for number in points]
         return found
-
-
-def _without_map(point: CodingPoint) -> str:
-    return " ".join(word for word in point.options.split() if not word.startswith(("qp_map=", "importance=", "match=")))
 
 
 def _joined(points: Sequence[Resampled]) -> Resampled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ _WHO = (
 _OF_POINTS = _WHO[:6]
 OF_BLOCKS = _WHO[:8]
 """What a row of a block has of its picture's record."""
+_OF_BLOCK = ("x", "y", "width", "height", "accuracy")
 _TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group"}
 _WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "height"}
 _ROWS_AT_ONCE = 4096
@@ -44,19 +45,17 @@ def image_row(score: Score, names: Sequence[str], kind: Kind) -> Row:
     return row | {name: score["iqa"].get(name, {}).get("value") for name in names}
 
 
-def block_rows(sampled: SampledBlocks, of: Mapping[tuple[str, str], Score]) -> Iterator[Row]:
-    """The rows of sampled blocks; `of` has the OF_BLOCKS of each picture and configuration."""
-    for number, block in enumerate(sampled.blocks):
-        score = of[block.image, block.configuration]
-        row: Row = {name: score[name] for name in OF_BLOCKS}
-        row |= {"x": block.x, "y": block.y, "width": block.width, "height": block.height, "accuracy": block.accuracy}
-        yield row | {name: column[number] for name, column in sampled.values.items()}
-
-
-def block_columns(sampled: Iterable[SampledBlocks]) -> list[str]:
-    """The columns of a table of these blocks."""
-    metrics = dict.fromkeys(name for one in sampled for name in one.values)
-    return [*OF_BLOCKS, "x", "y", "width", "height", "accuracy", *metrics]
+def write_blocks(store: Store, blocks: Sequence[SampledBlocks], of: Mapping[tuple[str, str], Score]) -> None:
+    """`block_scores.csv` and `.parquet`; `of` has the OF_BLOCKS of each picture and configuration."""
+    metrics = dict.fromkeys(name for sampled in blocks for name in sampled.values)
+    with writing(store, "block_scores", [*OF_BLOCKS, *_OF_BLOCK, *metrics]) as add:
+        for sampled in blocks:
+            for number, block in enumerate(sampled.blocks):
+                score = of[block.image, block.configuration]
+                row: Row = {name: score[name] for name in OF_BLOCKS} | {
+                    name: getattr(block, name) for name in _OF_BLOCK
+                }
+                add(row | {name: column[number] for name, column in sampled.values.items()})
 
 
 def write_points(store: Store, summary: Summary, names: Sequence[str], kind: Kind) -> None:

@@ -10,8 +10,7 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from vcmbench.analysis import machine_scores
-from vcmbench.analysis.run import Findings, analyse, recalled
+from vcmbench.analysis.run import Findings, analyse, check, recalled
 from vcmbench.cli import INTERRUPTED, metrics_tables, runners
 from vcmbench.compress import forecast
 from vcmbench.compress.run import cores
@@ -33,7 +32,7 @@ from vcmbench.report.build import write
 
 def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespace, levels: list[str]) -> int:
     """Measure an experiment as `arguments` say. Returns the exit code."""
-    machine_scores.check(wanted.metrics)
+    check(wanted)
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
@@ -138,7 +137,7 @@ def _as_json(outcome: MeasureOutcome, findings: Findings | None, report: Path | 
     return {
         "done": outcome.done, "resumed": outcome.resumed, "failed": [[title, str(e)] for title, e in outcome.failed],
         "missing": outcome.reasons, "interrupted": outcome.interrupted, "report": str(report) if report else None,
-        "correlations": {one.level: one.reason or "correlation_" + one.level.replace(" ", "_") + ".json"
+        "correlations": {one.level: one.reason or one.file
                          for one in (findings.correlated if findings else [])},
     }  # fmt: skip
 

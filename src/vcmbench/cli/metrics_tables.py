@@ -9,7 +9,6 @@ from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
 from vcmbench.cli import table
-from vcmbench.report.fill import monotone
 
 _SHOWN = ("PSNR", "SSIM", "MS_SSIM")
 
@@ -23,7 +22,7 @@ def all_of(findings: Findings, names: list[str]) -> Iterator[str]:
             yield steps(summary) + "\n"
     for one in findings.correlated:
         if one.whole is not None:
-            samples = f"{one.whole.n} samples of {one.clusters} pictures, against {one.machine_in_words}"
+            samples = f"{one.whole.n} samples of {one.clusters} pictures, with {one.machine_in_words}"
             yield f"{one.level}: {samples}\n{correlations(one.whole)}\n"
 
 
@@ -52,7 +51,7 @@ def rates(summary: Summary, names: list[str]) -> str:
 
 def steps(summary: Summary) -> str:
     """Whether mIoU falls with the rate, a row a curve."""
-    rows = [(name, found["miou"].statement) for name, found in monotone(summary).items()]
+    rows = [(name, found["miou"].statement) for name, found in summary.monotone().items()]
     return table.render(("curve", "mIoU (pseudo) over rate"), rows)
 
 

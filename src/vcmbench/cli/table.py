@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vcmbench.compress.equal_rate import EqualRateRow
 from vcmbench.compress.summary import CompressSummary
+from vcmbench.encoder.plugins import get
 from vcmbench.io.text import visible
 
 
@@ -30,7 +31,7 @@ def comparison(rows: list[EqualRateRow]) -> str:
     )  # fmt: skip
     cells = [
         (
-            row.encoder,
+            get(row.encoder).label,
             str(row.quality),
             row.color_subsampling,
             str(row.subsampling_factor),
@@ -57,7 +58,7 @@ def summary(results: CompressSummary) -> str:
         psnr = f"{sums.psnr_sum_db / sums.psnr_pictures:.2f}" if sums.psnr_pictures else "-identical-"
         rows.append(
             (
-                coding.encoder,
+                get(coding.encoder).label,
                 "-" if coding.quality is None else str(coding.quality),
                 coding.color_subsampling,
                 str(coding.subsampling_factor),

@@ -62,6 +62,14 @@ class Estimate:
         low, high = sorted(end * factor + plus for end in self.interval) if self.interval else (None, None)
         return replace(self, value=self.value * factor + plus, low=low, high=high)
 
+    def magnitude(self) -> Estimate:
+        """|value|, such as the strength of a correlation; where the interval holds 0, its own starts there."""
+        if self.value is None or self.interval is None:
+            return self if self.value is None else replace(self, value=abs(self.value))
+        low, high = self.interval
+        near, far = sorted((abs(low), abs(high)))
+        return replace(self, value=abs(self.value), low=0.0 if low < 0 < high else near, high=far)
+
 
 def interval(
     found: Estimate,

@@ -101,12 +101,12 @@ def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
 
 def _monotone(summary: Summary) -> list[str]:
     """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
-    told = fill.monotone(summary)
-    holding = [name for name, found in told.items() if all(one.holds for one in found.values())]
+    curves = summary.monotone()
+    holding = [name for name, found in curves.items() if all(one.holds for one in found.values())]
     findings = []
     if holding:
         findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
-    for name, found in told.items():
+    for name, found in curves.items():
         for measure, one in found.items():
             if one.holds is False:
                 findings.append(f"{name}: {measure} {one.statement}.")
@@ -135,39 +135,23 @@ def correlation_table(
 
 def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:
     """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
-    outcome, summary = findings.outcome, findings.summary
-    encoders = {point.label: point.encoder for point in summary.points}
-    folders = {point.configuration: point.label for point in summary.points}
-    if outcome.sampled:
-        blocks = outcome.sampled[0]
-        labels = np.array([folders.get(block.configuration, "") for block in blocks.blocks])
-        machine = np.array([block.accuracy for block in blocks.blocks])
-        columns = {name: np.array([np.nan if value is None else value for value in column])
-                   for name, column in blocks.values.items()}  # fmt: skip
-        return _clouds(run, findings, f"block {blocks.size}", columns, machine, labels, encoders)
-    samples = findings.images
-    if "image" not in outcome.levels:
-        return []
-    columns = {name: np.array(values) for name, values in samples.values.items()}
-    return _clouds(run, findings, "image", columns, np.array(samples.machine), np.array(samples.labels), encoders)
-
-
-def _clouds(
-    run: MeasureRun, findings: Findings, level: str, columns: dict[str, NDArray[np.float64]],
-    machine: NDArray[np.float64], labels: NDArray[np.str_], encoders: dict[str, str],
-) -> list[Scatter]:  # fmt: skip
     from vcmbench.iqa import METRICS
 
-    told = next((one.machine_in_words for one in findings.correlated if one.level == level), "accuracy")
+    level = next((sampled.level for sampled in findings.outcome.sampled), "image")
+    if (samples := findings.samples.get(level)) is None:
+        return []
+    encoders = {point.label: point.encoder for point in findings.summary.points}
+    machine, labels = np.array(samples.machine), np.array(samples.labels)
+    words = next((one.machine_in_words for one in findings.correlated if one.level == level), "accuracy")
     found = []
-    for name, values in columns.items():
-        if not np.isfinite(values).any():
+    for name, column in samples.values.items():
+        if not np.isfinite(values := np.array(column)).any():
             continue
         clouds = [Cloud(Series(label, encoders[label]), values[labels == label], machine[labels == label])
-                  for label in dict.fromkeys(labels.tolist()) if label]  # fmt: skip
+                  for label in dict.fromkeys(samples.labels) if label]  # fmt: skip
         better = METRICS[name].convention(run.experiment.metrics.profile).higher_is_better
         srocc, fit = _fitted(findings, level, name, values)
-        found.append(Scatter(level.split()[0], name, clouds, told.split(" against")[0].capitalize(),
+        found.append(Scatter(level.split()[0], name, clouds, words.split(" against")[0].capitalize(),
                              higher_is_better=better, srocc=srocc, fit=fit))  # fmt: skip
     return found
 

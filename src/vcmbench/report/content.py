@@ -1,4 +1,4 @@
-"""What a report shows, as plain data: whoever measured fills it, `page` and `figures` show it.
+"""What a report shows, as plain data: `build` fills it, `html/page` and `figures` show it.
 
 Every list may be empty; its section then says so, or is left out. A figure that is not known is an `Estimate` without a
 value and with a reason. All texts may hold anything: they are names of files and of people's configurations, and are
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.data.labels import CLASSES, PALETTE
-from vcmbench.report.vocabulary import AGAINST, measures
+from vcmbench.report.text import AGAINST, measures
+
+MOST_DOTS = 600
+"""Of a scatter plot."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class RatePoint:
 
 @dataclass(frozen=True)
 class RateCurve:
-    """A measure over rate. `against` of AGAINST, `measure` of `vocabulary.measures`; `pristine` is what the pristine
+    """A measure over rate. `against` of AGAINST, `measure` of `text.measures`; `pristine` is what the pristine
     pictures reach (against labels; None where it is 1 by definition). Points in any order."""
 
     series: Series
@@ -54,10 +57,22 @@ class RateCurve:
         if self.against not in AGAINST or self.measure not in measures():
             raise ValueError(f"{self.measure!r} against {self.against!r}: {list(measures())} against {list(AGAINST)}")
 
+    @property
+    def shown(self) -> list[tuple[float, Estimate, float | None]]:
+        """Rate, value and quality of the points that can be drawn, by rate."""
+        points = [(p.rate_bpp, p.value, p.quality) for p in self.points
+                  if p.value.value is not None and p.rate_bpp > 0]  # fmt: skip
+        return sorted(points, key=lambda point: point[0])
+
+
+def pristine_levels(curves: Sequence[RateCurve]) -> list[float]:
+    """What pristine pictures reach, each level once."""
+    return sorted({round(c.pristine.value, 4) for c in curves if c.pristine and c.pristine.value is not None})
+
 
 @dataclass(frozen=True)
 class CorrelationRow:
-    """One metric. `values` has an Estimate for each of STATISTICS; `verdict` of VERDICTS; p of the test after Holm."""
+    """One metric. `values` has an Estimate for each of STATISTICS; `verdict` is that of `correlation.Comparison`."""
 
     metric: str
     values: Mapping[str, Estimate]
@@ -103,6 +118,21 @@ class Scatter:
     higher_is_better: bool = True
     srocc: Estimate | None = None
     fit: NDArray[np.float64] | None = None
+
+    def sampled(self) -> tuple[list[NDArray[np.float64]], int]:
+        """Of each cloud its share of MOST_DOTS samples as (n, 2) metric and machine; and how many there were in all.
+
+        Drawn without replacement by a generator of fixed seed, so that a report is the same each time.
+        """
+        clouds = [np.column_stack([cloud.metric, cloud.machine]).astype(float) for cloud in self.clouds]
+        clouds = [cloud[np.isfinite(cloud).all(axis=1)] for cloud in clouds]
+        total = sum(len(cloud) for cloud in clouds)
+        random = np.random.default_rng(0)
+        kept = [len(cloud) if total <= MOST_DOTS else max(1, round(MOST_DOTS * len(cloud) / total)) for cloud in clouds]
+        return [
+            cloud[np.sort(random.choice(len(cloud), min(keep, len(cloud)), replace=False))] if len(cloud) else cloud
+            for cloud, keep in zip(clouds, kept, strict=True)
+        ], total
 
 
 @dataclass(frozen=True)
@@ -152,6 +182,20 @@ class MapComparison:
     effects: Sequence[MapEffect]
     options: str = ""
 
+    @property
+    def name(self) -> str:
+        """The series and its quality."""
+        return self.series.label if self.quality is None else f"{self.series.label} {self.quality:g}"
+
+
+def by_measure(comparisons: Sequence[MapComparison]) -> dict[str, list[tuple[MapComparison, MapEffect]]]:
+    """The effects of all comparisons on each measure."""
+    found: dict[str, list[tuple[MapComparison, MapEffect]]] = {}
+    for one in comparisons:
+        for effect in one.effects:
+            found.setdefault(effect.measure, []).append((one, effect))
+    return found
+
 
 @dataclass(frozen=True)
 class BdRow:
@@ -174,8 +218,8 @@ class BdRow:
 class Layer:
     """A heat map: `values` float, the picture's (H, W), or (rows, columns) a block of `block_px` each.
 
-    NaN where nothing is known. Shown from `low` to `high` (None: what occurs). `kind` of LAYERS: "diverging" is shown
-    around 0, "mask" where it is over 0.5.
+    NaN where nothing is known. Shown from `low` to `high` (None: what occurs). `kind` "scale"; or
+    "diverging", which is shown around 0, or "mask", where it is over 0.5.
     """
 
     name: str
@@ -254,3 +298,7 @@ class ReportContent:
     missing: Sequence[tuple[str, str]] = ()
     classes: Sequence[str] = CLASSES
     palette: NDArray[np.uint8] = field(default_factory=lambda: PALETTE)
+
+    def curves_of(self, against: str, measure: str) -> list[RateCurve]:
+        """The curves of one chart."""
+        return [one for one in self.curves if (one.against, one.measure) == (against, measure) and one.points]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +27,11 @@ from vcmbench.report.content import (
     RateCurve,
     ReportContent,
     Scatter,
+    by_measure,
+    pristine_levels,
 )
-from vcmbench.report.html.charts import sampled, shown
-from vcmbench.report.html.findings import strength
 from vcmbench.report.styles import COLOURS, Style, Styles, styles_of
-from vcmbench.report.text import capital
-from vcmbench.report.vocabulary import AGAINST, measure_words, measures
+from vcmbench.report.text import AGAINST, capital, measure_words, measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 def write_figures(content: ReportContent, folder: Path) -> list[Path]:
     """Write all figures that the content has data for; `folder` is made. Returns the files, each whole or not there.
 
-    Names are made of what is known ("accuracy_pseudo.svg"), never of names from outside.
+    Names are made of what is known ("accuracy_pseudo.svg"), and of codecs' names only where they are plain letters.
     """
     import matplotlib  # here, because it takes longer to import than most commands take
 
@@ -75,13 +76,16 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     styles = styles_of(content)
     for against in AGAINST:
         for measure in measures():
-            curves = [c for c in content.curves if c.against == against and c.measure == measure and shown(c)]
+            curves = [curve for curve in content.curves_of(against, measure) if curve.shown]
             if curves:
                 yield f"{measure}_{against}", rate_figure(curves, styles)
-    for index, table in enumerate(content.correlations):
+    named: Counter[str] = Counter()
+    for table in content.correlations:
         if any(row.values.get("SROC", _NOTHING).value is not None for row in table.rows):
-            yield f"correlation_{index + 1}_{_safe(table.level)}", correlation_figure(table)
-    drawn = [scatter for scatter in content.scatters if sampled(scatter)[1]]
+            name = f"correlation_{_safe(table.level)}_{_safe(table.group)}"
+            named[name] += 1
+            yield name if named[name] == 1 else f"{name}_{named[name]}", correlation_figure(table)
+    drawn = [scatter for scatter in content.scatters if scatter.sampled()[1]]
     if drawn:
         yield "scatter", scatter_figure(drawn, styles)
     for kind, damages in (("class", content.class_damage), ("distance", content.band_damage)):
@@ -96,7 +100,7 @@ _NOTHING = Estimate(reason="not computed")
 
 
 def _safe(name: str) -> str:
-    return name if name in ("image", "block") else "other"
+    return name if re.fullmatch(r"[A-Za-z0-9]{1,40}", name) else "other"
 
 
 def _new(width: float, height: float) -> Figure:
@@ -130,13 +134,13 @@ def rate_figure(curves: Sequence[RateCurve], styles: Styles) -> Figure:
     axes = figure.add_subplot()
     labelled = []
     for curve in curves:
-        points, style = shown(curve), styles[curve.series]
+        points, style = curve.shown, styles[curve.series]
         (drawn,) = axes.plot([p[0] for p in points], [p[1].value or 0.0 for p in points], **_look(style))
         ends = [value.interval or (math.nan, math.nan) for _, value, _ in points]
         low, high = [low for low, _ in ends], [high for _, high in ends]
         axes.fill_between([p[0] for p in points], low, high, color=style.colour, alpha=0.14, linewidth=0)
         labelled.append((drawn, curve.series.label))
-    for value in sorted({round(c.pristine.value, 4) for c in curves if c.pristine and c.pristine.value is not None}):
+    for value in pristine_levels(curves):
         axes.axhline(value, color="black", linewidth=0.6, linestyle=(0, (4, 3)))
         axes.annotate("pristine", (0.01, value), xycoords=("axes fraction", "data"), va="bottom", fontsize=6.5)
     axes.set_xscale("log")
@@ -175,7 +179,7 @@ def correlation_figure(table: CorrelationTable) -> Figure:
     """|SROCC| of each metric with its interval."""
     figure = _new(_COLUMN_IN, 0.7 + 0.17 * len(table.rows))
     plain = Style(len(COLOURS) - 1)
-    rows = [(row.metric, strength(row.values.get("SROC", _NOTHING)), plain) for row in table.rows]
+    rows = [(row.metric, row.values.get("SROC", _NOTHING).magnitude(), plain) for row in table.rows]
     _rows(figure.add_subplot(), rows, f"|SROCC|, n = {table.n} of {table.clusters} pictures")
     return figure
 
@@ -188,7 +192,7 @@ def scatter_figure(scatters: Sequence[Scatter], styles: Styles) -> Figure:
     handles: dict[str, Any] = {}
     for index, scatter in enumerate(scatters):
         axes = figure.add_subplot(rows, columns, index + 1)
-        for cloud, dots in zip(scatter.clouds, sampled(scatter)[0], strict=True):
+        for cloud, dots in zip(scatter.clouds, scatter.sampled()[0], strict=True):
             style = styles[cloud.series]
             look = _look(style) | {"linestyle": "none", "markersize": 1.6, "markeredgewidth": 0.2, "alpha": 0.7}
             (drawn,) = axes.plot(dots[:, 0], dots[:, 1], rasterized=False, **look)
@@ -228,24 +232,15 @@ def damage_figure(damage: Losses, styles: Styles) -> Figure:
 
 def map_figure(comparisons: Sequence[MapComparison], styles: Styles) -> Figure:
     """Mapped minus uniform, a panel a measure on one axis."""
-    names = list(dict.fromkeys(effect.measure for one in comparisons for effect in one.effects))
-    columns = min(3, len(names))
-    rows = math.ceil(len(names) / columns)
+    found = by_measure(comparisons)
+    columns = min(3, len(found))
+    rows = math.ceil(len(found) / columns)
     figure = _new(2 * _COLUMN_IN, rows * (0.8 + 0.14 * len(comparisons)))
     shared: Axes | None = None
-    for index, name in enumerate(names):
+    for index, (name, effects) in enumerate(found.items()):
         axes = figure.add_subplot(rows, columns, index + 1, sharex=shared)
         shared = shared or axes
-        lines = [
-            (
-                one.series.label + ("" if one.quality is None else f" {one.quality:g}"),
-                effect.difference,
-                styles[one.series],
-            )
-            for one in comparisons
-            for effect in one.effects
-            if effect.measure == name
-        ]
+        lines = [(one.name, effect.difference, styles[one.series]) for one, effect in effects]
         axes.axvline(0, color="black", linewidth=0.6)
         _rows(axes, lines, "Mapped minus uniform")
         axes.set_title(visible(capital(name)), loc="left")

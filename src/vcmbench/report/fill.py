@@ -53,18 +53,6 @@ def curve_list(summary: Summary) -> list[RateCurve]:
     return found
 
 
-def monotone(summary: Summary) -> dict[str, dict[str, curves.Monotonicity]]:
-    """For each curve and measure against the pseudo ground truth, whether it falls with the rate."""
-    if not summary.has("pseudo"):
-        return {}
-    found = summary.measures("pseudo")
-    names = [point.name for point in summary.points]
-    return {
-        series: {name: curves.monotonicity(summary.rate, values, numbers, names) for name, values in found.items()}
-        for series, numbers in summary.series().items()
-    }
-
-
 def chosen_points(summary: Summary) -> tuple[float, list[int]]:
     """A rate in the middle of all, in bpp, and the point of each series that is nearest to it."""
     series = summary.series()
@@ -185,8 +173,8 @@ def _not_equal(summary: Summary, mapped: int, plain: int) -> str:
     """How many pictures a comparison at equal rate leaves out, and why."""
     n = len(summary.images)
     left_out = n - len(summary.at_equal_rate(mapped, plain))
-    told = f"{left_out} of {n} pictures are left out: their files are more than {TOLERANCE:.0%} apart in size"
-    return told if left_out < n else f"not comparable: {told}"
+    why = f"{left_out} of {n} pictures are left out: their files are more than {TOLERANCE:.0%} apart in size"
+    return why if left_out < n else f"not comparable: {why}"
 
 
 def unequal(summary: Summary) -> list[tuple[str, str]]:
@@ -205,10 +193,8 @@ def missed_rates(summary: Summary) -> list[tuple[str, str]]:
         errors = [score["size_error"] for score in (point.scores[image] for image in summary.images)
                   if score.get("is_equal") is False]  # fmt: skip
         if errors:
-            told = f"{len(errors)} of {len(summary.images)} pictures are more than {TOLERANCE:.0%} off that rate"
-            missed.append(
-                (point.name, f"{told}, at most {max(errors, key=abs):+.1%}; they count at the rate they have")
-            )
+            why = f"{len(errors)} of {len(summary.images)} pictures are more than {TOLERANCE:.0%} off that rate"
+            missed.append((point.name, f"{why}, at most {max(errors, key=abs):+.1%}; they count at the rate they have"))
     return missed
 
 

@@ -40,6 +40,7 @@ class Gallery:
         self._data, self._summary, self._runner, self._weights = data, summary, runner, weights
         self._units = {(unit.folder, str(source.name)): (unit, index)
                        for unit in units for index, source in enumerate(unit.sources)}  # fmt: skip
+        self._names = {point.configuration: point.name for point in summary.points}
         self.missing: list[tuple[str, str]] = []
 
     def _frame(self, score: Score) -> tuple[Source, Rgb, Rgb] | None:
@@ -83,7 +84,7 @@ class Gallery:
 
     def worst(self) -> list[WorstFrame]:
         """The pictures that lost most, each once, among the points at a rate in the middle: at the lowest rates all of
-        them are lost, which nobody would need to look at."""
+        them are lost, which is no news."""
         if not self._summary.has("pseudo"):
             return []
         chosen: dict[str, tuple[float, Score]] = {}
@@ -108,8 +109,8 @@ class Gallery:
         answers: Any = self._predictions(score) if kind.has_label_pictures else kind.answers(part)
         if answers is None:
             return None
-        return WorstFrame(f"{source.name.name}, {_title(score)}", pristine, decoded, answers[0], answers[1],
-                          self._facts(score))  # fmt: skip
+        title = f"{source.name.name}, {self._names[score['configuration']]}"
+        return WorstFrame(title, pristine, decoded, answers[0], answers[1], self._facts(score))
 
     def _facts(self, score: Score) -> list[tuple[str, str]]:
         facts = [("Rate", f"{score['rate_bpp']:.3f} bpp")]
@@ -155,7 +156,7 @@ class Gallery:
             layers.append(Layer("Lost pixels", lost, kind="mask", note=note))
         layers += self._importance(source, missing)
         layers += self._qp(score, missing)
-        return Overlay(f"{source.name.name}, {_title(score)}", decoded, layers, missing=missing)
+        return Overlay(f"{source.name.name}, {self._names[score['configuration']]}", decoded, layers, missing=missing)
 
     def _lost(self, score: Score) -> NDArray[np.float32] | None:
         part = score["machine"]
@@ -200,8 +201,3 @@ def _goodness(score: Score) -> float:
     kind = get_kind(part["kind"])
     value = kind.correlated_score(part["pseudo"], part["classes"], kind.main)
     return 1.0 if value is None else -value if kind.main in kind.lower_is_better else value
-
-
-def _title(score: Score) -> str:
-    quality = "" if score["quality"] is None else f" {score['quality']}"
-    return f"{score['label']}{quality} {score['options']}".strip()

@@ -59,7 +59,7 @@ class Styles:
     """The styles of all series. Each group is the series of one chart; the first group has every codec.
 
     A series keeps the style that it got first. In a later group a new series of an encoder looks like that encoder's
-    first, unless another of the group does; then it is told apart by dash and marker.
+    first, unless another of the group does; then dash and marker set it apart.
     """
 
     def __init__(self, groups: Iterable[Sequence[Series]]) -> None:

@@ -1,13 +1,28 @@
-"""Texts of the report: numbers as people read them, and names that nobody chose for us."""
+"""Texts of the report, on the page and in figures: numbers as people read them, and what measures are called."""
 
 from __future__ import annotations
 
 import math
 
 from vcmbench.data.estimate import Estimate
+from vcmbench.tasks.kind import headings
 
 MINUS, THIN = "\u2212", "\u202f"
 MISSING = "\u2014"
+AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels"}
+"""What a prediction is held against: the network's own prediction on the pristine picture, or people's labels."""
+_MORE = {"weighted": "Accuracy weighted by importance", "iou": "IoU", "top5": "Top-5 accuracy"}
+
+
+def measures() -> dict[str, str]:
+    """What the report calls each measure, in its order: those of all kinds of task, and those of classes and parts."""
+    return headings() | _MORE
+
+
+def measure_words(measure: str) -> str:
+    """A measure within a sentence: "pixel accuracy", "mIoU"."""
+    words = measures().get(measure, measure)
+    return words if words in ("mIoU", "IoU") else words[:1].lower() + words[1:]
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:

@@ -19,7 +19,7 @@ from vcmbench import __version__
 from vcmbench.analysis import bdrate
 from vcmbench.analysis.bdrate import METHODS, Curve, Delta
 from vcmbench.analysis.curves import ImageDraws, curve
-from vcmbench.analysis.resampling import check_resamples
+from vcmbench.analysis.draws import check_resamples
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.errors import RequestError
@@ -254,7 +254,7 @@ def _of_pictures(
         np.array([_column(point, column) for point in rows]) for column in (*_SUMS, arguments.quality)
     )
     draws = ImageDraws(len(pictures), arguments.bootstrap, arguments.seed)
-    rate, mean = draws.rate_bpp(8 * size, width * height * frames), draws.ratio(quality * frames, frames)
+    rate, mean = draws.ratio(8 * size, width * height * frames), draws.ratio(quality * frames, frames)
     start = 0
     for name in names:
         chosen = range(start, start := start + len(found.curves[name]))

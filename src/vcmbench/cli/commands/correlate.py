@@ -14,7 +14,7 @@ from vcmbench import __version__
 from vcmbench.analysis import correlation
 from vcmbench.analysis.correlation import STATISTICS, Comparison
 from vcmbench.analysis.correlation_file import ABOUT, document, published
-from vcmbench.analysis.resampling import check_resamples
+from vcmbench.analysis.draws import check_resamples
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.errors import RequestError

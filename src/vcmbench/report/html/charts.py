@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.io.text import visible
-from vcmbench.report.content import Losses, RateCurve, Scatter
+from vcmbench.report.content import Losses, RateCurve, Scatter, pristine_levels
 from vcmbench.report.html import draw
 from vcmbench.report.html.axes import Axis, padded, padded_log
 from vcmbench.report.html.draw import BOTTOM, LEFT, RIGHT, TOP, WIDTH
@@ -20,22 +20,14 @@ from vcmbench.report.text import interval, number
 from vcmbench.report.text import rate as bpp
 
 RATE_LABEL = "Rate in bits per pixel, logarithmic"
-MOST_DOTS = 600
 _HEIGHT, _ROW = 290.0, 22.0
-
-
-def shown(curve: RateCurve) -> list[tuple[float, Estimate, float | None]]:
-    """Rate, value and quality of the points that can be drawn, by rate."""
-    points = [(p.rate_bpp, p.value, p.quality) for p in curve.points if p.value.value is not None and p.rate_bpp > 0]
-    return sorted(points, key=lambda point: point[0])
 
 
 def rate_chart(curves: Sequence[RateCurve], styles: Styles, y_label: str, name: str) -> Markup:
     """A measure over rate, a line with its band a series. At least one point must be there to be drawn."""
-    points = [point for curve in curves for point in shown(curve)]
-    pristine = sorted({round(c.pristine.value, 4) for c in curves if c.pristine and c.pristine.value is not None})
-    limits = [limit for _, value, _ in points for limit in (value.interval or ())]
-    low, high = padded([v.value for _, v, _ in points if v.value is not None] + limits + pristine, 0.0, 1.0)
+    points = [point for curve in curves for point in curve.shown]
+    pristine = pristine_levels(curves)
+    low, high = padded(extent(value for _, value, _ in points) + pristine, 0.0, 1.0)
     x = Axis(*padded_log([rate for rate, _, _ in points]), LEFT, WIDTH - RIGHT, log=True)
     y = Axis(low, high, _HEIGHT - BOTTOM, TOP)
     parts = [draw.frame(x, y, RATE_LABEL, y_label)]
@@ -50,7 +42,7 @@ def rate_chart(curves: Sequence[RateCurve], styles: Styles, y_label: str, name: 
 def _bands(curve: RateCurve, x: Axis, y: Axis, style: Style) -> Markup:
     """The 95 % band: one piece for each run of points that have an interval."""
     runs: list[list[tuple[float, float, float]]] = [[]]
-    for rate, value, _ in shown(curve):
+    for rate, value, _ in curve.shown:
         if value.interval is None:
             runs.append([])
         else:
@@ -60,10 +52,10 @@ def _bands(curve: RateCurve, x: Axis, y: Axis, style: Style) -> Markup:
 
 
 def _line(curve: RateCurve, x: Axis, y: Axis, style: Style) -> Markup:
-    places = [(x(rate), y(value.value)) for rate, value, _ in shown(curve) if value.value is not None]
+    places = [(x(rate), y(value.value)) for rate, value, _ in curve.shown if value.value is not None]
     marks = [
         draw.marker(*place, style, _hint(curve.series.label, rate, value, quality))
-        for place, (rate, value, quality) in zip(places, shown(curve), strict=True)
+        for place, (rate, value, quality) in zip(places, curve.shown, strict=True)
     ]
     drawn = draw.polyline(places, style) if len(places) > 1 else None
     return element("g", drawn, marks, class_=f"series-{style.index}")
@@ -83,17 +75,16 @@ class ForestRow:
     style: Style
 
 
-def extent(rows: Sequence[ForestRow]) -> list[float]:
-    """All values and limits of the rows; empty where nothing is known."""
-    known = [row.value for row in rows if row.value.value is not None]
-    return [limit for value in known for limit in (value.value or 0.0, *(value.interval or ()))]
+def extent(estimates: Iterable[Estimate]) -> list[float]:
+    """All values and limits; empty where nothing is known."""
+    return [end for one in estimates if one.value is not None for end in (one.value, *(one.interval or ()))]
 
 
 def forest(
     rows: Sequence[ForestRow], x_label: str, name: str, zero: bool, limits: tuple[float, float] | None = None
 ) -> Markup:
     """Values with their intervals below each other, on one axis; `zero` draws a line there. Needs one value."""
-    known = extent(rows)
+    known = extent(row.value for row in rows)
     low, high = limits or padded([*known, 0.0] if zero else known)
     left = min(150.0, 12 + 6.6 * max(len(_short(row.label)) for row in rows))
     x = Axis(low, high, left, WIDTH - RIGHT)
@@ -122,9 +113,7 @@ def _short(label: str, most: int = 21) -> str:
 
 def damage_chart(damage: Losses, styles: Styles, y_label: str, name: str) -> Markup:
     """Damage of a few rows (distance bands), the series beside each other within each. Needs one value."""
-    cells = [cell for row in damage.losses for cell in row if cell.value is not None]
-    known = [limit for cell in cells for limit in (cell.value or 0.0, *(cell.interval or ()))]
-    y = Axis(*padded([*known, 0.0]), _HEIGHT - BOTTOM, TOP)
+    y = Axis(*padded([*extent(cell for row in damage.losses for cell in row), 0.0]), _HEIGHT - BOTTOM, TOP)
     x = Axis(0.0, float(len(damage.rows)), LEFT, WIDTH - RIGHT)
     parts = []
     for tick, label in zip(y.ticks(5), y.labels(y.ticks(5)), strict=True):
@@ -148,25 +137,9 @@ def damage_chart(damage: Losses, styles: Styles, y_label: str, name: str) -> Mar
     return draw.svg(name, _HEIGHT, parts)
 
 
-def sampled(scatter: Scatter, most: int = MOST_DOTS) -> tuple[list[NDArray[np.float64]], int]:
-    """Of each cloud at most its share of `most` samples as (n, 2) metric and machine; and how many there were in all.
-
-    Drawn without replacement by a generator of fixed seed, so that a report is the same each time.
-    """
-    clouds = [np.column_stack([cloud.metric, cloud.machine]).astype(float) for cloud in scatter.clouds]
-    clouds = [cloud[np.isfinite(cloud).all(axis=1)] for cloud in clouds]
-    total = sum(len(cloud) for cloud in clouds)
-    random = np.random.default_rng(0)
-    kept = [len(cloud) if total <= most else max(1, round(most * len(cloud) / total)) for cloud in clouds]
-    return [
-        cloud[np.sort(random.choice(len(cloud), min(keep, len(cloud)), replace=False))] if len(cloud) else cloud
-        for cloud, keep in zip(clouds, kept, strict=True)
-    ], total
-
-
 def scatter_chart(scatter: Scatter, styles: Styles, name: str) -> Markup | None:
     """Machine's score over metric, a marker a sample; None where nothing is finite. Narrower than other charts."""
-    clouds, total = sampled(scatter)
+    clouds, total = scatter.sampled()
     if not total:
         return None
     width, height = 300.0, 240.0

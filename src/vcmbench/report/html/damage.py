@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from vcmbench.report.content import Losses, MapComparison
+from vcmbench.report.content import Losses, MapComparison, MapEffect, by_measure
 from vcmbench.report.html import prose
 from vcmbench.report.html.charts import ForestRow, damage_chart, extent, forest
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.html.tables import Cell, Column, Notes, behind, table
-from vcmbench.report.text import capital, count, rate
-from vcmbench.report.vocabulary import AGAINST, measure_words
+from vcmbench.report.text import AGAINST, capital, count, measure_words, rate
 
 HEAT_LEVELS = 10
 _MAP_TEXTS = ("Codec and quality", "Map by", "Options", "Measure")
 _MAP_NUMBERS = ("Rate in bpp", "Bytes, difference in % [95 %]", "Uniform", "Mapped", "Difference [95 %]", "n")
 
 _NO_MAPS = "no configuration with a map has a uniform one beside it, coded to the same rate"
+
+
+Effects = Mapping[str, Sequence[tuple[MapComparison, MapEffect]]]
 
 
 def damage_section(page: Page) -> Section:
@@ -69,7 +71,7 @@ def _heat_class(value: float | None, most: float) -> str | None:
 
 def _by_distance(page: Page, damage: Losses) -> Markup:
     data = _heat(page, damage, "Distance")
-    if not any(cell.value is not None for row in damage.losses for cell in row):
+    if not extent(cell for row in damage.losses for cell in row):
         return data
     measure = measure_words(damage.measure)
     name = f"Loss of {measure} by distance, {_words(damage)}. The table below has every value."
@@ -81,33 +83,21 @@ def _by_distance(page: Page, damage: Losses) -> Markup:
 
 def maps_section(page: Page) -> Section:
     """Differences between an importance map and uniform coding, a chart a measure."""
-    found, body = page.content.comparisons, []
-    if found:
-        names = list(dict.fromkeys(effect.measure for one in found for effect in one.effects))
-        body = [
-            paragraph(prose.MAPS),
-            grid(_effects(page, found, name) for name in names),
-            behind("Data of these charts", _map_data(page, found, names)),
-        ]
-    return Section(
-        "maps",
-        "Bits where they matter",
-        body,
-        _NO_MAPS,
-    )
-
-
-def _effects(page: Page, found: Sequence[MapComparison], name: str) -> Markup:
-    rows = [
-        ForestRow(_configuration(one), effect.difference, page.styles[one.series])
-        for one in found
-        for effect in one.effects
-        if effect.measure == name
+    found = by_measure(page.content.comparisons)
+    body = [
+        paragraph(prose.MAPS),
+        grid(_effects(page, found, name) for name in found),
+        behind("Data of these charts", _map_data(page, found)),
     ]
-    everything = [ForestRow("", effect.difference, page.styles[one.series]) for one in found for effect in one.effects]
-    if not extent(rows):
+    return Section("maps", "Bits where they matter", body if page.content.comparisons else [], _NO_MAPS)
+
+
+def _effects(page: Page, found: Effects, name: str) -> Markup:
+    rows = [ForestRow(one.name, effect.difference, page.styles[one.series]) for one, effect in found[name]]
+    if not extent(row.value for row in rows):
         return figure(None, f"{name}: no configuration has this; the data say why.", None)
-    known = extent(everything)  # one axis for all charts, so that they can be compared
+    # one axis for all charts, so that they can be compared
+    known = extent(effect.difference for effects in found.values() for _, effect in effects)
     air = 0.06 * (max(*known, 0.0) - min(*known, 0.0)) or 0.01
     limits = (min(*known, 0.0) - air, max(*known, 0.0) + air)
     better = sum(row.value.interval is not None and row.value.interval[0] > 0 for row in rows)
@@ -119,39 +109,22 @@ def _effects(page: Page, found: Sequence[MapComparison], name: str) -> Markup:
     )
 
 
-def _configuration(one: MapComparison) -> str:
-    return one.series.label if one.quality is None else f"{one.series.label} {one.quality:g}"
-
-
-def _map_data(page: Page, found: Sequence[MapComparison], names: Sequence[str]) -> Markup:
+def _map_data(page: Page, found: Effects) -> Markup:
     notes = page.notes()
-    columns = [
-        *(Column(title, numeric=False) for title in ("Codec and quality", "Map by", "Options", "Measure")),
-        *(
-            Column(title)
-            for title in ("Rate in bpp", "Bytes, difference in % [95 %]", "Uniform", "Mapped", "Difference [95 %]", "n")
-        ),
-    ]
-    rows = [_map_row(one, effect_name, notes) for one in found for effect_name in names]
-    return table(
-        page.id("table"),
-        "Mapped against uniform at equal rate: accuracy, with 95 % intervals",
-        columns,
-        [row for row in rows if row],
-        notes,
-    )
+    columns = [*(Column(title, numeric=False) for title in _MAP_TEXTS), *(Column(title) for title in _MAP_NUMBERS)]
+    rows = [_map_row(one, effect, notes) for one in page.content.comparisons for name in found for effect in one.effects
+            if effect.measure == name]  # fmt: skip
+    caption = "Mapped against uniform at equal rate: accuracy, with 95 % intervals"
+    return table(page.id("table"), caption, columns, rows, notes)
 
 
-def _map_row(one: MapComparison, name: str, notes: Notes) -> list[Cell]:
-    effect = next((effect for effect in one.effects if effect.measure == name), None)
-    if effect is None:
-        return []
+def _map_row(one: MapComparison, effect: MapEffect, notes: Notes) -> list[Cell]:
     n = effect.difference.n
     return [
-        Cell(element("bdi", _configuration(one))),
+        Cell(element("bdi", one.name)),
         Cell(one.method),
         Cell(one.options),
-        Cell(name),
+        Cell(effect.measure),
         Cell("" if one.rate_bpp is None else rate(one.rate_bpp), one.rate_bpp),
         notes.cell(one.size_difference.scaled(100), 2, signed=True),
         notes.cell(effect.uniform),

@@ -17,10 +17,22 @@ from vcmbench.report.content import (
     MapComparison,
     RateCurve,
     ReportContent,
+    by_measure,
 )
-from vcmbench.report.html.charts import shown
-from vcmbench.report.text import capital, count, interval, listed, many, number, percent, rate, together
-from vcmbench.report.vocabulary import AGAINST, measure_words, measures
+from vcmbench.report.text import (
+    AGAINST,
+    capital,
+    count,
+    interval,
+    listed,
+    many,
+    measure_words,
+    measures,
+    number,
+    percent,
+    rate,
+    together,
+)
 
 _TARGETS = (0.9, 0.95, 0.8, 0.99, 0.7, 0.6, 0.5)
 _FEW_PICTURES = 30
@@ -41,7 +53,7 @@ def rate_at(curve: RateCurve, target: float) -> RateAt:
 
     The interval is that of rates whose 95 % band holds the target, so it is as wide as the pointwise band says.
     """
-    points = shown(curve)
+    points = curve.shown
     rates = [rate for rate, _, _ in points]
     banded = [(rate, value.interval) for rate, value, _ in points if value.interval]
     return RateAt(
@@ -95,7 +107,7 @@ def cautions(content: ReportContent) -> list[str]:
 
 
 def _falls_with_rate(curve: RateCurve) -> bool:
-    ends = [value.interval for _, value, _ in shown(curve) if value.interval]
+    ends = [value.interval for _, value, _ in curve.shown if value.interval]
     return any(after[1] < before[0] for before, after in pairwise(ends))
 
 
@@ -103,7 +115,7 @@ def _rates(curves: Sequence[RateCurve]) -> list[str]:
     """Which rate each codec needs for the target that most of them reach; of each encoder its first series only."""
     first: dict[str, RateCurve] = {}
     for curve in curves:
-        if len(shown(curve)) > 1:
+        if len(curve.shown) > 1:
             first.setdefault(curve.series.encoder, curve)
     curves = list(first.values())
     if not curves:
@@ -121,8 +133,8 @@ def _rates(curves: Sequence[RateCurve]) -> list[str]:
     head = f"Against the {AGAINST[curves[0].against]}{stands}, {kept} is kept by "
     sentence = head + listed([f"{one.curve.series.label} at {_rate(one)}" for one in reached]) + "."
     others = [one.curve for one in found if not one.rate_bpp]
-    below = [curve.series.label for curve in others if (shown(curve)[-1][1].value or 0.0) < share * scale]
-    always = [f"{c.series.label} (from {rate(shown(c)[0][0])} bpp on)" for c in others if c.series.label not in below]
+    below = [curve.series.label for curve in others if (curve.shown[-1][1].value or 0.0) < share * scale]
+    always = [f"{c.series.label} (from {rate(c.shown[0][0])} bpp on)" for c in others if c.series.label not in below]
     sentence += f" {listed(always)} {_verb('keep', always)} it at every rate measured." if always else ""
     sentence += f" {listed(below)} {_verb('do', below, 'does')} not, at any rate measured." if below else ""
     return [sentence]
@@ -136,10 +148,10 @@ def _rate(one: RateAt) -> str:
     """The rate with its interval. Where an end of the band lies beyond all rates measured, it says so."""
     if one.rate_bpp is None:
         return ""
-    rates = [point for point, _, _ in shown(one.curve)]
+    rates = [point for point, _, _ in one.curve.shown]
     low = f"< {rate(rates[0])}" if one.low is None else rate(one.low)
     high = f"> {rate(rates[-1])}" if one.high is None else rate(one.high)
-    banded = any(value.interval for _, value, _ in shown(one.curve))
+    banded = any(value.interval for _, value, _ in one.curve.shown)
     return together(f"{rate(one.rate_bpp)} bpp" + (f" [{low}, {high}]" if banded else ""))
 
 
@@ -178,17 +190,8 @@ def _metrics(table: CorrelationTable) -> list[str]:
     return [sentence]
 
 
-def strength(value: Estimate) -> Estimate:
-    """|SROCC| with its interval; where the interval holds 0, it starts there."""
-    if value.value is None or value.interval is None:
-        return value if value.value is None else Estimate(abs(value.value), n=value.n, p=value.p, reason=value.reason)
-    low, high = value.interval
-    ends = (0.0, max(-low, high)) if low < 0 < high else (min(abs(low), abs(high)), max(abs(low), abs(high)))
-    return Estimate(abs(value.value), *ends, n=value.n, p=value.p, reason=value.reason)
-
-
 def _strength(value: Estimate) -> str:
-    return _figure(strength(value), 2)
+    return _figure(value.magnitude(), 2)
 
 
 def _figure(value: Estimate, digits: int, signed: bool = False) -> str:
@@ -245,12 +248,9 @@ def _n(values: Iterable[Estimate]) -> str:
 
 def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
     """For each measure: how many configurations gained or lost for certain, and the median difference."""
-    names = list(dict.fromkeys(effect.measure for one in comparisons for effect in one.effects))
     parts = []
-    for name in names:
-        found = [e.difference for one in comparisons for e in one.effects if e.measure == name]
-        known = [value for value in found if value.value is not None]
-        if known:
+    for name, found in by_measure(comparisons).items():
+        if known := [effect.difference for _, effect in found if effect.difference.value is not None]:
             parts.append(f"{together(name[:1].lower() + name[1:])} {_effect(known)}")
     if not parts:
         return []

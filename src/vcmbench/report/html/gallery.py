@@ -124,7 +124,7 @@ def _choice(group: str, index: int, name: str) -> Markup:
 
 def _layer(overlay: Overlay, layer: Layer, index: int, width_px: int) -> Markup:
     address = pictures.overlay(overlay.picture, layer, width_px)
-    words = f"{layer.name} over {overlay.title}: {_told(layer)}"
+    words = f"{layer.name} over {overlay.title}: {_extent(layer)}"
     caption = [element("b", element("bdi", layer.name)), " ", _key(layer), f"; {layer.note}" if layer.note else None]
     return element(
         "figure",
@@ -134,7 +134,7 @@ def _layer(overlay: Overlay, layer: Layer, index: int, width_px: int) -> Markup:
     )
 
 
-def _told(layer: Layer) -> str:
+def _extent(layer: Layer) -> str:
     values = pictures.known(layer)
     if not values.size:
         return "nothing is known"
@@ -152,7 +152,7 @@ def _key(layer: Layer) -> Markup:
     bars = [element("rect", x=i * step, y=0, width=step + 0.5, height=12, fill=c) for i, c in enumerate(colours)]
     picture = element("svg", bars, viewBox=f"0 0 {width} 12", width=width, height=12, class_="key", aria_hidden="true")
     if layer.kind == "mask":
-        return element("span", picture, " ", _told(layer))
+        return element("span", picture, " ", _extent(layer))
     low, high = pictures.limits(layer)
     values = pictures.known(layer)
     below = "\u2264\u202f" if (values < low).any() else ""
@@ -177,12 +177,11 @@ def _worst(page: Page, frame: WorstFrame, width_px: int) -> Markup:
             shown.append(element("p", f"Seen in the {name}: ", element("b", element("bdi", seen)), class_="seen"))
             continue
         palette = page.content.palette
-        words = f"Prediction on {name}"
-        told = f"{words}: {_shares(seen, page.content.classes)}"
-        shown.append(_framed(words, pictures.prediction(seen, palette, width_px // 2, box), told, seen))
-        cut = seen[inside]
-        told = f"Detail of the prediction on {name}: {_shares(cut, page.content.classes)}"
-        details.append(_framed(f"{words}, detail", pictures.prediction(cut, palette, width), told, cut))
+        words, cut = f"Prediction on {name}", seen[inside]
+        whole = f"{words}: {_shares(seen, page.content.classes)}"
+        detail = f"Detail of the prediction on {name}: {_shares(cut, page.content.classes)}"
+        shown.append(_framed(words, pictures.prediction(seen, palette, width_px // 2, box), whole, seen))
+        details.append(_framed(f"{words}, detail", pictures.prediction(cut, palette, width), detail, cut))
     return element(
         "article",
         heading(element("bdi", frame.title)),

@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from vcmbench.data.estimate import Estimate
-from vcmbench.report.content import CorrelationRow, CorrelationTable, Scatter
+from vcmbench.report.content import MOST_DOTS, CorrelationRow, CorrelationTable, Scatter
 from vcmbench.report.html import prose
-from vcmbench.report.html.charts import MOST_DOTS, ForestRow, extent, forest, sampled, scatter_chart
-from vcmbench.report.html.findings import strength
+from vcmbench.report.html.charts import ForestRow, extent, forest, scatter_chart
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.html.tables import Cell, Column, behind, table
 from vcmbench.report.styles import Style
 from vcmbench.report.text import capital, count, interval, many, number, p_value, significant
-from vcmbench.report.vocabulary import STATISTICS
 
 _NAMES = {"SROC": "SROCC", "PLCC": "PLCC", "KROCC": "KROCC", "PLCC_fit": "PLCC fitted", "RMSE_fit": "RMSE fitted"}
 _PLAIN = Style(8)  # the colour of no codec
@@ -36,13 +34,13 @@ def correlation_section(page: Page) -> Section:
 def _correlation(page: Page, found: CorrelationTable) -> Markup:
     group = "" if found.group == "all" else f", {found.group}"
     level = {"image": "Whole images", "block": "Blocks"}.get(found.level, capital(found.level))
-    rows = [ForestRow(row.metric, strength(row.values["SROC"]), _PLAIN) for row in found.rows if "SROC" in row.values]
+    rows = [ForestRow(row.metric, row.values["SROC"].magnitude(), _PLAIN) for row in found.rows if "SROC" in row.values]
     stands = f"n = {count(found.n)} from {many(found.clusters, 'source picture')}"
     if found.resamples:
         stands += f"; intervals from {count(found.resamples)} resamples of source pictures"
     caption = f"|SROCC| of each metric with {found.machine}; {stands}."
     chart = None
-    if extent(rows):
+    if extent(row.value for row in rows):
         said = [f"{row.label} {number(row.value.value, 2)}" for row in rows if row.value.value is not None]
         name = f"{level}{group}: {caption} {', '.join(said)}"
         chart = forest(rows, "|SROCC|, 1 is the same order", name, zero=False, limits=(0.0, 1.0))
@@ -58,14 +56,14 @@ def _correlation_data(page: Page, found: CorrelationTable, title: str) -> Markup
     rows = [
         [
             Cell(element("bdi", row.metric)),
-            *(notes.cell(row.values.get(key, missing), 3) for key in STATISTICS),
+            *(notes.cell(row.values.get(key, missing), 3) for key in _NAMES),
             Cell(_verdict(row)),
         ]
         for row in found.rows
     ]
     columns = [
         Column("Metric", numeric=False, best="ascending"),
-        *(Column(_NAMES[key], best="ascending" if key == "RMSE_fit" else "descending") for key in STATISTICS),
+        *(Column(_NAMES[key], best="ascending" if key == "RMSE_fit" else "descending") for key in _NAMES),
         Column("Against the best", numeric=False, best="ascending"),  # "best" < "not different" < "worse"
     ]
     caption = f"{title}: correlation with {found.machine}, with 95 % intervals"
@@ -91,15 +89,15 @@ def scatter_section(page: Page) -> Section:
 
 
 def _scatter(page: Page, scatter: Scatter) -> Markup | None:
-    total = sampled(scatter)[1]
+    total = scatter.sampled()[1]
     value = scatter.srocc
-    told = ""
+    srocc = ""
     if value is not None and value.value is not None:
-        told = f"SROCC {number(value.value, 2)} {interval(value, 2)}".strip()
+        srocc = f"SROCC {number(value.value, 2)} {interval(value, 2)}".strip()
     drawn = min(total, MOST_DOTS)
     some = f"{count(drawn)} of {count(total)} {scatter.level}s" if drawn < total else many(total, scatter.level)
-    caption = [element("b", element("bdi", scatter.metric)), " ", told, "; " if told else "", some]
-    chart = scatter_chart(scatter, page.styles, f"{scatter.machine} over {scatter.metric}. {told}; {some}.")
+    caption = [element("b", element("bdi", scatter.metric)), " ", srocc, "; " if srocc else "", some]
+    chart = scatter_chart(scatter, page.styles, f"{scatter.machine} over {scatter.metric}. {srocc}; {some}.")
     if chart is None:
         return None
     return figure(chart, caption, _binned(page, scatter), "Means of this chart")
