@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +18,10 @@ from tests.helpers.docs import example
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
-from vcmbench.errors import JobError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import importance_path, source
 from vcmbench.importance.source import ImportanceSource
+from vcmbench.measure import ground_truth
 
 
 @pytest.fixture
@@ -43,6 +50,15 @@ def check(name: str, data: DataRoot, one: Source) -> None:
     with pytest.raises(JobError, match="128x64 px, the picture 64x64 px"):
         wanted.read(data, one, 64, 64)
     assert wanted.lacking(data, one) is None, f"{name}: lacks a file though all are there"
+    assert not {"source", "region"} & {field.name for field in fields(wanted.settings)}, f"{name}: these keys are taken"
+    for other in others(wanted):
+        is_same = np.array_equal(other.read(data, one, 128, 64).values, found.values)
+        assert is_same or other.digest(data, one) != digest, f"{name}: {other.tag} gives another map by the same digest"
+        assert other.tag != wanted.tag, f"{name}: another setting must give another folder"
+    beside = data.root / "notes.txt"
+    beside.write_text("of nobody's concern")
+    assert wanted.digest(data, one) == digest, f"{name}: its digest changes with files that it does not read"
+    beside.unlink()
     path = wanted.main_file(data, one)
     if path is None:
         return
@@ -54,6 +70,18 @@ def check(name: str, data: DataRoot, one: Source) -> None:
     with pytest.raises(JobError, match=path.name):  # the message names the file that is missing
         wanted.read(data, one, 128, 64)
     path.write_bytes(before)
+
+
+def others(wanted: ImportanceSource) -> list[ImportanceSource]:
+    """The source with one setting changed, for each that is a number or a switch and takes another value."""
+    found = []
+    for field in fields(wanted.settings):
+        value = getattr(wanted.settings, field.name)
+        if isinstance(value, int | float):
+            other = not value if isinstance(value, bool) else value * 2
+            with suppress(RequestError, ValueError):
+                found.append(replace(wanted, settings=replace(wanted.settings, **{field.name: other})))
+    return found
 
 
 @pytest.mark.parametrize("name", sorted(source.discover()))
@@ -78,10 +106,64 @@ def test_one_file_is_a_source(plugins: Path, scene: tuple[DataRoot, Source], pho
     for record in done.records():
         assert "importance=centre-sharpness-4.0-region0.5" in record["bitstream"]
         assert record["importance"]["source"] == "centre" and record["importance"]["settings"] == {"sharpness": 4.0}
+    sharper = source.choose("centre", 1.0, {"sharpness": 4.0})
+    assert ground_truth.digest(*scene, sharper) != ground_truth.digest(*scene, source.choose("centre", 1.0, {}))
+    again = "import pickle, sys; print(pickle.load(sys.stdin.buffer).tag)"  # where its file is not loaded yet
+    done_there = subprocess.run([sys.executable, "-c", again], input=pickle.dumps(sharper), capture_output=True)
+    assert done_there.stdout.decode().strip() == "centre-sharpness-4.0", done_there.stderr.decode()
     config.write_text(head.format("wrong", "") + coding.format(5))
     failed = compress(photos, config)
     assert failed.code == 1
     assert failed.err.count("source of importance 'wrong': read failed: ZeroDivisionError: division by zero") >= 1
+
+
+FAULTY = """
+from dataclasses import dataclass
+from vcmbench.errors import RequestError
+from vcmbench.importance.source import SourceOfImportance
+
+class Faulty(SourceOfImportance):
+    def digest(self, data, source, settings): return ""
+    def read(self, data, source, settings): return 1 / 0
+    def {}: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "complaint"),
+    [
+        ("read(self, data, source, settings)", "return 1", "read gave int, must give a PixelImportance"),
+        ("read(self, data, source, settings)", "raise RequestError('no net')", "read failed: no net"),
+        ("digest(self, data, source, settings)", "return open(data.root / 'no.bin')", "digest failed: .*no.bin"),
+        ("digest(self, data, source, settings)", "raise RequestError('no net')", "digest failed: no net"),
+        ("main_file(self, data, source)", "return 1 / 0", "main_file failed: ZeroDivisionError"),
+    ],
+)
+def test_a_faulty_source_fails_its_own_jobs(
+    plugins: Path, photos: Path, method: str, body: str, complaint: str
+) -> None:
+    (plugins / "sources").mkdir()
+    (plugins / "sources/faulty.py").write_text(FAULTY.format(method, body))
+    config = photos.parent / "trial.toml"
+    mapped = '[[coding]]\nencoder = "x264"\nquality = [32]\nqp_map = {}\n'
+    config.write_text(f'name = "trial"\n[importance]\nsource = "faulty"\n{mapped}[[coding]]\nencoder = "none"\n')
+    done = compress(photos, config)
+    errors = [event["error"] for event in done.events if "error" in event]
+    assert (done.code, len(done.records()), len(errors)) == (1, 2, 2), done.err
+    assert all("source of importance 'faulty'" in one for one in errors)
+    assert re.search(complaint, done.err)
+    assert "internal error" not in done.err
+
+
+def test_no_setting_leads_out_of_its_folder(plugins: Path) -> None:
+    (plugins / "sources").mkdir()
+    text = FAULTY.format("describe(self, tag)", "return tag").replace(
+        "class Faulty", "@dataclass(frozen=True)\nclass Settings:\n    net: str = 'small'\n\nclass Faulty"
+    )
+    (plugins / "sources/named.py").write_text(text.replace("    def", "    settings = Settings\n    def", 1))
+    assert source.choose("named", 1.0, {"net": "large.v2"}).tag == "named-net-large.v2"
+    tags = {source.choose("named", 1.0, {"net": net}).tag for net in ("../up", "a/b", "a\nb", "", "x" * 300)}
+    assert len(tags) == 5 and all(re.fullmatch("named-net-[0-9a-f]{8}", tag) for tag in tags)
 
 
 @pytest.mark.parametrize(

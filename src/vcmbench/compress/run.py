@@ -174,7 +174,10 @@ def _missing_importance(experiment: Experiment, data: DataRoot, sources: list[So
     wanted = next((one.importance for one in experiment.configurations() if one.importance is not None), None)
     if wanted is None:
         return []
-    paths = (wanted.main_file(data, source) for source in sources)
+    try:
+        paths = [wanted.main_file(data, source) for source in sources]
+    except JobError as error:  # so will their jobs
+        return [str(error)]
     missing = [path for path in paths if path is not None and not path.is_file()]
     if not missing:
         return []

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vcmbench.errors import JobError, VcmbenchError
+from vcmbench.errors import JobError
 from vcmbench.io.files import sha256_of
-from vcmbench.io.plugins import Plugins, only_subclass
+from vcmbench.io.plugins import Plugins, only_its_job, only_subclass
 
 DEFAULT = "bicubic"
 _MAX_FILE_BYTES = 1 << 20
@@ -67,12 +67,8 @@ def up(name: str, picture: U8, width: int, height: int) -> U8:
 def _called(name: str, way: str, picture: U8, width: int, height: int) -> U8:
     if picture.shape[:2] == (height, width):
         return picture
-    try:
+    with only_its_job(f"resampler {name!r}: {way} failed"):
         found: U8 = getattr(get(name), way)(picture, width, height)
-    except VcmbenchError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raise JobError(f"resampler {name!r}: {way} failed: {type(error).__name__}: {error}") from error
     wanted = (height, width, *picture.shape[2:])
     shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", None)
     if shape != wanted or dtype != np.uint8:

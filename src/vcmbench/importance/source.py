@@ -6,9 +6,11 @@ A source is one file in `sources/`, or in a user's own folder (see `io/plugins`)
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,17 +21,17 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from vcmbench.data.dataset import DataRoot, Source
-from vcmbench.errors import JobError, RequestError, VcmbenchError
-from vcmbench.importance import classes
+from vcmbench.errors import JobError, RequestError
 from vcmbench.importance.qp_map import check_importance
 from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.io.files import sha256_of
-from vcmbench.io.plugins import Plugins, only_subclass
+from vcmbench.io.plugins import Plugins, only_its_job, only_subclass
 from vcmbench.io.validation import first_mistake
 
 F32 = NDArray[np.float32]
 S = TypeVar("S")
-_MAX_FILE_BYTES = 1 << 20
+_MAX_SETTING_BYTES = 1 << 33  # of a file that a setting names, such as a network's weights
+_WORD = re.compile(r"[A-Za-z0-9_.+-]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,12 @@ class SourceOfImportance(ABC, Generic[S]):
     """A frozen dataclass with a default for each field: the keys of `[importance]` beside `source` and `region`."""
     paths: ClassVar[tuple[str, ...]] = ()
     """Those settings that are paths of files, meant from where the experiment lies."""
+    has_whole_digest: ClassVar[bool] = False
+    """Whether `digest` speaks for the settings and the code, too; else they are added to it."""
 
     @abstractmethod
     def digest(self, data: DataRoot, source: Source, settings: S) -> str:
-        """What a picture's map depends on, as one hash, for jobs' keys. Nothing is decoded. Raises JobError."""
+        """The files that a picture's map depends on, as one hash, for keys. Nothing is decoded. Raises JobError."""
 
     @abstractmethod
     def read(self, data: DataRoot, source: Source, settings: S) -> PixelImportance:
@@ -85,15 +89,25 @@ def _source_of(module: ModuleType, name: str) -> SourceOfImportance[Any]:
     return found
 
 
-_OURS = Path(__file__).parent / "sources"
-_PLUGINS = Plugins("sources", lambda: _OURS, "vcmbench.importance.sources", _source_of)
+_PLUGINS = Plugins("sources", lambda: Path(__file__).parent / "sources", "vcmbench.importance.sources", _source_of)
 discover, get = _PLUGINS.found, _PLUGINS.get
 
 
 @cache
-def _table_digest(path: Path) -> str:
-    """Eight hexadecimal digits of a class table's content: its name may be anything, and another's as well."""
-    return hashlib.sha256(classes.read_bytes(path)).hexdigest()[:8]
+def _file_digest(path: Path) -> str:
+    """Eight hexadecimal digits of a file's content: its name may be anything, and another's as well."""
+    try:
+        return sha256_of(path, _MAX_SETTING_BYTES)[:8]
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _word(value: object) -> str:
+    """A setting's value as part of a folder's name."""
+    if isinstance(value, Path):
+        return _file_digest(value)
+    text = str(value)
+    return text if _WORD.fullmatch(text) else hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -119,32 +133,44 @@ class ImportanceSource:
         words: list[str] = [] if self.source == "labels" else [self.source]
         for one in fields(self.settings):
             value = getattr(self.settings, one.name)
-            if value != one.default:
-                words.append(f"{one.name}-{_table_digest(value) if isinstance(value, Path) else value}")
+            if value != (one.default if one.default_factory is MISSING else one.default_factory()):
+                words.append(f"{one.name}-{_word(value)}")
         if self.region != 1:
             words.append(f"region{self.region:g}")
         return "-".join(words)
 
     def digest(self, data: DataRoot, source: Source) -> str:
-        """What the importance of a picture depends on, as one hash for the job's key. Nothing is decoded."""
+        """What the importance of a picture depends on, as one hash for keys. Nothing is decoded. Raises JobError."""
         found = str(self._called("digest", data, source, self.settings))
-        if self.origin.file.parent == _OURS:
+        if self.origin.has_whole_digest:
             return found
-        return hashlib.sha256(f"{found} {sha256_of(self.origin.file, _MAX_FILE_BYTES)}".encode()).hexdigest()
+        with only_its_job(f"{self._title}: its settings"):
+            return self._whole(found)
+
+    def _whole(self, found: str) -> str:
+        """A source's digest with what it does not speak for: settings, files that they name, and its own file."""
+        values = [getattr(self.settings, one.name) for one in fields(self.settings)]
+        files = [self.origin.file, *(value for value in values if isinstance(value, Path))]
+        parts = [found, repr(self.settings), *(sha256_of(path, _MAX_SETTING_BYTES) for path in files)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def main_file(self, data: DataRoot, source: Source) -> Path | None:
-        """The file without which a picture has no importance, if there is one."""
-        return self.origin.main_file(data, source)
+        """The file without which a picture has no importance, if there is one. Raises JobError."""
+        found: Path | None = self._called("main_file", data, source)
+        return found
 
     def lacking(self, data: DataRoot, source: Source) -> Path | None:
-        """The first file that the map of a picture cannot do without and that is not there."""
-        return self.origin.lacking(data, source, self.settings)
+        """The first file that the map of a picture cannot do without and that is not there. Raises JobError."""
+        found: Path | None = self._called("lacking", data, source, self.settings)
+        return found
 
     def read(self, data: DataRoot, source: Source, width: int, height: int) -> PixelImportance:
         """The importance of a picture of that size. Raises JobError with the file and what is wrong with it."""
         path = self.main_file(data, source)
         where = f"labels of {source.name}" if self.origin.needs_labels else str(path or f"{self.source}, {source.name}")
         found = self._called("read", data, source, self.settings)
+        if not isinstance(found, PixelImportance):
+            raise JobError(f"{self._title}: read gave {type(found).__name__}, must give a PixelImportance")
         try:
             values = check_importance(found.values, where)
         except RequestError as error:
@@ -155,13 +181,25 @@ class ImportanceSource:
         return PixelImportance(values, tuple(found.notes))
 
     def _called(self, what: str, *arguments: object) -> Any:
-        try:
+        with only_its_job(f"{self._title}: {what} failed"):
             return getattr(self.origin, what)(*arguments)
-        except (VcmbenchError, OSError):
-            raise
-        except Exception as error:  # a plugin may raise anything
-            message = f"source of importance {self.source!r}: {what} failed: {type(error).__name__}: {error}"
-            raise JobError(message) from error
+
+    @property
+    def _title(self) -> str:
+        return f"source of importance {self.source!r}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes find the class of the settings by the source's name: its file may be no module there."""
+        values = {one.name: getattr(self.settings, one.name) for one in fields(self.settings)}
+        return _again, (self.source, values, self.region)
+
+
+def _again(source: str, values: dict[str, Any], region: float) -> ImportanceSource:
+    """What was checked once is not checked again: a file that settings name may be gone, which its jobs report."""
+    settings = object.__new__(get(source).settings)
+    for name, value in values.items():
+        object.__setattr__(settings, name, value)
+    return ImportanceSource(source, settings, region)
 
 
 def choose(source: str, region: float, values: Mapping[str, Any]) -> ImportanceSource:

@@ -13,19 +13,21 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
 
-from vcmbench.errors import RequestError
+from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.io.documents import short
 
 VARIABLE = "VCMBENCH_PLUGINS"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 """A plugin's name is a Python module and a choice on the command line at once."""
 
+_LOG_CHARACTERS = 4000
 T = TypeVar("T")
 
 
@@ -97,6 +99,20 @@ class Plugins(Generic[T]):
         if name in faulty:
             raise RequestError(f"{one} {name!r}: {faulty[name]}")
         raise RequestError(f"{one} {short(name)}: unknown; there are {' '.join(found)}")
+
+
+@contextmanager
+def only_its_job(what: str) -> Iterator[None]:
+    """Whatever a plugin raises is a JobError that begins with `what`, so that jobs without it go on."""
+    try:
+        yield
+    except (JobError, Cancelled):
+        raise
+    except RequestError as error:
+        raise JobError(f"{what}: {error}") from None
+    except Exception as error:
+        log = traceback.format_exc()[-_LOG_CHARACTERS:]
+        raise JobError(f"{what}: {type(error).__name__}: {error}", log=log) from error
 
 
 def _module(path: Path, own: Path, package: str) -> ModuleType:

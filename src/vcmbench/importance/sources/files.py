@@ -12,6 +12,7 @@ from vcmbench.importance.source import PixelImportance, SourceOfImportance
 
 class FilesSource(SourceOfImportance[ImportanceSettings]):
     settings = ImportanceSettings  # those of labels, by which such maps are made; they stand in keys of jobs as before
+    has_whole_digest = True
 
     def digest(self, data: DataRoot, source: Source, settings: ImportanceSettings) -> str:
         try:

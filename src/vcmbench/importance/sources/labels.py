@@ -12,6 +12,7 @@ from vcmbench.importance.source import PixelImportance, SourceOfImportance
 class LabelsSource(SourceOfImportance[ImportanceSettings]):
     needs_labels = True
     settings = ImportanceSettings
+    has_whole_digest = True
     paths = ("classes",)
 
     def digest(self, data: DataRoot, source: Source, settings: ImportanceSettings) -> str:
