@@ -137,9 +137,10 @@ class CodingGrid(Strict):
             rest["importance"] = importance or ImportanceSource()
         rest["parameters"] = tuple(sorted((name, _as_word(value)) for name, value in self.parameters.items()))
         rest |= {"match_rate": self.match == "rate", "target_bpp": self.target.bpp if self.target else None}
+        scales = min(self.subsampling_factor) < 1  # else a resampler would do nothing, and is refused
         return [
             CodingConfiguration(self.encoder, quality, chroma, float(factor), **rest,
-                                resampler=resampling.DEFAULT if factor == 1 else self.resampler)
+                                resampler=resampling.DEFAULT if factor == 1 and scales else self.resampler)
             for quality, chroma, factor in grid
         ]  # fmt: skip
 

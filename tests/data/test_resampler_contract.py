@@ -14,6 +14,8 @@ from vcmbench.compress.decode import decode
 from vcmbench.data import resampling
 from vcmbench.data.dataset import read_picture
 from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.experiment import Experiment
+from vcmbench.measure.outcome import asked
 
 U8 = NDArray[np.uint8]
 SIZES = ((160, 128), (159, 127), (80, 64), (41, 33), (1, 1))
@@ -64,9 +66,38 @@ def test_one_file_is_a_resampler(plugins: Path, photos: Path, astronaut: U8) -> 
     assert np.array_equal(decoded, np.repeat(np.repeat(picture[::2, ::2], 2, axis=0), 2, axis=1))
 
 
-def test_an_unknown_one_is_refused(photos: Path) -> None:
+@pytest.mark.parametrize(
+    ("coding", "complaint"),
+    [
+        (CODING.format("none", "magic"), "resampler 'magic': unknown; there are bicubic lanczos"),
+        (CODING.format("none", "lanczos").replace(", 0.5", ""), "'lanczos': has nothing to do at subsampling_factor 1"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(photos: Path, coding: str, complaint: str) -> None:
     config = photos.parent / "trial.toml"
-    config.write_text('name = "trial"\n' + CODING.format("none", "magic"))
+    config.write_text(f'name = "trial"\n{coding}')
     done = type_command("compress", "-d", photos, "-s", config)
     assert done.code == 2
-    assert "resampler 'magic': unknown; there are bicubic lanczos" in done.err
+    assert complaint in done.err
+
+
+def test_a_resampler_that_was_changed_decodes_nothing_as_if_it_were_the_same(plugins: Path, photos: Path) -> None:
+    path = example("adding-a-resampler.md", plugins)
+    config = photos.parent / "trial.toml"
+    config.write_text('name = "trial"\n' + CODING.format("none", "nearest"))
+    assert compress(photos, config).code == 0
+    path.write_text(path.read_text() + "# faster\n")
+    (record,) = (photos / "results/trial/records").glob("*nearest*/a.ppm.json")
+    done = type_command("decode", record, "-o", photos.parent / "a.png", "--runner", "local")
+    assert done.code == 1
+    assert "resampler 'nearest': its file was changed since this was coded; run the experiment again" in done.err
+    assert [event["state"] for event in compress(photos, config).events].count("done") == 2
+
+
+def test_what_was_measured_before_there_were_resamplers_counts() -> None:
+    def tables(**more: object) -> dict[str, object]:
+        coding = {"encoder": "none", "subsampling_factor": [0.5], **more}
+        (found,) = asked(Experiment.model_validate({"name": "trial", "coding": [coding]}))["coding"]
+        return dict(found)
+
+    assert "resampler" not in tables() and tables(resampler="lanczos")["resampler"] == "lanczos"

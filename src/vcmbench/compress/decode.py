@@ -73,6 +73,8 @@ def _checked(record: Record) -> tuple[Encoder, CodingConfiguration, Clip]:
     for kind in ("", "scaled_", "coded_"):
         if record[f"{kind}width_px"] * record[f"{kind}height_px"] > _MAX_PIXELS:
             raise JobError(f"record of {short(record['bitstream'])}: its {kind}sides are larger than any picture's")
+    if "resampler_sha256" in record:
+        resampling.check_unchanged(coding.resampler, record["resampler_sha256"])
     chroma = colour.CHROMA_FORMATS[coding.color_subsampling]
     return tool, coding, Clip(record["coded_width_px"], record["coded_height_px"], record["frames"], chroma)
 

@@ -12,7 +12,7 @@ from vcmbench.compress.allocation import Coded
 from vcmbench.compress.coder import Cache, Coder
 from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.luma_errors import psnr_db
-from vcmbench.data import colour
+from vcmbench.data import colour, resampling
 from vcmbench.data.record import SCHEMA_VERSION, Record
 from vcmbench.data.store import Store
 from vcmbench.encoder.base import DECODED
@@ -126,4 +126,6 @@ def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: l
     }
     if clip.frames > 1:
         record["frame_psnr_y_db"] = psnrs
+    if coding.resampler != resampling.DEFAULT:
+        record["resampler_sha256"] = resampling.get(coding.resampler).sha256()
     return record

@@ -64,7 +64,7 @@ def _seal(text: bytes) -> str:
 
 
 _PARTS = {"rate_search": dict, "map": dict, "region": dict, "uniform": dict, "tool": dict, "files": dict,
-          "notes": list, "frame_psnr_y_db": list, "resampler": str}  # fmt: skip
+          "notes": list, "frame_psnr_y_db": list, "resampler": str, "resampler_sha256": str}  # fmt: skip
 """Parts that not every record has."""
 
 

@@ -39,7 +39,11 @@ class Resampler(ABC):
 
     def identity(self) -> dict[str, str]:
         """What decides its pictures, for jobs' keys: its name and its file's content."""
-        return {"resampler": self.name, "file": sha256_of(self.file, _MAX_FILE_BYTES)}
+        return {"resampler": self.name, "file": self.sha256()}
+
+    def sha256(self) -> str:
+        """SHA-256 (hex) of its file as it is now."""
+        return sha256_of(self.file, _MAX_FILE_BYTES)
 
 
 def _resampler_of(module: ModuleType, name: str) -> Resampler:
@@ -62,6 +66,12 @@ def down(name: str, picture: U8, width: int, height: int) -> U8:
 def up(name: str, picture: U8, width: int, height: int) -> U8:
     """A decoded picture at its original size. Raises JobError where the resampler fails."""
     return _called(name, "up", picture, width, height)
+
+
+def check_unchanged(name: str, sha256: str) -> None:
+    """Raises JobError where a resampler is not the one that a picture was coded with; RequestError where it is gone."""
+    if get(name).sha256() != sha256:
+        raise JobError(f"resampler {name!r}: its file was changed since this was coded; run the experiment again")
 
 
 def _called(name: str, way: str, picture: U8, width: int, height: int) -> U8:

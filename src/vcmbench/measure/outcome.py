@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vcmbench.compress.run import TIMEOUT_S, cores
+from vcmbench.data import resampling
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
@@ -108,6 +109,9 @@ def asked(experiment: Experiment) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(experiment.model_dump_json())
     del values["metrics"]["levels"], values["metrics"]["blocks"]["file"]
     del values["report"]  # decides nothing that is measured
+    for coding in values["coding"]:
+        if coding["resampler"] == resampling.DEFAULT:  # what was measured before there were others counts
+            del coding["resampler"]
     return values
 
 
