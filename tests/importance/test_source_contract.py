@@ -155,6 +155,16 @@ def test_a_faulty_source_fails_its_own_jobs(
     assert "internal error" not in done.err
 
 
+def test_settings_that_cannot_be_made_are_one_line(plugins: Path) -> None:
+    (plugins / "sources").mkdir()
+    faulty = "@dataclass(frozen=True)\nclass Settings:\n    net: Unknown = 1\n\nclass Faulty"
+    text = "from __future__ import annotations\n" + FAULTY.format("main_file(self, data, source)", "return None")
+    text = text.replace("class Faulty", faulty).replace("    def", "    settings = Settings\n    def", 1)
+    (plugins / "sources/unsettled.py").write_text(text)
+    with pytest.raises(RequestError, match="source 'unsettled': its settings failed: NameError: name 'Unknown'"):
+        source.choose("unsettled", 1.0, {})
+
+
 def test_no_setting_leads_out_of_its_folder(plugins: Path) -> None:
     (plugins / "sources").mkdir()
     text = FAULTY.format("describe(self, tag)", "return tag").replace(

@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
@@ -102,6 +102,12 @@ def _file_digest(path: Path) -> str:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+@lru_cache(maxsize=64)
+def _sha256(path: Path, mtime_ns: int, size: int) -> str:
+    """Of a file as it is now; it is the same for all pictures, and may be a network's weights."""
+    return sha256_of(path, _MAX_SETTING_BYTES)
+
+
 def _word(value: object) -> str:
     """A setting's value as part of a folder's name."""
     if isinstance(value, Path):
@@ -151,7 +157,9 @@ class ImportanceSource:
         """A source's digest with what it does not speak for: settings, files that they name, and its own file."""
         values = [getattr(self.settings, one.name) for one in fields(self.settings)]
         files = [self.origin.file, *(value for value in values if isinstance(value, Path))]
-        parts = [found, repr(self.settings), *(sha256_of(path, _MAX_SETTING_BYTES) for path in files)]
+        stats = [path.stat() for path in files]
+        hashes = [_sha256(path, one.st_mtime_ns, one.st_size) for path, one in zip(files, stats, strict=True)]
+        parts = [found, repr(self.settings), *hashes]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def main_file(self, data: DataRoot, source: Source) -> Path | None:
@@ -209,6 +217,16 @@ def choose(source: str, region: float, values: Mapping[str, Any]) -> ImportanceS
     for key in values:
         if key not in known:
             raise RequestError(f"{key}: unknown key; source {source!r} knows {', '.join(['source', 'region', *known])}")
+    try:
+        return ImportanceSource(source, _settings(origin, values), region)
+    except RequestError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise RequestError(f"source {source!r}: its settings failed: {type(error).__name__}: {error}") from error
+
+
+def _settings(origin: SourceOfImportance[Any], values: Mapping[str, Any]) -> Any:
+    """The settings of these values, each of which must be of its field's type."""
     kinds, checked = get_type_hints(origin.settings), {}
     for key, value in values.items():
         given = Path(value) if key in origin.paths and isinstance(value, str) else value
@@ -216,4 +234,4 @@ def choose(source: str, region: float, values: Mapping[str, Any]) -> ImportanceS
             checked[key] = TypeAdapter(kinds[key]).validate_python(given, strict=True)
         except ValidationError as error:
             raise RequestError(f"{key}: {first_mistake(error)}") from None
-    return ImportanceSource(source, origin.settings(**checked), region)
+    return origin.settings(**checked)
