@@ -165,6 +165,51 @@ def test_settings_that_cannot_be_made_are_one_line(plugins: Path) -> None:
         source.choose("unsettled", 1.0, {})
 
 
+WEIGHED = """
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+from vcmbench.data import images
+from vcmbench.importance.source import PixelImportance, SourceOfImportance
+
+@dataclass(frozen=True)
+class Settings:
+    net: Path | None = None
+
+class Weighed(SourceOfImportance):
+    settings, paths = Settings, ("net",)
+    def digest(self, data, source, settings): return ""
+    def read(self, data, source, settings):
+        width, height = images.size_of(source.path)
+        values = np.zeros((height, width), np.float32)
+        values[: height // 2] = float(settings.net.read_text())
+        return PixelImportance(values)
+"""
+
+
+def test_a_file_that_settings_name_counts_by_its_content(plugins: Path, photos: Path) -> None:
+    (plugins / "sources").mkdir()
+    (plugins / "sources/weighed.py").write_text(WEIGHED)
+    config = photos.parent / "trial.toml"
+
+    def states(name: str, content: str) -> set[str]:
+        for old in photos.parent.rglob("*.net"):
+            old.unlink()
+        (photos.parent / name).parent.mkdir(exist_ok=True)
+        (photos.parent / name).write_text(content)
+        config.write_text(
+            f'name = "trial"\n[importance]\nsource = "weighed"\nnet = "{name}"\n'
+            '[[coding]]\nencoder = "x264"\nquality = [32]\nqp_map = { delta = 4 }\n'
+        )
+        done = compress(photos, config)
+        assert done.code == 0, done.err
+        return {event["state"] for event in done.events}
+
+    assert states("a.net", "1") == {"done"}
+    assert states("moved/b.net", "1") == {"resumed"}
+    assert states("moved/b.net", "0.5") == {"done"}
+
+
 def test_no_setting_leads_out_of_its_folder(plugins: Path) -> None:
     (plugins / "sources").mkdir()
     text = FAULTY.format("describe(self, tag)", "return tag").replace(

@@ -150,7 +150,7 @@ def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Ge
     resampler = None if coding.resampler == resampling.DEFAULT else resampling.get(coding.resampler).identity()
     more = {} if resampler is None else {"with_resampler": resampler}
     return more | {
-        "coding": coding.as_dict(),
+        "coding": _described(coding),
         "commands": [[command.argv, command.files, command.then] for command in commands],
         "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
         "version": [importance_steps.VERSION, encoder.rates] if coding.is_searched or coding.qp_map else None,
@@ -158,6 +158,15 @@ def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Ge
         "tools": [tools.encode.identity(), tools.decode.identity()],
         "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
     }
+
+
+def _described(coding: CodingConfiguration) -> dict[str, Any]:
+    """The configuration, but for where files lie that settings of importance name: maps' digests have their content."""
+    described = coding.as_dict()
+    if coding.importance is not None:
+        settings = described["importance"]["settings"]
+        settings |= {name: "" for name in coding.importance.origin.paths if settings[name] is not None}
+    return described
 
 
 def _key(shared: _OfSize, digests: Sequence[str], maps: Sequence[str]) -> str:

@@ -102,9 +102,15 @@ def _file_digest(path: Path) -> str:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def _sha256(path: Path) -> str:
+    """Of a file as it is now, wherever it lies."""
+    now = path.stat()
+    return _sha256_of(path, now.st_mtime_ns, now.st_size)
+
+
 @lru_cache(maxsize=64)
-def _sha256(path: Path, mtime_ns: int, size: int) -> str:
-    """Of a file as it is now; it is the same for all pictures, and may be a network's weights."""
+def _sha256_of(path: Path, mtime_ns: int, size: int) -> str:
+    """Kept, since it is the same for all pictures, and may be a network's weights."""
     return sha256_of(path, _MAX_SETTING_BYTES)
 
 
@@ -155,11 +161,9 @@ class ImportanceSource:
 
     def _whole(self, found: str) -> str:
         """A source's digest with what it does not speak for: settings, files that they name, and its own file."""
-        values = [getattr(self.settings, one.name) for one in fields(self.settings)]
-        files = [self.origin.file, *(value for value in values if isinstance(value, Path))]
-        stats = [path.stat() for path in files]
-        hashes = [_sha256(path, one.st_mtime_ns, one.st_size) for path, one in zip(files, stats, strict=True)]
-        parts = [found, repr(self.settings), *hashes]
+        values = {one.name: getattr(self.settings, one.name) for one in fields(self.settings)}
+        settings = {name: _sha256(one) if isinstance(one, Path) else repr(one) for name, one in values.items()}
+        parts = [found, settings, _sha256(self.origin.file)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def main_file(self, data: DataRoot, source: Source) -> Path | None:
