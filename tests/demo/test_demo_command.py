@@ -20,7 +20,7 @@ def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
     header = done.out.splitlines()[0]
     for column in ("encoder", "quality", "bpp", "PSNR-Y dB", "enc s", "dec s"):
         assert column in header
-    for name in ("lossless", "jpeg", "x264", "x265", "kvazaar", "svtav1", "vvenc"):
+    for name in ("LOSSLESS", "JPEG", "x264", "x265", "KVAZAAR", "SVTAV1", "VVENC"):
         assert sum(line.startswith(f"{name} ") for line in done.out.splitlines()) >= 1
     assert str(tmp_path / "demo/photos/results/photos/compression.csv") in done.err
     assert "mapped against uniform at equal rate" in done.out
