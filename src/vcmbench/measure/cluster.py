@@ -101,9 +101,9 @@ class ClusterMeasure:
         progress.advance(piece.sources[0], progress.done + piece.pictures - left)
 
 
-def _measure(place: MeasureWorker, argument: tuple[Piece, bool]) -> PieceOutcome:
+def _measure(worker: MeasureWorker, argument: tuple[Piece, bool]) -> PieceOutcome:
     piece, force = argument
-    return measure_piece(place, piece, force)
+    return measure_piece(worker, piece, force)
 
 
 def _outcome(future: Future[PieceOutcome], piece: Piece, deaths: Counter[Piece]) -> PieceOutcome:
