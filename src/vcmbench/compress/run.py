@@ -17,6 +17,7 @@ from vcmbench.compress.jobs import find_tools, jobs_of, measure
 from vcmbench.compress.loop import Loop
 from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
 from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, software
+from vcmbench.data import compression_table
 from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -137,7 +138,7 @@ class CompressRun:
         compares = any(coding.match_rate for coding in self.experiment.configurations())
         if not (outcome.done or outcome.failed or compares):
             # nothing new: reading every record again would take as long as resuming did
-            outcome.csv = self.store.table_tells(outcome.summary.told)
+            outcome.csv = compression_table.current(self.store, outcome.summary.digest)
             if outcome.csv is not None:
                 return
         failed = {job.bitstream for job, _ in outcome.failed}
@@ -150,12 +151,12 @@ class CompressRun:
                         comparison.add(record)
                         yield record
 
-            outcome.csv = self.store.write_csv(rows())
+            outcome.csv = compression_table.write(self.store, rows())
             outcome.comparisons = comparison.rows()
             content = equal_rate.as_csv(outcome.comparisons) if outcome.comparisons else None
             outcome.comparison_csv = self.store.write_table("equal_rate.csv", content)
         except OSError as error:
-            message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"
+            message = f"{self.store.folder / compression_table.TABLE}: {error.strerror}"
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None
 
 
