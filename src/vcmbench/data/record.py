@@ -1,4 +1,4 @@
-"""A record: one job as JSON, with a seal that tells whether it is still what was written.
+"""A record: one job as JSON, with a seal that shows whether it is still what was written.
 
 The seal is a hash of all of a record's text but for the times. A record that was damaged later is therefore no record,
 and two runs that came to the same have the same seals.
@@ -137,7 +137,7 @@ def read_record(path: Path | str) -> Record | None:
 
 
 def is_sealed(record: Record, text: bytes) -> bool:
-    """Whether a record's text is the one that was written; those of the version before have no seal to tell by."""
+    """Whether a record's text is the one that was written; those of the version before have none."""
     if "seal" in record:  # also where its version was changed to that of the unsealed ones
         return bool(record["seal"] == _seal(text))
     return bool(record["schema_version"] == _UNSEALED_VERSION)

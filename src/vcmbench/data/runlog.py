@@ -95,16 +95,16 @@ class Watch:
 
     def stop(
         self, step: Step, engine: str, workers: int, *, done: int, resumed: int = 0, failed: int = 0,
-        tally: Tally | None = None, peak_process_mb: float | None = None, elsewhere: bool = False,
+        tally: Tally | None = None, elsewhere: bool = False,
     ) -> RunLog:  # fmt: skip
         """The log of a run that has ended. `elsewhere`: its workers are no children of this process, so their time
-        is not known here; `peak_process_mb` is then what they said themselves."""
+        is not known here."""
         tally = tally or Tally()
         return RunLog(
             step, self.date, engine, workers, round(time.monotonic() - self.began_s, 3), done, resumed, failed,
             {name: round(seconds, 3) for name, seconds in tally.tool_s.items()},
             None if elsewhere else round(_cpu_s() - self.cpu_s, 3), tally.written_bytes,
-            peak_mb(resource.RUSAGE_SELF) if peak_process_mb is None else peak_process_mb,
+            peak_mb(resource.RUSAGE_SELF),
             peak_mb(resource.RUSAGE_CHILDREN), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1, cpu_model(),
         )  # fmt: skip
@@ -171,7 +171,7 @@ def peak_mb(who: int) -> float:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

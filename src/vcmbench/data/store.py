@@ -73,7 +73,7 @@ class Store:
         """
         for folder in (self._temporaries, self._leases, self._claims):
             self._check(folder / "any")
-        if not locks.of_this_process(self._leases).is_real:  # without locks nobody can tell
+        if not locks.of_this_process(self._leases).is_real:  # without locks it cannot be known
             return
         for path in self._temporaries.iterdir():
             if not locks.is_held(self._leases / path.name.partition(".")[0]):

@@ -113,7 +113,7 @@ class MeasureRun:
         return self.names if "image" in self.levels else []
 
     def blocks(self) -> BlockRun:
-        return BlockRun(self.experiment, self.data, self.store, self.units, self.runner, self.settings)
+        return BlockRun(self.experiment, self.store, self.units, self.runner, self.settings)
 
 
 def _warnings(experiment: Experiment, data: DataRoot) -> list[str]:

@@ -56,7 +56,7 @@ class Steps:
     # --- the machine
 
     def ask(self, frames: Sequence[Frame], later: Later) -> None:
-        """Ask the machine about all frames that lack its part, and about their pristine pictures where nobody has.
+        """Ask the machine about all frames that lack its part, and about their pristine pictures where none has.
 
         What it says is written by `later`: nothing here waits for a disk.
         """
@@ -71,7 +71,7 @@ class Steps:
             questions += [(_about(frame), frame) for frame in asked if not frame.pristine.has_failed]
             self._put(self._predictor, questions, later)
         except BaseException as error:
-            for one in mine:  # whoever waits for them must not wait for ever
+            for one in mine:  # what waits for them must not wait for ever
                 if not one.answer.done():
                     _fail(one, error)
             raise
@@ -162,7 +162,7 @@ class Steps:
         except (JobError, OSError) as error:
             _fail(frame, error)
         finally:
-            frame.picture = frame.answer = None  # whoever waits for this frame does not need them
+            frame.picture = frame.answer = None  # what waits for this frame does not need them
 
     def _count(self, frame: Frame) -> None:
         todo, pristine, predictor = frame.todo, frame.pristine, self._predictor

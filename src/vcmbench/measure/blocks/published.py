@@ -33,7 +33,7 @@ _CITYSCAPES = "_leftImg8bit"
 
 @dataclass(frozen=True)
 class PublishedCoding:
-    """A coding configuration as the published files tell it.
+    """A coding configuration as the published files have it.
 
     `codec` is the encoder's name in folders, followed by its options in brackets where it has any that the four
     published ones do not hold. `quality` is None where the encoder has none, or a rate was asked for instead.
@@ -51,7 +51,7 @@ class PublishedCoding:
 
 @dataclass(frozen=True)
 class PublishedBlock:
-    """A block as the published files tell it: `image` is `<city>/<city>_<sequence>_<frame>`; x to height in px."""
+    """A block as the published files have it: `image` is `<city>/<city>_<sequence>_<frame>`; x to height in px."""
 
     image: str
     coding: PublishedCoding
@@ -63,7 +63,7 @@ class PublishedBlock:
 
 
 def coding_of(coding: CodingConfiguration) -> PublishedCoding:
-    """How the published files tell one of our configurations; different ones are told differently."""
+    """How the published files write one of our configurations; different ones are written differently."""
     tool = plugins.get(coding.encoder)
     options = tool.folder_name(coding).removeprefix(f"{tool.label}(").removesuffix(")").split(", ")
     known = ("quality=", "color_subsampling=", "subsampling_factor=")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vcmbench.data.dataset import RESULTS, DataRoot
+from vcmbench.data.dataset import RESULTS
 from vcmbench.data.store import Store, job_key
 from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.execution.runner.base import Runner
@@ -20,6 +20,7 @@ from vcmbench.measure.blocks import state
 from vcmbench.measure.blocks.level import BlockLevel, name_of
 from vcmbench.measure.blocks.sampler import Block
 from vcmbench.measure.blocks.state import SampledBlocks
+from vcmbench.measure.decoders import Decoded, decoded
 from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings, as_job_error, asked
 from vcmbench.measure.predictions import Predictor
 
@@ -30,16 +31,15 @@ class BlockRun:
     """Blocks of an experiment's units."""
 
     def __init__(
-        self, experiment: Experiment, data: DataRoot, store: Store, units: Sequence[Unit], runner: Runner,
-        settings: MeasureSettings,
-    ) -> None:  # fmt: skip
-        self._experiment, self._data, self._store, self._units = experiment, data, store, units
+        self, experiment: Experiment, store: Store, units: Sequence[Unit], runner: Runner, settings: MeasureSettings
+    ) -> None:
+        self._experiment, self._store, self._units = experiment, store, units
         self._runner, self._settings = runner, settings
         self._names = list(dict.fromkeys(experiment.metrics.iqa))
 
     def level(self, classes: int, key: str) -> BlockLevel:
         """The block level of these units; see there for `key`."""
-        return BlockLevel(self._data, self._store, self._units, classes, key)
+        return BlockLevel(self._store, self._units, classes, key)
 
     def named(self, path: Path) -> list[Block]:
         """The blocks that a file names. Raises RequestError as `BlockLevel.named`."""
@@ -49,7 +49,7 @@ class BlockRun:
         self, predictor: Predictor | None, scorer: Scorer | None, truths: dict[str, str], outcome: MeasureOutcome,
         stop: threading.Event,
     ) -> None:  # fmt: skip
-        """Sample and score what is asked for, which `outcome` is told. Another run that is at it is waited for."""
+        """Sample and score what is asked for, into `outcome`. Another run that is at it is waited for."""
         if (reason := _why_no_blocks(predictor, scorer, outcome)) or predictor is None or scorer is None:
             outcome.reasons.append(f"blocks: {reason}")
             return
@@ -112,9 +112,13 @@ class BlockRun:
                 sampled = level.of_file(Path(wanted.file))
             else:
                 sampled = level.drawn(wanted, size_px, self._experiment.seed, jobs, sampling)
+
+        def decode(units: Iterable[Unit]) -> Iterator[Decoded]:
+            return decoded(units, self._store.data.root, self._runner, jobs, self._settings.timeout_s, stop.is_set)
+
         with Progress(len(sampled.blocks), "block", quiet=quiet) as progress:
             return level.score(
-                sampled, scorer, self._names, self._runner, jobs, self._settings.timeout_s, stop.is_set,
+                sampled, scorer, self._names, decode,
                 lambda n: progress.advance("quality of blocks", progress.done + n), force=self._settings.force,
             )  # fmt: skip
 
