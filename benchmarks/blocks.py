@@ -166,7 +166,7 @@ def rows(small: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         data, rng, jobs = Data(Path(scratch), images, configurations), random.Random(1), 2  # noqa: S311
         data.make(jobs)
-        draw = lambda: sample(data.pairs, data.sources(), count, BLOCK, BLOCK, STRATA, 1, jobs)  # noqa: E731
+        draw = lambda: sample(data.pairs, data.sources(), count, (BLOCK, BLOCK), STRATA, 1, jobs)  # noqa: E731
         result, clock, processor = seconds(draw)
         recount(data, result, rng)
         _, _, theirs = seconds(lambda: [published(data, rng) for _ in range(slow)])
@@ -199,7 +199,9 @@ def main() -> None:
 
 def measure(data: Data, arguments: argparse.Namespace) -> None:
     rng = random.Random(1)  # noqa: S311
-    draw = lambda: sample(data.pairs, data.sources(), arguments.blocks, BLOCK, BLOCK, STRATA, 1, arguments.jobs)  # noqa: E731
+    draw = lambda: sample(  # noqa: E731
+        data.pairs, data.sources(), arguments.blocks, (BLOCK, BLOCK), STRATA, 1, arguments.jobs
+    )
     result, clock, processor = seconds(draw)
     bound_s = BOUND_S * max(len(data.pairs) / BOUND_PAIRS, 0.1)
     per_pair_ms = 1e3 * processor / len(data.pairs)

@@ -18,7 +18,7 @@ from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 from vcmbench.analysis import bdrate
 from vcmbench.analysis.bdrate import METHODS, Curve, bd_accuracy, bd_rate
 from vcmbench.cli import build_parser
-from vcmbench.data.store import CSV_FIELDS
+from vcmbench.data.compression_table import CSV_FIELDS
 from vcmbench.errors import RequestError
 
 Array = NDArray[np.float64]

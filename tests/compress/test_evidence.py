@@ -134,12 +134,12 @@ def test_a_mean_that_stayed_where_it_was(coded: float) -> None:
         evidence.check_mean(proof, 32)
 
 
-def test_only_a_mean_that_should_have_moved_tells() -> None:
+def test_only_a_mean_that_should_have_moved_proves() -> None:
     proof = evidence.of_mean_qp(np.array([[31.0, 33.0]]), 32.0)
-    assert not evidence.tells(proof, 32)
-    assert not evidence.tells(proof, 32.9)
-    assert evidence.tells(proof, 33)
-    assert evidence.tells(proof, 31)
+    assert not evidence.proves(proof, 32)
+    assert not evidence.proves(proof, 32.9)
+    assert evidence.proves(proof, 33)
+    assert evidence.proves(proof, 31)
 
 
 # of_block_errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,7 @@ from tests.helpers.measuring import (
     once,
     outcome,
     tree,
+    typed,
     write_toml,
 )
 from tests.helpers.pictures import save
@@ -58,7 +60,9 @@ def config(tmp_path: Path, results: Results) -> Path:
 
 
 def edit(path: Path, change: Callable[[Any], None]) -> None:
+    """What is changed has no seal, as no record had before."""
     content = json.loads(path.read_bytes())
+    content.pop("seal", None)
     change(content)
     path.write_text(json.dumps(content))
 
@@ -213,6 +217,21 @@ def test_edited_figures_of_compression_do_not_stay(results: Results, config: Pat
     edit(results.score_path("jpeg 5"), lambda score: score.update(rate_bpp=9.9, psnr_y_db=99.0, quality=50))
     done = measure(results.root, config)
     assert counts(done) == (1, ALL - 1, 0)
+    assert tree(results.folder) == before
+
+
+def test_a_changed_digit_is_found_and_measured_again(results: Results, config: Path) -> None:
+    before = tree(results.folder)
+    changed = {results.score_path("jpeg 5"), results.folder / "blocks/trial_32x32.state.json"}
+    for path in changed:
+        text = path.read_text()
+        at = re.search(r"\d\.\d", text).start()  # type: ignore[union-attr]
+        path.write_text(f"{text[:at]}{9 - int(text[at])}{text[at + 1 :]}")
+    done = typed("verify", "-d", results.root, "-s", config, "--json")
+    found = {results.root / event["path"]: event["why"] for event in map(json.loads, done.out.splitlines())}
+    assert (done.code, found.keys()) == (1, changed)
+    assert all("its seal does not hold" in why for why in found.values())
+    assert counts(measure(results.root, config)) == (1, ALL - 1, 0)
     assert tree(results.folder) == before
 
 

@@ -19,7 +19,7 @@ from tests.helpers.commands import half_written
 from tests.helpers.measuring import CONFIGURATIONS, PICTURES, Results, copy, counts, measure, once, tree
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
-from vcmbench.measure import claims
+from vcmbench.measure.pictures_run import PicturesRun
 from vcmbench.measure.todo import ImageLevel
 
 ALL = CONFIGURATIONS * PICTURES
@@ -183,16 +183,12 @@ def test_a_claim_of_somebody_else_is_waited_for(
     score = results.score_path("x265", "frankfurt").relative_to(results.root)
     claim = store.claim(PurePosixPath(score))
     assert claim is not None
-    waiting = claims.Claims.__init__
 
-    def said(count: int) -> None:
+    def said(_: Any, count: int) -> None:
         assert count == CONFIGURATIONS - 3  # jpeg and lossless units of that picture were free
         claim.release()
 
-    def begin(self: Any, *arguments: Any, **named: Any) -> None:
-        waiting(self, *arguments, **(named | {"wait": said}))
-
-    monkeypatch.setattr(claims.Claims, "__init__", begin)
+    monkeypatch.setattr(PicturesRun, "_say_waiting", said)
     done = measure(results.root, results.root.parent / "trial.toml")
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert tree(results.root) == tree(once(tmp_path_factory) / "data")

@@ -26,7 +26,7 @@ from vcmbench.measure.cluster import ClusterMeasure, RemoteWorkerSpec
 from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings
 from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredictor
 from vcmbench.measure.run import MeasureRun
-from vcmbench.measure.worker import MeasureWorkerSpec, open_answers, open_scorer
+from vcmbench.measure.worker import MeasureWorkerSpec, open_predictor, open_scorer
 from vcmbench.report.build import write
 
 
@@ -105,7 +105,7 @@ def _answers(run: MeasureRun, arguments: argparse.Namespace, stack: ExitStack) -
         print("no [task] in the experiment: quality metrics only", file=sys.stderr)
     elif task.predictions == "network" and Path(task.model).suffix == ".py":
         print(f"running the config {task.model}: it is a program", file=sys.stderr)
-    return open_answers(run.experiment, run.store, arguments.runner, arguments.gpu, run.settings.jobs, stack)
+    return open_predictor(run.experiment, run.store, arguments.runner, arguments.gpu, run.settings.jobs, stack)
 
 
 def _scorer(run: MeasureRun, arguments: argparse.Namespace) -> Scorer | None:

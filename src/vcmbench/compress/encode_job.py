@@ -29,12 +29,12 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
     if job.geometry is None:
         raise JobError(job.problem)
     try:
-        lane = Coder(job, job.geometry, worker, cache, timeout_s)
-        lane.write_source()
-        coded = _code(lane, store)
-        psnrs = [psnr_db(pristine, decoded) for pristine, decoded in lane.lumas()]
+        coder = Coder(job, job.geometry, worker, cache, timeout_s)
+        coder.write_source()
+        coded = _code(coder, store)
+        psnrs = [psnr_db(pristine, decoded) for pristine, decoded in coder.lumas()]
         record = _record(job, job.geometry, worker, coded, psnrs)
-        record |= meta | ({"notes": notes} if (notes := [*lane.notes, *coded.notes]) else {})
+        record |= meta | ({"notes": notes} if (notes := [*coder.notes, *coded.notes]) else {})
         store.data.link_labels(store.data.configuration_folder(job.encoder.folder_name(job.coding)))
         files = _files(job, worker, coded)
         if beside := {name.name: _sha256(path) for path, name in files.items() if name != job.bitstream}:
@@ -44,12 +44,12 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
         raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
 
 
-def _code(lane: Coder, store: Store) -> Coded:
-    coding = lane.job.coding
+def _code(coder: Coder, store: Store) -> Coded:
+    coding = coder.job.coding
     if coding.qp_map is not None or coding.target_bpp is not None:
-        return allocation.code(lane, store.data)
-    encoded = lane.encode(coding)
-    return Coded(coding, encoded, lane.decode(coding), lane.job.encoder.coded_qp(encoded.done.log))
+        return allocation.code(coder, store.data)
+    encoded = coder.encode(coding)
+    return Coded(coding, encoded, coder.decode(coding), coder.job.encoder.coded_qp(encoded.done.log))
 
 
 def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:

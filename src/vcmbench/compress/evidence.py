@@ -18,7 +18,7 @@ _ENOUGH_BLOCKS = 16
 _SOMETHING_TO_LOSE = 1.0
 """Mean squared error of a block, below which a picture may well be the same at any quantiser: it is blank."""
 _TO_DIFFER = 1.0
-"""How far a mean must be from the uniform quantiser to tell obeying from ignoring, in steps."""
+"""How far a mean must be from the uniform quantiser for obeying to differ from ignoring, in steps."""
 
 
 def rank_correlation(first: F64, second: F64) -> float | None:
@@ -32,7 +32,7 @@ def rank_correlation(first: F64, second: F64) -> float | None:
 
 
 def of_block_qps(requested: F64, coded: F64) -> dict[str, Any]:
-    """Of QPs that the decoder tells block by block, (rows, columns) each. Raises JobError where they do not follow.
+    """Of QPs that the decoder reports block by block, (rows, columns) each. Raises JobError where they do not follow.
 
     A block without coefficients codes no QP and takes over that of the block before it (H.264, 7.4.5), so the mean is
     also given without blocks that only repeat their predecessor. x264 itself keeps a QP that would change by one.
@@ -41,7 +41,7 @@ def of_block_qps(requested: F64, coded: F64) -> dict[str, Any]:
     coded = coded[:rows, :columns]
     before = np.concatenate([coded.ravel()[:1], coded.ravel()[:-1]]).reshape(coded.shape)
     repeats = (coded == before) & (np.abs(coded - requested) > 1)
-    told: dict[str, Any] = {
+    found: dict[str, Any] = {
         "kind": "QP of every block, from the bitstream",
         "requested_mean_qp": round(float(requested.mean()), 4),
         "coded_mean_qp": round(float(coded.mean()), 4),
@@ -52,13 +52,15 @@ def of_block_qps(requested: F64, coded: F64) -> dict[str, Any]:
         "blocks_that_repeat": int(repeats.sum()),
         "rank_correlation": _rounded(rank_correlation(requested, coded)),
     }
-    is_off = abs(told["coded_mean_qp"] - told["requested_mean_qp"]) > 1
-    follows = (told["rank_correlation"] or 0.0) >= 0.5 if np.ptp(requested) > 1 else not is_off
+    is_off = abs(found["coded_mean_qp"] - found["requested_mean_qp"]) > 1
+    follows = (found["rank_correlation"] or 0.0) >= 0.5 if np.ptp(requested) > 1 else not is_off
     # a deaf encoder's blocks all repeat each other
-    is_told = told["blocks_that_repeat"] <= told["blocks"] / 3 and told["blocks_as_requested"] >= told["blocks"] / 2
-    if not follows or not is_told:
-        raise JobError(f"the QP map took no effect: coded QPs do not follow it ({_short(told)})")
-    return told
+    is_shown = (
+        found["blocks_that_repeat"] <= found["blocks"] / 3 and found["blocks_as_requested"] >= found["blocks"] / 2
+    )
+    if not follows or not is_shown:
+        raise JobError(f"the QP map took no effect: coded QPs do not follow it ({_short(found)})")
+    return found
 
 
 def of_mean_qp(requested: F64, coded_mean: float) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def of_mean_qp(requested: F64, coded_mean: float) -> dict[str, Any]:
     }
 
 
-def tells(evidence: dict[str, Any], uniform_qp: float) -> bool:
+def proves(evidence: dict[str, Any], uniform_qp: float) -> bool:
     """Whether a mean can prove anything: it must be asked to differ from what a deaf encoder would code."""
     return bool(abs(evidence["requested_mean_qp"] - uniform_qp) >= _TO_DIFFER)
 
@@ -108,7 +110,7 @@ def of_block_errors(
         has_detail &= uniform_mse >= np.median(uniform_mse)
     change = np.log2((mapped_mse + 0.1) / (uniform_mse + 0.1))[has_detail]
     steps, asked = steps[has_detail], asked[has_detail]
-    told: dict[str, Any] = {
+    found: dict[str, Any] = {
         "kind": "rank correlation of requested steps and change of block error against the uniform encode",
         "rank_correlation": _rounded(rank_correlation(steps, change)) if steps.size else None,
         "blocks": int(steps.size),
@@ -118,13 +120,13 @@ def of_block_errors(
     # What we do to coefficients and pixels ourselves is weaker than a quantiser, and is seen in many blocks only.
     is_native = method == "native"
     enough, wide = (_ENOUGH_BLOCKS, 1) if is_native else (4 * _ENOUGH_BLOCKS, 3)
-    provable = told["rank_correlation"] is not None and steps.size >= enough and span >= wide and _varies(asked)
+    provable = found["rank_correlation"] is not None and steps.size >= enough and span >= wide and _varies(asked)
     least = MIN_RANK_CORRELATION if is_native else 2 / np.sqrt(max(steps.size, 1))
-    if provable and told["rank_correlation"] < least:
-        raise JobError(f"the QP map took no effect: blocks' errors do not follow it ({_short(told)})")
+    if provable and found["rank_correlation"] < least:
+        raise JobError(f"the QP map took no effect: blocks' errors do not follow it ({_short(found)})")
     if not provable:
-        told["note"] = "too flat a map or too few blocks with an error for a correlation"
-    return told
+        found["note"] = "too flat a map or too few blocks with an error for a correlation"
+    return found
 
 
 def of_pictures(steps: F64, mse: F64, uniform_mse: F64) -> dict[str, Any]:
@@ -154,5 +156,5 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _short(told: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in told.items() if name != "kind")
+def _short(found: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in found.items() if name != "kind")

@@ -1,4 +1,4 @@
-"""The loop over a run's jobs: what is finished is passed over, the rest goes to an engine, and every end is told."""
+"""The loop over a run's jobs: what is finished is passed over, the rest goes to an engine; every end is reported."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Loop:
 
     def _take(self, job: Job) -> None:
         if (record := self._known(job)) is not None:
-            self._tell_resumed(job, record)
+            self._resumed(job, record)
         elif job.geometry is None:
-            self._tell_failed(job, JobError(job.problem))
+            self._failed(job, JobError(job.problem))
         elif self._store.is_claimed(job.bitstream):
             self._put_off.append(job)
         else:
@@ -95,9 +95,9 @@ class Loop:
         if result.state == "busy":
             self._put_off.append(job)
         elif result.state == "failed" and result.error is not None and not self._stop.is_set():
-            self._tell_failed(job, result.error)
+            self._failed(job, result.error)
         elif result.state == "resumed" and result.record is not None:
-            self._tell_resumed(job, result.record)
+            self._resumed(job, result.record)
         elif result.state == "done" and result.record is not None:
             self._outcome.done += 1
             self._outcome.summary.add(job.coding, result.record)
@@ -120,13 +120,13 @@ class Loop:
         for job in waiting:
             self._take(job)
 
-    def _tell_resumed(self, job: Job, record: Record) -> None:
+    def _resumed(self, job: Job, record: Record) -> None:
         self._outcome.resumed += 1
         self._outcome.summary.add(job.coding, record)
         self._listen("resumed", job, record, None)
         self._progress.advance(lambda: job.title)
 
-    def _tell_failed(self, job: Job, error: JobError) -> None:
+    def _failed(self, job: Job, error: JobError) -> None:
         # what is wrong with a picture is said once, not for each of its configurations
         if error.command or str(error) not in self._said:
             self._said.add(str(error))

@@ -16,7 +16,8 @@ from vcmbench.compress.job import Job
 from vcmbench.compress.jobs import find_tools, jobs_of, measure
 from vcmbench.compress.loop import Loop
 from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
-from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, software
+from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, WorkerSettings, software
+from vcmbench.data import compression_table
 from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -86,7 +87,7 @@ class CompressRun:
         return stacked * len({source.group for source in self.sources}) + single * len(self.sources)
 
     def execute(self, listen: Listener) -> CompressOutcome:
-        """Do what is not done. `listen` hears of every job: "resumed", "done" or "failed".
+        """Do what is not done. `listen` is called for every job: "resumed", "done" or "failed".
 
         Raises RequestError, before anything is started, where a tool is missing or a cluster cannot do it.
         """
@@ -120,24 +121,27 @@ class CompressRun:
         meta = {**self.store.meta, "runner": self.runner.name, "vcmbench": __version__}
         # a map adds the importance and the uniform encode to each picture
         kept = 3 if has_maps else 1
-        if settings.scheduler is None and settings.processes < 2:
-            jobs = settings.processes or settings.jobs
-            site = CompressWorker(self.store, self.runner, meta, settings.timeout_s, settings.force, kept * (jobs + 1))
-            return ThreadsEngine(site, jobs)
-        place = CompressWorkerSpec(
+        jobs = settings.processes or settings.jobs
+        is_here = settings.scheduler is None and settings.processes < 2
+        of_worker = WorkerSettings(
+            tuple(meta.items()), settings.timeout_s, settings.force, kept * (jobs + 1 if is_here else 2)
+        )
+        if is_here:
+            return ThreadsEngine(CompressWorker(self.store, self.runner, of_worker), jobs)
+        spec = CompressWorkerSpec(
             uuid.uuid4().hex, self.data.root, self.experiment.name, self.experiment.seed, self.runner.choice,
-            tuple(meta.items()), settings.timeout_s, settings.force, kept * 2, probe, software(),
+            of_worker, probe, software(),
         )  # fmt: skip
         if settings.scheduler is not None:
-            return engine.scheduler(place, settings.scheduler)
-        return engine.local_cluster(place, settings.processes)
+            return engine.scheduler(spec, settings.scheduler)
+        return engine.local_cluster(spec, settings.processes)
 
     def _write_table(self, outcome: CompressOutcome) -> None:
         """All records of the experiment as CSV; what failed in this run has none that still holds."""
         compares = any(coding.match_rate for coding in self.experiment.configurations())
         if not (outcome.done or outcome.failed or compares):
             # nothing new: reading every record again would take as long as resuming did
-            outcome.csv = self.store.table_tells(outcome.summary.told)
+            outcome.csv = compression_table.current(self.store, outcome.summary.digest)
             if outcome.csv is not None:
                 return
         failed = {job.bitstream for job, _ in outcome.failed}
@@ -150,12 +154,12 @@ class CompressRun:
                         comparison.add(record)
                         yield record
 
-            outcome.csv = self.store.write_csv(rows())
+            outcome.csv = compression_table.write(self.store, rows())
             outcome.comparisons = comparison.rows()
             content = equal_rate.as_csv(outcome.comparisons) if outcome.comparisons else None
             outcome.comparison_csv = self.store.write_table("equal_rate.csv", content)
         except OSError as error:
-            message = f"{self.store.folder / 'compression.csv'}: {error.strerror}"
+            message = f"{self.store.folder / compression_table.TABLE}: {error.strerror}"
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None
 
 

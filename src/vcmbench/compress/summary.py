@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vcmbench.compress import equal_rate
 from vcmbench.compress.job import Job
+from vcmbench.data.compression_table import RecordsDigest
 from vcmbench.data.record import Record
-from vcmbench.data.store import Told
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError
 
@@ -35,11 +35,11 @@ class CompressSummary:
     def __init__(self, configurations: Iterable[CodingConfiguration] = ()) -> None:
         self.rows = {configuration: Sums() for configuration in configurations}
         self.missed_rates: list[float] = []
-        self.told = Told()
+        self.digest = RecordsDigest()
 
     def add(self, coding: CodingConfiguration, record: Record) -> None:
         sums = self.rows[coding]
-        self.told.add(record)
+        self.digest.add(record)
         search = record.get("rate_search")
         if search is not None and not search["is_equal"]:
             self.missed_rates.append(search["size_error"])

@@ -1,4 +1,4 @@
-"""What a process holds while it compresses for a run, and how one job is done there: claimed, done, and told."""
+"""What a process holds while it compresses for a run, and how one job is done there: claimed, done, and recorded."""
 
 from __future__ import annotations
 
@@ -42,14 +42,23 @@ class JobResult:
     error: JobError | None = None
 
 
+@dataclass(frozen=True)
+class WorkerSettings:
+    """`meta` goes into every record, `timeout_s` bounds one command per picture, `cache_size` counts what is kept of
+    pictures."""
+
+    meta: tuple[tuple[str, Any], ...]
+    timeout_s: float
+    force: bool
+    cache_size: int
+
+
 class CompressWorker:
     """The tools, scratch folders and prepared pictures of one process. Jobs may be done on several threads at once."""
 
-    def __init__(
-        self, store: Store, runner: Runner, meta: Record, timeout_s: float, force: bool, cache_size: int
-    ) -> None:
-        self.store, self.runner, self.meta = store, runner, meta
-        self.timeout_s, self.force, self.cache = timeout_s, force, Cache(cache_size)
+    def __init__(self, store: Store, runner: Runner, settings: WorkerSettings) -> None:
+        self.store, self.runner, self.settings = store, runner, settings
+        self.cache = Cache(settings.cache_size)
         self.cancelled = threading.Event()
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
@@ -57,8 +66,8 @@ class CompressWorker:
         self.find = cache(runner.find)
 
     @contextmanager
-    def worker(self) -> Iterator[Worker]:
-        """A worker that nobody else uses meanwhile."""
+    def lent(self) -> Iterator[Worker]:
+        """A worker of the runner that no other thread uses meanwhile."""
         with self._lock:
             worker = self._idle.pop() if self._idle else self.runner.worker()
             if worker not in self._all:
@@ -81,17 +90,17 @@ class CompressWorker:
         self.runner.close()
 
 
-def do(site: CompressWorker, job: Job) -> JobResult:
+def do(worker: CompressWorker, job: Job) -> JobResult:
     """Do a job unless it is finished or another process is at it."""
     try:
-        claim = site.store.claim(job.bitstream)
+        claim = worker.store.claim(job.bitstream)
         if claim is None:
             return JobResult("busy")
         with claim:
-            # looked at again: whoever held the claim may have finished it
-            if not site.force and (record := site.store.finished(job.bitstream, job.key)) is not None:
+            # looked at again: the process that held the claim may have finished it
+            if not worker.settings.force and (record := worker.store.finished(job.bitstream, job.key)) is not None:
                 return JobResult("resumed", record)
-            return JobResult("done", _do(site, replace(job, tools=_tools_there(site, job))))
+            return JobResult("done", _do(worker, replace(job, tools=_tools_there(worker, job))))
     except Cancelled:
         return JobResult("cancelled")
     except JobError as error:
@@ -102,27 +111,31 @@ def do(site: CompressWorker, job: Job) -> JobResult:
         return JobResult("failed", error=JobError(f"internal error: {error!r}", log=traceback.format_exc()))
 
 
-def _do(site: CompressWorker, job: Job) -> Record:
+def _do(worker: CompressWorker, job: Job) -> Record:
     for _ in range(_TRIES - 1):
         try:
-            with site.worker() as worker:
-                return encode_job.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
+            return _once(worker, job)
         except Lost:  # the engine that its container ran on: not the job's fault
-            if not site.runner.wait_until_back(_WAIT_FOR_ENGINE_S, site.cancelled.is_set):
+            if not worker.runner.wait_until_back(_WAIT_FOR_ENGINE_S, worker.cancelled.is_set):
                 raise
-    with site.worker() as worker:
-        return encode_job.run(job, worker, site.store, site.cache, site.timeout_s, site.meta)
+    return _once(worker, job)
 
 
-def _tools_there(site: CompressWorker, job: Job) -> Tools:
+def _once(worker: CompressWorker, job: Job) -> Record:
+    settings = worker.settings
+    with worker.lent() as tools:
+        return encode_job.run(job, tools, worker.store, worker.cache, settings.timeout_s, dict(settings.meta))
+
+
+def _tools_there(worker: CompressWorker, job: Job) -> Tools:
     """The tools of this process for a job that another one may have planned. Raises JobError where they differ."""
     found = []
     encoder = job.encoder
     wanted = (encoder.tools_to_encode(job.coding), job.tools.encode), (encoder.decode_tools, job.tools.decode)
     for choice, planned in wanted:
-        tool = site.find(encoder, choice)
+        tool = worker.find(encoder, choice)
         if tool is None:
-            raise JobError(f"on the worker: {site.runner.missing(encoder, choice)}")
+            raise JobError(f"on the worker: {worker.runner.missing(encoder, choice)}")
         if tool.identity() != planned.identity():
             raise JobError(
                 f"{planned.program}: the worker has another one ({tool.version}, {tool.digest[:19]}) than this run "
@@ -137,17 +150,14 @@ def _tools_there(site: CompressWorker, job: Job) -> Tools:
 
 @dataclass(frozen=True)
 class CompressWorkerSpec:
-    """How a site is opened in another process, which must see the same data root and have the same tools."""
+    """How a worker is opened in another process, which must see the same data root and have the same tools."""
 
     run_id: str
     data_root: Path
     experiment: str
     seed: int
     runner: RunnerChoice
-    meta: tuple[tuple[str, Any], ...]
-    timeout_s: float
-    force: bool
-    cache_size: int
+    settings: WorkerSettings
     probe: str
     """The name of a lease that the run holds (`Store.probe`)."""
     software: str
@@ -157,9 +167,7 @@ class CompressWorkerSpec:
         data = see(self.data_root, self.probe, self.software)
         remove_stale_scratch()
         store = Store(data, self.experiment, self.seed)
-        return CompressWorker(
-            store, open_runner(self.runner), dict(self.meta), self.timeout_s, self.force, self.cache_size
-        )
+        return CompressWorker(store, open_runner(self.runner), self.settings)
 
 
 def see(data_root: Path, probe: str, there: str) -> DataRoot:

@@ -199,7 +199,7 @@ def read_picture(path: Path) -> Picture:
 def _check(path: Path, image: ImageFile) -> list[str]:
     """Notes on what must be done to a picture. Raises JobError where it cannot be coded as it is."""
     notes = []
-    # Pillow opens 16-bit colour as 8-bit RGB; only the raw mode of its decoder tells
+    # Pillow opens 16-bit colour as 8-bit RGB; only the raw mode of its decoder shows it
     if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
         raise JobError(f"{path}: more than 8 bits a sample; convert it to 8-bit RGB")
     if (found := images.count(image)) > 1:

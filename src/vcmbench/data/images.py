@@ -1,6 +1,6 @@
 """Pictures that others made: opened by the few decoders that are wanted, and only where unpacking them is bounded.
 
-Pillow tells a format by a file's content, whatever its name. Of its forty formats some call other programs, and all
+Pillow knows a format by a file's content, whatever its name. Of its forty formats some call other programs, and all
 take what a header says for true.
 """
 
@@ -54,7 +54,7 @@ def opened(data: bytes, formats: tuple[str, ...] = FORMATS) -> ImageFile:
 
 
 def count(image: ImageFile) -> int:
-    """How many pictures a file holds; 2 where there are several that nobody has counted."""
+    """How many pictures a file holds; 2 where there are several that were not counted."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return 2 if image.is_animated else 1  # Pillow counts by reading all of them
     return int(getattr(image, "n_frames", 1))

@@ -15,19 +15,29 @@ import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
 from vcmbench.io.files import read_bounded
+from vcmbench.io.validation import Count
 
 FILE = "runs.jsonl"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 _MAX_BYTES = 1 << 24  # some ten thousand runs
 _MAX_LINE_BYTES = 1 << 16
 _MB = 1e6
 
 Step = Literal["compress", "metrics"]
+Amount = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
+
+
+def _with_zone(date: str) -> str:
+    if datetime.fromisoformat(date).tzinfo is None:
+        raise ValueError("has no time zone")
+    return date
 
 
 @dataclass(frozen=True)
@@ -41,21 +51,21 @@ class RunLog:
     """
 
     step: Step
-    date: str
+    date: Annotated[str, AfterValidator(_with_zone)]
     engine: str
-    workers: int
-    wall_s: float
-    done: int
-    resumed: int = 0
-    failed: int = 0
-    tool_s: dict[str, float] = field(default_factory=dict)
-    cpu_s: float | None = None
-    written_bytes: int = 0
-    peak_process_mb: float = 0.0
-    peak_tool_mb: float = 0.0
-    cores: int = 0
+    workers: Annotated[int, Field(ge=1)]
+    wall_s: Amount
+    done: Count
+    resumed: Count = 0
+    failed: Count = 0
+    tool_s: dict[str, Amount] = field(default_factory=dict)
+    cpu_s: Amount | None = None
+    written_bytes: Count = 0
+    peak_process_mb: Amount = 0.0
+    peak_tool_mb: Amount = 0.0
+    cores: Count = 0
     cpu: str = ""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
 
 
 @dataclass
@@ -85,16 +95,16 @@ class Watch:
 
     def stop(
         self, step: Step, engine: str, workers: int, *, done: int, resumed: int = 0, failed: int = 0,
-        tally: Tally | None = None, peak_process_mb: float | None = None, elsewhere: bool = False,
+        tally: Tally | None = None, elsewhere: bool = False,
     ) -> RunLog:  # fmt: skip
         """The log of a run that has ended. `elsewhere`: its workers are no children of this process, so their time
-        is not known here; `peak_process_mb` is then what they said themselves."""
+        is not known here."""
         tally = tally or Tally()
         return RunLog(
             step, self.date, engine, workers, round(time.monotonic() - self.began_s, 3), done, resumed, failed,
             {name: round(seconds, 3) for name, seconds in tally.tool_s.items()},
             None if elsewhere else round(_cpu_s() - self.cpu_s, 3), tally.written_bytes,
-            peak_mb(resource.RUSAGE_SELF) if peak_process_mb is None else peak_process_mb,
+            peak_mb(resource.RUSAGE_SELF),
             peak_mb(resource.RUSAGE_CHILDREN), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1, cpu_model(),
         )  # fmt: skip
@@ -140,53 +150,12 @@ def _parsed(line: bytes) -> RunLog | None:
     if len(line) > _MAX_LINE_BYTES:
         return None
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
+        return _LINE.validate_json(line, strict=True)
+    except ValidationError:
         return None
-    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
-        return None
-    if not all(name in values and _KINDS[name](values[name]) for name in _KINDS):
-        return None
-    return RunLog(**{name: values[name] for name in _KINDS})
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
-
-
-def _is_date(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
-        return False
-
-
-_KINDS = {
-    "step": lambda value: value in ("compress", "metrics"),
-    "date": _is_date,
-    "engine": _is_text,
-    "workers": lambda value: _is_count(value) and value >= 1,
-    "wall_s": _is_amount,
-    "done": _is_count,
-    "resumed": _is_count,
-    "failed": _is_count,
-    "tool_s": lambda value: isinstance(value, dict) and all(map(_is_amount, value.values())),
-    "cpu_s": lambda value: value is None or _is_amount(value),
-    "written_bytes": _is_count,
-    "peak_process_mb": _is_amount,
-    "peak_tool_mb": _is_amount,
-    "cores": _is_count,
-    "cpu": _is_text,
-    "schema_version": _is_count,
-}  # fmt: skip
+_LINE = TypeAdapter(RunLog)
 
 
 def _cpu_s() -> float:
@@ -202,7 +171,7 @@ def peak_mb(who: int) -> float:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

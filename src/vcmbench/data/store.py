@@ -1,50 +1,32 @@
 """Results on disk: one JSON record a job, written last and atomically. A job is finished when its record exists.
 
 A record lies at `DATA/results/<experiment>/records/<configuration folder>/<picture>.json`, so that its path says what
-it is about; the key inside says whether it still holds. The same bitstream may serve several experiments: whoever
-codes it anew first removes the records that spoke of the old one.
+it is about; the key inside says whether it still holds. The same bitstream may serve several experiments: a run that
+codes it anew first removes the records of the old one.
 """
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
 from vcmbench.data.dataset import RESULTS, DataRoot
-from vcmbench.data.record import MAX_RECORD_BYTES, Record, as_text, read_record, sealed
+from vcmbench.data.record import Record, as_text, read_record, sealed
 from vcmbench.errors import RequestError
 from vcmbench.io import locks
-from vcmbench.io.files import check_inside, read_bounded, write_atomically
+from vcmbench.io.files import check_inside, write_atomically
 
 _AT_WORK = (".tmp", ".leases", ".claims")
 """Folders below the results that hold nothing once all runs have ended."""
-TABLE = "compression.csv"
-_TABLE_STATE = "compression.state.json"
 _NAME_BYTES = 255
-CSV_FIELDS = (
-    "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
-    "qp_map", "match_rate", "target_bpp", "parameters",
-    "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "encode_s", "decode_s", "coded_qp",
-    "psnr_y_db", "found_quality", "size_error", "map_method", "importance", "psnr_y_inside_db", "psnr_y_outside_db",
-    "uniform_size_bytes", "uniform_psnr_y_inside_db", "uniform_psnr_y_outside_db", "runner", "bitstream", "key",
-)  # fmt: skip
-_NESTED = {
-    "region": {"psnr_y_inside_db": "psnr_y_inside_db", "psnr_y_outside_db": "psnr_y_outside_db"},
-    "map": {"method": "map_method"},
-    "uniform": {"size_bytes": "uniform_size_bytes"},
-    "rate_search": {"size_error": "size_error"},
-}
-"""Columns of the table that stand in a part of the record, by their names there."""
 
 
 def job_key(parts: dict[str, Any]) -> str:
@@ -91,7 +73,7 @@ class Store:
         """
         for folder in (self._temporaries, self._leases, self._claims):
             self._check(folder / "any")
-        if not locks.of_this_process(self._leases).is_real:  # without locks nobody can tell
+        if not locks.of_this_process(self._leases).is_real:  # without locks it cannot be known
             return
         for path in self._temporaries.iterdir():
             if not locks.is_held(self._leases / path.name.partition(".")[0]):
@@ -261,59 +243,9 @@ class Store:
             temporary.unlink(missing_ok=True)
             raise
 
-    def write_csv(self, records: Iterable[Record]) -> Path:
-        """The experiment's records as one table, `compression.csv`."""
-        path, told = self.folder / TABLE, Told()
-        self._check(path)
-
-        def rows() -> Iterator[list[Any]]:
-            for record in records:
-                told.add(record)
-                yield _as_row(record)
-
-        temporary = self.temporary()
-        try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(CSV_FIELDS)
-                writer.writerows(rows())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        self.write_table(_TABLE_STATE, json.dumps(_state(path, told)).encode())
-        return path
-
-    def table_tells(self, told: Told) -> Path | None:
-        """The table where it lies there as it was written, of just these records; None where it has to be made anew."""
-        path = self.folder / TABLE
-        try:
-            state = json.loads(read_bounded(self.folder / _TABLE_STATE, MAX_RECORD_BYTES))
-            return path if state == _state(path, told) else None
-        except (OSError, ValueError, RecursionError):
-            return None
-
-
-@dataclass
-class Told:
-    """Which records a table tells of: how many, and a sum over their seals that does not depend on their order."""
-
-    records: int = 0
-    seals: int = 0
-
-    def add(self, record: Record) -> None:
-        self.records += 1
-        self.seals = (self.seals + int(str(record.get("seal") or record["key"])[:16], 16)) % (1 << 64)
-
-
-def _state(path: Path, told: Told) -> dict[str, Any]:
-    status = path.stat()
-    return {"records": told.records, "seals": f"{told.seals:016x}", "size_bytes": status.st_size,
-            "changed_ns": status.st_mtime_ns, "columns": list(CSV_FIELDS)}  # fmt: skip
-
 
 def _is_of(other: Record | None, record: Record) -> bool:
-    """Whether another experiment's record tells of the very same job, and of the very same bitstream."""
+    """Whether another experiment's record is of the very same job, and of the very same bitstream."""
     same = ("key", "bitstream", "bitstream_sha256")
     return other is not None and all(other[name] == record[name] for name in same)
 
@@ -321,19 +253,6 @@ def _is_of(other: Record | None, record: Record) -> bool:
 def probe_path(data_root: Path, name: str) -> Path:
     """Where `Store.probe` lies, by its name."""
     return data_root / RESULTS / _AT_WORK[1] / name
-
-
-def _as_row(record: Record) -> list[Any]:
-    """A record as a line of the table: what is a table itself as JSON, empty where there is nothing in it."""
-    row = {**record, "source": record["sources"][0]["name"]}
-    for name in ("qp_map", "importance", "parameters"):
-        row[name] = json.dumps(record[name], sort_keys=True) if record[name] else ""
-    for part, names in _NESTED.items():
-        if found := record.get(part):
-            row |= {column: found.get(name) for name, column in names.items()}
-    if found := (record.get("uniform") or {}).get("region"):
-        row |= {f"uniform_{name}": found.get(name) for name in _NESTED["region"]}
-    return [row.get(name) for name in CSV_FIELDS]
 
 
 def _move(source: Path, target: Path) -> None:

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from vcmbench import __version__
 from vcmbench.importance.inputs import Inputs
 from vcmbench.importance.maps import ImportanceMap
 from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.io import documents
+from vcmbench.io.validation import Loose, Share, is_valid
 
 Record = dict[str, Any]
 
 SCHEMA_VERSION = 1
 _MAX_BYTES = 1 << 25  # 65536 objects take a third of it
+
+
+class _Object(Loose):
+    within: bool
+
+
+class _MapRecord(Loose):
+    """What is relied upon of a record: it may have been edited or damaged."""
+
+    schema_version: Literal[1]
+    files: dict[str, int]
+    objects: list[_Object]
+    fallbacks: list[str]
+    notes: list[str]
+    faults: list[str] = Field(default=[])  # records of earlier versions have none
+    mean_importance: Share
+    share_at_one: Share
 
 
 def made(
@@ -67,30 +85,7 @@ def read(path: Path) -> Record | None:
     """A record that has all that is relied upon; None where there is none."""
     try:
         record = documents.read_json(path, _MAX_BYTES)
-        json.dumps(record, allow_nan=False)  # it is told as it is
+        json.dumps(record, allow_nan=False)  # it is shown as it is
     except (OSError, ValueError, RecursionError):
         return None
-    return record if _is_record(record) else None
-
-
-def _is_record(record: Any) -> bool:
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        return False
-    files, objects = record.get("files"), record.get("objects")
-    return (
-        isinstance(files, dict)
-        and all(isinstance(size, int) for size in files.values())
-        and isinstance(objects, list)
-        and all(isinstance(one, dict) and isinstance(one.get("within"), bool) for one in objects)
-        and all(_are_texts(record.get(name)) for name in ("fallbacks", "notes"))
-        and _are_texts(record.get("faults", []))  # records of earlier versions have none
-        and all(_is_share(record.get(name)) for name in ("mean_importance", "share_at_one"))
-    )
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
+    return record if is_valid(_MapRecord, record) else None

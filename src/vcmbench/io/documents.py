@@ -67,7 +67,7 @@ def parse_toml(data: bytes) -> dict[str, Any]:
 
 
 def _check(table: dict[str, Any]) -> None:
-    """Raises ValueError where a table is nested deeper, or holds other numbers or texts, than whoever takes it over can
+    """Raises ValueError where a table is nested deeper, or holds other numbers or texts, than the caller can
     deal with."""
     level: list[Any] = [table]
     for _ in range(_MOST_LEVELS):

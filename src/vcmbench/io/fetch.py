@@ -135,7 +135,7 @@ def _read(request: urllib.request.Request, pieces: queue.Queue[Any], left: threa
             while not left.is_set() and (chunk := answer.read1(_CHUNK)):
                 pieces.put(chunk)
         pieces.put(None)
-    except Exception as error:  # whatever it is, whoever waits for the pieces gets it
+    except Exception as error:  # whatever it is, it is raised where the pieces are waited for
         pieces.put(error)
 
 

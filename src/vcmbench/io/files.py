@@ -81,7 +81,7 @@ def _check_regular(status: os.stat_result, path: Path | str) -> None:
 def read_bounded(path: Path | str, max_bytes: int) -> bytes:
     """A regular file's bytes. Raises OSError, which is also what a file of more than `max_bytes` or a pipe is.
 
-    Whoever reads what others may have written reads it by this: a file of gigabytes must not fill the memory, a pipe
+    What others may have written is read by this: a file of gigabytes must not fill the memory, a pipe
     must not be waited for.
     """
     number, size = _open_regular(path, max_bytes)

@@ -1,6 +1,6 @@
 """Who is at work on what: locked files, which the system lets go of when their holder ends, however it ends.
 
-A process id tells less: it is given anew, and means nothing on another machine or in another container. A lock (flock)
+A process id says less: it is given anew, and means nothing on another machine or in another container. A lock (flock)
 holds between all who see the file, over NFS 4, Lustre (mounted with -o flock) and the like, too. No clock is involved.
 """
 
@@ -66,7 +66,7 @@ def take(path: Path) -> Lease | None:
             is_real = False
         if _is_same(number, path):
             return Lease(path, number, is_real=is_real)
-        os.close(number)  # whoever held it removed it in between: this lock is of a file without a name
+        os.close(number)  # the process that held it removed it in between: this lock is of a file without a name
 
 
 def _is_same(number: int, path: Path) -> bool:
@@ -78,16 +78,16 @@ def _is_same(number: int, path: Path) -> bool:
 
 
 def take_new(folder: Path, prefix: str = "") -> Lease:
-    """A lease of a name that nobody else has."""
+    """A lease of a name that no other has."""
     while (lease := take(folder / f"{prefix}{uuid.uuid4().hex}")) is None:
         pass
     return lease
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds that lease, this process included; also where that cannot be told, as of another user's.
+    """Whether somebody holds that lease, this process included; also where that cannot be known, as of another user's.
 
-    Not where the file system knows no locks: nobody can hold one there.
+    Not where the file system knows no locks: none can be held there.
     """
     try:
         number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -104,11 +104,11 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def abandoned(path: Path) -> Iterator[bool]:
-    """Whether nobody holds the lease of that name any more; while the block lasts it is ours, and then it is gone."""
+    """Whether no process holds the lease of that name any more; while the block lasts it is ours, then it is gone."""
     lease = take(path) if path.is_file() and not path.is_symlink() else None
     if lease is None:
         yield False
-    elif not lease.is_real:  # no lock, hence no answer: whoever made it may be alive
+    elif not lease.is_real:  # no lock, hence no answer: its process may be alive
         lease.release(removes=False)
         yield False
     else:
@@ -123,7 +123,7 @@ _lock = threading.Lock()
 def of_this_process(folder: Path) -> Lease:
     """The one lease of this process in a folder, which is made where it is missing; held until the process ends.
 
-    What a process leaves half-done carries the lease's name, so that everybody can tell whether it still lives.
+    What a process leaves half-done carries the lease's name, so that every process can see whether it still lives.
     """
     with _lock:
         lease = _ours.get(folder)

@@ -15,7 +15,7 @@ def interruptible(cancel: Callable[[], None]) -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM set the event and call `cancel`, which ends all running tools at once."""
     stop, wake = threading.Event(), threading.Event()
 
-    def cancel_when_told() -> None:
+    def cancel_when_set() -> None:
         wake.wait()
         if stop.is_set():
             with suppress(RequestError):  # an engine that has gone took its containers along
@@ -23,7 +23,7 @@ def interruptible(cancel: Callable[[], None]) -> Iterator[threading.Event]:
 
     # A handler may run while this thread holds a lock, of the runner or of Python's own: it must not start threads
     # or cancel anything itself. So the thread that does it is there beforehand.
-    canceller = threading.Thread(target=cancel_when_told, daemon=True)
+    canceller = threading.Thread(target=cancel_when_set, daemon=True)
     canceller.start()
 
     def on_signal(number: int, _: object) -> None:

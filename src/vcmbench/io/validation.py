@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Annotated, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vcmbench.io.documents import short
 
@@ -15,6 +17,30 @@ class Strict(BaseModel):
     """A table whose keys and types must be right: nothing unknown, nothing converted, nothing infinite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Loose(Strict):
+    """What is relied upon of a table that holds more: of what is named here the types must be right."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+def is_valid(model: type[BaseModel], value: object) -> bool:
+    """Whether a JSON value is what a model says."""
+    try:
+        model.model_validate(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def first_mistake(error: ValidationError) -> str:

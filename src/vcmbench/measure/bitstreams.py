@@ -47,7 +47,7 @@ class Unit:
 def find(
     experiment: Experiment, data: DataRoot, sources: list[Source], store: Store, *, partial: bool, config: str = ""
 ) -> list[Unit]:
-    """The units of an experiment that are compressed. `config` is what `-s` named, for the command that is told.
+    """The units of an experiment that are compressed. `config` is what `-s` named, for the command in a message.
 
     Raises RequestError, which names the command to run, where some are not and `partial` is False, or where none is;
     and where two bitstreams would have their scores in one place.
@@ -55,16 +55,16 @@ def find(
     found: list[Unit] = []
     missing: list[str] = []
     taken: dict[tuple[str, PurePosixPath], PurePosixPath] = {}
-    for place, coding, folder, chosen in job_keys.bitstreams(experiment, data, sources):
+    for bitstream, coding, folder, chosen in job_keys.bitstreams(experiment, data, sources):
         for source in chosen:
-            if (other := taken.setdefault((folder, source.name), place)) != place:
+            if (other := taken.setdefault((folder, source.name), bitstream)) != bitstream:
                 raise RequestError(
-                    f"experiment {experiment.name}: {other} and {place} are of one configuration by its name, stacked "
-                    "and not; their scores would have one place, so make them two experiments"
+                    f"experiment {experiment.name}: {other} and {bitstream} are of one configuration by its name, "
+                    "stacked and not; their scores would have one place, so make them two experiments"
                 )
-        record = store.read(place)
-        if record is None or not (data.root / place).is_file() or not _is_of(record, chosen):
-            missing.append(str(place))
+        record = store.read(bitstream)
+        if record is None or not (data.root / bitstream).is_file() or not _is_of(record, chosen):
+            missing.append(str(bitstream))
         else:
             found.append(Unit(record, coding, folder, chosen))
     if missing and (not partial or not found):

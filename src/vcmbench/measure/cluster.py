@@ -34,7 +34,7 @@ _MOST_DEATHS = 3
 
 @dataclass(frozen=True)
 class RemoteWorkerSpec:
-    """A place in another process, which must see the same data root and have the same software."""
+    """A worker in another process, which must see the same data root and have the same software."""
 
     settings: MeasureWorkerSpec
     probe: str
@@ -58,7 +58,7 @@ class ClusterMeasure:
         self._needs: Resource = "CPU" if gpu == "none" else "GPU"
 
     def describe(self) -> tuple[Machine | None, dict[str, str]]:
-        """Who answers there, and which metrics are lacking there, by one of the processes. Raises JobError."""
+        """The network there, and which metrics are lacking there, as one of the processes reports. Raises JobError."""
         found: tuple[Machine | None, dict[str, str]] = self._engine.submit(
             Work("describe", describe, None, needs=self._needs)
         ).result()
@@ -80,7 +80,7 @@ class ClusterMeasure:
                     piece = running.pop(future)
                     outcome = _outcome(future, piece, deaths)
                     outcomes.append(outcome)
-                    self._tell(progress, piece, outcome)
+                    self._report(progress, piece, outcome)
                     if outcome.put_off is not None:  # another run is at it, or a worker died
                         waiting.append(outcome.put_off)
                         is_busy = True
@@ -94,16 +94,16 @@ class ClusterMeasure:
         key = job_key({"sources": piece.sources, "bitstreams": piece.bitstreams})
         return Work(key, _measure, (piece, self._force), piece.pictures, self._needs)
 
-    def _tell(self, progress: Progress, piece: Piece, outcome: PieceOutcome) -> None:
+    def _report(self, progress: Progress, piece: Piece, outcome: PieceOutcome) -> None:
         for title, why in dict.fromkeys(outcome.failed):
             progress.say(f"failed: {title}: {why}")
         left = outcome.put_off.pictures if outcome.put_off else 0
         progress.advance(piece.sources[0], progress.done + piece.pictures - left)
 
 
-def _measure(place: MeasureWorker, argument: tuple[Piece, bool]) -> PieceOutcome:
+def _measure(worker: MeasureWorker, argument: tuple[Piece, bool]) -> PieceOutcome:
     piece, force = argument
-    return measure_piece(place, piece, force)
+    return measure_piece(worker, piece, force)
 
 
 def _outcome(future: Future[PieceOutcome], piece: Piece, deaths: Counter[Piece]) -> PieceOutcome:

@@ -1,4 +1,4 @@
-"""Decoded pictures of many bitstreams, in order, decoded ahead of whoever looks at them.
+"""Decoded pictures of many bitstreams, in order, decoded ahead of what looks at them.
 
 Decoders are processes of one thread; while a network or a metric works on a picture, the next ones are decoded. What is
 ahead is bounded, and so is memory: single pictures wait decoded, a stack is decoded whole but read picture by picture.
@@ -25,7 +25,7 @@ from vcmbench.measure.outcome import as_job_error
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Frame `index` of a unit, (H, W, 3) uint8 RGB, None where nobody has to see it; or what went wrong with all that
+    """Frame `index` of a unit, (H, W, 3) uint8 RGB, None where it need not be seen; or what went wrong with all that
     is left of the unit."""
 
     unit: Unit

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from vcmbench.compress.run import TIMEOUT_S, cores
 from vcmbench.data import resampling
@@ -16,14 +18,27 @@ from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
+from vcmbench.io.validation import Loose, is_valid
 from vcmbench.measure.blocks.state import SampledBlocks
-from vcmbench.measure.record_checks import are_texts, is_text_table
 
 FILE = "measured.json"
 SCHEMA_VERSION = 2
 _MAX_BYTES = 1 << 26
 
-_KEPT = {"asked", "levels", "blocks", "kept", "failed", "missing", "unavailable", "commands"}
+_Name = Annotated[str, Field(pattern="^[^/\\x00]*$")]
+"""A name of blocks, which becomes a file's."""
+
+
+class _Measured(Loose):
+    schema_version: Literal[2]
+    asked: Any
+    levels: list[Literal["image", "block"]]
+    blocks: list[_Name]
+    kept: list[_Name]
+    failed: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    missing: list[str]
+    unavailable: dict[str, str]
+    commands: list[str]
 
 
 @dataclass(frozen=True)
@@ -87,21 +102,7 @@ def recall(store: Store) -> dict[str, Any] | None:
         content = documents.read_json(store.folder / FILE, _MAX_BYTES)
     except (OSError, ValueError):
         return None
-    known = isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
-    return content if known and content.keys() >= _KEPT and _is_sound(content) else None
-
-
-def _is_sound(content: dict[str, Any]) -> bool:
-    """Whether all is of the kinds that `keep` writes. Names of blocks become names of files."""
-    names = content["blocks"], content["kept"]
-    return (
-        all(are_texts(content[name]) for name in ("levels", "blocks", "kept", "missing", "commands"))
-        and set(content["levels"]) <= {"image", "block"}
-        and not any("/" in name or "\0" in name for some in names for name in some)
-        and is_text_table(content["unavailable"])
-        and isinstance(content["failed"], list)
-        and all(are_texts(one) and len(one) == 2 for one in content["failed"])
-    )
+    return content if is_valid(_Measured, content) else None
 
 
 def asked(experiment: Experiment) -> dict[str, Any]:

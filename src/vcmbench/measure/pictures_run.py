@@ -1,4 +1,10 @@
-"""The loop over all pictures of a run: decoded ahead, sent down the line, and each failure is one picture's."""
+"""The loop over all pictures of a run: claimed, decoded ahead, sent through the pipeline; a failure is one picture's.
+
+Runs that measure one experiment of one data root at the same time share the work. A unit is claimed before it is
+decoded, and what is known of it is looked up again then: another run may have finished it. A unit that another run
+holds is put off, and with it the others of its picture, so that each run keeps to pictures of its own; at the end they
+are looked at again, until the other run has done them or has gone.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +12,22 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
-from vcmbench.data.dataset import Source
-from vcmbench.data.store import Store
+from vcmbench.data.dataset import RESULTS, Source
 from vcmbench.errors import JobError
+from vcmbench.io.locks import Lease
 from vcmbench.io.progress import Progress
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.claims import Claims
 from vcmbench.measure.decoders import Decoded, Decoders
+from vcmbench.measure.outcome import as_job_error
 from vcmbench.measure.pipeline import Chunk, Pipeline
 from vcmbench.measure.pristine import PristineCache
+from vcmbench.measure.records import SCORES
 from vcmbench.measure.steps import Frame, Steps
-from vcmbench.measure.todo import ImageLevel
+from vcmbench.measure.todo import ImageLevel, MeasureContext, Todo
+
+_PAUSE_S = 0.2
 
 
 @dataclass
@@ -28,25 +38,34 @@ class MeasuredPictures:
     resumed: int = 0
     failed: list[tuple[str, JobError]] = field(default_factory=list)
     put_off: list[Unit] = field(default_factory=list)
-    """What another run was at work on."""
+    """What another run was at work on when it was looked at last."""
     known: set[str] = field(default_factory=set)
     """Metrics that some record knows, as they would be computed today."""
     truths: dict[str, str] = field(default_factory=dict)
     """By picture, what decides the truth that a machine was held against."""
 
 
+@dataclass
+class _Claimed:
+    todo: list[Todo]
+    lease: Lease
+    left: int
+    """Frames of it that are neither measured nor failed yet."""
+
+
 class PicturesRun:
     """Measures what is not known yet of some units; `stop` ends it early. `execute` is called once."""
 
     def __init__(
-        self, units: Sequence[Unit], store: Store, level: ImageLevel, finding: Steps, shelf: PristineCache,
-        decoders: Decoders, line: Pipeline, stop: threading.Event, progress: Progress, *, force: bool,
+        self, units: Sequence[Unit], context: MeasureContext, decoders: Decoders, pipeline: Pipeline,
+        stop: threading.Event, progress: Progress, *, force: bool,
     ) -> None:  # fmt: skip
-        self._level, self._finding, self._shelf = level, finding, shelf
-        self._decoders, self._line, self._stop, self._progress = decoders, line, stop, progress
-        self._shared = Claims(
-            units, level, store, stop, force=force, resumed=self._resumed, failed=self._fail, wait=self._say_waiting
-        )
+        self._units, self._store, self._force = units, context.store, force
+        self._level = ImageLevel(context)
+        self._steps = Steps(context, self._level)
+        self._pristine_cache = PristineCache(context.store.data, context.weights)
+        self._decoders, self._pipeline, self._stop, self._progress = decoders, pipeline, stop, progress
+        self._claimed: dict[str, _Claimed] = {}
         self._under_way: deque[Chunk] = deque()
         self._found = MeasuredPictures()
         self._has_said = False
@@ -57,27 +76,30 @@ class PicturesRun:
         try:
             for frame in self._frames(waits):
                 frames += [frame] if frame is not None else []
-                if frame is None or len(frames) == self._line.together:
+                if frame is None or len(frames) == self._pipeline.together:
                     self._send(frames)
                     frames = []
-                # behind the feeding, so that the line is full whenever something is waited for
-                self._take(leaving=0 if frame is None else self._line.ahead)
+                # behind the feeding, so that the pipeline is full whenever something is waited for
+                self._take(leaving=0 if frame is None else self._pipeline.ahead)
             self._send(frames)
             self._take(leaving=0)
         finally:
             for chunk in self._under_way:
                 chunk.cancel()
-            self._shared.close()
-        self._found.put_off, self._found.known = self._shared.put_off, self._level.known
+            while self._claimed:
+                self._claimed.popitem()[1].lease.release()
+        self._found.known = self._level.known
         self._found.truths = {str(source.name): digest for source, digest in self._level.truths.items()}
         return self._found
 
+    # --- frames through the pipeline
+
     def _send(self, frames: list[Frame]) -> None:
         if frames and not self._stop.is_set():
-            self._under_way.append(self._line.start(self._finding, frames, self._stop))
+            self._under_way.append(self._pipeline.start(self._steps, frames, self._stop))
 
     def _take(self, leaving: int) -> None:
-        """Take chunks from the end of the line, in order, until no more than `leaving` are under way."""
+        """Take chunks from the end of the pipeline, in order, until no more than `leaving` are under way."""
         while len(self._under_way) > leaving:
             chunk = self._under_way.popleft()
             if self._stop.is_set():
@@ -91,34 +113,109 @@ class PicturesRun:
                 else:
                     self._found.done += 1
                     self._progress.advance(unit.title)
-                    self._shared.finished(unit)
+                    self._finish(unit)
 
     def _frames(self, waits: bool) -> Iterator[Frame | None]:
         """What there is to do, with the decoded picture where it is needed."""
-        lacking = self._shared.lacking(waits=waits)
-        for decoded in self._decoders.frames(lacking, self._stop.is_set, self._needs_pictures):
+        for decoded in self._decoders.frames(self._lacking(waits), self._stop.is_set, self._needs_pictures):
             if decoded is None:
                 yield None
             elif (frame := self._frame(decoded)) is not None:
                 yield frame
 
     def _needs_pictures(self, unit: Unit) -> bool:
-        return any(map(self._level.needs_picture, self._shared.todo(unit)))
+        return any(map(self._level.needs_picture, self._todo(unit)))
 
     def _frame(self, decoded: Decoded) -> Frame | None:
         """A frame of which something is to be found out; None where all is known, or decoding failed."""
-        left = [one for one in self._shared.todo(decoded.unit) if one.index >= decoded.index]
+        left = [one for one in self._todo(decoded.unit) if one.index >= decoded.index]
         if decoded.error is not None:
             self._fail(decoded.unit, [one.source for one in left], decoded.error)
             return None
         if not left or left[0].index != decoded.index:
             return None
-        pristine = self._shelf.take(decoded.unit, decoded.index)
+        pristine = self._pristine_cache.take(decoded.unit, decoded.index)
         if decoded.picture is not None:
-            self._line.warm(pristine)
+            self._pipeline.warm(pristine)
         return Frame(left[0], decoded.picture, pristine)
 
-    def _resumed(self, unit: Unit, count: int) -> None:
+    # --- which units are this run's
+
+    def _lacking(self, waits: bool) -> Iterator[Unit | None]:
+        """The units of which something is to be found out, claimed until all their frames are finished.
+
+        None before other runs are waited for: what is claimed here must be finished first, for they may wait for it.
+        """
+        busy: set[Source] = set()
+        put_off = self._found.put_off
+        for unit in self._units:
+            claimed = None if unit.sources[0] in busy else self._claim(unit)
+            if claimed is None:
+                busy.add(unit.sources[0])
+                put_off.append(unit)
+            elif claimed:
+                yield unit
+        while waits and put_off and not self._stop.is_set():
+            asked = put_off.copy()
+            put_off.clear()
+            for unit in asked:
+                claimed = None if self._stop.is_set() else self._claim(unit)
+                if claimed is None:
+                    put_off.append(unit)
+                elif claimed:
+                    yield unit
+            if len(put_off) == len(asked) and not self._stop.is_set():
+                yield None
+                self._say_waiting(len(asked))
+                self._stop.wait(_PAUSE_S)
+
+    def _claim(self, unit: Unit) -> bool | None:
+        """Whether there is something to do and it is this run's now; None where it is another run's."""
+        try:
+            todo = self._look(unit)
+            if all(one.is_done for one in todo):
+                self._resume(unit, len(todo))
+                return False
+            # what is claimed is the first score record of a unit
+            score = PurePosixPath(SCORES, unit.folder, f"{unit.sources[0].name}.json")
+            lease = self._store.claim(PurePosixPath(RESULTS, self._store.folder.name, score))
+            if lease is None:
+                return None
+            try:
+                todo = self._look(unit)
+            except BaseException:
+                lease.release()
+                raise
+        except (JobError, OSError) as error:
+            self._fail(unit, unit.sources, as_job_error(error))
+            return False
+        left = sum(not one.is_done for one in todo)
+        self._resume(unit, len(todo) - left)
+        if not left:
+            lease.release()
+            return False
+        self._claimed[unit.record["bitstream"]] = _Claimed(todo, lease, left)
+        return True
+
+    def _look(self, unit: Unit) -> list[Todo]:
+        return list(self._level.todo(unit, force=self._force))
+
+    def _todo(self, unit: Unit) -> list[Todo]:
+        """What is to be found out of a claimed unit, frame by frame; nothing once all of that is finished."""
+        claimed = self._claimed.get(unit.record["bitstream"])
+        return [] if claimed is None else [one for one in claimed.todo if not one.is_done]
+
+    def _finish(self, unit: Unit) -> None:
+        """Another frame of a unit is measured, or has failed."""
+        name = unit.record["bitstream"]
+        if name in self._claimed:
+            self._claimed[name].left -= 1
+            if not self._claimed[name].left:
+                self._claimed.pop(name).lease.release()
+
+    # --- what became of them
+
+    def _resume(self, unit: Unit, count: int) -> None:
         for _ in range(count):
             self._found.resumed += 1
             self._progress.advance(unit.title)
@@ -131,7 +228,7 @@ class PicturesRun:
             self._level.drop(unit, source)
             self._found.failed.append((unit.title, error))
             self._progress.advance(unit.title)
-            self._shared.finished(unit)
+            self._finish(unit)
 
     def _say_waiting(self, count: int) -> None:
         if not self._has_said:

@@ -1,10 +1,10 @@
 """The threads that frames pass: while the machine looks at some, others are scored, and others' files are written.
 
-    ask ──► score ──► finish          the steps of `finding`
+    ask ──► score ──► finish          the steps of `Steps`
      └────► predictions as PNG        in the background, before the record that speaks of them
 
 So the network is never waited with: its next pictures lie beside it while it works. What is under way is bounded by
-whoever feeds the line, and so is memory. Each metric has all of torch's threads, hence one thread for all metrics.
+what is sent in, and so is memory. Each metric has all of torch's threads, hence one thread for all metrics.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from vcmbench.measure.steps import Frame, Steps
 
 
 class Chunk:
-    """Some frames on the line."""
+    """Some frames on their way."""
 
     def __init__(self, frames: Sequence[Frame], asked: Future[Future[list[Future[None]]]]) -> None:
         self.frames, self._asked = frames, asked
 
     def wait(self) -> bool:
         """Wait until all is known of the frames, or what went wrong with each. False where the run was stopped before;
-        then nothing of them was told."""
+        then nothing of them was recorded."""
         try:
             finishing = self._asked.result().result()
         except (Cancelled, CancelledError):
@@ -45,9 +45,9 @@ class Chunk:
 class Pipeline:
     """A context manager: at its end nothing runs any more."""
 
-    def __init__(self, answers: Predictor | None, jobs: int) -> None:
-        at_once = answers.at_once if answers is not None else 1
-        self.together = max(answers.together if answers is not None else 1, 1)
+    def __init__(self, predictor: Predictor | None, jobs: int) -> None:
+        at_once = predictor.at_once if predictor is not None else 1
+        self.together = max(predictor.together if predictor is not None else 1, 1)
         self.ahead = at_once + 1 + math.ceil(2 * jobs / self.together)
         """How many chunks keep all threads busy: those that the machine has, one that is scored, those behind."""
         self._asking = ThreadPoolExecutor(at_once, "vcmbench-ask")
@@ -55,12 +55,12 @@ class Pipeline:
         self._behind = ThreadPoolExecutor(jobs, "vcmbench-write")
         self._warmed: Pristine | None = None
 
-    def start(self, finding: Steps, frames: Sequence[Frame], stop: threading.Event) -> Chunk:
-        """Send frames down the line. Those that are not asked or scored yet when `stop` is set are left."""
-        return Chunk(frames, self._asking.submit(self._ask, finding, frames, stop))
+    def start(self, steps: Steps, frames: Sequence[Frame], stop: threading.Event) -> Chunk:
+        """Send frames through. Those that are not asked or scored yet when `stop` is set are left."""
+        return Chunk(frames, self._asking.submit(self._ask, steps, frames, stop))
 
     def warm(self, pristine: Pristine) -> None:
-        """Have a pristine picture read before it is needed; what goes wrong is told to those who need it."""
+        """Have a pristine picture read before it is needed; what goes wrong is raised where it is needed."""
         if pristine is not self._warmed:
             self._warmed = pristine
             self._behind.submit(lambda: pristine.picture)
@@ -68,18 +68,18 @@ class Pipeline:
     def _later(self, work: Callable[[], None]) -> Future[None]:
         return self._behind.submit(work)
 
-    def _ask(self, finding: Steps, frames: Sequence[Frame], stop: threading.Event) -> Future[list[Future[None]]]:
+    def _ask(self, steps: Steps, frames: Sequence[Frame], stop: threading.Event) -> Future[list[Future[None]]]:
         _go_on(stop)
-        finding.ask(frames, self._later)
-        return self._scoring.submit(self._score, finding, frames, stop)
+        steps.ask(frames, self._later)
+        return self._scoring.submit(self._score, steps, frames, stop)
 
-    def _score(self, finding: Steps, frames: Sequence[Frame], stop: threading.Event) -> list[Future[None]]:
+    def _score(self, steps: Steps, frames: Sequence[Frame], stop: threading.Event) -> list[Future[None]]:
         _go_on(stop)
-        finding.score(frames)
-        # now all predictions that these records wait for are in the queue before them: nobody waits for those behind
-        finding.wait_for_pristine(frames)
+        steps.score(frames)
+        # now all predictions that these records wait for are queued before them: no thread waits for what comes behind
+        steps.wait_for_pristine(frames)
         _go_on(stop)
-        return [self._behind.submit(finding.finish, frame) for frame in frames]
+        return [self._behind.submit(steps.finish, frame) for frame in frames]
 
     def close(self) -> None:
         for pool in (self._asking, self._scoring, self._behind):

@@ -32,7 +32,7 @@ Identity = dict[str, Any]
 @dataclass(frozen=True, eq=False)
 class Question:
     """A picture that a machine is asked about: frame `index` of a unit, decoded or pristine, (H, W, 3) uint8 RGB; None
-    where nobody has to see it."""
+    where it need not be seen."""
 
     unit: Unit
     index: int
@@ -88,7 +88,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def lying_there(self, unit: Unit, index: int) -> Answer | None:
-        """The answer on a frame's pristine picture where nobody has to be asked. Raises JobError."""
+        """The answer on a frame's pristine picture where it is known without asking. Raises JobError."""
 
     @abstractmethod
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
@@ -104,7 +104,7 @@ class Predictor(ABC):
 
 
 class RecordedPredictor(Predictor):
-    """Those of a network that other processes ask, by what they told of it: all that its files and keys say."""
+    """Those of a network that other processes ask, by what they reported of it: all that its files and keys say."""
 
     needs_pictures = True
 
@@ -151,7 +151,7 @@ class RecordedPredictor(Predictor):
         pristine, decoded = _paths(self._root, unit, index)
         path, key = (pristine, self.pristine_key) if question.is_pristine else (decoded, self.key)
         check_inside(self._root, path)
-        # among the store's: what a run that was killed leaves there is removed by the next one, whoever had its number
+        # among the store's: what a run that was killed leaves there is removed by the next one
         write_prediction(path, answer, key(unit, index), self._store.temporary())
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:

@@ -27,7 +27,7 @@ class Pristine:
         self._is_asked_for, self._referring = threading.Lock(), threading.Lock()
         self._is_referred = False
         self.answer: Future[Answer] = Future()
-        """The machine's answer. Whoever is told by `is_mine_to_ask` that nobody has asked must give it a result."""
+        """The machine's answer. The caller to whom `is_mine_to_ask` said yes must give it a result."""
         self.kept: Future[None] = Future()
         """Done when the answer lies where later steps read it."""
 

@@ -6,18 +6,20 @@ each with the key of what decided it. So a new metric computes itself alone, and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from vcmbench.data.dataset import Source
 from vcmbench.data.store import Store, job_key
 from vcmbench.encoder import plugins
-from vcmbench.io import documents
 from vcmbench.io.files import check_inside
+from vcmbench.io.sealed import read_sealed, sealed_json
+from vcmbench.io.validation import Loose, Strict, is_valid
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.record_checks import is_machine, is_metric
+from vcmbench.tasks import kind as kinds
 
 SCHEMA_VERSION = 1
 SCORES = "scores"
@@ -32,7 +34,6 @@ AGAINST = ("pseudo", "labels")
 COUNTED = 1
 """To be raised with every change of what is counted of answers: it is part of the scores' keys."""
 
-_ABSENT = object()
 _MAX_BYTES = 1 << 24
 
 _COPIED = (
@@ -44,6 +45,47 @@ _COPIED = (
 def machine_key(answer: str, truth: str) -> str:
     """What decides a record's machine part: the key of the answer, the digest of the truth, and how it is counted."""
     return job_key({"answer": answer, "truth": truth, "counts": COUNTED})
+
+
+class _Metric(Strict):
+    """A metric's score of one picture: a value, or the reason why there is none."""
+
+    value: float | None
+    reason: str | None
+    key: str
+
+
+class _Machine(Loose):
+    """What a machine made of one picture, as counts; a kind of task may keep more."""
+
+    key: str
+    kind: str
+    classes: Annotated[int, Field(ge=0, lt=1 << 20)]
+    pseudo: Any
+    labels: Any
+    answer: int = Field(default=0, alias="class", ge=0)
+    names: dict[str, str] = Field(default={})
+    notes: dict[str, str] = Field(default={})
+    identity: dict[str, Any] = Field(default={})
+    truth: str = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        kind = kinds.discover().get(self.kind)
+        parts = [one for one in (self.pseudo, self.labels) if one is not None]
+        if kind is None or not all(kind.is_part(one, self.classes) for one in parts):
+            raise ValueError("counts that no kind of task makes")
+        if "answer" in self.model_fields_set and self.answer >= self.classes:
+            raise ValueError("a class that is not there")
+        return self
+
+
+class _ScoreRecord(Loose):
+    """What is relied upon of a record: it may have been edited or damaged."""
+
+    schema_version: Literal[1]
+    iqa: dict[str, _Metric]
+    machine: _Machine | None
 
 
 class ScoreStore:
@@ -61,8 +103,7 @@ class ScoreStore:
         return read(self._store.folder / self.name(folder, source))
 
     def write(self, folder: str, source: Source, score: Score) -> None:
-        content = json.dumps(score, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
-        self._store.write_table(self.name(folder, source), content)
+        self._store.write_table(self.name(folder, source), sealed_json(score, sort_keys=True))
 
     def drop(self, folder: str, source: Source) -> None:
         """Remove a record: what it says holds no longer, and nothing took its place."""
@@ -79,20 +120,12 @@ class ScoreStore:
 
 
 def read(path: Path) -> Score | None:
-    """A record as it was written; None where it is missing, damaged or of another schema."""
+    """A record as it was written; None where it is missing, damaged, edited or of another schema."""
     try:
-        score = documents.read_json(path, _MAX_BYTES)
+        score = read_sealed(path, _MAX_BYTES)
     except (OSError, ValueError):
         return None
-    return score if _is_score(score) else None
-
-
-def _is_score(score: Any) -> bool:
-    """Whether a JSON value has the parts that are relied upon: a record may have been edited or damaged."""
-    if not isinstance(score, dict) or score.get("schema_version") != SCHEMA_VERSION:
-        return False
-    iqa = score.get("iqa")
-    return isinstance(iqa, dict) and all(map(is_metric, iqa.values())) and is_machine(score.get("machine", _ABSENT))
+    return score if is_valid(_ScoreRecord, score) else None
 
 
 def begin(unit: Unit, index: int) -> Score:

@@ -21,6 +21,7 @@ from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings, forget, re
 from vcmbench.measure.pictures_run import MeasuredPictures
 from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredictor
 from vcmbench.measure.records import ScoreStore
+from vcmbench.measure.todo import MeasureContext
 from vcmbench.measure.worker import MeasureWorker
 
 _NAMED = 3
@@ -32,7 +33,7 @@ class MeasureRun:
     def __init__(
         self, experiment: Experiment, folder: Path, runner: Runner, settings: MeasureSettings, config: str = ""
     ) -> None:
-        """`config` is what `-s` named, for the commands that messages tell."""
+        """`config` is what `-s` named, for the commands that messages name."""
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(folder)
         self.sources = find_sources(self.data, experiment.dataset)
@@ -47,7 +48,7 @@ class MeasureRun:
         self.warnings = _warnings(experiment, self.data)
 
     def execute(
-        self, answers: Predictor | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = (),
+        self, predictor: Predictor | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = (),
         elsewhere: Callable[[threading.Event], MeasuredPictures] | None = None,
     ) -> MeasureOutcome:  # fmt: skip
         """Measure. `commands` are what was typed, for the report. `elsewhere` measures whole pictures, where
@@ -56,7 +57,7 @@ class MeasureRun:
         Raises RequestError before anything starts: where predictions or blocks of files cannot be taken, or predictions
         of others would be lost.
         """
-        self._check(answers, levels)
+        self._check(predictor, levels)
         self.store.prepare()
         before = recall(self.store)
         forget(self.store)
@@ -67,40 +68,40 @@ class MeasureRun:
             outcome.unavailable = dict(scorer.missing)
             outcome.reasons += [f"{name}: {why}" for name, why in scorer.missing.items()]
         with interruptible(self.runner.cancel) as stop:
-            found = (elsewhere or self._here(answers, scorer))(stop)
+            found = (elsewhere or self._here(predictor, scorer))(stop)
             outcome.done, outcome.resumed, outcome.failed = found.done, found.resumed, list(found.failed)
             if not stop.is_set() and "block" in levels:
-                self.blocks().execute(answers, scorer, found.truths, outcome, stop)
+                self.blocks().execute(predictor, scorer, found.truths, outcome, stop)
             outcome.interrupted = stop.is_set()
         remove_stale_scratch()  # what a killed run's processes still held at the start
         if not outcome.interrupted and "block" not in levels:
-            outcome.kept = self.blocks().of_before(answers, scorer, found.truths, before, outcome)
+            outcome.kept = self.blocks().of_before(predictor, scorer, found.truths, before, outcome)
         outcome.names = [name for name in self.names if name in self.image_names or name in found.known]
         return outcome
 
-    def _here(self, answers: Predictor | None, scorer: Scorer | None) -> Callable[[threading.Event], MeasuredPictures]:
+    def _here(
+        self, predictor: Predictor | None, scorer: Scorer | None
+    ) -> Callable[[threading.Event], MeasuredPictures]:
         """What measures whole pictures in this process."""
+        context = MeasureContext(self.experiment, self.store, predictor, scorer, tuple(self.image_names))
 
         def measure(stop: threading.Event) -> MeasuredPictures:
             settings, total = self.settings, sum(len(unit.sources) for unit in self.units)
             with (
                 Progress(total, "picture", quiet=settings.quiet) as progress,
-                MeasureWorker(
-                    self.experiment, self.store, self.runner, answers, scorer, self.image_names, settings.jobs,
-                    settings.timeout_s, stop,
-                ) as place,
-            ):  # fmt: skip
-                return place.measure(self.units, progress, force=settings.force, waits=True)
+                MeasureWorker(context, self.runner, settings.jobs, settings.timeout_s, stop) as worker,
+            ):
+                return worker.measure(self.units, progress, force=settings.force, waits=True)
 
         return measure
 
-    def _check(self, answers: Predictor | None, levels: Sequence[str]) -> None:
+    def _check(self, predictor: Predictor | None, levels: Sequence[str]) -> None:
         file = self.experiment.metrics.blocks.file
         if file is not None and "block" in levels:
             self.blocks().named(Path(file))
-        if isinstance(answers, FilePredictor) and (missing := answers.missing(self.units)):
+        if isinstance(predictor, FilePredictor) and (missing := predictor.missing(self.units)):
             raise RequestError(f'task.predictions = "files": {len(missing)} predictions are not there:{_some(missing)}')
-        if isinstance(answers, RecordedPredictor) and (foreign := answers.foreign(self.units)):
+        if isinstance(predictor, RecordedPredictor) and (foreign := predictor.foreign(self.units)):
             raise RequestError(
                 f"{len(foreign)} predictions lie there that vcmbench did not make and would replace; say "
                 f'task.predictions = "files" to use them, or move them away:{_some(foreign)}'
@@ -112,7 +113,7 @@ class MeasureRun:
         return self.names if "image" in self.levels else []
 
     def blocks(self) -> BlockRun:
-        return BlockRun(self.experiment, self.data, self.store, self.units, self.runner, self.settings)
+        return BlockRun(self.experiment, self.store, self.units, self.runner, self.settings)
 
 
 def _warnings(experiment: Experiment, data: DataRoot) -> list[str]:

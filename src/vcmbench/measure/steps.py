@@ -1,7 +1,7 @@
 """What is found out of frames, step by step: the machine is asked, the metrics are computed, and a record is written.
 
 The steps of one chunk of frames come after each other, but those of different chunks at the same time, on different
-threads (`line`). A frame that fails at one step is left out of the next ones.
+threads (`pipeline`). A frame that fails at one step is left out of the next ones.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.dataset import DataRoot
 from vcmbench.errors import JobError
-from vcmbench.iqa import Scorer
 from vcmbench.measure.outcome import as_job_error
 from vcmbench.measure.predictions import Predictor, Question
 from vcmbench.measure.pristine import Pristine
-from vcmbench.measure.records import PRISTINE, SCHEMA_VERSION, ScoreStore
-from vcmbench.measure.todo import ImageLevel, Todo, is_referred
+from vcmbench.measure.records import PRISTINE, SCHEMA_VERSION, Score
+from vcmbench.measure.todo import ImageLevel, MeasureContext, Todo, is_referred
 from vcmbench.tasks.kind import Answer, count
 
 Later = Callable[[Callable[[], None]], Future[None]]
@@ -41,68 +39,72 @@ class Frame:
     kept: Future[None] = field(default_factory=Future)
     """Done when the machine's answer lies where later steps read it."""
     error: JobError | None = None
+    score: Score = field(init=False)
+    """The frame's record, as far as it is known."""
+
+    def __post_init__(self) -> None:
+        self.score = {**self.todo.score, "iqa": dict(self.todo.score["iqa"])}
 
 
 class Steps:
-    """The steps. `answers` is None where there is no machine, `scorer` where there are no metrics."""
+    """The steps, for what `level` says is lacking."""
 
-    def __init__(
-        self, data: DataRoot, scores: ScoreStore, answers: Predictor | None, scorer: Scorer | None, level: ImageLevel
-    ) -> None:
-        self._data, self._scores, self._answers, self._scorer, self._level = data, scores, answers, scorer, level
+    def __init__(self, context: MeasureContext, level: ImageLevel) -> None:
+        self._scores, self._level = context.scores, level
+        self._predictor, self._scorer = context.predictor, context.scorer
 
     # --- the machine
 
     def ask(self, frames: Sequence[Frame], later: Later) -> None:
-        """Ask the machine about all frames that lack its part, and about their pristine pictures where nobody has.
+        """Ask the machine about all frames that lack its part, and about their pristine pictures where none has.
 
         What it says is written by `later`: nothing here waits for a disk.
         """
-        if self._answers is None:
+        if self._predictor is None:
             return
         asked = [frame for frame in frames if frame.todo.machine_key is not None and not frame.pristine.has_failed]
         mine = [one for one in dict.fromkeys(frame.pristine for frame in asked) if one.is_mine_to_ask()]
         questions: list[tuple[Question, Frame | Pristine]] = []
         try:
             for one in mine:
-                questions += self._about_pristine(self._answers, one)
+                questions += self._about_pristine(self._predictor, one)
             questions += [(_about(frame), frame) for frame in asked if not frame.pristine.has_failed]
-            self._put(self._answers, questions, later)
+            self._put(self._predictor, questions, later)
         except BaseException as error:
-            for one in mine:  # whoever waits for them must not wait for ever
+            for one in mine:  # what waits for them must not wait for ever
                 if not one.answer.done():
                     _fail(one, error)
             raise
 
-    def _about_pristine(self, answers: Predictor, one: Pristine) -> list[tuple[Question, Frame | Pristine]]:
+    def _about_pristine(self, predictor: Predictor, one: Pristine) -> list[tuple[Question, Frame | Pristine]]:
         """The question about a pristine picture; none where its answer lies there already, or it cannot be asked."""
         try:
-            known = answers.lying_there(one.unit, one.index)
+            known = predictor.lying_there(one.unit, one.index)
             if known is None:
-                return [(one.question(sees=answers.needs_pictures), one)]
+                return [(one.question(sees=predictor.needs_pictures), one)]
             one.answer.set_result(known)
             one.kept.set_result(None)
         except (JobError, OSError) as error:
             _fail(one, error)
         return []
 
-    def _put(self, answers: Predictor, questions: Sequence[tuple[Question, Frame | Pristine]], later: Later) -> None:
+    def _put(self, predictor: Predictor, questions: Sequence[tuple[Question, Frame | Pristine]], later: Later) -> None:
         """Put questions together; where that fails each goes alone, to find out whose fault it is."""
         if not questions:
             return
         try:
-            found = answers.answer([question for question, _ in questions])
+            found = predictor.answer([question for question, _ in questions])
         except (JobError, OSError) as error:
             if len(questions) > 1:
                 for one in questions:
-                    self._put(answers, [one], later)
+                    self._put(predictor, [one], later)
             else:
                 _fail(questions[0][1], error)
             return
         for (question, whose), answer in zip(questions, found, strict=True):
 
             def keep(question: Question = question, answer: Answer = answer) -> None:
-                answers.keep(question, answer)
+                predictor.keep(question, answer)
 
             if isinstance(whose, Frame):
                 whose.answer, whose.kept = answer, later(keep)
@@ -140,10 +142,9 @@ class Steps:
                 _fail(group[0][0], error)
             return
         for row, (frame, _) in enumerate(group):
-            todo = frame.todo
             for name in names:
                 value, why = found.at(name, row)
-                todo.score["iqa"][name] = {"value": value, "reason": why, "key": todo.iqa_keys[name]}
+                frame.score["iqa"][name] = {"value": value, "reason": why, "key": frame.todo.iqa_keys[name]}
 
     # --- the record
 
@@ -154,35 +155,35 @@ class Steps:
         try:
             if frame.picture is not None:
                 data = np.ascontiguousarray(frame.picture).data
-                frame.todo.score["decoded_sha256"] = hashlib.sha256(data).hexdigest()
+                frame.score["decoded_sha256"] = hashlib.sha256(data).hexdigest()
             if frame.todo.machine_key is not None:
                 self._count(frame)
-            self._scores.write(frame.todo.unit.folder, frame.todo.source, frame.todo.score)
+            self._scores.write(frame.todo.unit.folder, frame.todo.source, frame.score)
         except (JobError, OSError) as error:
             _fail(frame, error)
         finally:
-            frame.picture = frame.answer = None  # whoever waits for this frame does not need them
+            frame.picture = frame.answer = None  # what waits for this frame does not need them
 
     def _count(self, frame: Frame) -> None:
-        todo, pristine, answers = frame.todo, frame.pristine, self._answers
+        todo, pristine, predictor = frame.todo, frame.pristine, self._predictor
         against = pristine.answer.result()
-        if answers is None or frame.answer is None:
+        if predictor is None or frame.answer is None:
             raise JobError("internal error: no machine was asked")
         pristine.kept.result()
-        pristine.refer(lambda: self._refer(answers, frame, against))
-        todo.score["machine"] = count(answers.kind, frame.answer, against, pristine.truth, answers.classes) | {
-            "key": todo.machine_key, "identity": answers.identity(), "truth": self._level.truths[todo.source],
+        pristine.refer(lambda: self._refer(predictor, frame, against))
+        frame.score["machine"] = count(predictor.kind, frame.answer, against, pristine.truth, predictor.classes) | {
+            "key": todo.machine_key, "identity": predictor.identity(), "truth": self._level.truths[todo.source],
         }  # fmt: skip
         frame.kept.result()
 
-    def _refer(self, answers: Predictor, frame: Frame, answer: Answer) -> None:
+    def _refer(self, predictor: Predictor, frame: Frame, answer: Answer) -> None:
         """Keep what the machine makes of the pristine picture, where that is not known yet."""
         source, key = frame.todo.source, self._level.reference_key(frame.todo.unit, frame.todo.index)
         if is_referred(self._scores, source, key):
             return
         self._scores.write(PRISTINE, source, {
             "schema_version": SCHEMA_VERSION, "source": str(source.name), "group": str(source.group), "iqa": {},
-            "machine": count(answers.kind, answer, None, frame.pristine.truth, answers.classes) | {"key": key},
+            "machine": count(predictor.kind, answer, None, frame.pristine.truth, predictor.classes) | {"key": key},
         })  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
-from vcmbench.data.dataset import DataRoot, Source
-from vcmbench.data.store import job_key
+from vcmbench.data.dataset import Source
+from vcmbench.data.store import Store, job_key
+from vcmbench.experiment import Experiment
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.iqa import Scorer
 from vcmbench.measure import ground_truth
@@ -37,16 +39,34 @@ class Todo:
         return self.is_written and self.machine_key is None and not self.iqa_keys
 
 
-class ImageLevel:
-    """What is asked of every picture: by `answers` of a machine, None where there is none, and by the metrics of a
-    scorer that are in `names`. What is known of its other metrics is kept where it holds. `weights` is where the
-    importance comes from that pixels count by. Used by one thread."""
+@dataclass(frozen=True, eq=False)
+class MeasureContext:
+    """What an experiment's pictures are measured with. `predictor` is None where there is no machine, `scorer` where
+    there are no metrics; `names` are the metrics of whole pictures."""
 
-    def __init__(
-        self, data: DataRoot, scores: ScoreStore, answers: Predictor | None, scorer: Scorer | None,
-        names: Sequence[str], weights: ImportanceSource,
-    ) -> None:  # fmt: skip
-        self._data, self._scores, self._answers, self._weights = data, scores, answers, weights
+    experiment: Experiment
+    store: Store
+    predictor: Predictor | None
+    scorer: Scorer | None
+    names: tuple[str, ...]
+
+    @cached_property
+    def scores(self) -> ScoreStore:
+        return ScoreStore(self.store)
+
+    @cached_property
+    def weights(self) -> ImportanceSource:
+        """Where the importance comes from that pixels count by."""
+        return ground_truth.weights_of(self.experiment)
+
+
+class ImageLevel:
+    """What is lacking of every picture. What is known of metrics that are not asked for is kept where it holds. Used by
+    one thread."""
+
+    def __init__(self, context: MeasureContext) -> None:
+        self._data, self._scores, self._weights = context.store.data, context.scores, context.weights
+        self._predictor, scorer, names = context.predictor, context.scorer, context.names
         missing = scorer.missing if scorer else {}
         self._missing = {name: why for name, why in missing.items() if name in names}
         self._names = [name for name in names if scorer is not None and name not in missing]
@@ -97,14 +117,14 @@ class ImageLevel:
         })  # fmt: skip
 
     def _machine_todo(self, unit: Unit, index: int, score: Score, *, force: bool) -> str | None:
-        if self._answers is None:
+        if self._predictor is None:
             return None
         source = unit.sources[index]
         if source not in self.truths:
             self.truths[source] = ground_truth.digest(self._data, source, self._weights)
-        key = machine_key(self._answers.key(unit, index), self.truths[source])
+        key = machine_key(self._predictor.key(unit, index), self.truths[source])
         has = not force and score["machine"] is not None and score["machine"]["key"] == key
-        return None if has and self._answers.is_kept(unit, index) and self._is_referred(unit, index) else key
+        return None if has and self._predictor.is_kept(unit, index) and self._is_referred(unit, index) else key
 
     def drop(self, unit: Unit, source: Source) -> None:
         """Forget a picture that failed: what earlier runs found out of it holds no longer."""
@@ -112,12 +132,12 @@ class ImageLevel:
 
     def needs_picture(self, todo: Todo) -> bool:
         """Whether a frame must be decoded for what is to be found out."""
-        wants_answer = todo.machine_key is not None and self._answers is not None and self._answers.needs_pictures
+        wants_answer = todo.machine_key is not None and self._predictor is not None and self._predictor.needs_pictures
         return wants_answer or bool(todo.iqa_keys)
 
     def reference_key(self, unit: Unit, index: int) -> str:
         """What decides what is kept of the machine's answer on the pristine picture."""
-        answer = "" if self._answers is None else self._answers.pristine_key(unit, index)
+        answer = "" if self._predictor is None else self._predictor.pristine_key(unit, index)
         return machine_key(answer, self.truths[unit.sources[index]])
 
     def _is_referred(self, unit: Unit, index: int) -> bool:

@@ -7,19 +7,22 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from vcmbench.data.dataset import PREDICTIONS
 from vcmbench.data.record import Record, read_record
 from vcmbench.data.store import Store
+from vcmbench.io.sealed import BrokenSealError, read_sealed
+from vcmbench.measure import records
+from vcmbench.measure.blocks.state import FOLDER, MAX_BYTES, SUFFIX
+from vcmbench.measure.records import SCORES
 from vcmbench.tasks.predictions import is_whole
 
 T = TypeVar("T")
 
 _AT_ONCE = 64
-SCORES = "scores"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ def verify(store: Store, wanted: Iterable[PurePosixPath], jobs: int, advance: Ca
             found.scores += 1
             found.damages += damage
             advance(path.name)
+        for path, damage in _mapped(pool, _block_state, _block_states(store)):
+            found.damages += damage
+            advance(path.name)
         for path, damage in _mapped(pool, _prediction, _predictions(store)):
             found.predictions += 1
             found.damages += damage
@@ -78,9 +84,9 @@ def verify(store: Store, wanted: Iterable[PurePosixPath], jobs: int, advance: Ca
 
 
 def count(store: Store) -> int:
-    """How many files `verify` will tell of."""
-    places = (_files_below(store.records), _files_below(store.folder / SCORES), _predictions(store))
-    return sum(1 for place in places for _ in place)
+    """Of how many files `verify` calls `advance`."""
+    scores = _files_below(store.folder / SCORES)
+    return sum(1 for _ in chain(_files_below(store.records), scores, _block_states(store), _predictions(store)))
 
 
 def _mapped(pool: ThreadPoolExecutor, look: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[T]:
@@ -91,9 +97,9 @@ def _mapped(pool: ThreadPoolExecutor, look: Callable[[Path], T], paths: Iterable
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for place, names, files in os.walk(folder):
+    for below, names, files in os.walk(folder):
         names.sort()
-        yield from (Path(place, name) for name in sorted(files) if name.endswith((".json", ".png")))
+        yield from (Path(below, name) for name in sorted(files) if name.endswith((".json", ".png")))
 
 
 # --- jobs
@@ -163,10 +169,28 @@ def _differs(path: Path, sha256: str, size_bytes: int | None = None) -> str:
 
 
 def _score(path: Path) -> tuple[Path, list[Damaged]]:
-    from vcmbench.measure import records  # needs no network, but its package is for those who measure
-
     is_whole = path.suffix == ".json" and records.read(path) is not None
-    return path, [] if is_whole else [Damaged(path, "is no whole score record")]
+    return path, [] if is_whole else [Damaged(path, _broken_seal(path) or "is no whole score record")]
+
+
+def _block_states(store: Store) -> Iterator[Path]:
+    return (path for path in _files_below(store.folder / FOLDER) if path.name.endswith(SUFFIX))
+
+
+def _block_state(path: Path) -> tuple[Path, list[Damaged]]:
+    why = _broken_seal(path)
+    return path, [Damaged(path, why)] if why else []
+
+
+def _broken_seal(path: Path) -> str:
+    """What is wrong with a file's seal; empty where it holds, or something else is wrong."""
+    try:
+        read_sealed(path, MAX_BYTES)
+    except BrokenSealError as error:
+        return str(error)
+    except (OSError, ValueError):
+        pass
+    return ""
 
 
 def _predictions(store: Store) -> Iterator[Path]:

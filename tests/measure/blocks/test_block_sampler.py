@@ -118,7 +118,7 @@ COUNT, STRATA, SIZE = 40_000, 4, (3, 2)
 @pytest.fixture(scope="module")
 def drawn() -> tuple[World, list[Block]]:
     world = make_world()
-    return world, list(sample(world.pairs, world.sources(), COUNT, *SIZE, STRATA, seed=11).blocks)
+    return world, list(sample(world.pairs, world.sources(), COUNT, SIZE, STRATA, seed=11).blocks)
 
 
 def strata_in(blocks: list[Block], strata: int) -> list[int]:
@@ -160,7 +160,7 @@ def test_blocks_of_a_sample_are_independent_of_each_other_and_so_are_seeds() -> 
     world = make_world(shapes=((4, 4),))
     chosen = []
     for seed in range(1500):
-        blocks = sample(world.pairs, world.sources(), 3, 4, 3, 1, seed, jobs=1).blocks
+        blocks = sample(world.pairs, world.sources(), 3, (4, 3), 1, seed, jobs=1).blocks
         chosen.append(tuple(block.configuration for block in blocks))
     assert p_of_uniform(chosen, 3**3) > NEVER_BY_CHANCE
 
@@ -169,14 +169,16 @@ def test_strata_and_the_pairs_chosen_are_independent() -> None:
     pristine = np.zeros((1, 2), np.uint8)
     decoded = np.array([[0, 1]], np.uint8)
     world = World({"a": pristine}, {("a", str(i)): decoded for i in range(5)})
-    blocks = [b for seed in range(300) for b in sample(world.pairs, world.sources(), 10, 1, 1, 2, seed, jobs=1).blocks]
+    blocks = [
+        b for seed in range(300) for b in sample(world.pairs, world.sources(), 10, (1, 1), 2, seed, jobs=1).blocks
+    ]
     assert p_of_uniform([(block.x, block.configuration) for block in blocks], 10) > NEVER_BY_CHANCE
 
 
 @pytest.mark.parametrize(("width", "height", "strata"), [(16, 16, 10), (13, 7, 10), (1, 30, 7), (40, 1, 3)])
 def test_every_block_recounted(width: int, height: int, strata: int) -> None:
     world = make_world(5, ((40, 60), (64, 48), (33, 41)))
-    result = sample(world.pairs, world.sources(), 400, width, height, strata, seed=2)
+    result = sample(world.pairs, world.sources(), 400, (width, height), strata, seed=2)
     assert len(result.blocks) == 400
     for block in result.blocks:
         rows, columns = world.pristine[block.image].shape
@@ -242,9 +244,9 @@ def test_the_edges_of_strata_are_whole_numbers() -> None:
 
 def test_the_same_seed_gives_the_same_blocks_on_any_number_of_threads() -> None:
     world = make_world(1, ((40, 60), (30, 30), (50, 44), (33, 41)))
-    results = [sample(world.pairs, world.sources(), 500, 8, 8, seed=7, jobs=jobs) for jobs in (1, 2, 5, 12)]
+    results = [sample(world.pairs, world.sources(), 500, (8, 8), seed=7, jobs=jobs) for jobs in (1, 2, 5, 12)]
     assert all(result == results[0] for result in results)
-    assert sample(world.pairs, world.sources(), 500, 8, 8, seed=8).blocks != results[0].blocks
+    assert sample(world.pairs, world.sources(), 500, (8, 8), seed=8).blocks != results[0].blocks
 
 
 def test_the_order_in_which_pairs_come_does_not_matter() -> None:
@@ -264,7 +266,7 @@ def test_the_order_in_which_pairs_come_does_not_matter() -> None:
 def test_each_file_is_read_once() -> None:
     world = make_world()
     told: list[str] = []
-    sample(world.pairs, world.sources(), 2000, 3, 3, 4, advance=told.append)
+    sample(world.pairs, world.sources(), 2000, (3, 3), 4, advance=told.append)
     assert set(world.read.values()) == {1}
     assert len(world.read) == 3 + 3 + 9
     assert Counter(told) == dict.fromkeys(world.pristine, 3)
@@ -289,14 +291,14 @@ def test_pictures_do_not_stay_in_memory() -> None:
             alive -= 1
 
     pairs = [(f"image{i}", f"configuration{j}") for i in range(60) for j in range(2)]
-    sample(pairs, Sources(picture, picture), 50, 4, 4, strata=1, jobs=2)
+    sample(pairs, Sources(picture, picture), 50, (4, 4), strata=1, jobs=2)
     assert most <= 10
     assert alive == 0
 
 
 def test_the_pairs_that_have_a_stratum_are_counted() -> None:
     world = make_world(2)
-    result = sample(world.pairs, world.sources(), 100, 3, 2, 4)
+    result = sample(world.pairs, world.sources(), 100, (3, 2), 4)
     there = world.positions(3, 2, 4)
     assert result.pairs_with == tuple(len(there[i]) for i in range(4))
 
@@ -306,7 +308,7 @@ def test_an_empty_stratum_is_named() -> None:
     for (image, name), decoded in world.decoded.items():
         world.decoded[image, name] = world.pristine[image] if name == "good" else np.where(decoded < 255, 255, 0)
     with pytest.raises(RequestError) as caught:
-        sample(world.pairs, world.sources(), 200, 2, 2, 5)
+        sample(world.pairs, world.sources(), 200, (2, 2), 5)
     line = str(caught.value)
     assert "\n" not in line
     for words in ("blocks of 2x2 px", "9 pairs", "[0.2, 0.4) or [0.4, 0.6) or [0.6, 0.8)", "[0, 0.2) 6", "[0.8, 1] 3"):
@@ -319,7 +321,7 @@ def test_a_stratum_that_is_empty_but_was_not_drawn_does_no_harm() -> None:
     outcomes = set()
     for seed in range(20):
         try:
-            (block,) = sample(world.pairs, world.sources(), 1, 2, 2, 2, seed).blocks
+            (block,) = sample(world.pairs, world.sources(), 1, (2, 2), 2, seed).blocks
             outcomes.add(block.accuracy)
         except RequestError as error:
             outcomes.add(str(error).split(":")[0])
@@ -330,7 +332,7 @@ def test_nothing_but_void_is_no_block() -> None:
     world = make_world()
     world.void = {image: np.ones_like(mask) for image, mask in world.void.items()}
     with pytest.raises(RequestError, match="pairs that have the others: none"):
-        sample(world.pairs, world.sources(), 50, 2, 2, 2)
+        sample(world.pairs, world.sources(), 50, (2, 2), 2)
 
 
 def test_void_pixels_that_leave_one_place() -> None:
@@ -338,44 +340,44 @@ def test_void_pixels_that_leave_one_place() -> None:
     void = np.ones((9, 11), np.bool_)
     void[4:6, 7:10] = False
     world.void = dict.fromkeys(world.pristine, void)
-    blocks = sample(world.pairs, world.sources(), 50, 3, 2, 1).blocks
+    blocks = sample(world.pairs, world.sources(), 50, (3, 2), 1).blocks
     assert {block.box for block in blocks} == {(7, 4, 3, 2)}
     assert {block.configuration for block in blocks} == {"good", "fair", "bad"}
 
 
 def test_missing_labels_are_said() -> None:
     world = make_world()
-    assert sample(world.pairs, world.sources(), 10, 2, 2, 2).notes == ()
+    assert sample(world.pairs, world.sources(), 10, (2, 2), 2).notes == ()
     del world.void["city/image1"]
-    (note,) = sample(world.pairs, world.sources(), 10, 2, 2, 2).notes
+    (note,) = sample(world.pairs, world.sources(), 10, (2, 2), 2).notes
     assert "1 of 3 images have no labels" in note
     world.void.clear()
-    (note,) = sample(world.pairs, world.sources(), 10, 2, 2, 2).notes
+    (note,) = sample(world.pairs, world.sources(), 10, (2, 2), 2).notes
     assert "no image has labels" in note
     plain = Sources(world.sources().pristine, world.sources().decoded)
-    assert sample(world.pairs, plain, 10, 2, 2, 2).notes == (note,)
+    assert sample(world.pairs, plain, 10, (2, 2), 2).notes == (note,)
 
 
 def test_pictures_smaller_than_the_block_have_none() -> None:
     world = make_world(shapes=((9, 11), (3, 30), (30, 3)))
-    blocks = sample(world.pairs, world.sources(), 60, 4, 4, 2).blocks
+    blocks = sample(world.pairs, world.sources(), 60, (4, 4), 2).blocks
     assert {block.image for block in blocks} == {"city/image0"}
     with pytest.raises(RequestError, match="blocks of 31x1 px: larger than every picture"):
-        sample(world.pairs, world.sources(), 60, 31, 1, 2)
+        sample(world.pairs, world.sources(), 60, (31, 1), 2)
 
 
 def test_predictions_of_two_sizes() -> None:
     world = make_world()
     world.decoded["city/image1", "fair"] = np.zeros((4, 4), np.uint8)
     with pytest.raises(JobError, match=r"city/image1, fair: .* 4x4 px, .* 10x8 px"):
-        sample(world.pairs, world.sources(), 60, 2, 2, 2)
+        sample(world.pairs, world.sources(), 60, (2, 2), 2)
 
 
 def test_labels_of_another_size() -> None:
     world = make_world()
     world.void["city/image1"] = np.zeros((4, 4), np.bool_)
     with pytest.raises(JobError, match=r"city/image1: the labels have 4x4 px, the prediction 10x8 px"):
-        sample(world.pairs, world.sources(), 60, 2, 2, 2)
+        sample(world.pairs, world.sources(), 60, (2, 2), 2)
 
 
 @pytest.mark.parametrize("error", [OSError("cut off"), ValueError("cut off"), JobError("city/image1 in fair: cut off")])
@@ -389,14 +391,14 @@ def test_a_prediction_that_cannot_be_read_is_named(error: Exception) -> None:
         return sources.decoded(image, configuration)
 
     with pytest.raises(JobError, match=r"city/image1.*fair.*cut off"):
-        sample(world.pairs, Sources(sources.pristine, decoded, sources.void), 60, 2, 2, 2)
+        sample(world.pairs, Sources(sources.pristine, decoded, sources.void), 60, (2, 2), 2)
 
 
 def test_opencv_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world()
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(RequestError, match=r"needs OpenCV.*vcmbench\[metrics\]"):
-        sample(world.pairs, world.sources(), 60, 2, 2, 2)
+        sample(world.pairs, world.sources(), 60, (2, 2), 2)
 
 
 def change(**values: Any) -> Callable[[], object]:
@@ -404,8 +406,7 @@ def change(**values: Any) -> Callable[[], object]:
     given: dict[str, Any] = {
         "pairs": world.pairs,
         "count": 5,
-        "width": 2,
-        "height": 2,
+        "size": (2, 2),
         "strata": 2,
         "seed": 0,
         "jobs": 1,
@@ -418,8 +419,8 @@ def change(**values: Any) -> Callable[[], object]:
     ("call", "words"),
     [
         (change(count=0), "count 0"),
-        (change(width=0), "width 0"),
-        (change(height=-3), "height -3"),
+        (change(size=(0, 2)), "width 0"),
+        (change(size=(2, -3)), "height -3"),
         (change(strata=0), "strata 0"),
         (change(strata=101), "strata 101"),
         (change(seed=-1), "seed -1"),

@@ -16,31 +16,31 @@ from vcmbench.importance.source import PixelImportance
 __all__ = ["Coded", "code"]
 
 
-def code(lane: Coder, data: DataRoot) -> Coded:
+def code(coder: Coder, data: DataRoot) -> Coded:
     """Do the encodes of a job that has a QP map, a target rate, or both; the best lies decoded in the scratch folder.
 
     Raises JobError where a picture's importance cannot be read, a tool fails, or a map took no effect.
     """
-    coding = lane.job.coding
+    coding = coder.job.coding
     if coding.qp_map is None:
-        coded = uniform_at_rate(lane)
+        coded = uniform_at_rate(coder)
         return replace(coded, notes=rate_notes(coded))
-    values = [_importance(lane, data, index) for index in range(len(lane.job.sources))]
+    values = [_importance(coder, data, index) for index in range(len(coder.job.sources))]
     notes = tuple(
-        f"{source.name}: {note}" for source, one in zip(lane.job.sources, values, strict=True) for note in one.notes
+        f"{source.name}: {note}" for source, one in zip(coder.job.sources, values, strict=True) for note in one.notes
     )
     if coding.qp_map.mode == "frame":
-        coded = code_frames(lane, [one.values for one in values])
+        coded = code_frames(coder, [one.values for one in values])
     else:
-        coded = BlockAllocation(lane, values[0].values).code()
+        coded = BlockAllocation(coder, values[0].values).code()
     return replace(coded, notes=notes + rate_notes(coded))
 
 
-def _importance(lane: Coder, data: DataRoot, index: int) -> PixelImportance:
-    source, wanted, geometry = lane.job.sources[index], lane.job.coding.importance, lane.geometry
+def _importance(coder: Coder, data: DataRoot, index: int) -> PixelImportance:
+    source, wanted, geometry = coder.job.sources[index], coder.job.coding.importance, coder.geometry
     if wanted is None:
         raise JobError("internal error: a map without a source of importance")
-    planned = lane.job.maps[index]
+    planned = coder.job.maps[index]
 
     def make() -> PixelImportance:
         found = wanted.read(data, source, geometry.width, geometry.height)
@@ -48,4 +48,4 @@ def _importance(lane: Coder, data: DataRoot, index: int) -> PixelImportance:
             raise JobError(f"importance of {source.name}: its files changed since this run was planned; run it again")
         return found
 
-    return lane.cache.get(("importance", source.path, planned, wanted), make)
+    return coder.cache.get(("importance", source.path, planned, wanted), make)

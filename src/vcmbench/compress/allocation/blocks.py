@@ -34,14 +34,16 @@ I32 = NDArray[np.int32]
 class BlockAllocation:
     """A job with a quantiser a block."""
 
-    def __init__(self, lane: Coder, importance: NDArray[np.float32]) -> None:
-        self.lane, self.importance = lane, importance
-        self.encoder, self.coding, self.clip = lane.job.encoder, lane.job.coding, lane.geometry.clip
+    def __init__(self, coder: Coder, importance: NDArray[np.float32]) -> None:
+        self.coder, self.importance = coder, importance
+        self.encoder, self.coding, self.clip = coder.job.encoder, coder.job.coding, coder.geometry.clip
         self.map = self.coding.qp_map
         self.method = self.encoder.method(self.coding)
-        self.quality = start_quality(lane)
+        self.quality = start_quality(coder)
         is_qp = self.encoder.scale.name == "QP"
-        self.wanted = importance_steps.block_steps(importance, self.coding, lane.geometry, self.quality if is_qp else 0)
+        self.wanted = importance_steps.block_steps(
+            importance, self.coding, coder.geometry, self.quality if is_qp else 0
+        )
         self.block_px = self.map.block_size if self.map else 1
         self.unit_px = self.encoder.map_unit_px(self.coding, self.clip)
         size = self.clip.width, self.clip.height
@@ -57,27 +59,27 @@ class BlockAllocation:
 
     @cached_property
     def steps_of_pixels(self) -> NDArray[np.float32]:
-        return importance_steps.pixel_steps(self.importance, self.coding, self.lane.geometry)
+        return importance_steps.pixel_steps(self.importance, self.coding, self.coder.geometry)
 
     def code(self) -> Coded:
-        lane, coding = self.lane, self.coding
+        coder, coding = self.coder, self.coding
         uniform: Uniform | None = None
         found: FoundRate | None = None
         shift = 0.0
         self._check_that_something_is_left()
         if coding.match_rate:
-            uniform = uniform_of(lane, self.quality)
+            uniform = uniform_of(coder, self.quality)
             found = self._search(uniform.size_bytes)
         elif coding.target_bpp is not None:
-            found = self._search(target_bytes(lane))
+            found = self._search(target_bytes(coder))
         else:
             self._encode(shift)
         if found is not None:
             shift = found.shift
         best = self.attempts[shift]
-        lane.bitstream.write_bytes(best.data)
-        decoded = lane.decode(best.coding)
-        squared = luma_errors.squared_errors(*next(lane.lumas()))
+        coder.bitstream.write_bytes(best.data)
+        decoded = coder.decode(best.coding)
+        squared = luma_errors.squared_errors(*next(coder.lumas()))
         proof = self._prove(best, shift, squared, uniform)
         reported = self.encoder.coded_qp(best.encoded.done.log)
         means_something = self.encoder.logs_mean_qp or self.method == "prefilter"
@@ -93,8 +95,8 @@ class BlockAllocation:
         before anything is searched: the dither of a search would hide it."""
         if self.method == "prefilter" or not np.ptp(self.wanted):
             return
-        told = self.encoder.quantisers(self.quality, self.steps, 0.0, self.unit_px)
-        if not np.ptp(told.steps) and not told.clamped:
+        sent = self.encoder.quantisers(self.quality, self.steps, 0.0, self.unit_px)
+        if not np.ptp(sent.steps) and not sent.clamped:
             raise JobError(
                 f"the QP map took no effect: its differences of {np.ptp(self.wanted):g} steps in blocks of "
                 f"{self.block_px} px vanish in what {self.encoder.name} takes, blocks of {self.unit_px} px whose QPs "
@@ -192,16 +194,16 @@ class BlockAllocation:
         `strength` is that of a filter; `phase` moves the dither; `excess` goes on top of all blocks, not into the base.
         """
         if self.method == "prefilter":
-            told = self._filtered(shift, strength)
-            plain = at_quality(self.coding, int(told.base))
-            encoded = self.lane.encode(plain)
+            sent = self._filtered(shift, strength)
+            plain = at_quality(self.coding, int(sent.base))
+            encoded = self.coder.encode(plain)
         else:
             plain = at_quality(self.coding, self.quality)
-            told = self._told(shift, phase)
+            sent = self._dithered(shift, phase)
             if excess is not None:
-                told = replace(told, offsets=told.offsets + excess, steps=told.steps + excess)
-            encoded = self.lane.encode(plain, told)
-        attempt = Attempt(encoded, self.lane.bitstream.read_bytes(), told, plain, strength)
+                sent = replace(sent, offsets=sent.offsets + excess, steps=sent.steps + excess)
+            encoded = self.coder.encode(plain, sent)
+        attempt = Attempt(encoded, self.coder.bitstream.read_bytes(), sent, plain, strength)
         if excess is not None:
             self.tuned[excess] = attempt
         elif strength == 1 and phase == 0:
@@ -210,8 +212,8 @@ class BlockAllocation:
             self.tuned[phase or strength] = attempt
         return encoded.size_bytes
 
-    def _told(self, shift: float, phase: int) -> Quantisers:
-        """What the tool is told; with a `phase`, the blocks change their places under the dither."""
+    def _dithered(self, shift: float, phase: int) -> Quantisers:
+        """What the tool is given; with a `phase`, the blocks change their places under the dither."""
         move = (3 * phase, 5 * phase)
         there = self.encoder.quantisers(self.quality, np.roll(self.steps, move, (0, 1)), shift, self.unit_px)
         back = (-move[0], -move[1])
@@ -229,7 +231,7 @@ class BlockAllocation:
         of_pixels = self.steps_of_pixels + np.float32(shift - base_steps)
         spared = np.minimum(excess.astype(np.float32)[rows][:, columns], np.maximum(of_pixels, 0))
         start = time.perf_counter()
-        self.lane.write_filtered(prefilter.sigma_px(spared, strength))
+        self.coder.write_filtered(prefilter.sigma_px(spared, strength))
         self.filter_s = time.perf_counter() - start
         clamped = int(np.sum(self.steps + shift < base_steps - 1e-9))
         return Quantisers(base, excess, self.unit_px, base_steps + excess, clamped)
@@ -247,41 +249,41 @@ class BlockAllocation:
         return self._proof_by_errors(best, shift, squared, uniform) | doubt
 
     def _proof_by_qps(self, best: Attempt) -> dict[str, Any] | None:
-        """By the QPs that were coded; None where nothing tells them, or their mean would tell nothing."""
-        encoder, told = self.encoder, best.told
-        requested = self.quality + told.steps
-        coded = self.lane.block_qps()
+        """By the QPs that were coded; None where nothing reports them, or their mean would prove nothing."""
+        encoder, sent = self.encoder, best.quantisers
+        requested = self.quality + sent.steps
+        coded = self.coder.block_qps()
         if coded is not None:
             return evidence.of_block_qps(requested, coded[0])
         mean = encoder.coded_qp(best.encoded.done.log) if encoder.logs_mean_qp else None
         if mean is None:
             return None
         proof = evidence.of_mean_qp(requested, mean)
-        if not evidence.tells(proof, told.base):
+        if not evidence.proves(proof, sent.base):
             return None
-        evidence.check_mean(proof, told.base)
+        evidence.check_mean(proof, sent.base)
         return proof
 
     def _proof_by_errors(self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None) -> dict[str, Any]:
         """By what became of the blocks' errors against the uniform encode at about the same quality."""
-        lane, encoder, told, geometry = self.lane, self.encoder, best.told, self.lane.geometry
+        coder, encoder, sent, geometry = self.coder, self.encoder, best.quantisers, self.coder.geometry
         if uniform is None:
-            lane.write_source()
+            coder.write_source()
             near = round(encoder.quality_at(self.quality, shift))
-            uniform = uniform_of(lane, min(max(near, encoder.scale.minimum), encoder.scale.maximum))
-            lane.bitstream.write_bytes(best.data)
-            lane.decode(best.coding)
+            uniform = uniform_of(coder, min(max(near, encoder.scale.minimum), encoder.scale.maximum))
+            coder.bitstream.write_bytes(best.data)
+            coder.decode(best.coding)
         unit = (
             self.unit_px * geometry.height / geometry.scaled_height,
             self.unit_px * geometry.width / geometry.scaled_width,
         )
-        rows, columns = told.steps.shape
+        rows, columns = sent.steps.shape
         errors = [luma_errors.block_means(one, rows, columns, unit) for one in (squared, uniform.squared[0])]
         is_identical = bool(np.array_equal(squared, uniform.squared[0]))
         # against the very quality that it is compared with: at the end of the scale a map may be flat
         apart = (encoder.log2_step(uniform.coding.quality or 0) - encoder.log2_step(self.quality)) * 6
         return evidence.of_block_errors(
-            told.steps - apart, *errors, is_identical=is_identical, method=self.method, asked=self.steps
+            sent.steps - apart, *errors, is_identical=is_identical, method=self.method, asked=self.steps
         )
 
     def _fields(
@@ -289,14 +291,14 @@ class BlockAllocation:
     ) -> dict[str, Any]:
         clip = self.clip
         inside = self.importance >= self._region
-        fidelity = quantisers.fidelity(self.wanted, self.block_px, best.told, shift, clip.width, clip.height)
+        fidelity = quantisers.fidelity(self.wanted, self.block_px, best.quantisers, shift, clip.width, clip.height)
         fields: dict[str, Any] = {
             "map": {
                 "method": self.method,
                 "version": importance_steps.VERSION,
                 "quality": self.quality,
                 "shift_steps": round(shift, 4),
-                "base": round(float(best.told.base), 4),
+                "base": round(float(best.quantisers.base), 4),
                 **fidelity,
             },
             "region": luma_errors.inside_and_outside(squared, inside).as_record(),

@@ -50,7 +50,7 @@ class Attempt:
 
     encoded: Encoded
     data: bytes
-    told: Quantisers
+    quantisers: Quantisers
     coding: CodingConfiguration
     strength: float = 1.0
     """Of the filter, where there is one."""
@@ -61,21 +61,21 @@ def at_quality(coding: CodingConfiguration, quality: int) -> CodingConfiguration
     return replace(coding, quality=quality, qp_map=None, importance=None, match_rate=False, target_bpp=None)
 
 
-def start_quality(lane: Coder) -> int:
+def start_quality(coder: Coder) -> int:
     """`quality`, or where a target rate decides it, the one at which `Encoder.rates` has it."""
-    coding, encoder = lane.job.coding, lane.job.encoder
+    coding, encoder = coder.job.coding, coder.job.encoder
     if coding.quality is not None or coding.target_bpp is None:
         return coding.quality or 0
-    clip = lane.geometry.clip
-    bpp = coding.target_bpp * lane.geometry.width * lane.geometry.height / (clip.width * clip.height)
+    clip = coder.geometry.clip
+    bpp = coding.target_bpp * coder.geometry.width * coder.geometry.height / (clip.width * clip.height)
     anchors = sorted((math.log(rate), quality) for quality, rate in encoder.rates)
     rates, qualities = zip(*anchors, strict=True)
     return round(float(np.interp(math.log(bpp), rates, qualities)))
 
 
-def target_bytes(lane: Coder) -> float:
-    pixels = lane.geometry.width * lane.geometry.height * len(lane.job.sources)
-    return (lane.job.coding.target_bpp or 0.0) * pixels / 8
+def target_bytes(coder: Coder) -> float:
+    pixels = coder.geometry.width * coder.geometry.height * len(coder.job.sources)
+    return (coder.job.coding.target_bpp or 0.0) * pixels / 8
 
 
 def search_record(found: FoundRate) -> dict[str, Any]:
@@ -96,17 +96,17 @@ def rate_notes(coded: Coded) -> tuple[str, ...]:
     return (f"rate not met: {search['size_error']:+.1%} of the target after {search['encodes']} encodes",)
 
 
-def uniform_of(lane: Coder, quality: int) -> Uniform:
+def uniform_of(coder: Coder, quality: int) -> Uniform:
     """The uniform encode of a job's pictures, from the cache where another map has asked for it already."""
-    job, coding = lane.job, at_quality(lane.job.coding, quality)
+    job, coding = coder.job, at_quality(coder.job.coding, quality)
 
     def make() -> Uniform:
-        encoded = lane.encode(coding)
-        lane.decode(coding)
-        squared = tuple(luma_errors.squared_errors(*pair) for pair in lane.lumas())
+        encoded = coder.encode(coding)
+        coder.decode(coding)
+        squared = tuple(luma_errors.squared_errors(*pair) for pair in coder.lumas())
         return Uniform(coding, encoded.size_bytes, job.encoder.coded_qp(encoded.done.log), squared)
 
     if len(job.sources) > 1:  # errors of a whole stack are too large to keep
         return make()
     tools = job.tools.encode.digest, job.tools.encode.program, job.tools.decode.digest
-    return lane.cache.get(("uniform", job.sources[0].path, job.sha256, coding, lane.geometry, tools), make)
+    return coder.cache.get(("uniform", job.sources[0].path, job.sha256, coding, coder.geometry, tools), make)

@@ -26,57 +26,62 @@ from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
 
 
-def code_frames(lane: Coder, pictures: list[NDArray[np.float32]]) -> Coded:
+def code_frames(coder: Coder, pictures: list[NDArray[np.float32]]) -> Coded:
     """A job with a quality a picture: the seed's zones."""
-    encoder, coding = lane.job.encoder, lane.job.coding
+    encoder, coding = coder.job.encoder, coder.job.coding
     steps = importance_steps.frame_steps(pictures, coding)
     quality = coding.quality or 0
     means = [round(float(values.mean(dtype=np.float64)), 6) for values in pictures]
     if len(pictures) == 1:
         plain = at_quality(coding, round(encoder.quality_at(quality, steps[0])))
-        encoded = lane.encode(plain)
+        encoded = coder.encode(plain)
         coded_qp = encoder.coded_qp(encoded.done.log)
-        told = {"method": "frame", "steps": round(steps[0], 4), "quality": plain.quality, "mean_importance": means[0]}
+        uniform_map = {
+            "method": "frame",
+            "steps": round(steps[0], 4),
+            "quality": plain.quality,
+            "mean_importance": means[0],
+        }
         if coded_qp is not None and coding.compat is None and abs(coded_qp - (plain.quality or 0)) > 0.5:
             raise JobError(f"the quality took no effect: asked QP {plain.quality}, {encoder.name} coded {coded_qp:g}")
         proof = {"kind": "the quality that the tool was told", "requested_quality": plain.quality, "coded_qp": coded_qp}
-        return Coded(plain, encoded, lane.decode(plain), coded_qp, {"map": told, "evidence": proof})
-    return _stack(lane, start_quality(lane), steps, means)
+        return Coded(plain, encoded, coder.decode(plain), coded_qp, {"map": uniform_map, "evidence": proof})
+    return _stack(coder, start_quality(coder), steps, means)
 
 
-def _stack(lane: Coder, quality: int, steps: list[float], means: list[float]) -> Coded:
-    encoder, coding = lane.job.encoder, lane.job.coding
+def _stack(coder: Coder, quality: int, steps: list[float], means: list[float]) -> Coded:
+    encoder, coding = coder.job.encoder, coder.job.coding
     plain = at_quality(coding, quality)
-    uniform = uniform_of(lane, quality)
+    uniform = uniform_of(coder, quality)
     attempts: dict[float, Attempt] = {}
 
     def size_of(shift: float) -> int:
         whole = quantisers.whole_steps(np.array([steps]), shift)[0]
         qualities = np.clip(quality + whole, encoder.scale.minimum, encoder.scale.maximum)
-        told = Quantisers(quality, frames=tuple(int(one) for one in qualities))
-        encoded = lane.encode(plain, told)
-        attempts[shift] = Attempt(encoded, lane.bitstream.read_bytes(), told, plain)
+        sent = Quantisers(quality, frames=tuple(int(one) for one in qualities))
+        encoded = coder.encode(plain, sent)
+        attempts[shift] = Attempt(encoded, coder.bitstream.read_bytes(), sent, plain)
         return encoded.size_bytes
 
-    found = _match_stack(lane, size_of, uniform, steps)
+    found = _match_stack(coder, size_of, uniform, steps)
     shift = found.shift if found else 0.0
     if found is None:
         size_of(shift)
     best = attempts[shift]
-    lane.bitstream.write_bytes(best.data)
-    decoded = lane.decode(plain)
-    mse = np.array([float(luma_errors.squared_errors(*pair).mean()) for pair in lane.lumas()])
+    coder.bitstream.write_bytes(best.data)
+    decoded = coder.decode(plain)
+    mse = np.array([float(luma_errors.squared_errors(*pair).mean()) for pair in coder.lumas()])
     uniform_mse = np.array([float(one.mean()) for one in uniform.squared])
-    coded_steps = np.array(best.told.frames) - quality
+    coded_steps = np.array(best.quantisers.frames) - quality
     mean = encoder.coded_qp(best.encoded.done.log)
     proof = evidence.of_pictures(coded_steps.astype(np.float64), mse, uniform_mse) | {
-        "requested_mean_qp": round(float(np.mean(best.told.frames)), 4),
+        "requested_mean_qp": round(float(np.mean(best.quantisers.frames)), 4),
         "coded_mean_qp": mean,
     }
     fields: dict[str, Any] = {
         "map": {
-            "method": "zones", "quality": quality, "shift_steps": round(shift, 4), "qualities": list(best.told.frames),
-            "mean_importance": means,
+            "method": "zones", "quality": quality, "shift_steps": round(shift, 4),
+            "qualities": list(best.quantisers.frames), "mean_importance": means,
         },
         "uniform": {"quality": quality, "size_bytes": uniform.size_bytes, "coded_qp": uniform.coded_qp},
         "evidence": proof,
@@ -87,13 +92,13 @@ def _stack(lane: Coder, quality: int, steps: list[float], means: list[float]) ->
 
 
 def _match_stack(
-    lane: Coder, size_of: Callable[[float], int], uniform: Uniform, steps: list[float]
+    coder: Coder, size_of: Callable[[float], int], uniform: Uniform, steps: list[float]
 ) -> FoundRate | None:
-    coding = lane.job.coding
+    coding = coder.job.coding
     if coding.target_bpp is None and not coding.match_rate:
         return None
-    target = uniform.size_bytes if coding.match_rate else target_bytes(lane)
-    low, high = lane.job.encoder.shift_range(uniform.coding.quality or 0)
+    target = uniform.size_bytes if coding.match_rate else target_bytes(coder)
+    low, high = coder.job.encoder.shift_range(uniform.coding.quality or 0)
     # one picture more or less is all that can be changed
     resolution = 1 / min(8, len(steps))
     bounds = (low - max(steps), high - min(steps))

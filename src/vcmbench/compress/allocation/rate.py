@@ -11,26 +11,26 @@ from vcmbench.compress.coder import Coder
 from vcmbench.encoder.quantisers import Quantisers
 
 
-def uniform_at_rate(lane: Coder) -> Coded:
+def uniform_at_rate(coder: Coder) -> Coded:
     """The quality whose file comes nearest to the target: qualities are whole, so it may stay off by more than 1 %."""
-    encoder, coding = lane.job.encoder, lane.job.coding
+    encoder, coding = coder.job.encoder, coder.job.coding
     low, high = encoder.scale.minimum, encoder.scale.maximum
     direction = 1 if encoder.scale.better == "low" else -1
     attempts: dict[float, Attempt] = {}
 
     def size_of(coarseness: float) -> int:
         plain = at_quality(coding, round(coarseness) * direction)
-        encoded = lane.encode(plain)
-        attempts[coarseness] = Attempt(encoded, lane.bitstream.read_bytes(), Quantisers(0), plain)
+        encoded = coder.encode(plain)
+        attempts[coarseness] = Attempt(encoded, coder.bitstream.read_bytes(), Quantisers(0), plain)
         return encoded.size_bytes
 
     bounds = (low, high) if direction == 1 else (-high, -low)
     (first, first_bpp), (last, last_bpp) = encoder.rates[0], encoder.rates[-1]
     per_step = -abs(math.log2(last_bpp / first_bpp) / (last - first))
-    start = start_quality(lane) * direction
-    found = rate_search.find(size_of, target_bytes(lane), start, bounds, per_step=per_step, whole=True)
+    start = start_quality(coder) * direction
+    found = rate_search.find(size_of, target_bytes(coder), start, bounds, per_step=per_step, whole=True)
     best = attempts[found.shift]
-    lane.bitstream.write_bytes(best.data)
+    coder.bitstream.write_bytes(best.data)
     tried = [(coarseness * direction, size) for coarseness, size in found.tried]
     fields = {"found_quality": best.coding.quality, "rate_search": search_record(replace(found, tried=tried))}
-    return Coded(best.coding, best.encoded, lane.decode(best.coding), encoder.coded_qp(best.encoded.done.log), fields)
+    return Coded(best.coding, best.encoded, coder.decode(best.coding), encoder.coded_qp(best.encoded.done.log), fields)

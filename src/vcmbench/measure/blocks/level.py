@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.dataset import Source
 from vcmbench.data.store import Store, job_key
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import Cancelled, RequestError
-from vcmbench.execution.runner.base import Runner
 from vcmbench.experiment import BlockSampling
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.iqa import Scorer
@@ -25,20 +24,23 @@ from vcmbench.measure.blocks import published, sampler
 from vcmbench.measure.blocks import state as block_state
 from vcmbench.measure.blocks.sampler import Block
 from vcmbench.measure.blocks.state import FOLDER, Reasons, SampledBlocks, Values
-from vcmbench.measure.decoders import decoded
+from vcmbench.measure.decoders import Decoded
 from vcmbench.tasks import confusion
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 _BATCH = 512
 _MOST_BYTES = 1 << 28
 
+Decode = Callable[[Iterable[Unit]], Iterator[Decoded]]
+"""What decodes every frame of some bitstreams, in order."""
+
 
 class BlockLevel:
     """Samples and scores blocks of an experiment's pictures."""
 
-    def __init__(self, data: DataRoot, store: Store, units: Sequence[Unit], classes: int, key: str) -> None:
+    def __init__(self, store: Store, units: Sequence[Unit], classes: int, key: str) -> None:
         """`key` is of all predictions: blocks that were sampled from others are sampled again."""
-        self._data, self._store, self._classes, self._key = data, store, classes, key
+        self._data, self._store, self._classes, self._key = store.data, store, classes, key
         self._units = [unit for unit in units if not _is_reference(unit)]
         self._sources = {str(source.name): source for unit in units for source in unit.sources}
         self._codings = {unit.folder: published.coding_of(unit.coding) for unit in self._units}
@@ -90,8 +92,8 @@ class BlockLevel:
         if (before := self._kept(name, key)) is not None:
             return before
         found = sampler.sample(
-            sorted(self._by_name), sampler.Sources(self._pristine, self._decoded, self._void), wanted.count, size_px,
-            size_px, wanted.strata, seed, jobs, advance,
+            sorted(self._by_name), sampler.Sources(self._pristine, self._decoded, self._void), wanted.count,
+            (size_px, size_px), wanted.strata, seed, jobs, advance,
         )  # fmt: skip
         self._keep(name, key, list(found.blocks), found.notes)
         return SampledBlocks(name, list(found.blocks), {}, {}, found.notes)
@@ -111,7 +113,7 @@ class BlockLevel:
         count = len(before.blocks)
         if not all(block_state.is_of(entry, entry.get("key", ""), count) for entry in entries.values()):
             return None
-        found = _told(before, entries, {one: why for one, why in missing.items() if one in names}, names)
+        found = _with_scores(before, entries, {one: why for one, why in missing.items() if one in names}, names)
         return found if list(found.values) == list(names) else None
 
     def known(self, name: str, scorer: Scorer, names: Sequence[str]) -> SampledBlocks | None:
@@ -122,9 +124,9 @@ class BlockLevel:
         if (before := self._kept(name, state.get("key"))) is None:
             return None
         entries = self._holding(before, scorer, [one for one in names if one not in scorer.missing])
-        return _told(before, entries, {}, names)
+        return _with_scores(before, entries, {}, names)
 
-    def _place(self, name: str) -> Path:
+    def _path(self, name: str) -> Path:
         return self._store.folder / FOLDER / f"{name}_val_blocks.json"
 
     def _read(self, path: Path) -> dict[str, Block]:
@@ -133,22 +135,22 @@ class BlockLevel:
 
     def _kept(self, name: str, key: str | None) -> SampledBlocks | None:
         """Blocks of that name and key, if their file is as it was written."""
-        state, place = block_state.read(self._store, name), self._place(name)
+        state, path = block_state.read(self._store, name), self._path(name)
         try:
-            if key is None or state.get("key") != key or state.get("sha256") != _sha256(place):
+            if key is None or state.get("key") != key or state.get("sha256") != _sha256(path):
                 return None
-            return SampledBlocks(name, list(self._read(place).values()), {}, {}, tuple(state.get("notes", ())))
+            return SampledBlocks(name, list(self._read(path).values()), {}, {}, tuple(state.get("notes", ())))
         except (RequestError, OSError):
             return None
 
     def _keep(self, name: str, key: str, blocks: list[Block], notes: Sequence[str]) -> None:
         # the key last: without it the file of blocks does not count
         block_state.write(self._store, name, {**block_state.read(self._store, name), "key": None})
-        check_inside(self._data.root, self._place(name))
-        published.write_blocks(self._place(name), published.to_published(blocks, self._codings))
-        told = {"key": key, "sha256": _sha256(self._place(name)), "notes": list(notes), "predictions": self._key,
+        check_inside(self._data.root, self._path(name))
+        published.write_blocks(self._path(name), published.to_published(blocks, self._codings))
+        known = {"key": key, "sha256": _sha256(self._path(name)), "notes": list(notes), "predictions": self._key,
                 "sampler": sampler.VERSION}  # fmt: skip
-        block_state.write(self._store, name, {**block_state.read(self._store, name), **told})
+        block_state.write(self._store, name, {**block_state.read(self._store, name), **known})
 
     def _with_accuracy(self, blocks: list[Block]) -> list[Block]:
         """Blocks of a file with the accuracy that they have on the predictions here."""
@@ -177,10 +179,11 @@ class BlockLevel:
     # --- what the metrics say of them
 
     def score(
-        self, sampled: SampledBlocks, scorer: Scorer, names: Sequence[str], runner: Runner, jobs: int, timeout_s: float,
-        is_stopped: Callable[[], bool], advance: Callable[[int], None], *, force: bool,
+        self, sampled: SampledBlocks, scorer: Scorer, names: Sequence[str], decode: Decode,
+        advance: Callable[[int], None], *, force: bool,
     ) -> SampledBlocks:  # fmt: skip
-        """The blocks with the metrics' scores; what is known from an earlier run is kept.
+        """The blocks with the metrics' scores; what is known from an earlier run is kept. `decode` is what makes
+        pictures of bitstreams, `advance` is called with the number of blocks that were scored.
 
         Raises JobError where a picture cannot be read or decoded, Cancelled where the run is to end.
         """
@@ -188,13 +191,15 @@ class BlockLevel:
         entries = {} if force else self._holding(sampled, scorer, wanted)
         if lacking := [name for name in wanted if name not in entries]:
             keys = self._keys(sampled, scorer, lacking)
-            values, why = self._compute(sampled.blocks, scorer, lacking, runner, jobs, timeout_s, is_stopped, advance)
+            values, why = self._compute(sampled.blocks, scorer, lacking, decode, advance)
             fresh = {name: {"key": keys[name], "values": values[name], "reasons": why[name]} for name in lacking}
             entries |= fresh
             state = block_state.read(self._store, sampled.name)
             # what is known of metrics that are missing today stays there
             block_state.write(self._store, sampled.name, {**state, "metrics": {**state.get("metrics", {}), **fresh}})
-        found = _told(sampled, entries, {name: why for name, why in scorer.missing.items() if name in names}, names)
+        found = _with_scores(
+            sampled, entries, {name: why for name, why in scorer.missing.items() if name in names}, names
+        )
         self._write_metrics(found)
         return found
 
@@ -213,13 +218,12 @@ class BlockLevel:
                 if block_state.is_of(known.get(name), key, count)}  # fmt: skip
 
     def _compute(
-        self, blocks: list[Block], scorer: Scorer, names: list[str], runner: Runner, jobs: int, timeout_s: float,
-        is_stopped: Callable[[], bool], advance: Callable[[int], None],
-    ) -> tuple[Values, Reasons]:  # fmt: skip
+        self, blocks: list[Block], scorer: Scorer, names: list[str], decode: Decode, advance: Callable[[int], None]
+    ) -> tuple[Values, Reasons]:
         values: Values = {name: [None] * len(blocks) for name in names}
         reasons: Reasons = {name: {} for name in names}
         scored = 0
-        for numbers, pristine, pictures in self._batches(blocks, runner, jobs, timeout_s, is_stopped):
+        for numbers, pristine, pictures in self._batches(blocks, decode):
             found = scorer.score(pristine, pictures, names)
             for name in names:
                 for row, number in enumerate(numbers):
@@ -233,7 +237,7 @@ class BlockLevel:
         return values, reasons
 
     def _batches(
-        self, blocks: list[Block], runner: Runner, jobs: int, timeout_s: float, is_stopped: Callable[[], bool]
+        self, blocks: list[Block], decode: Decode
     ) -> Iterator[tuple[list[int], NDArray[np.uint8], NDArray[np.uint8]]]:
         """Blocks of one size, cut out of pristine and decoded pictures: every bitstream is decoded once."""
         groups: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
@@ -243,7 +247,7 @@ class BlockLevel:
         units = [unit for unit in self._units if unit.record["bitstream"] in groups]
         waiting: dict[tuple[int, int], list[tuple[int, Any, Any]]] = defaultdict(list)
         last: tuple[Source, str, NDArray[np.uint8]] | None = None
-        for frame in decoded(units, self._data.root, runner, jobs, timeout_s, is_stopped):
+        for frame in decode(units):
             if frame.error is not None:
                 raise frame.error
             source = frame.unit.sources[frame.index]
@@ -268,12 +272,12 @@ class BlockLevel:
             str(number): {"acc": block.accuracy, **{name: column[number] for name, column in sampled.values.items()}}
             for number, block in enumerate(sampled.blocks)
         }
-        place = self._store.folder / FOLDER / f"{sampled.name}_val_metrics.json"
-        check_inside(self._data.root, place)
-        published.write_metrics(place, table)
+        path = self._store.folder / FOLDER / f"{sampled.name}_val_metrics.json"
+        check_inside(self._data.root, path)
+        published.write_metrics(path, table)
 
 
-def _told(
+def _with_scores(
     sampled: SampledBlocks, entries: Mapping[str, Any], missing: Mapping[str, str], names: Iterable[str]
 ) -> SampledBlocks:
     """The blocks with what is known of metrics, and with those that are missing for all of them, by their reasons."""

@@ -20,6 +20,7 @@ from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import short as _short
 from vcmbench.io.files import hidden_beside, write_atomically
+from vcmbench.io.validation import is_number
 from vcmbench.measure.blocks.published_scores import CODECS, read_object
 from vcmbench.measure.blocks.sampler import Block
 
@@ -32,7 +33,7 @@ _CITYSCAPES = "_leftImg8bit"
 
 @dataclass(frozen=True)
 class PublishedCoding:
-    """A coding configuration as the published files tell it.
+    """A coding configuration as the published files have it.
 
     `codec` is the encoder's name in folders, followed by its options in brackets where it has any that the four
     published ones do not hold. `quality` is None where the encoder has none, or a rate was asked for instead.
@@ -50,7 +51,7 @@ class PublishedCoding:
 
 @dataclass(frozen=True)
 class PublishedBlock:
-    """A block as the published files tell it: `image` is `<city>/<city>_<sequence>_<frame>`; x to height in px."""
+    """A block as the published files have it: `image` is `<city>/<city>_<sequence>_<frame>`; x to height in px."""
 
     image: str
     coding: PublishedCoding
@@ -62,7 +63,7 @@ class PublishedBlock:
 
 
 def coding_of(coding: CodingConfiguration) -> PublishedCoding:
-    """How the published files tell one of our configurations; different ones are told differently."""
+    """How the published files write one of our configurations; different ones are written differently."""
     tool = plugins.get(coding.encoder)
     options = tool.folder_name(coding).removeprefix(f"{tool.label}(").removesuffix(")").split(", ")
     known = ("quality=", "color_subsampling=", "subsampling_factor=")
@@ -215,8 +216,8 @@ def _codec(where: str, value: Any) -> str:
 
 
 def _quality(where: str, value: Any) -> float | None:
-    if value is None or (_is_number(value) and abs(value) <= 2**31):
-        return value  # type: ignore[no-any-return]  # an int stays one
+    if value is None or (is_number(value) and abs(value) <= 2**31):
+        return value  # an int stays one
     raise RequestError(f"{where}: the quality must be a number or null, not {_short(value)}")
 
 
@@ -227,13 +228,13 @@ def _chroma(where: str, value: Any) -> str:
 
 
 def _factor(where: str, value: Any) -> float:
-    if _is_number(value) and 0 < value <= 1:
+    if is_number(value) and 0 < value <= 1:
         return float(value)
     raise RequestError(f"{where}: the subsampling factor must be in (0, 1], not {_short(value)}")
 
 
 def _share(where: str, value: Any) -> float:
-    if _is_number(value) and 0 <= value <= 1:
+    if is_number(value) and 0 <= value <= 1:
         return float(value)
     raise RequestError(f"{where}: the accuracy must be in [0, 1], not {_short(value)}")
 
@@ -242,8 +243,3 @@ def _pixels(where: str, name: str, value: Any, least: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= _MOST_SIDE_PX:
         return value
     raise RequestError(f"{where}: {name} must be a whole number, {least} to {_MOST_SIDE_PX}, not {_short(value)}")
-
-
-def _is_number(value: Any) -> bool:
-    """Whether it is a number. It may be NaN or infinite, as Python reads JSON: then it is in no range, either."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -47,7 +47,7 @@ class PublishedScores:
 
 @dataclass(frozen=True)
 class PublishedBlocks:
-    """Where each block came from: its source image, the codec's name, and the accuracy told there, (n,) float64."""
+    """Where each block came from: its source image, the codec's name, and the accuracy given there, (n,) float64."""
 
     images: tuple[str, ...]
     codecs: tuple[str, ...]

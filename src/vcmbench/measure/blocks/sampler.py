@@ -77,22 +77,22 @@ def sample(
     pairs: Sequence[Pair],
     sources: Sources,
     count: int,
-    width: int,
-    height: int,
+    size: tuple[int, int],
     strata: int = 10,
     seed: int = 0,
     jobs: int | None = None,
     advance: Callable[[str], None] | None = None,
 ) -> Sample:
-    """Draw `count` blocks of `width` x `height` px from the pairs, which are all equally likely.
+    """Draw `count` blocks of `size`, width and height in px, from the pairs, which are all equally likely.
 
     The same pairs in the same order with the same seed give the same blocks, whatever `jobs` (threads; None: one for
-    each core). `advance` is told the image of every finished pair. Memory does not grow with the pairs, beyond
+    each core). `advance` is called with the image of every finished pair. Memory does not grow with the pairs, beyond
     their list. A picture smaller than the block has none.
 
     Raises RequestError where a stratum that was drawn is empty everywhere, and JobError where two predictions of a pair
     differ in size; what `sources` raise goes through.
     """
+    width, height = size
     _check(pairs, count, width, height, strata, seed, jobs)
     draw = _Draw(count, width, height, strata, seed)
     pictures = _group(pairs, sources, draw)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from vcmbench.data.store import Store
-from vcmbench.io import documents
+from vcmbench.io.sealed import read_sealed, sealed_json
+from vcmbench.io.validation import Count, Loose, is_valid
 from vcmbench.measure.blocks.sampler import Block
-from vcmbench.measure.record_checks import are_texts, is_number, is_whole
 
 FOLDER = "blocks"
-_MAX_BYTES = 1 << 29
+SUFFIX = ".state.json"
+MAX_BYTES = 1 << 29
 _KEPT = ("key", "sha256", "notes", "predictions", "sampler", "metrics")
 
 Values = dict[str, list[float | None]]
 Reasons = dict[str, dict[str, list[int]]]
 """By metric and reason the numbers of the blocks that it is missing for."""
+
+
+class _State(Loose):
+    metrics: dict[str, Any] = Field(default={})
+    notes: list[str] = Field(default=[])
+
+
+class _Entry(Loose):
+    values: list[float | None]
+    reasons: dict[str, list[Count]]
 
 
 @dataclass(frozen=True)
@@ -43,28 +55,24 @@ class SampledBlocks:
 
 
 def read(store: Store, name: str) -> dict[str, Any]:
-    """What was remembered of blocks of that name; nothing where it is not there or cannot be read."""
+    """What was remembered of blocks of that name; nothing where it is not there, was edited or cannot be read."""
     try:
-        state = documents.read_json(store.folder / FOLDER / f"{name}.state.json", _MAX_BYTES)
+        state = read_sealed(store.folder / FOLDER / f"{name}{SUFFIX}", MAX_BYTES)
     except (OSError, ValueError):
         return {}
-    is_state = isinstance(state, dict) and isinstance(state.get("metrics", {}), dict)
-    return {key: state[key] for key in _KEPT if key in state} if is_state and are_texts(state.get("notes", [])) else {}
+    return {key: state[key] for key in _KEPT if key in state} if is_valid(_State, state) else {}
 
 
 def write(store: Store, name: str, state: dict[str, Any]) -> None:
-    store.write_table(f"{FOLDER}/{name}.state.json", json.dumps(state, allow_nan=False).encode())
+    store.write_table(f"{FOLDER}/{name}{SUFFIX}", sealed_json(state))
 
 
 def is_of(entry: Any, key: str, count: int) -> bool:
     """Whether what was remembered of a metric is of that key, and of as many blocks."""
-    if not isinstance(entry, dict) or entry.get("key") != key:
-        return False
-    values, reasons = entry.get("values"), entry.get("reasons")
     return (
-        isinstance(values, list)
-        and len(values) == count
-        and all(value is None or is_number(value) for value in values)
-        and isinstance(reasons, dict)
-        and all(isinstance(why, list) and all(is_whole(number, count) for number in why) for why in reasons.values())
+        isinstance(entry, dict)
+        and entry.get("key") == key
+        and is_valid(_Entry, entry)
+        and len(entry["values"]) == count
+        and all(number < count for numbers in entry["reasons"].values() for number in numbers)
     )
