@@ -93,6 +93,8 @@ class _JobRecord(Loose):
     files: dict[str, str] = Field(default={})
     notes: list[str] = Field(default=[])
     frame_psnr_y_db: list[float | None] = _NONE
+    resampler: str = _NONE
+    resampler_sha256: str = _NONE
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
