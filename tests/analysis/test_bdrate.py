@@ -267,7 +267,7 @@ def test_a_table_of_points(points: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert first["rate"]["reason"] == "no interval: the table has no pictures"
     assert second["accuracy"]["value"] is None
     assert "odd: more rate with less quality: row 11 (0.19, 0.63) and row 12" in second["accuracy"]["reason"]
-    akima = json.loads(typed(capsys, *words, "--anchor", "new", "--test", "old", "--method", "akima", "--json"))
+    akima = json.loads(typed(capsys, *words, "--anchor", "NEW", "--test", "old", "--method", "akima", "--json"))
     assert [pair["rate"]["method"] for pair in akima["pairs"]] == ["akima"]
     text = typed(capsys, *words, "--anchor", "old")
     assert [line.split()[:2] for line in text.splitlines()[2:4]] == [["old", "new"], ["old", "odd"]]

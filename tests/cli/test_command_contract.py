@@ -60,6 +60,15 @@ sys.exit(str(sorted({HEAVY} & sys.modules.keys())))
     assert done.stderr.strip() == "[]", "import what is heavy inside run, not at the top of the module"
 
 
+@pytest.mark.parametrize("name", ["metrics", "report"])
+def test_measuring_says_what_this_python_lacks(name: str) -> None:
+    code = "import sys; sys.modules['torch'] = None; from vcmbench import cli; sys.exit(cli.main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", code, name, "-d", "data", "-s", "quick"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("vcmbench: error: measuring needs torch, which this Python does not have; install")
+
+
 def test_one_file_is_a_command(plugins: Path, photos: Path, write_experiment: object) -> None:
     example("adding-a-command.md", plugins)
     config = photos.parent / "trial.toml"

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import RequestError
-from vcmbench.execution.runner import images
+from vcmbench.execution.runner import containers, images
 from vcmbench.execution.runner.docker import DockerRunner
 from vcmbench.tasks import container_image, devices, serve
 from vcmbench.tasks.base import Device, Prepared
 from vcmbench.tasks.remote import PACKAGE, RemoteTask, Transport
 
-_NOBODY = 65534
 _TMP = "/tmp"  # noqa: S108  # inside the container
 _CODE, _FILES = "/opt/vcmbench/vcmbench", "/job/in"
 _FRAME = struct.Struct(">BxxxL")
@@ -108,26 +107,18 @@ class ContainerTransport(Transport):
             for name, path in files.items()
         ]
         host = api.create_host_config(
-            network_mode="none",
             mounts=mounts,
-            read_only=True,
-            tmpfs={_TMP: "size=256m"},
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            mem_limit=self._owner.memory,
-            memswap_limit=self._owner.memory,
-            nano_cpus=min(jobs, os.cpu_count() or 1) * 1_000_000_000,
-            pids_limit=512,
             auto_remove=True,
             # predictions go through its output: the engine must not keep them in a log
             log_config=LogConfig(type="none"),
             device_requests=[DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu is not None else None,
+            **containers.limits(self._owner.memory, min(jobs, os.cpu_count() or 1), processes=512),
         )
         created = api.create_container(
             container_image.tag(),
             ["python", "-m", serve.__name__],
             stdin_open=True,
-            user=f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{_NOBODY}:{_NOBODY}",
+            user=containers.user(),
             environment={"LC_ALL": "C.UTF-8", "HOME": _TMP, "XDG_CACHE_HOME": _TMP, "MPLCONFIGDIR": _TMP},
             labels=self._owner.labels,
             host_config=host,

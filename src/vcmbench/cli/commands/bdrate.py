@@ -203,16 +203,26 @@ def _curves(
 def _chosen(found: Table, arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """Which curve is compared with which: (anchor, test)."""
     names = list(found.curves)
-    for name in [arguments.anchor or names[0], *(arguments.test or ())]:
-        if name not in names:
-            raise RequestError(f"{arguments.table}: no curve {name!r}; there are: {short_list(map(repr, names))}")
+    anchor = _named(arguments.anchor or names[0], names, arguments.table)
+    tests = [_named(name, names, arguments.table) for name in arguments.test or ()]
     if len(names) < 2:
         raise RequestError(
             f"{arguments.table}: one curve, {short(names[0])}; a delta needs two: --group tells them apart"
         )
     if arguments.anchor is None:
         return list(combinations(names, 2))
-    return [(arguments.anchor, test) for test in arguments.test or names if arguments.test or test != arguments.anchor]
+    return [(anchor, test) for test in tests or [name for name in names if name != anchor]]
+
+
+def _named(wanted: str, names: Sequence[str], table: Path) -> str:
+    """The curve of that name, or the only one that differs in its capitals: tables say JPEG and jpeg.
+
+    Raises RequestError where there is none.
+    """
+    alike = [name for name in names if name.casefold() == wanted.casefold()]
+    if wanted in names or len(alike) == 1:
+        return wanted if wanted in names else alike[0]
+    raise RequestError(f"{table}: no curve {wanted!r}; there are: {short_list(map(repr, names))}")
 
 
 def _compare(anchor: str, test: str, found: Table, arguments: argparse.Namespace) -> Pair:

@@ -29,8 +29,8 @@ def user() -> str:
     return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{_NOBODY}:{_NOBODY}"
 
 
-def limits(memory: str) -> dict[str, Any]:
-    """What every container is denied, as the engine's host configuration says it."""
+def limits(memory: str, cpus: int = 1, processes: int = 256) -> dict[str, Any]:
+    """What every container is denied, as the engine's host configuration says it. By default one job, one thread."""
     # Files in memory count as memory, and killing processes does not free them: were there room for as much as the
     # limit, a tool that fills them would take its container along.
     share = int(memory[:-1]) * _UNITS[memory[-1]] // 4
@@ -43,8 +43,8 @@ def limits(memory: str) -> dict[str, Any]:
         "security_opt": ["no-new-privileges"],
         "mem_limit": memory,
         "memswap_limit": memory,
-        "nano_cpus": 1_000_000_000,  # one job, one thread
-        "pids_limit": 256,
+        "nano_cpus": cpus * 1_000_000_000,
+        "pids_limit": processes,
     }
 
 
