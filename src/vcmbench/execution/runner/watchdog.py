@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from vcmbench.execution.runner.tail import Tail
+
+_FRAME = struct.Struct(">BxxxL")
+"""Before each piece that a command prints: which of its outputs, and how many bytes."""
+_STDOUT = 1
+_CHUNK_BYTES = 1 << 16
 
 
 class Watchdog:
@@ -50,14 +56,19 @@ class Watchdog:
 
 
 def follow(stream: Any, watchdog: Watchdog) -> tuple[bytes, bytes]:
-    """The ends of what a command prints on stdout and stderr, once both are closed."""
-    from docker.utils.socket import STDOUT, frames_iter
-
+    """The ends of what a command prints on stdout and stderr, once both are closed. `stream` is docker-py's socket."""
     output, errors = Tail(), Tail()
     watchdog.cuts(stream)
+    getattr(stream, "_sock", stream).settimeout(None)  # a tool may be silent for long; its time is the watchdog's
+    # The socket lies below the buffer through which the response's head was read: what a quick command printed may
+    # have come with the head, and lies in that buffer. (docker-py's own readers pass over it.)
+    reader = stream._response.raw._fp.fp
     try:
-        for kind, data in frames_iter(stream, tty=False):  # type: ignore[no-untyped-call]
-            (output if kind == STDOUT else errors).add(data)
+        while len(head := reader.read(_FRAME.size)) == _FRAME.size:
+            kind, left = _FRAME.unpack(head)
+            while left and (data := reader.read(min(left, _CHUNK_BYTES))):
+                (output if kind == _STDOUT else errors).add(data)
+                left -= len(data)
     finally:
         stream.close()
     return output.content(), errors.content()
