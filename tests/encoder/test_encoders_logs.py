@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Clip
@@ -69,6 +71,13 @@ def test_vvenc_applications() -> None:
     assert (pairs["--preset"], pairs["--ALFSpeed"], pairs["-qpa"]) == ("fast", "0", "1")
     assert not {"--IntraQPOffset", "--MCTF", "--BIM"} & set(pairs), "as published"
     assert vvenc.decode("vvdecapp", CodingConfiguration("vvenc", 32), CLIP).argv[0] == "vvdecapp"
+
+
+@pytest.mark.parametrize(("program", "switch"), [("cjpeg", "-optimize"), ("pillow-jpeg", "--optimize")])
+def test_jpeg_has_the_standard_huffman_tables_where_it_is_the_published_one(program: str, switch: str) -> None:
+    jpeg = plugins.get("jpeg")
+    assert switch in jpeg.encode(program, CodingConfiguration("jpeg", 30), CLIP).argv
+    assert switch not in jpeg.encode(program, CodingConfiguration("jpeg", 30, compat="qomex2023"), CLIP).argv
 
 
 def test_the_published_x265_parameters_stand_in_the_command() -> None:
