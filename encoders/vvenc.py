@@ -74,4 +74,5 @@ class VVenC(Encoder):
         return sum(qps) / len(qps) if qps else None
 
     def reported_bytes(self, log: str) -> int | None:
-        return ffmpeg.reported_bytes(log)
+        found = re.search(r"^Bytes written to file: (\d{1,18})\b", log, re.MULTILINE)  # of vvencFFapp
+        return int(found[1]) if found else ffmpeg.reported_bytes(log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,15 +141,6 @@ def test_a_stack_of_one_size_only(streets: Path, astronaut: U8, write_experiment
     assert done.code == 1
     assert "lindau_000009_000019_leftImg8bit.png: is 64x64 px, to be stacked with" in done.err
     assert [event["state"] for event in done.events].count("done") == 1
-
-
-@pytest.mark.parametrize("name", ["x265", "x264"])
-def test_the_requested_qp_is_coded(name: str, photos: Path, write_experiment: Write) -> None:
-    (photos / "b.png").unlink()
-    config = write_experiment(f'encoder = "{name}"\nquality = {list(range(10, 46))}')
-    records = compress(photos, config).records()
-    assert len(records) == 36
-    assert [(r["quality"], r["coded_qp"]) for r in records if r["coded_qp"] != r["quality"]] == []
 
 
 def test_the_published_x265_codes_three_below(photos: Path, write_experiment: Write) -> None:
@@ -336,6 +328,9 @@ def test_the_way_of_a_jm_job(tmp_path: Path, streets: Path, write_experiment: Wr
     assert {r["coded_qp"] == r["quality"] for r in done.records()} == {True}
     assert stack["tool"]["encode"]["version"] == "JM-19 (FRExt)"
     assert not list(streets.rglob("*.dat")) + list(streets.rglob("*.dec")) + list(Path.cwd().glob("log.dat"))
+    cut = compress(streets, config, "--bin-dir", scripted_jm(tmp_path / "cut", cut_bytes=100))
+    assert {event["state"] for event in cut.events} == {"failed"}
+    assert re.search(r"lencod reports \d+ bytes but its file has \d+: cut off", cut.err)
 
 
 def test_dry_run_plans_and_starts_nothing(streets: Path, write_experiment: Write) -> None:

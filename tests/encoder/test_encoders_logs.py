@@ -54,6 +54,8 @@ Frame     Bit/pic    QP   SnrY    SnrU    SnrV    Time(ms) MET(ms) Frm/Fld Ref
 -------------------------------------------------------------------------------
 """
     assert plugins.get("jm").coded_qp(log) == 27.5
+    total = " Total bits                        : 1182138 (I 1181962, P 0, NVB 176) \n"
+    assert plugins.get("jm").reported_bytes(log + total) == 147767
     assert plugins.get("jm").coded_qp("no table") is None
     assert plugins.get("jm").coded_qp("00000(IDR)12582912    5  60.1\n00001(IDR)  582912    7  60.1\n") == 6
 
@@ -107,6 +109,7 @@ def test_logs_of_other_tools() -> None:
         "POC     1 TId: 0 (       CRA, I-SLICE, QP 36 )       7480 bits [Y 33.4305 dB    U 40.4281 dB]\n"
     )
     assert plugins.get("vvenc").coded_qp(vvenc) == 34.5
+    assert plugins.get("vvenc").reported_bytes(vvenc + "Bytes written to file: 2066 (5.509 kbps)\n") == 2066
     x264 = "[libx264 @ 0x5] frame I:3     Avg QP:32.00  size:  2338\nframe=3\ntotal_size=7014\nprogress=end\n"
     assert (plugins.get("x264").coded_qp(x264), plugins.get("x264").reported_bytes(x264)) == (32, 7014)
     x265 = "x265 [info]: frame I: 1, Avg QP:31.50  kb/s: 3\nencoded 1 frames in 0.11s (8.80 fps), 3 kb/s, Avg QP:31.50"
