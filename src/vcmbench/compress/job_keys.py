@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vcmbench.compress import importance_steps
+from vcmbench.compress import importance_steps, pixels
 from vcmbench.compress.job import Geometry, Job, Tools, geometry
 from vcmbench.data import resampling
 from vcmbench.data.dataset import DataRoot, Source
@@ -148,16 +148,27 @@ def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Ge
     """What decides a job's result beside its pictures and their maps; those come between `geometry` and `tools`."""
     commands = _commands(encoder, coding, tools, size.clip)
     resampler = None if coding.resampler == resampling.DEFAULT else resampling.get(coding.resampler).identity()
-    more = {} if resampler is None else {"with_resampler": resampler}
+    more: dict[str, Any] = {} if resampler is None else {"with_resampler": resampler}
+    # luma of smaller R'G'B' pictures was once compared by another way than that of Y'CbCr
+    is_new = encoder.pixels == "rgb" and (size.scaled_width, size.scaled_height) != (size.width, size.height)
+    if is_new or pixels.preparation() != pixels.FIRST:
+        more["frames"] = pixels.preparation()
     return more | {
         "coding": _described(coding),
         "commands": [[command.argv, command.files, command.then] for command in commands],
         "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
-        "version": [importance_steps.VERSION, encoder.rates] if coding.is_searched or coding.qp_map else None,
+        "version": _version(encoder, coding),
         "filter": metadata.version("scipy") if coding.qp_map and encoder.method(coding) == "prefilter" else None,
         "tools": [tools.encode.identity(), tools.decode.identity()],
         "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
     }
+
+
+def _version(encoder: Encoder, coding: CodingConfiguration) -> list[Any] | None:
+    """Of the rule by which a map becomes steps, and where a search for a quality begins; None: there is neither."""
+    if coding.qp_map is None and not coding.is_searched:
+        return None
+    return [importance_steps.VERSION if coding.qp_map else 1, encoder.rates if coding.target_bpp is not None else None]
 
 
 def _described(coding: CodingConfiguration) -> dict[str, Any]:
