@@ -75,7 +75,8 @@ def _stack(coder: Coder, quality: int, steps: list[float], means: list[float]) -
     coded_steps = np.array(best.quantisers.frames) - quality
     mean = encoder.coded_qp(best.encoded.done.log)
     proof = evidence.of_pictures(coded_steps.astype(np.float64), mse, uniform_mse) | {
-        "requested_mean_qp": round(float(np.mean(best.quantisers.frames)), 4),
+        "requested_mean_qp": round(quality + float(np.mean(steps)) + shift, 4),
+        "sent_mean_qp": round(float(np.mean(best.quantisers.frames)), 4),
         "coded_mean_qp": mean,
     }
     fields: dict[str, Any] = {
