@@ -210,6 +210,16 @@ def test_how_much_is_asked_of_whom(method: str) -> None:
         of(uniform, uniform, is_identical=True)
 
 
+def test_differences_of_a_step_may_drown_in_what_blocks_hold() -> None:
+    """5 and 6 steps coarser: by how much an error grows is more a matter of the block."""
+    random = np.random.default_rng(3)
+    steps = random.integers(5, 7, (16, 20)).astype(float)
+    uniform = random.uniform(5, 80, steps.shape)
+    mapped = uniform * 2 ** (random.uniform(0.1, 0.5, steps.shape) * steps)
+    mapped[steps == 6] *= 0.8
+    assert "shows weakly" in evidence.of_block_errors(steps, mapped, uniform, is_identical=False)["doubt"]
+
+
 def test_a_blank_picture_is_the_same_at_any_quantiser() -> None:
     blank = np.full(SHAPE, 0.01)
     assert evidence.of_block_errors(STEPS, blank, blank, is_identical=True)["rank_correlation"] is None

@@ -20,6 +20,9 @@ _SOMETHING_TO_LOSE = 1.0
 _TO_DIFFER = 1.0
 """How far a mean must be from the uniform quantiser for obeying to differ from ignoring, in steps."""
 
+_TO_SHOW = 3.0
+"""Differences in steps, below which what blocks hold may outweigh them: a doubt, not a failure."""
+
 
 def rank_correlation(first: F64, second: F64) -> float | None:
     """Spearman's rank correlation; None where one of them is constant."""
@@ -97,7 +100,8 @@ def of_block_errors(
 ) -> dict[str, Any]:
     """Of how the blocks' errors changed against the uniform encode, (rows, columns) each. Raises JobError where the two
     pictures are the same although the map asks for a difference, or where those of a native map do not follow it. What
-    we do to coefficients and pixels ourselves is no tool's to ignore: where it hardly shows, that is a `doubt`.
+    we do to coefficients and pixels ourselves is no tool's to ignore: where it hardly shows, that is a `doubt`, and so
+    it is with small differences.
 
     Blocks without an error to speak of have nothing to lose at any quantiser and do not count; where there are many,
     only the half with the larger errors does. `asked` is the map before it was put into the tool's terms: where that is
@@ -121,12 +125,12 @@ def of_block_errors(
     span = min(float(np.ptp(steps)), float(np.ptp(asked))) if steps.size else 0.0
     # What we do to coefficients and pixels ourselves is weaker than a quantiser, and is seen in many blocks only.
     is_native = method == "native"
-    enough, wide = (_ENOUGH_BLOCKS, 1) if is_native else (4 * _ENOUGH_BLOCKS, 3)
+    enough, wide = (_ENOUGH_BLOCKS, 1) if is_native else (4 * _ENOUGH_BLOCKS, _TO_SHOW)
     provable = found["rank_correlation"] is not None and steps.size >= enough and span >= wide and _varies(asked)
     least = MIN_RANK_CORRELATION if is_native else 2 / np.sqrt(max(steps.size, 1))
     if provable and found["rank_correlation"] < least:
         doubt = f"blocks' errors do not follow it ({_short(found)})"
-        if is_native:
+        if is_native and span >= _TO_SHOW:
             raise JobError(f"the QP map took no effect: {doubt}")
         found["doubt"] = f"the QP map shows weakly: {doubt}"
     if not provable:
