@@ -152,3 +152,24 @@ def test_a_faulty_file_is_named_and_the_others_work(text: str, complaint: str, e
     assert sorted(plugins.faults()) == ["Bad-Name", "faulty"]
     with pytest.raises(RequestError, match=complaint):
         plugins.get("faulty")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_message"),
+    [
+        ("x264", lambda head: head[0] & 31 == 6),
+        ("x265", lambda head: head[0] >> 1 & 63 in (39, 40)),
+        ("kvazaar", lambda head: head[0] >> 1 & 63 in (39, 40)),
+        ("vvenc", lambda head: head[1] >> 3 in (23, 24)),
+    ],
+)
+def test_streams_hold_no_messages(
+    name: str, is_message: Callable[[bytes], bool], tmp_path: Path, astronaut: U8
+) -> None:
+    """Neither texts of the encoder about itself nor checksums of pictures (SEI): their bytes are not the codec's."""
+    save(tmp_path / "a.png", astronaut[:64, :96])
+    wanted = experiment.Experiment.model_validate({"name": "sei", "coding": [{"encoder": name, "quality": [40]}]})
+    assert compress(tmp_path, wanted).done == 1
+    (stream,) = tmp_path.glob(f"*/a{plugins.get(name).extension}")
+    units = stream.read_bytes().split(b"\x00\x00\x01")[1:]
+    assert units and not any(is_message(unit[:2]) for unit in units)

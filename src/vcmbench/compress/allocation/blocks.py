@@ -88,9 +88,26 @@ class BlockAllocation:
         fields = self._fields(best, shift, squared, uniform, found) | {"evidence": proof}
         coded_qp = reported if means_something else None
         csv = self._csv(shift)
-        return Coded(best.coding, best.encoded, decoded, coded_qp, fields, missing, notes=self._notes(), csv=csv)
+        return Coded(
+            best.coding,
+            best.encoded,
+            decoded,
+            coded_qp,
+            fields,
+            missing,
+            notes=self._notes(uniform is not None),
+            csv=csv,
+        )
 
-    def _notes(self) -> tuple[str, ...]:
+    def _notes(self, has_uniform: bool) -> tuple[str, ...]:
+        """What a reader of the record should know of the map, and of what stands beside it."""
+        program, others = self.coder.job.tools.encode.program, [tool.program for tool in self.encoder.encode_tools]
+        if has_uniform and program not in others:
+            beside = f"`uniform` is coded by {program}, as the map is; without a map the tool is {' or '.join(others)}"
+            return (beside, *self._why_flat())
+        return self._why_flat()
+
+    def _why_flat(self) -> tuple[str, ...]:
         """That the whole picture has one quantiser, but for the dither of a search, and why."""
         if not np.ptp(self.wanted):
             return ("the QP map is flat: coded with one quantiser",)
