@@ -135,6 +135,20 @@ def test_stacks_have_the_published_names(streets: Path, write_experiment: Write)
     assert stack["coded_qp"] == 27, "the published parameters code QP - 3"
 
 
+def test_a_still_and_a_stack_share_no_file(photos: Path, write_experiment: Write) -> None:
+    """The published stack of a folder has the folder's name, and so has this picture in it."""
+    (photos / "a").mkdir()
+    for name in "ab":
+        (photos / f"{name}.png").rename(photos / f"a/{name}.png")
+    stack = 'encoder = "x265"\nquality = [40]\ncompat = "qomex2023"\nstacked = true'
+    done = compress(photos, write_experiment('encoder = "x265"\nquality = [40]', stack))
+    assert (done.code, len(done.records())) == (0, 3), done.err
+    found = {record["bitstream"].partition("/")[2]: record["frames"] for record in done.records()}
+    assert found == {"a/a.265": 1, "a/b.265": 1, "a/a_stack.265": 2}
+    again = compress(photos, write_experiment(stack, name="other"))
+    assert [event["state"] for event in again.events] == ["resumed"]
+
+
 def test_a_stack_of_one_size_only(streets: Path, astronaut: U8, write_experiment: Write) -> None:
     save(streets / "cityscapes/leftImg8bit/val/lindau/lindau_000009_000019_leftImg8bit.png", astronaut[:64, :64])
     done = compress(streets, write_experiment(X265 + "\nstacked = true"))

@@ -16,7 +16,7 @@ import numpy as np
 from vcmbench.compress import importance_steps, pixels
 from vcmbench.compress.job import Geometry, Job, Tools, geometry
 from vcmbench.data import resampling
-from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.dataset import SUFFIXES, DataRoot, Source
 from vcmbench.encoder.base import Clip, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.plugins import get as get_encoder
@@ -57,8 +57,17 @@ def bitstream_path(
 
 
 def _place(folder: str, encoder: Encoder, coding: CodingConfiguration, sources: Sequence[Source]) -> PurePosixPath:
-    name = sources[0].group / (sources[0].group.name or "images") if coding.stacked else sources[0].name
+    name = _stack_name(sources) if coding.stacked else sources[0].name
     return PurePosixPath(f"{folder}/{name}{encoder.extension}")
+
+
+def _stack_name(sources: Sequence[Source]) -> PurePosixPath:
+    """That of the pictures' folder, as published; where one of them has it too, its still would be the same file."""
+    group, folder = sources[0].group, sources[0].path.parent
+    name = group.name or "images"
+    while any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
+        name += "_stack"
+    return group / name
 
 
 def bitstreams(
