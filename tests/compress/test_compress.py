@@ -149,6 +149,24 @@ def test_a_still_and_a_stack_share_no_file(photos: Path, write_experiment: Write
     assert [event["state"] for event in again.events] == ["resumed"]
 
 
+def test_decoded_frames_that_are_wanted_later_are_decoded_once(photos: Path, write_experiment: Write) -> None:
+    plain = {r["bitstream"]: r for r in compress(photos, write_experiment(X265, JPEG)).records()}
+    written = {name: (photos / name).stat().st_mtime_ns for name in plain}
+    config = write_experiment(*(f"{one}\nkeep_reconstruction = true" for one in (X265, JPEG)))
+    assert [event["state"] for event in compress(photos, config).events] == ["done"] * 4
+    for record in compress(photos, config).records():
+        before = plain[record["bitstream"]]
+        assert (record["keep_reconstruction"], record["encode_s"]) == (True, before["encode_s"])
+        assert (photos / record["bitstream"]).stat().st_mtime_ns == written[record["bitstream"]], "nothing was encoded"
+        ((name, digest),) = record["files"].items()
+        frames = (photos / record["bitstream"]).with_name(name).read_bytes()
+        assert hashlib.sha256(frames).hexdigest() == digest
+    assert [event["state"] for event in compress(photos, config).events] == ["resumed"] * 4
+    (photos / record["bitstream"]).with_name(name).unlink()
+    assert sorted(event["state"] for event in compress(photos, config).events) == ["done"] + ["resumed"] * 3
+    assert [event["state"] for event in compress(photos, write_experiment(X265, JPEG)).events] == ["resumed"] * 4
+
+
 def test_a_stack_of_one_size_only(streets: Path, astronaut: U8, write_experiment: Write) -> None:
     save(streets / "cityscapes/leftImg8bit/val/lindau/lindau_000009_000019_leftImg8bit.png", astronaut[:64, :64])
     done = compress(streets, write_experiment(X265 + "\nstacked = true"))

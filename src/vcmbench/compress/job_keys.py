@@ -114,8 +114,9 @@ class JobMaker:
                 problem = str(error)
         if problem:
             return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, None, "", problem)
-        key = _key(shared, digests, maps)
-        return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, shared.geometry, key, maps=maps)
+        key, former = _keys(shared, digests, maps)
+        return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, shared.geometry, key, maps=maps,
+                   former_key=former)  # fmt: skip
 
     def _of_size(self, width: int, height: int, pictures: int) -> _OfSize:
         which = width, height, pictures
@@ -189,10 +190,13 @@ def _described(coding: CodingConfiguration) -> dict[str, Any]:
     return described
 
 
-def _key(shared: _OfSize, digests: Sequence[str], maps: Sequence[str]) -> str:
-    """`store.job_key` of all parts together: they are sorted by name, so only these two have to be put between."""
+def _keys(shared: _OfSize, digests: Sequence[str], maps: Sequence[str]) -> tuple[str, str]:
+    """A job's key, the hash of all parts together: they are sorted by name, so only these two have to be put between.
+    And the one that it had when decoded frames that are to be kept were a part of it; empty where that is no other."""
     text = f'{shared.before}, "maps": {_dump(maps)}, "sources": {_dump(digests)}, {shared.after}'
-    return hashlib.sha256(text.encode()).hexdigest()
+    plain = text.replace('"keep_reconstruction": true', '"keep_reconstruction": false', 1)
+    key, former = (hashlib.sha256(one.encode()).hexdigest() for one in (plain, text))
+    return key, former if former != key else ""
 
 
 def _dump(value: Any) -> str:
