@@ -18,7 +18,7 @@ from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner import images
-from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.base import Runner, describe
 from vcmbench.execution.runner.local import LocalRunner
 
 
@@ -143,6 +143,8 @@ def _test_one(one: Encoder, runner: Runner, folder: Path) -> str:
     )
     records: list[Record] = []
     this = CompressRun(wanted, folder, runner, CompressSettings(jobs=1, quiet=True))
+    for line in this.warnings:
+        print(f"{one.name}: {line}", file=sys.stderr)
     outcome = this.execute(lambda state, job, record, error: records.append(record or {}))
     if outcome.failed:
         raise outcome.failed[0][1]
@@ -162,6 +164,6 @@ def run_test(arguments: argparse.Namespace) -> int:
                 print(f"{one.name}: not available: {error}", flush=True)
                 failed += bool(arguments.names)  # asked for by name, it must work
             except JobError as error:
-                print(f"{one.name}: failed: {error}", flush=True)
+                print(f"{one.name}: failed: {describe(error)}", flush=True)
                 failed += 1
     return 1 if failed else 0
