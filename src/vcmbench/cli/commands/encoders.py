@@ -13,6 +13,7 @@ from PIL import Image
 
 from vcmbench import experiment
 from vcmbench.cli import runners, table
+from vcmbench.cli.terminal import building
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
@@ -115,7 +116,8 @@ def run_build(arguments: argparse.Namespace) -> int:
         start = time.monotonic()
         print(f"{name}: building {images.tag(name)} ...", file=sys.stderr, flush=True)
         try:
-            built = images.build(client, name, arguments.base, extra, print if arguments.verbose else lambda _: None)
+            with building(name, verbose=arguments.verbose) as log:
+                built = images.build(client, name, arguments.base, extra, log)
         except RequestError as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed += 1
