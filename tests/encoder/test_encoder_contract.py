@@ -89,6 +89,17 @@ def test_an_added_file_takes_maps_and_rates(tmp_path: Path, encoders_folder: Pat
     assert (outcome.done, outcome.failed) == (3, [])
 
 
+def test_an_added_file_that_codes_another_qp_is_noted(tmp_path: Path, encoders_folder: Path, astronaut: U8) -> None:
+    (encoders_folder / "toy.py").write_text(f"{ORDINARY}\n    def coded_qp(self, log): return 27.0\n")
+    save(tmp_path / "data/a.png", astronaut)
+    coding = [{"encoder": "toy", "quality": [27, 30]}]
+    wanted = experiment.Experiment.model_validate({"name": "added", "coding": coding})
+    notes: dict[int, list[str]] = {}
+    run = CompressRun(wanted, tmp_path / "data", LocalRunner(), CompressSettings())
+    run.execute(lambda state, job, record, error: notes.update({record["quality"]: record.get("notes", [])}))  # type: ignore[index]
+    assert notes == {27: [], 30: ["coded with QP 27, asked was 30"]}
+
+
 def compress(root: Path, wanted: experiment.Experiment) -> CompressOutcome:
     return CompressRun(wanted, root, LocalRunner(), CompressSettings()).execute(lambda *_: None)
 

@@ -68,7 +68,10 @@ def _code(coder: Coder, store: Store) -> Coded:
     if coding.qp_map is not None or coding.target_bpp is not None:
         return allocation.code(coder, store.data)
     encoded = coder.encode(coding)
-    return Coded(coding, encoded, coder.decode(coding), coder.job.encoder.coded_qp(encoded.done.log))
+    qp = coder.job.encoder.coded_qp(encoded.done.log)
+    is_other = qp is not None and coding.quality is not None and abs(qp - coding.quality) > 0.5
+    notes = (f"coded with QP {qp:g}, asked was {coding.quality}",) if is_other and not coding.compat else ()
+    return Coded(coding, encoded, coder.decode(coding), qp, notes=notes)
 
 
 def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:
