@@ -16,6 +16,7 @@ import pytest
 
 from vcmbench import experiment
 from vcmbench.compress import importance_steps
+from vcmbench.compress.allocation import frames
 from vcmbench.compress.job import geometry
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import configuration as coding
@@ -325,6 +326,13 @@ def test_compress_and_qpmap_round_alike(scaling: Any, delta: float, base: int) -
     found = base + importance_steps.block_steps(values, wanted, size, base)
     assert np.array_equal(found, qp_map.qp_map(values, 16, base, delta, scaling))
     assert found.min() >= base - delta and found.max() <= base + delta
+    pictures = [np.full((16, 16), value, np.float32) for value in (0.0, 0.5, 1.0)]
+    frame = replace(wanted, qp_map=QpMap(mode="frame", delta=delta, scaling=scaling))
+    ends = math.floor(base + delta) - base, 0, math.ceil(base - delta) - base
+    assert importance_steps.frame_steps(pictures, frame, base) == list(ends)
+    for one in map(plugins.get, ("x265", "jpeg", "svtav1")):
+        coarsest, finest = (one.log2_step(frames._nearest(one, base, end, delta)) for end in (delta, -delta))
+        assert -delta / 6 - 1e-9 <= finest - one.log2_step(base) <= coarsest - one.log2_step(base) <= delta / 6 + 1e-9
 
 
 # scales of encoders: everything counts in steps of which six double the quantiser step

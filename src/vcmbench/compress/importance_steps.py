@@ -47,11 +47,13 @@ def pixel_steps(values: F32, coding: CodingConfiguration, geometry: Geometry) ->
     return np.pad(steps.astype(np.float32), ((0, below), (0, beside)), mode="edge")
 
 
-def frame_steps(pictures: list[F32], coding: CodingConfiguration) -> list[float]:
-    """One step count a picture, from its mean importance; "minmax" stretches over the pictures of a stack."""
+def frame_steps(pictures: list[F32], coding: CodingConfiguration, base: int | None = None) -> list[float]:
+    """One step count a picture, from its mean importance; "minmax" stretches over the pictures of a stack. With a
+    `base`, whole steps from it, rounded as those of blocks."""
     wanted = coding.qp_map
     if wanted is None:
         raise JobError("internal error: a job without a QP map was asked for one")
     means = np.array([[float(values.mean(dtype=np.float64)) for values in pictures]])
-    offsets = qp_map.qp_offsets(means, wanted.delta, wanted.scaling, wanted.gamma)
+    curve = wanted.delta, wanted.scaling, wanted.gamma
+    offsets = qp_map.qp_offsets(means, *curve) if base is None else qp_map.whole_qps(means, base, *curve) - base
     return [float(offset) for offset in offsets[0]]
