@@ -39,7 +39,7 @@ class Jpeg(Encoder):
     compat = ("qomex2023",)
     map_method = "coefficients"
     map_units_px = (8,)
-    search_rates = ((5, 0.169), (10, 0.217), (30, 0.403), (50, 0.561), (70, 0.778), (90, 1.52), (98, 3.69))
+    search_rates = ((5, 0.095), (10, 0.154), (30, 0.36), (50, 0.529), (70, 0.756), (90, 1.5), (98, 3.59))
     rough_s_per_mpx = (("", 0.015),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
