@@ -65,7 +65,8 @@ def _stack_name(sources: Sequence[Source]) -> PurePosixPath:
     """That of the pictures' folder, as published; where one of them has it too, its still would be the same file."""
     group, folder = sources[0].group, sources[0].path.parent
     name = group.name or "images"
-    while any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
+    taken = {source.name.name for source in sources}
+    while name in taken or any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
         name += "_stack"
     return group / name
 

@@ -146,7 +146,7 @@ def _labelled(client: docker.DockerClient, encoder: str, image: str) -> str:
 
 def source_labels(encoder: str, sources: str) -> dict[str, str]:
     """The labels of an image that was built from upstream, by the lines of its `_SOURCE_FILE`, which may speak of a
-    decoder, too: what it was built from, and its commit, empty where a tarball does not tell. {} for other images."""
+    decoder, too: what it was built from, and its commit, empty where a tarball has none. {} for other images."""
     found = re.search(rf"^upstream:{re.escape(encoder)} (.+) commit:(\S+)$", sources, re.MULTILINE)
     if found is None:
         return {}
