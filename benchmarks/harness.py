@@ -34,7 +34,7 @@ from PIL import Image
 from table import Row, compared
 
 from streetscenes import scene
-from vcmbench.compress import coder
+from vcmbench.compress import pixels
 from vcmbench.compress.job import geometry
 from vcmbench.compress.run import cores
 from vcmbench.data.dataset import Source
@@ -100,7 +100,7 @@ def prepare_bare(folder: Path, pictures: list[Path], coding: CodingConfiguration
             shutil.copy(picture, place / "in/source.png")
         else:
             source = Source(PurePosixPath(picture.stem), picture)
-            (place / "in/source.yuv").write_bytes(coder.prepare(source, source.sha256(), one, size).frame)
+            (place / "in/source.yuv").write_bytes(pixels.prepare(source, source.sha256(), one, size).frame)
     commands = [one.encode("ffmpeg", coding, size.clip).argv, one.decode("ffmpeg", coding, size.clip).argv]
     if from_png:
         raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-threads", "1", "../in/source.yuv")

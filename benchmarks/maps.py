@@ -32,8 +32,8 @@ from table import Row
 from table import quartiles as spread_of
 
 from vcmbench.compress import importance_steps
-from vcmbench.compress.coder import prepare
 from vcmbench.compress.job import geometry
+from vcmbench.compress.pixels import prepare
 from vcmbench.data.dataset import DataRoot, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes

@@ -74,3 +74,7 @@ class Jm(Encoder):
     def coded_qp(self, log: str) -> float | None:
         qps = [float(qp) for qp in re.findall(r"^ *\d+\( *(?:IDR|I) *\) *\d+ +(\d{1,9})\b", log, re.MULTILINE)]
         return sum(qps) / len(qps) if qps else None
+
+    def reported_bytes(self, log: str) -> int | None:
+        found = re.search(r"^ *Total bits +: (\d{1,18})\b", log, re.MULTILINE)
+        return int(found[1]) // 8 if found else None

@@ -1,5 +1,6 @@
 """Baseline JPEG by libjpeg-turbo: its own cjpeg and djpeg, or the copy inside Pillow (same library, same bytes).
 
+Huffman tables are optimised, as the published set's are not: the same pixels in 2 to 36 % fewer bytes.
 With a QP map: coded with the quantiser tables of its finest block, then coarsened block by block (`requantise`).
 """
 
@@ -38,11 +39,12 @@ class Jpeg(Encoder):
     compat = ("qomex2023",)
     map_method = "coefficients"
     map_units_px = (8,)
-    search_rates = ((5, 0.169), (10, 0.217), (30, 0.403), (50, 0.561), (70, 0.778), (90, 1.52), (98, 3.69))
+    search_rates = ((5, 0.095), (10, 0.154), (30, 0.36), (50, 0.529), (70, 0.756), (90, 1.5), (98, 3.59))
     rough_s_per_mpx = (("", 0.015),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
-        return Command(self._argv(program, coding, ("quality", str(coding.quality)), self.bitstream))
+        optimize = () if coding.compat else ("optimize",)
+        return Command(self._argv(program, coding, ("quality", str(coding.quality), *optimize), self.bitstream))
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         tables = jpeg_tables.scaled_tables(coding.quality or 0, quantisers.base)
@@ -52,14 +54,14 @@ class Jpeg(Encoder):
         coarsen = ("jpeg-requantise", *where, _FINE, self.bitstream)
         return Command(self._argv(program, coding, ("qtables", f"../in/{_TABLES}"), _FINE), files, (coarsen,))
 
-    def _argv(self, program: str, coding: CodingConfiguration, tables: tuple[str, str], target: str) -> tuple[str, ...]:
-        name, value = tables
+    def _argv(self, program: str, coding: CodingConfiguration, tables: tuple[str, ...], target: str) -> tuple[str, ...]:
+        name, value, *switches = tables
         if program == "pillow-jpeg":
-            options = ("encode", f"--{name}", value, "--sampling", coding.color_subsampling)
-            return (program, *options, SOURCE["rgb"], target)
+            options = (f"--{name}", value, *(f"--{switch}" for switch in switches))
+            return (program, "encode", *options, "--sampling", coding.color_subsampling, SOURCE["rgb"], target)
         gray = coding.color_subsampling == "400"
         sampling = ("-grayscale",) if gray else ("-sample", _SAMPLING_FACTORS[coding.color_subsampling])
-        options = (f"-{name}", value, "-baseline", "-dct", "int", *sampling)
+        options = (f"-{name}", value, *(f"-{switch}" for switch in switches), "-baseline", "-dct", "int", *sampling)
         return (program, *options, "-outfile", target, SOURCE["rgb"])
 
     def log2_step(self, quality: int) -> float:

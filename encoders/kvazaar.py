@@ -49,8 +49,9 @@ class Kvazaar(Encoder):
     def _argv(
         self, program: str, coding: CodingConfiguration, clip: Clip, quality: dict[str, str | int | None]
     ) -> tuple[str, ...]:
-        # The same words on both command lines; info=0 leaves out the text that kvazaar writes about itself.
-        settings = {"preset": coding.preset or "medium", **quality, "period": 1, "threads": 0, "owf": 0}
+        # The same words on both command lines. info=0 leaves out the text that kvazaar writes about itself, hash=none
+        # the checksum of every picture, 21 bytes.
+        settings = {"preset": coding.preset or "medium", **quality, "period": 1, "threads": 0, "owf": 0, "hash": "none"}
         if program == "kvazaar":
             size = ("--input-res", f"{clip.width}x{clip.height}", "-n", str(clip.frames))
             words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]

@@ -1,5 +1,7 @@
 """VVC by VVenC: its own vvencFFapp and vvdecapp, or libvvenc and the VVC decoder of FFmpeg."""
 
+import re
+
 from vcmbench.encoder import (
     DECODED,
     SOURCE,
@@ -11,6 +13,10 @@ from vcmbench.encoder import (
     Tool,
     ffmpeg,
 )
+
+# What else moves a picture's QP: presets code intra pictures 3 QP finer, and in a stack the temporal filter (MCTF) and
+# block importance mapping (BIM), which cannot be on without it, let it depend on the neighbours.
+_EXACT = {"IntraQPOffset": 0, "MCTF": 0, "BIM": 0}
 
 
 class VVenC(Encoder):
@@ -33,7 +39,8 @@ class VVenC(Encoder):
         preset = "fast" if published else coding.preset or "faster"
         if program == "vvencFFapp":
             return Command(self._app_argv(program, coding, clip, preset, published))
-        parameters = "internalbitdepth=8" + (":ALFSpeed=0" if published else "")
+        # verbosity 4 prints a line a picture, with its QP
+        parameters = {"internalbitdepth": 8, "verbosity": 4, **({"ALFSpeed": 0} if published else _EXACT)}
         options: dict[str, str | int] = {
             "c:v": "libvvenc",
             "preset": preset,
@@ -42,7 +49,7 @@ class VVenC(Encoder):
             "qpa": int(published),
             # libvvenc takes 10-bit frames only; the 8 bits are shifted up here and back by the internal depth
             "pix_fmt": "yuv420p10le",
-            "vvenc-params": parameters,
+            "vvenc-params": ":".join(f"{name}={value}" for name, value in parameters.items()),
         }
         return Command(ffmpeg.encode(clip, self.bitstream, "vvc", signal_colour=not published, **options))
 
@@ -52,7 +59,8 @@ class VVenC(Encoder):
         size = ("-s", f"{clip.width}x{clip.height}", "-f", str(clip.frames), "-fr", "1")
         depth = ("--InputBitDepth", "8", "--InternalBitDepth", "8")
         intra = ("-g", "1", "--IntraPeriod", "1", "-t", "0")
-        tuning = ("--ALFSpeed", "0", "-qpa", "1") if published else ("-qpa", "0")
+        exact = [word for name, value in _EXACT.items() for word in (f"--{name}", str(value))]
+        tuning = ("--ALFSpeed", "0", "-qpa", "1") if published else ("-qpa", "0", *exact)
         files = ("-i", SOURCE["yuv"], "-b", self.bitstream)
         return (program, *files, *size, *depth, *intra, "--preset", preset, *tuning, "-q", str(coding.quality))
 
@@ -61,5 +69,10 @@ class VVenC(Encoder):
             return Command((program, "-t", "0", "-b", self.bitstream, "-o", DECODED["yuv"]))
         return Command(ffmpeg.decode(clip, self.bitstream, "vvc"))
 
+    def coded_qp(self, log: str) -> float | None:
+        qps = [float(qp) for qp in re.findall(r"^POC +\d+ .*?I-SLICE, QP (-?\d{1,9})\b", log, re.MULTILINE)]
+        return sum(qps) / len(qps) if qps else None
+
     def reported_bytes(self, log: str) -> int | None:
-        return ffmpeg.reported_bytes(log)
+        found = re.search(r"^Bytes written to file: (\d{1,18})\b", log, re.MULTILINE)  # of vvencFFapp
+        return int(found[1]) if found else ffmpeg.reported_bytes(log)

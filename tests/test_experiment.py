@@ -83,7 +83,11 @@ def test_options_beyond_the_published_ones_are_named_where_they_are_set(write_ex
         ('encoder = "jpeg"\nquality = [30]\nstacked = true', r"stacked: jpeg codes single images only"),
         ('encoder = "x264"\nquality = [30]\ncompat = "qomex2023"', r"compat 'qomex2023': x264 takes none"),
         ('encoder = "x265"\nquality = [30]\ncompat = "qomex2023"\npreset = "slow"', r"preset: compat .* fixes"),
-        ('encoder = "x265"\nquality = [30, 30]', r"x265\(quality=30.*asked for twice"),
+        ('encoder = "x265"\nquality = [30, 30]', r"x265\(quality=30.*asked for twice$"),
+        (
+            'encoder = "jpeg"\nquality = [30]\n[[coding]]\nencoder = "jpeg"\nquality = [30]\ncompat = "qomex2023"',
+            r"JPEG\(quality=30.*asked for twice, with and without compat = 'qomex2023': make them two",
+        ),
     ],
 )
 def test_wrong_codings(write_experiment: Callable[..., Path], coding: str, complaint: str) -> None:

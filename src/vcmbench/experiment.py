@@ -233,18 +233,21 @@ class Experiment(Strict):
 
     @model_validator(mode="after")
     def _folders_differ(self) -> Experiment:
-        seen: set[str] = set()
+        seen: dict[str, str | None] = {}
         for configuration in self.configurations():
             folder = plugins.get(configuration.encoder).folder_name(configuration)
             key = f"{folder} stacked={configuration.stacked}"
             if key in seen:
-                raise ValueError(f"coding: {folder} is asked for twice")
+                compat = seen[key] or configuration.compat
+                differ = f", with and without compat = {compat!r}: make them two experiments, in two data roots"
+                why = differ if seen[key] != configuration.compat else ""
+                raise ValueError(f"coding: {folder} is asked for twice{why}")
             if (size := len(f"cityscapes_{folder}".encode())) > _NAME_BYTES:
                 raise ValueError(
                     f"coding: the folder {documents.short(folder, 60)} would have a name of {size} bytes; file systems "
                     f"take {_NAME_BYTES}: leave some parameters out"
                 )
-            seen.add(key)
+            seen[key] = configuration.compat
         return self
 
     def configurations(self) -> list[CodingConfiguration]:

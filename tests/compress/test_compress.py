@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -134,21 +135,44 @@ def test_stacks_have_the_published_names(streets: Path, write_experiment: Write)
     assert stack["coded_qp"] == 27, "the published parameters code QP - 3"
 
 
+def test_a_still_and_a_stack_share_no_file(photos: Path, write_experiment: Write) -> None:
+    """The published stack of a folder has the folder's name, and so has this picture in it."""
+    (photos / "a").mkdir()
+    for name in "ab":
+        (photos / f"{name}.png").rename(photos / f"a/{name}.png")
+    stack = 'encoder = "x265"\nquality = [40]\ncompat = "qomex2023"\nstacked = true'
+    done = compress(photos, write_experiment('encoder = "x265"\nquality = [40]', stack))
+    assert (done.code, len(done.records())) == (0, 3), done.err
+    found = {record["bitstream"].partition("/")[2]: record["frames"] for record in done.records()}
+    assert found == {"a/a.265": 1, "a/b.265": 1, "a/a_stack.265": 2}
+    again = compress(photos, write_experiment(stack, name="other"))
+    assert [event["state"] for event in again.events] == ["resumed"]
+
+
+def test_decoded_frames_that_are_wanted_later_are_decoded_once(photos: Path, write_experiment: Write) -> None:
+    plain = {r["bitstream"]: r for r in compress(photos, write_experiment(X265, JPEG)).records()}
+    written = {name: (photos / name).stat().st_mtime_ns for name in plain}
+    config = write_experiment(*(f"{one}\nkeep_reconstruction = true" for one in (X265, JPEG)))
+    assert [event["state"] for event in compress(photos, config).events] == ["done"] * 4
+    for record in compress(photos, config).records():
+        before = plain[record["bitstream"]]
+        assert (record["keep_reconstruction"], record["encode_s"]) == (True, before["encode_s"])
+        assert (photos / record["bitstream"]).stat().st_mtime_ns == written[record["bitstream"]], "nothing was encoded"
+        ((name, digest),) = record["files"].items()
+        frames = (photos / record["bitstream"]).with_name(name).read_bytes()
+        assert hashlib.sha256(frames).hexdigest() == digest
+    assert [event["state"] for event in compress(photos, config).events] == ["resumed"] * 4
+    (photos / record["bitstream"]).with_name(name).unlink()
+    assert sorted(event["state"] for event in compress(photos, config).events) == ["done"] + ["resumed"] * 3
+    assert [event["state"] for event in compress(photos, write_experiment(X265, JPEG)).events] == ["resumed"] * 4
+
+
 def test_a_stack_of_one_size_only(streets: Path, astronaut: U8, write_experiment: Write) -> None:
     save(streets / "cityscapes/leftImg8bit/val/lindau/lindau_000009_000019_leftImg8bit.png", astronaut[:64, :64])
     done = compress(streets, write_experiment(X265 + "\nstacked = true"))
     assert done.code == 1
     assert "lindau_000009_000019_leftImg8bit.png: is 64x64 px, to be stacked with" in done.err
     assert [event["state"] for event in done.events].count("done") == 1
-
-
-@pytest.mark.parametrize("name", ["x265", "x264"])
-def test_the_requested_qp_is_coded(name: str, photos: Path, write_experiment: Write) -> None:
-    (photos / "b.png").unlink()
-    config = write_experiment(f'encoder = "{name}"\nquality = {list(range(10, 46))}')
-    records = compress(photos, config).records()
-    assert len(records) == 36
-    assert [(r["quality"], r["coded_qp"]) for r in records if r["coded_qp"] != r["quality"]] == []
 
 
 def test_the_published_x265_codes_three_below(photos: Path, write_experiment: Write) -> None:
@@ -336,6 +360,9 @@ def test_the_way_of_a_jm_job(tmp_path: Path, streets: Path, write_experiment: Wr
     assert {r["coded_qp"] == r["quality"] for r in done.records()} == {True}
     assert stack["tool"]["encode"]["version"] == "JM-19 (FRExt)"
     assert not list(streets.rglob("*.dat")) + list(streets.rglob("*.dec")) + list(Path.cwd().glob("log.dat"))
+    cut = compress(streets, config, "--bin-dir", scripted_jm(tmp_path / "cut", cut_bytes=100))
+    assert {event["state"] for event in cut.events} == {"failed"}
+    assert re.search(r"lencod reports \d+ bytes but its file has \d+: cut off", cut.err)
 
 
 def test_dry_run_plans_and_starts_nothing(streets: Path, write_experiment: Write) -> None:

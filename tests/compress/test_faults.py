@@ -162,6 +162,33 @@ def test_a_named_folder_of_binaries_is_not_passed_over(tmp_path: Path, photos: P
     assert f"{folder}/ffmpeg: has no encoder libx265 (it gave no list)" in done.err
 
 
+def test_a_tool_that_cannot_start_does_not_hide_another(tmp_path: Path, photos: Path, write_experiment: Write) -> None:
+    """Built for a newer libc, or for another machine: FFmpeg does it, and the reason is said."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    complaint = "vvencFFapp: /lib/libc.so.6: version `GLIBC_2.99' not found (required by vvencFFapp)"
+    (folder / "vvencFFapp").write_text(f'#!/bin/sh\necho "{complaint}" >&2\nexit 1\n'.replace("`", "\\`"))
+    (folder / "vvdecapp").write_bytes(b"\x7fELF of another machine")
+    for tool in folder.iterdir():
+        tool.chmod(0o755)
+    done = compress(photos, write_experiment('encoder = "vvenc"\nquality = [40]'), "--bin-dir", folder)
+    assert (done.code, done.records()[0]["tool"]["encode"]["program"]) == (0, "ffmpeg"), done.err
+    assert f"warning: {folder}/vvencFFapp: cannot be started here and is passed over: {complaint}" in done.err
+    assert f"warning: {folder}/vvdecapp: cannot be started here and is passed over: Exec format error" in done.err
+    (folder / "lencod").write_bytes((folder / "vvencFFapp").read_bytes())
+    (folder / "lencod").chmod(0o755)
+    tested = type_command("encoders", "test", "jm", "vvenc", "--bin-dir", folder)
+    assert "jm: no lencod in" in tested.out and "GLIBC_2.99" in tested.out
+    assert "vvenc: ok: " in tested.out
+
+
+def test_encoders_test_shows_what_a_tool_printed(tmp_path: Path) -> None:
+    folder = faulty_ffmpeg(tmp_path / "bin", "echo I am broken >&2; exit 1")
+    tested = type_command("encoders", "test", "x265", "--bin-dir", folder)
+    assert tested.code == 1
+    assert "x265: failed: ffmpeg exited with code 1" in tested.out and "    | I am broken" in tested.out
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
 @pytest.mark.parametrize("where", [(), ("--jobs", 2)])
 def test_disk_full(where: tuple[object, ...], tmp_path: Path, write_experiment: Write) -> None:

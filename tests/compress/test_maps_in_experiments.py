@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 from vcmbench import experiment
+from vcmbench.compress import importance_steps
+from vcmbench.compress.allocation import frames
+from vcmbench.compress.job import geometry
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import configuration as coding
 from vcmbench.encoder import jpeg_tables, plugins, quantisers
@@ -22,7 +25,7 @@ from vcmbench.encoder.base import Clip, Command
 from vcmbench.encoder.configuration import CodingConfiguration, from_record
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import RequestError
-from vcmbench.importance import ImportanceSettings, classes
+from vcmbench.importance import ImportanceSettings, classes, qp_map
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 
@@ -308,6 +311,28 @@ def test_a_class_table_is_json_too(tmp_path: Path) -> None:
     one = CodingConfiguration("x265", 32, qp_map=QpMap(), importance=source)
     assert json.loads(json.dumps(one.as_dict()))["importance"]["settings"]["classes"] == str(table)
     assert re.search(r"importance=classes-[0-9a-f]{8}\)$", one.folder_name("x265", published=False))
+
+
+@pytest.mark.parametrize("base", [27, 28])
+@pytest.mark.parametrize("delta", [0.4, 0.5, 1.5, 2.5, 4.3, 6])
+@pytest.mark.parametrize("scaling", ["absolute", "minmax"])
+def test_compress_and_qpmap_round_alike(scaling: Any, delta: float, base: int) -> None:
+    """To whole QPs within base +- delta, whatever delta is."""
+    blocks = np.random.default_rng(1).random((6, 10), np.float32)
+    blocks[::2, ::2], blocks[1::2, 1::2] = 0, 1
+    values = blocks.repeat(16, 0).repeat(16, 1)
+    wanted = CodingConfiguration("x265", base, qp_map=QpMap(delta=delta, scaling=scaling))
+    size = geometry(plugins.get("x265"), wanted, 160, 96, 1)
+    found = base + importance_steps.block_steps(values, wanted, size, base)
+    assert np.array_equal(found, qp_map.qp_map(values, 16, base, delta, scaling))
+    assert found.min() >= base - delta and found.max() <= base + delta
+    pictures = [np.full((16, 16), value, np.float32) for value in (0.0, 0.5, 1.0)]
+    frame = replace(wanted, qp_map=QpMap(mode="frame", delta=delta, scaling=scaling))
+    ends = math.floor(base + delta) - base, 0, math.ceil(base - delta) - base
+    assert importance_steps.frame_steps(pictures, frame, base) == list(ends)
+    for one in map(plugins.get, ("x265", "jpeg", "svtav1")):
+        coarsest, finest = (one.log2_step(frames._nearest(one, base, end, delta)) for end in (delta, -delta))
+        assert -delta / 6 - 1e-9 <= finest - one.log2_step(base) <= coarsest - one.log2_step(base) <= delta / 6 + 1e-9
 
 
 # scales of encoders: everything counts in steps of which six double the quantiser step

@@ -89,6 +89,17 @@ def test_an_added_file_takes_maps_and_rates(tmp_path: Path, encoders_folder: Pat
     assert (outcome.done, outcome.failed) == (3, [])
 
 
+def test_an_added_file_that_codes_another_qp_is_noted(tmp_path: Path, encoders_folder: Path, astronaut: U8) -> None:
+    (encoders_folder / "toy.py").write_text(f"{ORDINARY}\n    def coded_qp(self, log): return 27.0\n")
+    save(tmp_path / "data/a.png", astronaut)
+    coding = [{"encoder": "toy", "quality": [27, 30]}]
+    wanted = experiment.Experiment.model_validate({"name": "added", "coding": coding})
+    notes: dict[int, list[str]] = {}
+    run = CompressRun(wanted, tmp_path / "data", LocalRunner(), CompressSettings())
+    run.execute(lambda state, job, record, error: notes.update({record["quality"]: record.get("notes", [])}))  # type: ignore[index]
+    assert notes == {27: [], 30: ["coded with QP 27, asked was 30"]}
+
+
 def compress(root: Path, wanted: experiment.Experiment) -> CompressOutcome:
     return CompressRun(wanted, root, LocalRunner(), CompressSettings()).execute(lambda *_: None)
 
@@ -152,3 +163,24 @@ def test_a_faulty_file_is_named_and_the_others_work(text: str, complaint: str, e
     assert sorted(plugins.faults()) == ["Bad-Name", "faulty"]
     with pytest.raises(RequestError, match=complaint):
         plugins.get("faulty")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_message"),
+    [
+        ("x264", lambda head: head[0] & 31 == 6),
+        ("x265", lambda head: head[0] >> 1 & 63 in (39, 40)),
+        ("kvazaar", lambda head: head[0] >> 1 & 63 in (39, 40)),
+        ("vvenc", lambda head: head[1] >> 3 in (23, 24)),
+    ],
+)
+def test_streams_hold_no_messages(
+    name: str, is_message: Callable[[bytes], bool], tmp_path: Path, astronaut: U8
+) -> None:
+    """Neither texts of the encoder about itself nor checksums of pictures (SEI): their bytes are not the codec's."""
+    save(tmp_path / "a.png", astronaut[:64, :96])
+    wanted = experiment.Experiment.model_validate({"name": "sei", "coding": [{"encoder": name, "quality": [40]}]})
+    assert compress(tmp_path, wanted).done == 1
+    (stream,) = tmp_path.glob(f"*/a{plugins.get(name).extension}")
+    units = stream.read_bytes().split(b"\x00\x00\x01")[1:]
+    assert units and not any(is_message(unit[:2]) for unit in units)

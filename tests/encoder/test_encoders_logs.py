@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Clip
@@ -52,6 +54,8 @@ Frame     Bit/pic    QP   SnrY    SnrU    SnrV    Time(ms) MET(ms) Frm/Fld Ref
 -------------------------------------------------------------------------------
 """
     assert plugins.get("jm").coded_qp(log) == 27.5
+    total = " Total bits                        : 1182138 (I 1181962, P 0, NVB 176) \n"
+    assert plugins.get("jm").reported_bytes(log + total) == 147767
     assert plugins.get("jm").coded_qp("no table") is None
     assert plugins.get("jm").coded_qp("00000(IDR)12582912    5  60.1\n00001(IDR)  582912    7  60.1\n") == 6
 
@@ -62,10 +66,20 @@ def test_vvenc_applications() -> None:
     pairs = dict(zip(argv[1::2], argv[2::2], strict=True))
     assert (pairs["-s"], pairs["-f"], pairs["-q"], pairs["--preset"]) == ("2048x1024", "3", "32", "faster")
     assert (pairs["-t"], pairs["-qpa"], pairs["--IntraPeriod"], pairs["--InternalBitDepth"]) == ("0", "0", "1", "8")
+    # what else would move the QP
+    assert [pairs[name] for name in ("--IntraQPOffset", "--MCTF", "--BIM")] == ["0", "0", "0"]
     published = vvenc.encode("vvencFFapp", CodingConfiguration("vvenc", 32, compat="qomex2023"), CLIP).argv
     pairs = dict(zip(published[1::2], published[2::2], strict=True))
     assert (pairs["--preset"], pairs["--ALFSpeed"], pairs["-qpa"]) == ("fast", "0", "1")
+    assert not {"--IntraQPOffset", "--MCTF", "--BIM"} & set(pairs), "as published"
     assert vvenc.decode("vvdecapp", CodingConfiguration("vvenc", 32), CLIP).argv[0] == "vvdecapp"
+
+
+@pytest.mark.parametrize(("program", "switch"), [("cjpeg", "-optimize"), ("pillow-jpeg", "--optimize")])
+def test_jpeg_has_the_standard_huffman_tables_where_it_is_the_published_one(program: str, switch: str) -> None:
+    jpeg = plugins.get("jpeg")
+    assert switch in jpeg.encode(program, CodingConfiguration("jpeg", 30), CLIP).argv
+    assert switch not in jpeg.encode(program, CodingConfiguration("jpeg", 30, compat="qomex2023"), CLIP).argv
 
 
 def test_the_published_x265_parameters_stand_in_the_command() -> None:
@@ -90,6 +104,12 @@ def test_logs_of_other_tools() -> None:
     assert (hm.coded_qp(log), hm.reported_bytes(log)) == (32, 2098)
     kvazaar = "POC    0 QP 32 AVG QP 32.0 (I-frame)  8392 bits PSNR Y 37\n Processed 1 frames,       8392 bits AVG PSNR"
     assert (plugins.get("kvazaar").coded_qp(kvazaar), plugins.get("kvazaar").reported_bytes(kvazaar)) == (32, 1049)
+    vvenc = (
+        "POC     0 TId: 0 (  IDR_N_LP, I-SLICE, QP 33, TF 0)       9048 bits [Y 34.2552 dB    U 40.6518 dB]\n"
+        "POC     1 TId: 0 (       CRA, I-SLICE, QP 36 )       7480 bits [Y 33.4305 dB    U 40.4281 dB]\n"
+    )
+    assert plugins.get("vvenc").coded_qp(vvenc) == 34.5
+    assert plugins.get("vvenc").reported_bytes(vvenc + "Bytes written to file: 2066 (5.509 kbps)\n") == 2066
     x264 = "[libx264 @ 0x5] frame I:3     Avg QP:32.00  size:  2338\nframe=3\ntotal_size=7014\nprogress=end\n"
     assert (plugins.get("x264").coded_qp(x264), plugins.get("x264").reported_bytes(x264)) == (32, 7014)
     x265 = "x265 [info]: frame I: 1, Avg QP:31.50  kb/s: 3\nencoded 1 frames in 0.11s (8.80 fps), 3 kb/s, Avg QP:31.50"

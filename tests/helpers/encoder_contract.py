@@ -176,6 +176,8 @@ def check_real_pictures(one: Encoder, folder: Path, picture: U8) -> None:
         assert record["rate_bpp"] == pytest.approx(record["size_bytes"] * 8 / (177 * 131 * record["frames"]))
         assert record["encode_s"] > 0
         assert record["frames"] == (2 if record["stacked"] else 1)
+        if record["coded_qp"] is not None or name in ("x264", "x265", "vvenc"):  # these always report it
+            assert record["coded_qp"] == record["quality"], f"{name}: encode must code the QP that it is asked for"
         for value in ("psnr_y_db", "coded_qp"):
             assert (record[value] is None) == (value in record["missing"])
         if not record["stacked"]:

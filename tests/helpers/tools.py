@@ -27,8 +27,9 @@ def faulty_ffmpeg(folder: Path, encode: str) -> Path:
     return folder
 
 
-def scripted_jm(folder: Path) -> Path:
-    """Programs that are called like JM's, check where and how, and hand the coding over to x264 and FFmpeg."""
+def scripted_jm(folder: Path, cut_bytes: int = 0) -> Path:
+    """Programs that are called like JM's, check where and how, and hand the coding over to x264 and FFmpeg; `cut_bytes`
+    are lost at the end of what is coded, after it was counted."""
     folder.mkdir()
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     (folder / "lencod").write_text(
@@ -42,7 +43,10 @@ def scripted_jm(folder: Path) -> Path:
             touch log.dat stats.dat data.txt leakybucketparam.cfg
             {ffmpeg} -v error -f rawvideo -pix_fmt yuv420p -s ${{SourceWidth}}x$SourceHeight -i $InputFile \
               -frames:v $FramesToBeEncoded -c:v libx264 -qp $QPISlice -g 1 -f h264 -y $OutputFile
+            bits=$(( 8 * $(stat -c %s $OutputFile) ))
+            truncate -s -{cut_bytes} $OutputFile
             printf "00000(IDR)%8d   %2d  37.1 40.2 41.3 6702 0 FRM 1\\n" 12582912 $QPISlice
+            echo " Total bits                        : $bits (I $bits, P 0, NVB 176)"
             """
         )
     )

@@ -6,19 +6,23 @@ import math
 from typing import Any
 
 from vcmbench.analysis.correlation import ALIKE, STATISTICS, Comparison, Correlation
+from vcmbench.data.estimate import Estimate
 
 ABOUT = "vcmbench"
 """The key of what is said of all metrics together; no metric can have that name."""
 
 
-def published(comparison: Comparison) -> dict[str, dict[str, list[float]]]:
-    """The published form: r and p of PLCC, SROC and KROCC for each metric, NaN where they are missing."""
+def published(comparison: Comparison) -> dict[str, dict[str, list[float] | float]]:
+    """The published form: r and p of PLCC, SROC and KROCC for each metric; a bare NaN where a score is NaN, two where r
+    is not defined."""
+
+    def cell(value: Estimate) -> list[float] | float:
+        if value.value is None and "NaN" in (value.reason or ""):
+            return math.nan
+        return [math.nan if x is None else x for x in (value.value, value.p)]
+
     return {
-        name: {
-            key: [math.nan if x is None else x for x in (value.value, value.p)]
-            for key, value in found.values.items()
-            if key in STATISTICS[:3]
-        }
+        name: {key: cell(value) for key, value in found.values.items() if key in STATISTICS[:3]}
         for name, found in comparison.metrics.items()
     }
 

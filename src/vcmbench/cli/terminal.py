@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO, cast
 
-from vcmbench.io.text import visible
+from vcmbench.io.text import lines, visible
 
 
 class _Shown:
@@ -31,3 +32,18 @@ def text_alone() -> Iterator[None]:
     out, err = (cast(TextIO, _Shown(stream)) for stream in (sys.stdout, sys.stderr))
     with redirect_stdout(out), redirect_stderr(err):
         yield
+
+
+@contextmanager
+def building(name: str, *, verbose: bool) -> Iterator[Callable[[str], None]]:
+    """What shows an image's build as it comes, for it may take an hour: all lines where `verbose`, else the newest in
+    its place on a terminal, and the build's steps elsewhere."""
+    if verbose:
+        yield print
+    elif not sys.stderr.isatty():
+        yield lambda line: print(f"{name}: {line:.100}", file=sys.stderr) if line.startswith("Step ") else None
+    else:
+        plain = getattr(sys.stderr, "plain", sys.stderr)  # the cursor is moved, which others may not
+        width = shutil.get_terminal_size().columns - 1
+        yield lambda line: print(f"\r{lines(f'{name}: {line}')[:width]:<{width}}", end="", file=plain, flush=True)
+        print(f"\r{'':<{width}}\r", end="", file=plain, flush=True)

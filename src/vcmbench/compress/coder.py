@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from vcmbench.compress import prefilter
 from vcmbench.compress.job import Geometry, Job
-from vcmbench.data import colour, frames, resampling
-from vcmbench.data.dataset import Source, read_picture
-from vcmbench.encoder.base import DECODED, QPS, SOURCE, Command, Encoder
+from vcmbench.compress.pixels import PreparedPicture, original_size, prepare
+from vcmbench.data import colour, frames
+from vcmbench.encoder.base import DECODED, QPS, SOURCE, Command
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
@@ -25,33 +25,6 @@ from vcmbench.execution.runner.base import Completed, Worker
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class PreparedPicture:
-    """A picture ready to be coded: the bytes of its frame for the tool, and its luma at the original size."""
-
-    frame: bytes
-    luma: U8
-    notes: tuple[str, ...]
-
-
-def prepare(
-    source: Source, sha256: str, encoder: Encoder, geometry: Geometry, resampler: str = resampling.DEFAULT
-) -> PreparedPicture:
-    """Read, downscale, pad and convert one picture. Raises JobError where it is damaged or not the one of the plan."""
-    picture = read_picture(source.path)
-    if picture.sha256 != sha256:
-        raise JobError(f"{source.path}: changed since this run was planned; run it again")
-    rgb, notes = picture.rgb, picture.notes
-    clip = geometry.clip
-    scaled = resampling.down(resampler, rgb, geometry.scaled_width, geometry.scaled_height)
-    if encoder.pixels == "rgb":
-        return PreparedPicture(frames.ppm_bytes(scaled), colour.luma(rgb), notes)
-    planes = colour.rgb_to_planes(frames.pad(scaled, clip.width, clip.height), clip.chroma)
-    is_full_size = scaled is rgb
-    reference = planes[0][: geometry.height, : geometry.width] if is_full_size else colour.luma(rgb)
-    return PreparedPicture(b"".join(plane.tobytes() for plane in planes), np.ascontiguousarray(reference), notes)
 
 
 class Cache:
@@ -212,11 +185,9 @@ class Coder:
                 yield pristine, self._decoded_luma(file)
 
     def _decoded_luma(self, file: IO[bytes]) -> U8:
-        resampler = self.job.coding.resampler
         geometry, clip = self.geometry, self.geometry.clip
         if self.job.encoder.pixels == "rgb":
-            rgb = frames.read_ppm(Path(file.name), geometry.scaled_width, geometry.scaled_height)
-            return colour.luma(resampling.up(resampler, rgb, geometry.width, geometry.height))
-        plane = frames.read_planes(file, clip.width, clip.height, clip.chroma)[0]
-        cropped = plane[: geometry.scaled_height, : geometry.scaled_width]
-        return resampling.up(resampler, cropped, geometry.width, geometry.height)
+            luma = colour.luma(frames.read_ppm(Path(file.name), geometry.scaled_width, geometry.scaled_height))
+        else:
+            luma = frames.read_planes(file, clip.width, clip.height, clip.chroma)[0]
+        return original_size(luma, geometry, self.job.coding.resampler)

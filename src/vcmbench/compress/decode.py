@@ -20,6 +20,7 @@ from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.configuration import from_record as coding_of
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner, Worker
+from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.io.documents import short
 from vcmbench.io.files import open_regular
 
@@ -96,14 +97,24 @@ def decode_on(
     The tool may be another build than the one that coded (a record names its own); the commands are the same.
     Raises JobError where the bitstream is missing, changed or damaged, RequestError where no decoder is found.
     """
-    tool, coding, clip = _checked(record)
+    tool, _, clip = _checked(record)
     found = runner.find(tool, tool.decode_tools)
     if found is None:
         raise RequestError(runner.missing(tool, tool.decode_tools))
+    yield from _pictures(record, decoded_file(worker, record, data_root, found, timeout_s), clip, tool.pixels)
+
+
+def decoded_file(worker: Worker, record: Record, data_root: Path, found: FoundTool, timeout_s: float) -> Path:
+    """What the tool `found` decodes of a record's bitstream, in the worker's scratch folder: raw frames of the coded
+    size, or a PPM. Raises JobError where the bitstream is missing, changed or damaged."""
+    tool, coding, clip = _checked(record)
     worker.scratch.clear()
     _fetch(record, data_root, worker.scratch.outputs / tool.bitstream)
     worker.run(found, tool.decode(found.program, coding, clip), timeout_s * clip.frames)
-    yield from _pictures(record, worker.scratch.outputs / DECODED[tool.pixels], clip, tool.pixels)
+    decoded = worker.scratch.outputs / DECODED[tool.pixels]
+    if tool.pixels == "yuv":
+        frames.check_raw_size(decoded, clip.width, clip.height, clip.chroma, clip.frames)
+    return decoded
 
 
 def _pictures(record: Record, decoded: Path, clip: Clip, pixels: str) -> Iterator[NDArray[np.uint8]]:
@@ -113,7 +124,6 @@ def _pictures(record: Record, decoded: Path, clip: Clip, pixels: str) -> Iterato
     if pixels == "rgb":
         yield resampling.up(resampler, frames.read_ppm(decoded, *scaled), *full)
         return
-    frames.check_raw_size(decoded, clip.width, clip.height, clip.chroma, clip.frames)
     with decoded.open("rb") as file:
         for _ in range(clip.frames):
             planes = frames.read_planes(file, clip.width, clip.height, clip.chroma)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import Any
 
-from vcmbench.compress import allocation
+from vcmbench.compress import allocation, decode
 from vcmbench.compress.allocation import Coded
 from vcmbench.compress.coder import Cache, Coder
 from vcmbench.compress.job import Geometry, Job
@@ -44,12 +44,34 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
         raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
 
 
+def is_whole(job: Job, record: Record, store: Store) -> bool:
+    """Whether the job that a record speaks of has left all that is wanted: decoded frames may be asked for later."""
+    place = job.reconstruction
+    return place is None or (place.name in record.get("files", {}) and (store.data.root / place).is_file())
+
+
+def reconstruct(job: Job, record: Record, worker: Worker, store: Store, timeout_s: float) -> Record:
+    """Decode what was coded before, for its frames, and return the record that names them. Raises JobError."""
+    if job.reconstruction is None:
+        return record
+    try:
+        decoded = decode.decoded_file(worker, record, store.data.root, job.tools.decode, timeout_s)
+        files = record.get("files", {}) | {job.reconstruction.name: _sha256(decoded)}
+        record = record | {"keep_reconstruction": True, "files": files}
+        return store.publish({decoded: job.reconstruction}, job.bitstream, record)
+    except OSError as error:
+        raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
+
+
 def _code(coder: Coder, store: Store) -> Coded:
     coding = coder.job.coding
     if coding.qp_map is not None or coding.target_bpp is not None:
         return allocation.code(coder, store.data)
     encoded = coder.encode(coding)
-    return Coded(coding, encoded, coder.decode(coding), coder.job.encoder.coded_qp(encoded.done.log))
+    qp = coder.job.encoder.coded_qp(encoded.done.log)
+    is_other = qp is not None and coding.quality is not None and abs(qp - coding.quality) > 0.5
+    notes = (f"coded with QP {qp:g}, asked was {coding.quality}",) if is_other and not coding.compat else ()
+    return Coded(coding, encoded, coder.decode(coding), qp, notes=notes)
 
 
 def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:
@@ -61,9 +83,8 @@ def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:
         csv = worker.scratch.root / "qp_map.csv"
         csv.write_bytes(coded.csv)
         files[csv] = job.bitstream.with_name(f"{stem}_qp_map.csv")
-    if job.coding.keep_reconstruction:
-        decoded = worker.scratch.outputs / DECODED[job.encoder.pixels]
-        files[decoded] = job.bitstream.with_name(f"{stem}_rec{decoded.suffix}")
+    if job.reconstruction is not None:
+        files[worker.scratch.outputs / DECODED[job.encoder.pixels]] = job.reconstruction
     return files
 
 

@@ -14,20 +14,19 @@ from vcmbench.importance import qp_map
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of what a map makes of a picture: it is part of the jobs' keys."""
 
 
 def block_steps(values: F32, coding: CodingConfiguration, geometry: Geometry, base: int = 0) -> F64:
     """The user's map as the CSV of `vcmbench qpmap` has it, minus its base: whole steps, (rows, columns) of
     `block_size` coded pixels. What lies in the padding counts as its block's other pixels do."""
-    # rounded with the base, as there: where a QP ends on a half, the even one is taken
     wanted = coding.qp_map
     if wanted is None:
         raise JobError("internal error: a job without a QP map was asked for one")
     scaled = resize_area(values, geometry.scaled_width, geometry.scaled_height)
     means = qp_map.block_means(scaled, wanted.block_size)
-    steps = np.rint(base + qp_map.qp_offsets(means, wanted.delta, wanted.scaling, wanted.gamma)) - base
+    steps = (qp_map.whole_qps(means, base, wanted.delta, wanted.scaling, wanted.gamma) - base).astype(np.float64)
     rows, columns = -(-geometry.clip.height // wanted.block_size), -(-geometry.clip.width // wanted.block_size)
     return np.pad(steps, ((0, rows - steps.shape[0]), (0, columns - steps.shape[1])), mode="edge")
 
@@ -48,11 +47,13 @@ def pixel_steps(values: F32, coding: CodingConfiguration, geometry: Geometry) ->
     return np.pad(steps.astype(np.float32), ((0, below), (0, beside)), mode="edge")
 
 
-def frame_steps(pictures: list[F32], coding: CodingConfiguration) -> list[float]:
-    """One step count a picture, from its mean importance; "minmax" stretches over the pictures of a stack."""
+def frame_steps(pictures: list[F32], coding: CodingConfiguration, base: int | None = None) -> list[float]:
+    """One step count a picture, from its mean importance; "minmax" stretches over the pictures of a stack. With a
+    `base`, whole steps from it, rounded as those of blocks."""
     wanted = coding.qp_map
     if wanted is None:
         raise JobError("internal error: a job without a QP map was asked for one")
     means = np.array([[float(values.mean(dtype=np.float64)) for values in pictures]])
-    offsets = qp_map.qp_offsets(means, wanted.delta, wanted.scaling, wanted.gamma)
+    curve = wanted.delta, wanted.scaling, wanted.gamma
+    offsets = qp_map.qp_offsets(means, *curve) if base is None else qp_map.whole_qps(means, base, *curve) - base
     return [float(offset) for offset in offsets[0]]

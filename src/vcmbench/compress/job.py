@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from vcmbench.data import colour
 from vcmbench.data.dataset import Source
 from vcmbench.data.frames import scaled_side
-from vcmbench.encoder.base import Clip, Encoder
+from vcmbench.encoder.base import DECODED, Clip, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.execution.runner.tool import FoundTool
 
@@ -36,7 +36,7 @@ class Tools:
 class Job:
     """What to code (`sources`, in stacking order), how, with what, and where the bitstream goes (below the root).
 
-    A job that cannot be done as planned has no key; `problem` says why.
+    A job that cannot be done as planned has no key; `problem` says why. `former_key` is what a record may have instead.
     """
 
     encoder: Encoder
@@ -50,6 +50,20 @@ class Job:
     problem: str = ""
     maps: tuple[str, ...] = ()
     """Hashes of what each picture's importance is made of, where the coding has a QP map."""
+    former_key: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Those of records by which the job is done."""
+        return (self.key, self.former_key) if self.former_key else (self.key,)
+
+    @property
+    def reconstruction(self) -> PurePosixPath | None:
+        """Where its decoded frames go; None where they are not wanted."""
+        if not self.coding.keep_reconstruction:
+            return None
+        stem = self.bitstream.name.removesuffix(self.encoder.extension)
+        return self.bitstream.with_name(f"{stem}_rec{PurePosixPath(DECODED[self.encoder.pixels]).suffix}")
 
     @property
     def mpx(self) -> float:

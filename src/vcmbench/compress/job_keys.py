@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from vcmbench.compress import importance_steps
+from vcmbench.compress import importance_steps, pixels
 from vcmbench.compress.job import Geometry, Job, Tools, geometry
 from vcmbench.data import resampling
-from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.dataset import SUFFIXES, DataRoot, Source
 from vcmbench.encoder.base import Clip, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.plugins import get as get_encoder
@@ -57,8 +57,18 @@ def bitstream_path(
 
 
 def _place(folder: str, encoder: Encoder, coding: CodingConfiguration, sources: Sequence[Source]) -> PurePosixPath:
-    name = sources[0].group / (sources[0].group.name or "images") if coding.stacked else sources[0].name
+    name = _stack_name(sources) if coding.stacked else sources[0].name
     return PurePosixPath(f"{folder}/{name}{encoder.extension}")
+
+
+def _stack_name(sources: Sequence[Source]) -> PurePosixPath:
+    """That of the pictures' folder, as published; where one of them has it too, its still would be the same file."""
+    group, folder = sources[0].group, sources[0].path.parent
+    name = group.name or "images"
+    taken = {source.name.name for source in sources}
+    while name in taken or any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
+        name += "_stack"
+    return group / name
 
 
 def bitstreams(
@@ -105,8 +115,9 @@ class JobMaker:
                 problem = str(error)
         if problem:
             return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, None, "", problem)
-        key = _key(shared, digests, maps)
-        return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, shared.geometry, key, maps=maps)
+        key, former = _keys(shared, digests, maps)
+        return Job(self.encoder, self.coding, self._tools, sources, digests, bitstream, shared.geometry, key, maps=maps,
+                   former_key=former)  # fmt: skip
 
     def _of_size(self, width: int, height: int, pictures: int) -> _OfSize:
         which = width, height, pictures
@@ -148,16 +159,27 @@ def _parts(encoder: Encoder, coding: CodingConfiguration, tools: Tools, size: Ge
     """What decides a job's result beside its pictures and their maps; those come between `geometry` and `tools`."""
     commands = _commands(encoder, coding, tools, size.clip)
     resampler = None if coding.resampler == resampling.DEFAULT else resampling.get(coding.resampler).identity()
-    more = {} if resampler is None else {"with_resampler": resampler}
+    more: dict[str, Any] = {} if resampler is None else {"with_resampler": resampler}
+    # luma of smaller R'G'B' pictures was once compared by another way than that of Y'CbCr
+    is_new = encoder.pixels == "rgb" and (size.scaled_width, size.scaled_height) != (size.width, size.height)
+    if is_new or pixels.preparation() != pixels.FIRST:
+        more["frames"] = pixels.preparation()
     return more | {
         "coding": _described(coding),
         "commands": [[command.argv, command.files, command.then] for command in commands],
         "builtin": sorted({_builtin_version(argv[0]) for command in commands for argv in command.then}),
-        "version": [importance_steps.VERSION, encoder.rates] if coding.is_searched or coding.qp_map else None,
+        "version": _version(encoder, coding),
         "filter": metadata.version("scipy") if coding.qp_map and encoder.method(coding) == "prefilter" else None,
         "tools": [tools.encode.identity(), tools.decode.identity()],
         "geometry": [size.width, size.height, size.scaled_width, size.scaled_height, size.clip.width, size.clip.height],
     }
+
+
+def _version(encoder: Encoder, coding: CodingConfiguration) -> list[Any] | None:
+    """Of the rule by which a map becomes steps, and where a search for a quality begins; None: there is neither."""
+    if coding.qp_map is None and not coding.is_searched:
+        return None
+    return [importance_steps.VERSION if coding.qp_map else 1, encoder.rates if coding.target_bpp is not None else None]
 
 
 def _described(coding: CodingConfiguration) -> dict[str, Any]:
@@ -169,10 +191,13 @@ def _described(coding: CodingConfiguration) -> dict[str, Any]:
     return described
 
 
-def _key(shared: _OfSize, digests: Sequence[str], maps: Sequence[str]) -> str:
-    """`store.job_key` of all parts together: they are sorted by name, so only these two have to be put between."""
+def _keys(shared: _OfSize, digests: Sequence[str], maps: Sequence[str]) -> tuple[str, str]:
+    """A job's key, the hash of all parts together: they are sorted by name, so only these two have to be put between.
+    And the one that it had when decoded frames that are to be kept were a part of it; empty where that is no other."""
     text = f'{shared.before}, "maps": {_dump(maps)}, "sources": {_dump(digests)}, {shared.after}'
-    return hashlib.sha256(text.encode()).hexdigest()
+    plain = text.replace('"keep_reconstruction": true', '"keep_reconstruction": false', 1)
+    key, former = (hashlib.sha256(one.encode()).hexdigest() for one in (plain, text))
+    return key, former if former != key else ""
 
 
 def _dump(value: Any) -> str:

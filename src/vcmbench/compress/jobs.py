@@ -132,7 +132,7 @@ def estimate(all_jobs: Iterable[Job], store: Store) -> dict[str, Remaining]:
     waiting: list[Job] = []
     for job in all_jobs:
         rows[job.encoder.name].jobs += 1
-        record = store.finished(job.bitstream, job.key, adopt=False) if job.key else None
+        record = store.finished(job.bitstream, *job.keys, adopt=False) if job.key else None
         if record is not None:
             rows[job.encoder.name].done += 1
             figures.add(record)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import PurePosixPath
 
-from vcmbench.compress import jobs
+from vcmbench.compress import encode_job, jobs
 from vcmbench.compress.job import Job
 from vcmbench.compress.summary import CompressOutcome, Listener
 from vcmbench.compress.worker import JobResult, do
@@ -67,7 +67,10 @@ class Loop:
 
     def _known(self, job: Job) -> Record | None:
         # this experiment's own only: that of another is taken over where the job is claimed
-        return None if self._force or not job.key else self._store.finished_here(job.bitstream, job.key)
+        if self._force or not job.key:
+            return None
+        record = self._store.finished_here(job.bitstream, *job.keys)
+        return record if record is not None and encode_job.is_whole(job, record, self._store) else None
 
     def _finish_some(self) -> None:
         # Timed, because a signal that arrives just before a wait begins is not handled until the wait is over.

@@ -69,6 +69,7 @@ class CompressRun:
         _check_importance(experiment, self.data)
         self.warnings = _missing_importance(experiment, self.data, self.sources)
         self.tools, self.missing = find_tools(experiment, runner)
+        self.warnings += runner.passed_over.values()
         self.store = Store(self.data, experiment.name, experiment.seed)
         self.measure = cache(measure)
 

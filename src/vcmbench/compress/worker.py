@@ -98,9 +98,10 @@ def do(worker: CompressWorker, job: Job) -> JobResult:
             return JobResult("busy")
         with claim:
             # looked at again: the process that held the claim may have finished it
-            if not worker.settings.force and (record := worker.store.finished(job.bitstream, job.key)) is not None:
+            record = None if worker.settings.force else worker.store.finished(job.bitstream, *job.keys)
+            if record is not None and encode_job.is_whole(job, record, worker.store):
                 return JobResult("resumed", record)
-            return JobResult("done", _do(worker, replace(job, tools=_tools_there(worker, job))))
+            return JobResult("done", _do(worker, replace(job, tools=_tools_there(worker, job)), record))
     except Cancelled:
         return JobResult("cancelled")
     except JobError as error:
@@ -111,19 +112,22 @@ def do(worker: CompressWorker, job: Job) -> JobResult:
         return JobResult("failed", error=JobError(f"internal error: {error!r}", log=traceback.format_exc()))
 
 
-def _do(worker: CompressWorker, job: Job) -> Record:
+def _do(worker: CompressWorker, job: Job, before: Record | None) -> Record:
     for _ in range(_TRIES - 1):
         try:
-            return _once(worker, job)
+            return _once(worker, job, before)
         except Lost:  # the engine that its container ran on: not the job's fault
             if not worker.runner.wait_until_back(_WAIT_FOR_ENGINE_S, worker.cancelled.is_set):
                 raise
-    return _once(worker, job)
+    return _once(worker, job, before)
 
 
-def _once(worker: CompressWorker, job: Job) -> Record:
+def _once(worker: CompressWorker, job: Job, before: Record | None) -> Record:
+    """All of it, or what is missing where it was coded `before`."""
     settings = worker.settings
     with worker.lent() as tools:
+        if before is not None:
+            return encode_job.reconstruct(job, before, tools, worker.store, settings.timeout_s)
         return encode_job.run(job, tools, worker.store, worker.cache, settings.timeout_s, dict(settings.meta))
 
 

@@ -122,19 +122,19 @@ class Store:
         """The record of a bitstream; None where there is none or it cannot be read."""
         return read_record(f"{self._records_text}/{bitstream}.json")  # a run resumes many: no path is made of it
 
-    def finished_here(self, bitstream: PurePosixPath, key: str) -> Record | None:
-        """The record of a job that this experiment has finished: its key holds and its bitstream lies there in full
-        length."""
+    def finished_here(self, bitstream: PurePosixPath, *keys: str) -> Record | None:
+        """The record of a job that this experiment has finished: it has one of the job's keys, and its bitstream lies
+        there in full length."""
         record = self.read(bitstream)
-        is_it = record is not None and record["key"] == key and self._bitstream_is_there(record)
+        is_it = record is not None and record["key"] in keys and self._bitstream_is_there(record)
         return record if is_it else None
 
-    def finished(self, bitstream: PurePosixPath, key: str, *, adopt: bool = True) -> Record | None:
+    def finished(self, bitstream: PurePosixPath, *keys: str, adopt: bool = True) -> Record | None:
         """The same, or the record that another experiment made of the very same job; it is taken over, unless `adopt`
         is False. Who takes over has the job's claim: else somebody might replace the bitstream at this moment."""
-        if (record := self.finished_here(bitstream, key)) is not None:
+        if (record := self.finished_here(bitstream, *keys)) is not None:
             return record
-        record = next((other for other in self.of_all_experiments(bitstream) if other["key"] == key), None)
+        record = next((other for other in self.of_all_experiments(bitstream) if other["key"] in keys), None)
         if record is None or not self._bitstream_is_there(record):
             return None
         record = sealed({**record, **self.meta})

@@ -55,14 +55,16 @@ def dithered(values: F64) -> I64:
 
 
 def whole_steps(steps: F64, shift: float, multiple: int = 1) -> I64:
-    """`steps` + `shift` in whole numbers, or in multiples of one: (rows, columns) int64.
+    """`steps` + `shift` in whole numbers that differ by multiples of one: (rows, columns) int64.
 
     The fraction of `shift` is spread over the blocks by a dither, so that a file's size follows `shift`
-    smoothly and without ever falling back, though every block has a whole QP.
+    smoothly and without ever falling back, though every block has a whole QP. So is what multiples leave over, hence
+    the mean stays; the most frequent step is met as it is.
     """
-    steps, shift = steps / multiple, shift / multiple
-    # halves go up, not to the even one, which would make nothing of a map of single steps in multiples of two
-    return dithered(np.floor(steps + 0.5) + shift) * multiple
+    whole = np.floor(steps + 0.5)
+    values, counts = np.unique(whole, return_counts=True)
+    most = int(values[counts.argmax()])
+    return most + dithered((whole - most + shift) / multiple) * multiple
 
 
 def integer_quantisers(

@@ -143,8 +143,16 @@ def qp_map(
     check_settings(block_size_px, base_qp, delta, scaling, gamma, qp_range)
     importance = check_importance(importance, where)
     check_blocks(importance.shape[1], importance.shape[0], block_size_px, where)
-    n = _scaled(block_means(importance, block_size_px), scaling, gamma)
-    qp = np.rint((base_qp + delta) - 2 * delta * n)
+    return whole_qps(block_means(importance, block_size_px), base_qp, delta, scaling, gamma)
+
+
+def whole_qps(means: F64, base_qp: int, delta: float, scaling: str, gamma: float = 1.0) -> I64:
+    """The QPs of blocks with these `means`, rounded: (rows, columns) int64 in [base - delta, base + delta].
+
+    Raises RequestError where an argument is out of range.
+    """
+    _check_curve(delta, scaling, gamma)
+    qp = np.rint((base_qp + delta) - 2 * delta * _scaled(means, scaling, gamma))
     # only a delta that is no whole number can be rounded out of its range
     return np.clip(qp, math.ceil(base_qp - delta), math.floor(base_qp + delta)).astype(np.int64)
 

@@ -54,23 +54,8 @@ def why_not_ready(client: docker.DockerClient) -> str | None:
 
 def build(client: docker.DockerClient, base: str, log: Callable[[str], None]) -> str:
     """Build the image and return its id; `log` gets the build's lines. Raises RequestError with the reason."""
-    import docker
-
-    lines: list[str] = []
-    try:
-        stream = client.api.build(
-            fileobj=io.BytesIO(_as_tar(_context())),
-            custom_context=True,
-            tag=tag(),
-            buildargs={"BASE": base},
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        for event in stream:
-            images._follow(event, lines, log)
-    except docker.errors.APIError as error:
-        raise RequestError(f"{NAME}: the image cannot be built: {error.explanation or error}") from None
+    context = io.BytesIO(_as_tar(_context()))
+    lines = images.run_build(client, NAME, base, log, {}, fileobj=context, custom_context=True, tag=tag())
     built = image_id(client)
     if built is None:
         raise RequestError(f"{NAME}: the build ended without an image; its last lines:\n" + "\n".join(lines[-8:]))

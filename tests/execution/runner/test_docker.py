@@ -156,6 +156,8 @@ def test_maps_are_obeyed_in_containers(photos: Path, write_experiment: Write) ->
         mapped, uniform = record["region"], record["uniform"]["region"]
         gains[record["encoder"]].append(mapped["psnr_y_inside_db"] - uniform["psnr_y_inside_db"])
         assert record["evidence"]
+        is_noted = any("`uniform` is coded by SvtAv1EncApp" in note for note in record.get("notes", []))
+        assert is_noted == (record["encoder"] == "svtav1"), "without a map it is FFmpeg's"
     least = {"x264": 2.0, "x265": 2.0, "kvazaar": 2.0, "svtav1": 1.0, "jpeg": 0.7, "hm": 0.0}
     for name, found in gains.items():
         assert len(found) == 2

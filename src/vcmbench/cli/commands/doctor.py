@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
             is_built = images.image_id(client, one.name)
             how = images.tag(one.name) if is_built else f"not built; run: vcmbench encoders build {one.name}"
             print(f"{one.name}: docker: {how}")
+    for line in local.passed_over.values():
+        print(f"warning: {line}")
     absent = missing_packages()
     lacking = f"lacks {', '.join(absent)}; install vcmbench[metrics] (in a checkout: make setup)"
     print(f"measuring: {lacking if absent else 'ready'}")

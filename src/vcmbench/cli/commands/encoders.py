@@ -13,12 +13,13 @@ from PIL import Image
 
 from vcmbench import experiment
 from vcmbench.cli import runners, table
+from vcmbench.cli.terminal import building
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner import images
-from vcmbench.execution.runner.base import Runner
+from vcmbench.execution.runner.base import Runner, describe
 from vcmbench.execution.runner.local import LocalRunner
 
 
@@ -115,7 +116,8 @@ def run_build(arguments: argparse.Namespace) -> int:
         start = time.monotonic()
         print(f"{name}: building {images.tag(name)} ...", file=sys.stderr, flush=True)
         try:
-            built = images.build(client, name, arguments.base, extra, print if arguments.verbose else lambda _: None)
+            with building(name, verbose=arguments.verbose) as log:
+                built = images.build(client, name, arguments.base, extra, log)
         except RequestError as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed += 1
@@ -143,6 +145,8 @@ def _test_one(one: Encoder, runner: Runner, folder: Path) -> str:
     )
     records: list[Record] = []
     this = CompressRun(wanted, folder, runner, CompressSettings(jobs=1, quiet=True))
+    for line in this.warnings:
+        print(f"{one.name}: {line}", file=sys.stderr)
     outcome = this.execute(lambda state, job, record, error: records.append(record or {}))
     if outcome.failed:
         raise outcome.failed[0][1]
@@ -162,6 +166,6 @@ def run_test(arguments: argparse.Namespace) -> int:
                 print(f"{one.name}: not available: {error}", flush=True)
                 failed += bool(arguments.names)  # asked for by name, it must work
             except JobError as error:
-                print(f"{one.name}: failed: {error}", flush=True)
+                print(f"{one.name}: failed: {describe(error)}", flush=True)
                 failed += 1
     return 1 if failed else 0

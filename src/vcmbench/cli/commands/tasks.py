@@ -8,6 +8,7 @@ import time
 
 from vcmbench import tasks
 from vcmbench.cli import table
+from vcmbench.cli.terminal import building
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import container_image, fetch, zoo
@@ -66,6 +67,7 @@ def run_build(arguments: argparse.Namespace) -> int:
     client = images.engine()
     start = time.monotonic()
     print(f"building {container_image.tag()} ...", file=sys.stderr, flush=True)
-    built = container_image.build(client, arguments.base, print if arguments.verbose else lambda _: None)
+    with building("tasks", verbose=arguments.verbose) as log:
+        built = container_image.build(client, arguments.base, log)
     print(f"{container_image.tag()} {built[:19]} ({time.monotonic() - start:.1f} s)", flush=True)
     return 0

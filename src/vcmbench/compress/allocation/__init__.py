@@ -33,7 +33,7 @@ def code(coder: Coder, data: DataRoot) -> Coded:
         coded = code_frames(coder, [one.values for one in values])
     else:
         coded = BlockAllocation(coder, values[0].values).code()
-    return replace(coded, notes=notes + rate_notes(coded))
+    return replace(coded, notes=notes + coded.notes + rate_notes(coded))
 
 
 def _importance(coder: Coder, data: DataRoot, index: int) -> PixelImportance:

@@ -66,7 +66,6 @@ class BlockAllocation:
         uniform: Uniform | None = None
         found: FoundRate | None = None
         shift = 0.0
-        self._check_that_something_is_left()
         if coding.match_rate:
             uniform = uniform_of(coder, self.quality)
             found = self._search(uniform.size_bytes)
@@ -88,30 +87,51 @@ class BlockAllocation:
             missing["region"] = f"no pixel has an importance of {self._region:g} or more"
         fields = self._fields(best, shift, squared, uniform, found) | {"evidence": proof}
         coded_qp = reported if means_something else None
-        return Coded(best.coding, best.encoded, decoded, coded_qp, fields, missing, csv=self._csv(shift))
+        csv = self._csv(shift)
+        return Coded(
+            best.coding,
+            best.encoded,
+            decoded,
+            coded_qp,
+            fields,
+            missing,
+            notes=self._notes(uniform is not None),
+            csv=csv,
+        )
 
-    def _check_that_something_is_left(self) -> None:
-        """Raises JobError where a map that is not flat comes down to one quantiser for the whole picture. Looked at
-        before anything is searched: the dither of a search would hide it."""
-        if self.method == "prefilter" or not np.ptp(self.wanted):
-            return
+    def _notes(self, has_uniform: bool) -> tuple[str, ...]:
+        """What a reader of the record should know of the map, and of what stands beside it."""
+        program, others = self.coder.job.tools.encode.program, [tool.program for tool in self.encoder.encode_tools]
+        if has_uniform and program not in others:
+            beside = f"`uniform` is coded by {program}, as the map is; without a map the tool is {' or '.join(others)}"
+            return (beside, *self._why_flat())
+        return self._why_flat()
+
+    def _why_flat(self) -> tuple[str, ...]:
+        """That the whole picture has one quantiser, but for the dither of a search, and why."""
+        if not np.ptp(self.wanted):
+            return ("the QP map is flat: coded with one quantiser",)
+        if self.method == "prefilter":
+            return ()
         sent = self.encoder.quantisers(self.quality, self.steps, 0.0, self.unit_px)
-        if not np.ptp(sent.steps) and not sent.clamped:
-            raise JobError(
-                f"the QP map took no effect: its differences of {np.ptp(self.wanted):g} steps in blocks of "
-                f"{self.block_px} px vanish in what {self.encoder.name} takes, blocks of {self.unit_px} px whose QPs "
-                f"differ by {self.encoder.map_multiple} at least; ask for a larger delta or a smoother map"
-            )
+        if np.ptp(sent.steps) or sent.clamped:
+            return ()
+        return (
+            f"the QP map's differences of {np.ptp(self.wanted):g} steps in blocks of {self.block_px} px vanish in what "
+            f"{self.encoder.name} takes, blocks of {self.unit_px} px whose QPs differ by {self.encoder.map_multiple} "
+            "at least: coded with one quantiser; a larger delta or a smoother map would show",
+        )
 
     def _csv(self, shift: float) -> bytes:
         """The map that was asked for: QPs within the scale, or for other scales steps from the uniform quality."""
-        if self.encoder.scale.name == "QP":
-            scale = self.encoder.scale
-            cells = np.clip(self.wanted + self.quality + round(shift), scale.minimum, scale.maximum)
-        else:
-            cells = self.wanted + round(shift)
+        cells = self._qps(round(shift)) if self.encoder.scale.name == "QP" else self.wanted + round(shift)
         rows = cells.astype(np.int64).tolist()
         return "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
+
+    def _qps(self, shift: float) -> NDArray[np.float64]:
+        """The QPs that the map asks for, moved by `shift` and within the scale."""
+        scale = self.encoder.scale
+        return np.clip(self.wanted + self.quality + shift, scale.minimum, scale.maximum)
 
     def _search(self, target_bytes: float) -> FoundRate:
         start = -quantisers.mean_steps(self.steps, self.clip.width, self.clip.height, self.unit_px)
@@ -241,28 +261,29 @@ class BlockAllocation:
         doubt = {}
         if self.method == "native":
             try:
-                proof = self._proof_by_qps(best)
+                proof = self._proof_by_qps(best, shift)
                 if proof is not None:
                     return proof
             except JobError as error:  # a blank picture codes no QP at all: its errors have the last word
                 doubt = {"doubt": str(error)}
         return self._proof_by_errors(best, shift, squared, uniform) | doubt
 
-    def _proof_by_qps(self, best: Attempt) -> dict[str, Any] | None:
+    def _proof_by_qps(self, best: Attempt, shift: float) -> dict[str, Any] | None:
         """By the QPs that were coded; None where nothing reports them, or their mean would prove nothing."""
         encoder, sent = self.encoder, best.quantisers
-        requested = self.quality + sent.steps
+        qps = self.quality + sent.steps
+        asked = {"requested_mean_qp": round(float(np.mean(self._qps(shift))), 4)}
         coded = self.coder.block_qps()
         if coded is not None:
-            return evidence.of_block_qps(requested, coded[0])
+            return asked | evidence.of_block_qps(qps, coded[0])
         mean = encoder.coded_qp(best.encoded.done.log) if encoder.logs_mean_qp else None
         if mean is None:
             return None
-        proof = evidence.of_mean_qp(requested, mean)
+        proof = evidence.of_mean_qp(qps, mean)
         if not evidence.proves(proof, sent.base):
             return None
         evidence.check_mean(proof, sent.base)
-        return proof
+        return asked | proof
 
     def _proof_by_errors(self, best: Attempt, shift: float, squared: I32, uniform: Uniform | None) -> dict[str, Any]:
         """By what became of the blocks' errors against the uniform encode at about the same quality."""

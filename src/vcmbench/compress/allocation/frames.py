@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from vcmbench.compress.allocation.common import (
 from vcmbench.compress.coder import Coder
 from vcmbench.compress.rate_search import FoundRate
 from vcmbench.encoder import quantisers
+from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
 
@@ -29,11 +31,11 @@ from vcmbench.errors import JobError
 def code_frames(coder: Coder, pictures: list[NDArray[np.float32]]) -> Coded:
     """A job with a quality a picture: the seed's zones."""
     encoder, coding = coder.job.encoder, coder.job.coding
-    steps = importance_steps.frame_steps(pictures, coding)
-    quality = coding.quality or 0
+    quality = start_quality(coder)
     means = [round(float(values.mean(dtype=np.float64)), 6) for values in pictures]
     if len(pictures) == 1:
-        plain = at_quality(coding, round(encoder.quality_at(quality, steps[0])))
+        steps = importance_steps.frame_steps(pictures, coding)
+        plain = at_quality(coding, _nearest(encoder, quality, steps[0], coding.qp_map.delta if coding.qp_map else 0))
         encoded = coder.encode(plain)
         coded_qp = encoder.coded_qp(encoded.done.log)
         uniform_map = {
@@ -46,7 +48,13 @@ def code_frames(coder: Coder, pictures: list[NDArray[np.float32]]) -> Coded:
             raise JobError(f"the quality took no effect: asked QP {plain.quality}, {encoder.name} coded {coded_qp:g}")
         proof = {"kind": "the quality that the tool was told", "requested_quality": plain.quality, "coded_qp": coded_qp}
         return Coded(plain, encoded, coder.decode(plain), coded_qp, {"map": uniform_map, "evidence": proof})
-    return _stack(coder, start_quality(coder), steps, means)
+    return _stack(coder, quality, importance_steps.frame_steps(pictures, coding, quality), means)
+
+
+def _nearest(encoder: Encoder, quality: int, steps: float, delta: float) -> int:
+    """The whole quality nearest to `steps` coarser than `quality`, of those within delta."""
+    low, high = sorted(encoder.quality_at(quality, end) for end in (-delta, delta))
+    return min(max(round(encoder.quality_at(quality, steps)), math.ceil(low - 1e-9)), math.floor(high + 1e-9))
 
 
 def _stack(coder: Coder, quality: int, steps: list[float], means: list[float]) -> Coded:
@@ -75,7 +83,8 @@ def _stack(coder: Coder, quality: int, steps: list[float], means: list[float]) -
     coded_steps = np.array(best.quantisers.frames) - quality
     mean = encoder.coded_qp(best.encoded.done.log)
     proof = evidence.of_pictures(coded_steps.astype(np.float64), mse, uniform_mse) | {
-        "requested_mean_qp": round(float(np.mean(best.quantisers.frames)), 4),
+        "requested_mean_qp": round(quality + float(np.mean(steps)) + shift, 4),
+        "sent_mean_qp": round(float(np.mean(best.quantisers.frames)), 4),
         "coded_mean_qp": mean,
     }
     fields: dict[str, Any] = {

@@ -6,7 +6,7 @@ import shlex
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vcmbench.encoder.base import Command, Encoder, Tool
@@ -75,6 +75,8 @@ class Runner(ABC):
     """Finds tools and makes workers. `cancel` may be called from another thread and ends all that is running."""
 
     name: str
+    passed_over: Mapping[str, str] = {}
+    """Programs that `find` came across and that cannot be started here, and why."""
 
     @abstractmethod
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:

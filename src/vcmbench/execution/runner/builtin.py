@@ -6,7 +6,8 @@ vcmbench.execution.runner.builtin pillow-jpeg encode --quality 40 in.ppm out.jpg
 process, because a start of Python costs more than the work.
 
     raw-copy INPUT OUTPUT
-    pillow-jpeg encode (--quality N | --qtables FILE) [--sampling 420] INPUT OUTPUT; pillow-jpeg decode INPUT OUTPUT
+    pillow-jpeg encode (--quality N | --qtables FILE) [--optimize] [--sampling 420] INPUT OUTPUT
+    pillow-jpeg decode INPUT OUTPUT
     pillow-png encode [--gray] [--optimize] INPUT OUTPUT; pillow-png decode INPUT OUTPUT
     jpeg-requantise --map EXCESS.csv --block PX FINE.jpg CODED.jpg
     ivf-to-obu CODED.ivf CODED.obu
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import PIL
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from vcmbench import __version__
 from vcmbench.data import images
@@ -32,6 +33,7 @@ from vcmbench.encoder.jpeg_tables import read_tables
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.tool import FoundTool
 
+_MOST_BYTES_OF_A_PIXEL = 8  # of a JPEG; noise with quantisers of 1 takes 4.1
 _SUBSAMPLING = {"444": "4:4:4", "422": "4:2:2", "420": "4:2:0"}
 
 
@@ -72,6 +74,9 @@ def _jpeg(argv: Sequence[str], folder: Path) -> None:
     if wanted.qtables is not None:
         options = {"qtables": read_tables((folder / wanted.qtables).read_text("ascii"))}
     with Image.open(source) as image:
+        if wanted.optimize:  # Pillow then wants room for the whole file, and guesses too little for noise
+            ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, _MOST_BYTES_OF_A_PIXEL * image.width * image.height)
+            options["optimize"] = True
         if wanted.sampling == "400":
             image.convert("L").save(target, "JPEG", **options)
         else:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60
 BASE = "debian:trixie-slim"
 _SOURCE_FILE = "/usr/local/share/vcmbench/source.txt"
-_COMMIT_LABEL = "vcmbench.commit"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -89,41 +88,70 @@ def build(
     client: docker.DockerClient, encoder: str, base: str, arguments: dict[str, str], log: Callable[[str], None]
 ) -> str:
     """Build an encoder's image and return its id. `log` gets the build's lines. Raises RequestError with the reason."""
-    import docker
-
-    context = _context(encoder)
-    lines: list[str] = []
-    try:
-        stream = client.api.build(
-            path=str(context),
-            tag=tag(encoder),
-            buildargs={"BASE": base, **arguments},
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        for event in stream:
-            _follow(event, lines, log)
-    except docker.errors.APIError as error:
-        raise RequestError(f"{encoder}: the image cannot be built: {error.explanation or error}") from None
+    lines = run_build(client, encoder, base, log, arguments, path=str(_context(encoder)), tag=tag(encoder))
     built = image_id(client, encoder)
     if built is None:
         raise RequestError(f"{encoder}: the build ended without an image; its last lines:\n" + "\n".join(lines[-8:]))
-    return _label_commit(client, encoder, built)
+    return _labelled(client, encoder, built)
 
 
-def _label_commit(client: docker.DockerClient, encoder: str, image: str) -> str:
-    """Put the upstream commit that an image was built from on its label, and return the image's id.
+def run_build(
+    client: docker.DockerClient, name: str, base: str, log: Callable[[str], None], arguments: dict[str, str],
+    **context: Any,
+) -> list[str]:  # fmt: skip
+    """Run a build of what `context` says (`path` or `fileobj`, `tag`) and return its lines, each of which `log` gets,
+    too. Raises RequestError with the reason."""
+    import docker
 
-    Only the build itself knows which commit a tag resolved to; it leaves it in `_SOURCE_FILE`.
+    lines: list[str] = []
+    try:
+        buildargs = {"BASE": base, **arguments}
+        for event in client.api.build(buildargs=buildargs, rm=True, forcerm=True, decode=True, **context):
+            _follow(event, lines, log)
+    except docker.errors.APIError as error:
+        why = f"{name}: the image cannot be built: {error.explanation or error}"
+        raise RequestError(f"{why}{_without_base(client, base)}") from None
+    except RequestError as error:
+        raise RequestError(f"{error}{_without_base(client, base)}") from None
+    return lines
+
+
+def _without_base(client: docker.DockerClient, base: str) -> str:
+    """What to do where a build failed for want of its base image; nothing where that is there."""
+    import docker
+
+    try:
+        client.images.get(base)
+    except docker.errors.APIError:
+        return (
+            f"\nthe base image {base} is not here, and no registry gave it: name another Debian 13 image with --base, "
+            "or make it from this machine's apt sources: sudo sh docker/base.sh"
+        )
+    return ""
+
+
+def _labelled(client: docker.DockerClient, encoder: str, image: str) -> str:
+    """Put on an image's labels what it was built from, and return its id.
+
+    Only the build itself knows what lay there, and which commit a tag resolved to; it leaves both in `_SOURCE_FILE`.
     """
     output = client.containers.run(image, ["cat", _SOURCE_FILE], remove=True, network_mode="none")
-    found = re.search(r"\bcommit:([0-9a-f]{40})\b", output.decode(errors="replace"))
-    if found is None or client.images.get(image).labels.get(_COMMIT_LABEL) == found[1]:
+    labels = source_labels(encoder, output.decode(errors="replace"))
+    if labels.items() <= client.images.get(image).labels.items():
         return image
-    dockerfile = f"FROM {image}\nLABEL {_COMMIT_LABEL}={found[1]}\n"
-    client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=tag(encoder), rm=True, forcerm=True)
+    again = io.BytesIO(f"FROM {image}\n".encode())
+    client.images.build(fileobj=again, tag=tag(encoder), labels=labels, rm=True, forcerm=True)
     return str(client.images.get(tag(encoder)).id)
+
+
+def source_labels(encoder: str, sources: str) -> dict[str, str]:
+    """The labels of an image that was built from upstream, by the lines of its `_SOURCE_FILE`, which may speak of a
+    decoder, too: what it was built from, and its commit, empty where a tarball has none. {} for other images."""
+    found = re.search(rf"^upstream:{re.escape(encoder)} (.+) commit:(\S+)$", sources, re.MULTILINE)
+    if found is None:
+        return {}
+    commit = found[2] if re.fullmatch("[0-9a-f]{40}", found[2]) else ""
+    return {"vcmbench.source": f"upstream:{encoder}={found[1]}", "vcmbench.commit": commit}
 
 
 def _follow(event: dict[str, Any], lines: list[str], log: Callable[[str], None]) -> None:

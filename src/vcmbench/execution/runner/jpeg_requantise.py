@@ -73,7 +73,7 @@ def requantise(fine: Path, coded: Path, excess: F64, block_px: int) -> None:
 
     `excess` is (rows, columns) in 0..60, one value for a block of `block_px` luma pixels, a multiple of 8; the last
     blocks of a row or column may reach over the picture's edge. A chroma block takes the mean of the luma blocks that
-    it covers. What is written has the standard Huffman tables, as cjpeg and Pillow write unless told otherwise.
+    it covers. What is written has Huffman tables of its own, the shortest.
     Raises ValueError where the map does not fit, and OSError or ValueError where `fine` is no whole 8-bit JPEG.
     """
     import jpeglib
@@ -96,7 +96,7 @@ def requantise(fine: Path, coded: Path, excess: F64, block_px: int) -> None:
     jpeg.markers = []  # libjpeg writes the JFIF marker itself; given it again, it would write it twice
     jpeg.qt = -1  # no new tables: those of the file stay, and the numbers of its components with them
     with _lock:
-        jpeg.write_dct(str(coded))
+        jpeg.write_dct(str(coded), flags=["+OPTIMIZE_CODING"])
 
 
 def _check_whole(path: Path) -> None:

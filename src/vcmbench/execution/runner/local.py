@@ -36,12 +36,13 @@ class LocalRunner(Runner):
             raise RequestError(f"--bin-dir {str(bin_dir)!r}: is not a folder")
         self.bin_dir = bin_dir.resolve() if bin_dir else None
         self.processes = Processes()
+        self.passed_over: dict[str, str] = {}
 
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
         return self.first_of(tools)
 
     def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
-        """The first of `tools` that is here, whatever it is for; None where there is none.
+        """The first of `tools` that is here and can be started, whatever it is for; None where there is none.
 
         Raises RequestError where the one of --bin-dir lacks what is needed.
         """
@@ -49,7 +50,9 @@ class LocalRunner(Runner):
             if (found := builtin.find(tool.program)) is not None:
                 return found
             for path in self._candidates(tool):
-                if self._has_component(path, tool):
+                if why_not := probe.cannot_start(tool.program, path):
+                    self.passed_over[str(path)] = f"{path}: cannot be started here and is passed over: {why_not}"
+                elif self._has_component(path, tool):
                     return FoundTool(tool.program, str(path), probe.version(tool.program, path), probe.sha256(path))
         return None
 
@@ -78,9 +81,11 @@ class LocalRunner(Runner):
     def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:
         wanted = " or ".join(f"{t.program} with {t.needs.split(':')[1]}" if t.needs else t.program for t in tools)
         places = f"--bin-dir {self.bin_dir} or on PATH" if self.bin_dir else "--bin-dir or on PATH"
+        broken = "".join(f" ({self.passed_over[str(path)]})" for tool in tools for path in self._candidates(tool)
+                         if str(path) in self.passed_over)  # fmt: skip
         instead = f", or: vcmbench encoders build {encoder.name}, and --runner docker"
         return (
-            f"{encoder.name}: no {wanted} in {places}; install it"
+            f"{encoder.name}: no {wanted} in {places}{broken}; install it"
             f"{instead if images.has_dockerfile(encoder.name) else ''}"
         )
 

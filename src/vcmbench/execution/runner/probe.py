@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -33,6 +34,12 @@ _VERSION_ARGUMENTS = {
     "TAppEncoderStatic": (),
     "TAppDecoderStatic": (),
 }
+_STARTS = "starts"
+# of the GNU and the musl loader: a library is missing, or older than the binary wants
+_LOADERS_COMPLAINT = re.compile(
+    r"^.*(?:error while loading shared libraries|version `[^']+' not found|Error loading shared library).*$",
+    re.MULTILINE,
+)
 _lock = threading.Lock()
 
 
@@ -114,6 +121,32 @@ def answer(path: Path, arguments: tuple[str, ...]) -> str:
         return (done.stdout + done.stderr).decode(errors="replace")[: 1 << 17]
 
     return remember(f"answer {' '.join(arguments)} {_identity_key(path)}", ask)
+
+
+def cannot_start(program: str, path: Path) -> str:
+    """Why a binary cannot be started here, in its loader's words; empty where it can."""
+
+    def ask() -> str:
+        try:
+            done = subprocess.run(
+                [path, *version_arguments(program)],
+                cwd=tempfile.gettempdir(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except OSError as error:
+            return error.strerror or str(error)
+        except subprocess.TimeoutExpired:
+            return _STARTS
+        complaint = _LOADERS_COMPLAINT.search(done.stderr.decode(errors="replace")) if done.returncode else None
+        if done.returncode < 0:
+            return f"killed by signal {-done.returncode}"
+        return complaint[0].strip()[:300] if complaint else _STARTS
+
+    answer = remember(f"starts {_identity_key(path)}", ask)
+    return "" if answer == _STARTS else answer
 
 
 def version(program: str, path: Path) -> str:
