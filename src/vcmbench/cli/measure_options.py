@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 from vcmbench.tasks.opening import missing_packages
 
 
@@ -29,6 +30,5 @@ def check_packages() -> None:
     """Raises RequestError where this Python lacks what measuring needs."""
     if absent := [name for name in missing_packages() if name == "torch"]:
         raise RequestError(
-            f"measuring needs {', '.join(absent)}, which this Python does not have; install vcmbench[metrics] "
-            "(in a checkout: make setup)"
+            f"measuring needs {', '.join(absent)}, which this Python does not have; {resources.how_to_measure()}"
         )

@@ -23,6 +23,7 @@ Looks at everything that `run_compression.py -d DATA -s CONFIG` made: the experi
 pictures, the quality metrics of [metrics], blocks sampled by accuracy, correlations with the machine, and a report.
 Predictions lie in DATA/P_GT and DATA/P_hat_C, all else in DATA/results/<experiment>/: image_scores and block_scores
 (.csv, .parquet), correlation_*.json, blocks/, figures/, report.html. What is known is not found out again.
+
 exit codes: 0 all done, 1 some pictures or blocks failed (each is named), 2 the request was wrong (nothing was started),
 130 interrupted
 """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import positive_int, whole_number
+from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.forecast import Measuring, PlanRequest, Prediction, Step
 from vcmbench.errors import RequestError
@@ -20,9 +20,9 @@ from vcmbench.iqa import METRICS
 
 _EXAMPLES = """\
 examples:
-  vcmbench plan -s qomex2023 --workers 32                    # the published grid, at the size of Cityscapes' val
+  vcmbench plan -s qomex2023 -w 32  # the published grid, as large as Cityscapes
   vcmbench plan -s quick --pictures 200 --size 1920x1080 --workers 8
-  vcmbench plan -d data -s my.toml --workers 16 --gpus 2     # these pictures, less what is done
+  vcmbench plan -d data -s my.toml -w 16 --gpus 2  # less what is done
   vcmbench plan -d data -s my.toml --workers 16 --all --json
 
 With -d the plan is written to DATA/results/<experiment>/plan.json, and runs end with how far off it was.
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if store is not None and not arguments.all:
         try:
             if forecast.keep(store, prediction):
-                print(f"written: {store.folder / forecast.FILE}; runs end with how far off it was", file=sys.stderr)
+                say(f"written: {store.folder / forecast.FILE}; runs end with how far off it was")
         except OSError as error:
             raise RequestError(f"{store.folder}: the plan cannot be written: {error.strerror}") from None
     return 0

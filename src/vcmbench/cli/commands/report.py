@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli import runners
 from vcmbench.cli.measure_options import add_which, check_packages
+from vcmbench.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,5 +26,5 @@ def run(arguments: argparse.Namespace) -> int:
     from vcmbench.cli import measuring
 
     path = measuring.report_again(experiment.load(arguments.config), arguments)
-    print(f"report: {path}", file=sys.stderr)
+    say(f"report: {path}")
     return 0
