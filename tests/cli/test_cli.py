@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import type_command
+from tests.helpers.docs import typed_in
 from tests.helpers.paths import CHECKOUT
+from vcmbench import cli
 
 
 @pytest.mark.parametrize("command", ["", "demo", "compress", "decode", "encoders", "encoders build", "doctor"])
@@ -90,3 +92,23 @@ def test_relative_links_of_the_docs_lead_somewhere() -> None:
     for page in [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *(CHECKOUT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+STANDS_FOR = {"N": "1", "G": "1", "WxH": "1x1"}
+"""A value for what synopses call a number or a size."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_are_such_that_the_parsers_take(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^ *```(?:sh|bash)?\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE))
+    inline = "\n".join(re.findall(r"`((?:vcmbench|python run_\w+\.py) [^`\n]+)`", text))  # may leave things out
+    for words, is_whole in [(one, True) for one in typed_in(blocks)] + [(one, False) for one in typed_in(inline)]:
+        words = [STANDS_FOR.get(word, word) for word in words]
+        try:
+            cli.build_parser(words[0]).parse_args(words)
+        except SystemExit as stop:
+            said = capsys.readouterr().err
+            is_short = not is_whole and "the following arguments are required" in said
+            assert stop.code == 0 or is_short, f"{page.name}: vcmbench {' '.join(words)}\n{said}"

@@ -23,9 +23,10 @@ def typed_in(text: str) -> Iterator[list[str]]:
         if found is None:
             continue
         script = {"run_compression": "compress", "run_metrics": "metrics", None: None}[found[1]]
-        line = re.split(r"\s(?:>|\||#|&&)(?:\s|$)", f"{found[2]} ")[0]
+        line = found[2]
         for pattern in (r"\[([^\[\]]*)\]", r"\[([^\[\]]*)\]"):  # options within options
             line = re.sub(pattern, lambda group: group[1].split(" | ")[0], line)
+        line = re.split(r"\s(?:>|\||#|&&)(?:\s|$)", f"{line} ")[0]
         words = [re.sub(r"^([A-Za-z0-9]+)\|[A-Za-z0-9|]+$", r"\1", word) for word in shlex.split(line)]
         yield [*([script] if script else []), *words]
 

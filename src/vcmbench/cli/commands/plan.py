@@ -13,6 +13,7 @@ from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.forecast import Measuring, PlanRequest, Prediction, Step
+from vcmbench.compress.run import cores
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import clock
@@ -45,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
     parser.add_argument("-d", "--data", type=Path, metavar="DATA",
                         help="the data root; without it 500 pictures in three cities, as Cityscapes' val")  # fmt: skip
-    parser.add_argument("-w", "--workers", type=positive_int, required=True, metavar="N",
-                        help="how many workers, of one core each")  # fmt: skip
+    parser.add_argument("-w", "--workers", type=positive_int, default=cores(), metavar="N",
+                        help="how many workers, of one core each (default: the cores, %(default)s here)")  # fmt: skip
     parser.add_argument("--gpus", type=whole_number, default=0, metavar="G",
                         help="GPUs that networks and metrics run on (default: none)")  # fmt: skip
     parser.add_argument("--pictures", type=positive_int, metavar="N", help="without DATA: so many pictures")
