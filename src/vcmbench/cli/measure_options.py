@@ -10,12 +10,6 @@ from vcmbench.io import resources
 from vcmbench.tasks.opening import missing_packages
 
 
-def add_which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
-                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
-
-
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("measuring")
     group.add_argument("--gpu", default="auto", metavar="auto|none|N",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import uuid
 from collections import Counter
@@ -123,6 +124,7 @@ def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[st
         words.append(f" --blocks {blocks.name}")
     if arguments.skip_missing:
         words.append(" --skip-missing")
+    config += "".join(f" --set {shlex.quote(change)}" for change in getattr(arguments, "changes", ()))
     return [
         f"python run_compression.py -d DATA -s {config}",
         f"python run_metrics.py -d DATA -s {config}{''.join(words)}",

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli import INTERRUPTED, runners, table
+from vcmbench.cli import INTERRUPTED, runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
@@ -50,10 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "real encoders, and keep bits, time and decoded quality of each on record."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    parser.add_argument(
-        "-s", "--config", required=True, metavar="CONFIG", help="an experiment: a name in val_config/ or a .toml file"
-    )
+    which.add_which(parser)
     parser.add_argument(
         "--encoder", action="append", metavar="NAME", help="only this encoder of the experiment (may be repeated)"
     )
@@ -98,7 +95,7 @@ def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = _only(experiment.load(arguments.config), arguments.encoder)
+    wanted = _only(which.wanted(arguments), arguments.encoder)
     return run_experiment(
         wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing
     )

@@ -7,8 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from vcmbench import experiment
-from vcmbench.cli import table
+from vcmbench.cli import table, which
 from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
@@ -42,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "core-hours and storage, from the records so far or, where there are none, from rough figures. Starts nothing."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
-                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
+    which.add_experiment(parser)
     parser.add_argument("-d", "--data", type=Path, metavar="DATA",
                         help="the data root; without it 500 pictures in three cities, as Cityscapes' val")  # fmt: skip
     parser.add_argument("-w", "--workers", type=positive_int, default=cores(), metavar="N",
@@ -64,7 +62,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = experiment.load(arguments.config)
+    wanted = which.wanted(arguments)
     request = PlanRequest(arguments.workers, arguments.gpus, arguments.data, arguments.pictures, arguments.size,
                         arguments.all)  # fmt: skip
     prediction, store = forecast.ask(wanted, request, _measuring(wanted))

@@ -7,8 +7,7 @@ import json
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from vcmbench import experiment
-from vcmbench.cli import INTERRUPTED, runners
+from vcmbench.cli import INTERRUPTED, runners, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.cli.terminal import say
 from vcmbench.compress.job import Job
@@ -44,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Hold all results of an experiment against what was recorded when they were written."
     parser.epilog = _EXAMPLES
     defaults = CompressSettings()
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
-                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
+    which.add_which(parser)
     parser.add_argument("--repair", action="store_true", help="do the damaged jobs again, and only those")
     parser.add_argument("-j", "--jobs", type=positive_int, default=defaults.jobs, metavar="N",
                         help="files, or jobs, at once (default: the cores, %(default)s here)")  # fmt: skip
@@ -59,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = experiment.load(arguments.config)
+    wanted = which.wanted(arguments)
     root = open_root(arguments.data)
     store = Store(root, wanted.name, wanted.seed)
     if not store.records.is_dir():
@@ -74,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"{found.jobs} jobs ({found.size_bytes / 1e6:.1f} MB of bitstreams), {found.scores} score records and "
          f"{found.predictions} predictions looked at: {len(found.damages)} damaged")  # fmt: skip
     if found.not_done:
-        say(f"{found.not_done} jobs have no record (yet): python run_compression.py -d {arguments.data} "
-             f"-s {arguments.config}")  # fmt: skip
+        say(f"{found.not_done} jobs have no record (yet): python run_compression.py "
+             f"{which.again(arguments)}")  # fmt: skip
     if not found.damages:
         return 0
     if not arguments.repair:
@@ -129,8 +126,8 @@ def _remove_loose(wanted: Experiment, store: Store, loose: list[Damaged], argume
                 damage.path.unlink(missing_ok=True)
                 removed += 1
     if removed:
-        say(f"{removed} files were removed; made again by: python run_metrics.py -d {arguments.data} "
-             f"-s {arguments.config}")  # fmt: skip
+        say(f"{removed} files were removed; made again by: python run_metrics.py "
+             f"{which.again(arguments)}")  # fmt: skip
     return 1 if loose else 0
 
 
