@@ -50,8 +50,8 @@ def summary(path: Path) -> str:
     return text.partition("\n")[0].rstrip(".")
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser, with the options of `command` alone: of the others it knows what `--help` says."""
+def build_parser(*commands: str) -> argparse.ArgumentParser:
+    """The parser, with the options of these commands: of the others it knows what `--help` says."""
     parser = CommandParser(
         "vcmbench",
         description="What image and video compression does to machine vision, measured with real encoders.",
@@ -62,7 +62,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     for name, path in sorted(discover().items()):
         said = summary(path).replace("%", "%%")
         one = several.add_parser(name, help=said, description=f"{said}.")
-        if name == command:
+        if name in commands:
             _fill(one, _PLUGINS.load(path))
     return parser
 
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     command = next((word for word in argv if not word.startswith("-")), None)
     try:
-        arguments, unknown = build_parser(command).parse_known_args(argv)
+        arguments, unknown = build_parser(*([command] if command else [])).parse_known_args(argv)
         if unknown:  # said with the usage of the command that was typed, not of all of them
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         LOG.setLevel(getattr(arguments, "log_level", logging.INFO))

@@ -9,13 +9,13 @@ from pathlib import Path
 from vcmbench import experiment
 
 
-def add_which(parser: argparse.ArgumentParser) -> None:
+def add_which(parser: argparse.ArgumentParser, *, needs_experiment: bool = True) -> None:
     parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    add_experiment(parser)
+    add_experiment(parser, is_needed=needs_experiment)
 
 
-def add_experiment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
+def add_experiment(parser: argparse.ArgumentParser, *, is_needed: bool = True) -> None:
+    parser.add_argument("-s", "--config", required=is_needed, metavar="CONFIG",
                         help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE",
                         help="a value of the experiment for this time, such as dataset.limit=5 or "
