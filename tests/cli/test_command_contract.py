@@ -6,6 +6,8 @@ import argparse
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -26,9 +28,7 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 def check(name: str) -> None:
     path = cli.discover()[name]
     assert len(cli.summary(path)) > 10, f"{path}: its docstring's first line is what `vcmbench --help` says of it"
-    parser = cli.build_parser(name)
-    shown = type_command(name, "--help")
-    assert shown.code == 0, f"{path}: add_arguments or the import of the module failed:\n{shown.err}"
+    parser = cli.build_parser(name)  # raises what is wrong with the module
     for one in (subparsers(parser)[name], *subparsers(subparsers(parser)[name]).values()):
         text = one.format_help()
         long = [line for line in text.splitlines() if len(line) > COLUMNS]
@@ -38,9 +38,11 @@ def check(name: str) -> None:
         for words in examples:
             arguments = cli.build_parser(words[0]).parse_args(words)  # ends with what is wrong with the example
             assert callable(arguments.run), f"{path}: has no function run, nor does the action of `{words}`"
-    wrong = type_command(name, "--no-such-option")
-    assert wrong.code == 2, f"{path}: exits with {wrong.code} for an option that it does not have; must be 2"
-    assert re.fullmatch(rf"vcmbench {name}.*: error: .*\n", wrong.err), f"{path}: a wrong option is one clear line"
+    with pytest.raises(SystemExit) as stop, redirect_stderr(StringIO()) as wrong:
+        cli.main([name, "--no-such-option"])
+    assert stop.value.code == 2, f"{path}: exits with {stop.value.code} for an option that it does not have; must be 2"
+    line = wrong.getvalue()
+    assert re.fullmatch(rf"vcmbench {name}.*: error: .*\n", line), f"{path}: a wrong option is one clear line"
 
 
 def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

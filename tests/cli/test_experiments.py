@@ -28,7 +28,7 @@ def names(root: Path) -> set[str]:
 
 
 def test_a_written_experiment_says_what_it_found_and_runs(
-    photos: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.toml"
     assert cli.main(["init", "-d", str(photos), "-o", str(path)]) == 0
@@ -36,6 +36,9 @@ def test_a_written_experiment_says_what_it_found_and_runs(
     wanted = experiment.load(str(path))
     assert (wanted.name, wanted.task) == ("mine", None)
     assert "# 2 pictures, the first of 320x256 px." in path.read_text()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["init", "-d", str(photos)]) == 0
+    assert experiment.load("my-photos.toml").name == "my-photos", "an experiment photos is shipped"
     assert cli.main(["init", "-d", str(photos), "-o", str(path)]) == 2, "a file that is there stays"
     assert cli.main(["init", "-d", str(streets), "-o", str(path), "--force"]) == 0
     found = experiment.load(str(path))

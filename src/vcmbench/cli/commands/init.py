@@ -13,6 +13,7 @@ from vcmbench.data.selection import Selection
 from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.io import resources
 
 _EXAMPLES = """\
 examples:
@@ -40,12 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     root = open_root(arguments.data)
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.root.name).strip("-_") or "mine"
-    path: Path = arguments.output or Path(f"{name}.toml")
+    path: Path = arguments.output or Path(f"{_name(root.root.name)}.toml")
     if path.suffix != ".toml":
         raise RequestError(f"--output {path}: must end in .toml")
     split, sources = _pictures(root)
-    text = _text(path.stem if arguments.output else name, root, split, sources)
+    text = _text(_name(path.stem), root, split, sources)
     try:
         with path.open("w" if arguments.force else "x", encoding="utf-8") as file:
             file.write(text)
@@ -58,6 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _name(text: str) -> str:
+    """A name that an experiment may have, and none that is shipped has."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:60] or "mine"
+    shipped = {path.stem for path in resources.folder("val_config").glob("*.toml")}
+    return f"my-{name}" if name in shipped else name
+
+
 def _pictures(root: DataRoot) -> tuple[str, list[Source]]:
     """The first split that has pictures, and these. Raises RequestError where there are none at all."""
     for split in _SPLITS if root.is_cityscapes else ():
@@ -68,7 +75,6 @@ def _pictures(root: DataRoot) -> tuple[str, list[Source]]:
 
 def _text(name: str, root: DataRoot, split: str, sources: list[Source]) -> str:
     height, width, _ = read_picture(sources[0].path).rgb.shape
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:64] or "mine"
     return "\n".join([
         f"# {len(sources)} pictures, the first of {width}x{height} px. Every key: docs/compress.md, docs/metrics.md.",
         f'name = "{name}"               # results lie in DATA/results/{name}',

@@ -21,7 +21,7 @@ from vcmbench.measure.records import SCORES
 
 _EXAMPLES = """\
 examples:
-  vcmbench status -d vcmbench-demo/data            # every experiment that is there
+  vcmbench status -d vcmbench-demo/data            # every experiment
   vcmbench status -d vcmbench-demo/data -s demo    # against what it asks for
   vcmbench status -d data -s my.toml --json
 
