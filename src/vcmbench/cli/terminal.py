@@ -51,7 +51,7 @@ def text_alone() -> Iterator[None]:
 
 @contextmanager
 def building(name: str) -> Iterator[Callable[[str], None]]:
-    """What shows an image's build as it comes, for it may take an hour: all lines with `-v`, nothing with `-q`, else the
+    """What shows an image's build as it comes, which may take an hour: all lines with `-v`, nothing with `-q`, else the
     newest in its place on a terminal, and the build's steps elsewhere."""
     if LOG.level == logging.DEBUG:
         yield detail
