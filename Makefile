@@ -19,14 +19,14 @@ help:
 
 setup: .venv/metrics
 
-.venv/base: requirements/base.txt pyproject.toml
+.venv/base: requirements/base.txt requirements/cli.txt pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITS)' || \
 	  { echo "vcmbench needs Python 3.11, 3.12 or 3.13; none was found. Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@echo "setting up .venv (about half a minute)"
 	@$(PYTHON) -m venv .venv
-	@$(PIP) install --require-hashes -r requirements/base.txt
+	@$(PIP) install --require-hashes -r requirements/base.txt -r requirements/cli.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -64,6 +64,8 @@ network: .venv/metrics  # the embedded network anew: draws its scenes and trains
 requirements:  # needs uv; pins what the *.in files ask for
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  -o requirements/base.txt requirements/base.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  -o requirements/cli.txt requirements/cli.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --override requirements/metrics.overrides -o requirements/metrics.txt requirements/metrics.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

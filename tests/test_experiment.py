@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,56 @@ def test_wrong_files(tmp_path: Path, text: str, complaint: str) -> None:
     path.write_text(text)
     with pytest.raises(RequestError, match=complaint):
         experiment.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        ("dataset.limit=5", "dataset.limit", 5),
+        ("dataset.cities = ['a', \"b\"]", "dataset.cities", ["a", "b"]),
+        ("metrics.blocks.count=7", "metrics.blocks.count", 7),
+        ("metrics.against=labels", "metrics.against", "labels"),
+        ("coding.quality=[30, 40]", "coding.0.quality", [30, 40]),
+        ("coding.quality=[30, 40]", "coding.1.quality", [30, 40]),
+        ("coding[2].quality=[9]", "coding.1.quality", [9]),
+        ("coding[2].quality=[9]", "coding.0.quality", [32]),
+        ("task.checkpoint=w.pth", "task.checkpoint", str(Path.cwd() / "w.pth")),
+        ("name=other", "name", "other"),
+    ],
+)
+def test_a_value_that_is_set(write_experiment: Callable[..., Path], change: str, key: str, value: object) -> None:
+    path = write_experiment('encoder = "x265"\nquality = [32]', 'encoder = "x264"\nquality = [32]',
+                            head='[task]\nmodel = "demo"')  # fmt: skip
+    found: Any = experiment.load(str(path), [change]).model_dump(mode="json")
+    for part in key.split("."):
+        found = found[int(part) if part.isdigit() else part]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("limit", r"--set 'limit': must be KEY=VALUE"),
+        ("a..b=1", r"must be KEY=VALUE"),
+        ("coding[3].quality=[1]", r"there are 2 coding"),
+        ("coding[0].quality=[1]", r"there are 2 coding"),
+        ("name.first=a", r"first: stands in no table, but in 'trial'"),
+        (
+            "dataset.limit=0",
+            r"--set dataset.limit=0: dataset\.limit: .* equal to 1 \(found 0\)",
+        ),
+        ("dataset.splits=val", r"dataset\.splits: unknown key; known here: split"),
+        ("coding[2].quality=[1", r"coding\[2\]\.quality: .*list \(found '\[1'\)"),
+        ("dataset.limit=5\nseed=3", r"dataset\.limit: .*integer"),
+    ],
+)
+def test_a_wrong_value_that_is_set_is_refused_as_in_the_file(
+    write_experiment: Callable[..., Path], change: str, complaint: str
+) -> None:
+    path = write_experiment('encoder = "x265"\nquality = [32]', 'encoder = "x264"\nquality = [32]')
+    with pytest.raises(RequestError, match=complaint) as caught:
+        experiment.load(str(path), [change])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["nothing", "no/such.toml", "", ".", "../val_config"])

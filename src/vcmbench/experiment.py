@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,7 @@ from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource, choose
 from vcmbench.importance.source import discover as sources
 from vcmbench.io import documents, resources, validation
+from vcmbench.io.overrides import override
 from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings
 
@@ -278,9 +280,8 @@ def find(config: str) -> Path:
     raise RequestError(f"no experiment {config!r}: give the path of a .toml file or one of {', '.join(known)}")
 
 
-def _beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The values with the paths of other files, which are meant from where the experiment's file lies."""
-    folder = path.resolve().parent
+def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The values with the paths of other files, which are meant from a folder."""
 
     def inside(table: object, keys: tuple[str, ...]) -> object:
         if not isinstance(table, dict):
@@ -306,14 +307,23 @@ def _paths_of(importance: object) -> tuple[str, ...]:
     return found.paths if found else ()
 
 
-def load(config: str) -> Experiment:
-    """Read and check an experiment. Raises RequestError with the file, the key, the value and what is allowed."""
+def load(config: str, changes: Sequence[str] = ()) -> Experiment:
+    """Read and check an experiment, with changes such as `dataset.limit=5` (see `io.overrides`).
+
+    Paths of other files are meant from where the experiment's file lies, those of changes from the working directory.
+    Raises RequestError with the file, the key, the value and what is allowed.
+    """
     path = find(config)
     try:
-        return Experiment.model_validate(_beside(path, documents.read_toml(path, _MAX_BYTES)))
+        values = _from(path.resolve().parent, documents.read_toml(path, _MAX_BYTES))
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        raise RequestError(f"{path}: {validation.one_line(error, Experiment, _NESTED)}") from None
     except ValueError as error:
         raise RequestError(f"{path}: not TOML: {error}") from None
+    where = " ".join([str(path), *(f"--set {documents.short_list([change])}" for change in changes)])
+    try:
+        return Experiment.model_validate(_from(Path.cwd(), override(values, changes)) if changes else values)
+    except ValidationError as error:
+        raise RequestError(f"{where}: {validation.one_line(error, Experiment, _NESTED)}") from None
+    except ValueError as error:
+        raise RequestError(f"{path}: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import type_command
+from tests.helpers.docs import typed_in
 from tests.helpers.paths import CHECKOUT
+from vcmbench import cli
 
 
 @pytest.mark.parametrize("command", ["", "demo", "compress", "decode", "encoders", "encoders build", "doctor"])
@@ -43,6 +46,19 @@ def test_listing_encoders_needs_no_engine() -> None:
     assert re.search(r"^x265 .* no engine$", done.out, re.MULTILINE)
 
 
+@pytest.mark.parametrize("words", [["doctor"], ["encoders", "list"], ["tasks", "list"], ["plan", "-s", "quick"]])
+def test_what_is_a_table_is_json_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*words, "-q"]) == 0
+    shown = capsys.readouterr().out
+    assert cli.main([*words, "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    first = found[0]
+    rows = {"encoders": found, "doctor": first.get("encoders"), "tasks": first.get("tasks"), "plan": first.get("rows")}
+    names = [row if isinstance(row, str) else row["encoder"] for row in rows[words[0]]]
+    assert names
+    assert all(re.search(rf"^{name}\b", shown, re.MULTILINE) for name in names)
+
+
 @pytest.mark.parametrize("words", [["encoders", "build", "none"], ["encoders", "build", "x", "--build-arg", "a"]])
 def test_building_what_cannot_be_built(words: list[str]) -> None:
     done = type_command(*words)
@@ -69,10 +85,12 @@ def test_pinned_requirements_cover_the_package() -> None:
     wanted = names(project["project"]["dependencies"])
     build = {"editables", "hatchling"}
     held_back = {"networkx", "scipy", "tifffile"}
-    assert names((CHECKOUT / "requirements/base.in").read_text().splitlines()) == wanted | build | held_back
+    command_line = names((CHECKOUT / "requirements/cli.in").read_text().splitlines())
+    base = names((CHECKOUT / "requirements/base.in").read_text().splitlines())
+    assert base | command_line == wanted | build | held_back
     measuring = names(project["project"]["optional-dependencies"]["metrics"])
     assert names((CHECKOUT / "requirements/metrics.in").read_text().splitlines()) == measuring
-    for file, needed in (("base.txt", wanted), ("metrics.txt", measuring)):
+    for file, needed in (("base.txt", base), ("cli.txt", command_line), ("metrics.txt", measuring)):
         text = (CHECKOUT / "requirements" / file).read_text()
         assert needed <= set(re.findall(r"^([a-z0-9-]+)==[^ ]+ .*\\\n    --hash=sha256:", text, re.M))
 
@@ -83,10 +101,30 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     for target in set(re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for command in set(re.findall(r"(?:^|`)vcmbench ([a-z]+)", text, re.MULTILINE)):
-        assert type_command(command, "--help").code == 0, command
+        assert command in cli.discover(), command
 
 
 def test_relative_links_of_the_docs_lead_somewhere() -> None:
     for page in [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *(CHECKOUT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+STANDS_FOR = {"N": "1", "G": "1", "WxH": "1x1"}
+"""A value for what synopses call a number or a size."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_are_such_that_the_parsers_take(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^ *```(?:sh|bash)?\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE))
+    inline = "\n".join(re.findall(r"`((?:vcmbench|python run_\w+\.py) [^`\n]+)`", text))  # may leave things out
+    for words, is_whole in [(one, True) for one in typed_in(blocks)] + [(one, False) for one in typed_in(inline)]:
+        words = [STANDS_FOR.get(word, word) for word in words]
+        try:
+            cli.build_parser(words[0]).parse_args(words)
+        except SystemExit as stop:
+            said = capsys.readouterr().err
+            is_short = not is_whole and "the following arguments are required" in said
+            assert stop.code == 0 or is_short, f"{page.name}: vcmbench {' '.join(words)}\n{said}"

@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-import shlex
 import subprocess
 import sys
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.commands import JPEG, compress, type_command
-from tests.helpers.docs import example
+from tests.helpers.docs import example, typed_in
 from vcmbench import cli
 
+COLUMNS = 80
 HEAVY = {"torch", "matplotlib", "distributed", "dask", "docker", "scipy.stats", "skimage"}
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
 
 
 def check(name: str) -> None:
     path = cli.discover()[name]
     assert len(cli.summary(path)) > 10, f"{path}: its docstring's first line is what `vcmbench --help` says of it"
-    parser = cli.build_parser(name)
-    shown = type_command(name, "--help")
-    assert shown.code == 0, f"{path}: add_arguments or the import of the module failed:\n{shown.err}"
-    found = re.findall(r"^\s+(?:vcmbench|python run_(?:compression|metrics)\.py).*$", shown.out, re.MULTILINE)
-    assert found, f"{path}: add_arguments must set parser.epilog with an example, such as `  vcmbench {name} ...`"
-    for line in found:
-        words = shlex.split(re.split(r" > | \| |   #", line)[0])
-        typed = words[1:] if words[0] == "vcmbench" else [name, *words[2:]]
-        arguments = parser.parse_args(typed)  # ends with what is wrong with the example
-        assert callable(arguments.run), f"{path}: has no function run, nor does the action of `{line.strip()}`"
-    wrong = type_command(name, "--no-such-option")
-    assert wrong.code == 2, f"{path}: exits with {wrong.code} for an option that it does not have; must be 2"
-    assert f"usage: vcmbench {name}" in wrong.err, f"{path}: a wrong option must print its own usage"
+    parser = cli.build_parser(name)  # raises what is wrong with the module
+    for one in (subparsers(parser)[name], *subparsers(subparsers(parser)[name]).values()):
+        text = one.format_help()
+        long = [line for line in text.splitlines() if len(line) > COLUMNS]
+        assert not long, f"{path}: more than {COLUMNS} columns, which a terminal breaks: {long}"
+        examples = list(typed_in(text))
+        assert examples, f"{path}: add_arguments must set parser.epilog with an example, such as `  {one.prog} ...`"
+        for words in examples:
+            arguments = cli.build_parser(words[0]).parse_args(words)  # ends with what is wrong with the example
+            assert callable(arguments.run), f"{path}: has no function run, nor does the action of `{words}`"
+    with pytest.raises(SystemExit) as stop, redirect_stderr(StringIO()) as wrong:
+        cli.main([name, "--no-such-option"])
+    assert stop.value.code == 2, f"{path}: exits with {stop.value.code} for an option that it does not have; must be 2"
+    line = wrong.getvalue()
+    assert re.fullmatch(rf"vcmbench {name}.*: error: .*\n", line), f"{path}: a wrong option is one clear line"
+
+
+def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of its commands or actions, by name."""
+    several = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(several[0].choices) if several else {}
 
 
 @pytest.mark.parametrize("name", sorted(cli.discover()))

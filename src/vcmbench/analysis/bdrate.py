@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data.estimate import Estimate, interval
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 
 METHODS = ("pchip", "akima")
 FEWEST_POINTS = 4
@@ -219,7 +220,7 @@ def _package() -> ModuleType:
         return importlib.import_module("bjontegaard")  # with it comes matplotlib: only where it is needed
     except ImportError as error:
         raise RequestError(
-            f"Bjontegaard deltas need the package bjontegaard ({error}); install vcmbench with its extra 'metrics'"
+            f"Bjontegaard deltas need the package bjontegaard ({error}); {resources.how_to_measure()}"
         ) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import logging
 import os
 import sys
 import traceback
@@ -19,9 +20,11 @@ from types import ModuleType
 
 from vcmbench import __version__
 from vcmbench.cli import terminal
+from vcmbench.cli.parser import CommandParser
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.images import is_engine_fault
 from vcmbench.io.plugins import Plugins, files, user_folders
+from vcmbench.io.progress import LOG
 from vcmbench.io.text import lines
 
 INTERRUPTED = 130
@@ -47,31 +50,26 @@ def summary(path: Path) -> str:
     return text.partition("\n")[0].rstrip(".")
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser, with the options of `command` alone: of the others it knows what `--help` says."""
-    parser = argparse.ArgumentParser(
+def build_parser(*commands: str) -> argparse.ArgumentParser:
+    """The parser, with the options of these commands: of the others it knows what `--help` says."""
+    parser = CommandParser(
         "vcmbench",
         description="What image and video compression does to machine vision, measured with real encoders.",
         epilog="examples:\n  vcmbench demo\n  vcmbench compress -d data -s quick\n  vcmbench encoders list",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vcmbench {__version__}")
     several = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, path in sorted(discover().items()):
-        one = several.add_parser(
-            name,
-            help=summary(path).replace("%", "%%"),
-            description=summary(path),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if name == command:
+        said = summary(path).replace("%", "%%")
+        one = several.add_parser(name, help=said, description=f"{said}.")
+        if name in commands:
             _fill(one, _PLUGINS.load(path))
     return parser
 
 
 def _fill(parser: argparse.ArgumentParser, module: ModuleType) -> None:
     """Give a command's parser its options, and what it runs, which its actions may say otherwise."""
-    parser.set_defaults(run=getattr(module, "run", None), parser=parser)
+    parser.set_defaults(run=getattr(module, "run", None))
     module.add_arguments(parser)
 
 
@@ -87,19 +85,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    command = argv[0] if argv else None
+    command = next((word for word in argv if not word.startswith("-")), None)
     try:
-        arguments, unknown = build_parser(command).parse_known_args(argv)
+        arguments, unknown = build_parser(*([command] if command else [])).parse_known_args(argv)
         if unknown:  # said with the usage of the command that was typed, not of all of them
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        LOG.setLevel(getattr(arguments, "log_level", logging.INFO))
         code: int = arguments.run(arguments)
         return code
-    except RequestError as error:
+    except (RequestError, JobError) as error:
+        terminal.detail(traceback.format_exc())
         print(lines(f"vcmbench: error: {error}"), file=sys.stderr)
-        return 2
-    except JobError as error:
-        print(lines(f"vcmbench: error: {error}"), file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, RequestError) else 1
     except KeyboardInterrupt:
         print("vcmbench: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -6,13 +6,8 @@ import argparse
 from pathlib import Path
 
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 from vcmbench.tasks.opening import missing_packages
-
-
-def add_which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
-                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
 
 
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +24,5 @@ def check_packages() -> None:
     """Raises RequestError where this Python lacks what measuring needs."""
     if absent := [name for name in missing_packages() if name == "torch"]:
         raise RequestError(
-            f"measuring needs {', '.join(absent)}, which this Python does not have; install vcmbench[metrics] "
-            "(in a checkout: make setup)"
+            f"measuring needs {', '.join(absent)}, which this Python does not have; {resources.how_to_measure()}"
         )

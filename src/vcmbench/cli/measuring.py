@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import uuid
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from vcmbench.analysis.run import Findings, analyse, check, recalled
 from vcmbench.cli import INTERRUPTED, metrics_tables, runners
+from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.run import cores
 from vcmbench.compress.worker import software
@@ -55,7 +57,7 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
     log = watch.stop("metrics", engine, settings.jobs, elsewhere=scheduler is not None, done=outcome.done,
                      resumed=outcome.resumed, failed=len(outcome.failed))  # fmt: skip
     if (why_not := runlog.try_append(this.store, log)) is not None:
-        print(f"note: {why_not}", file=sys.stderr)
+        say(f"note: {why_not}")
     if arguments.json:
         print(json.dumps(_as_json(outcome, findings, report), allow_nan=False))
     elif findings is not None:
@@ -63,7 +65,7 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
             print(text)
     _print_end(this, outcome, findings, report)
     if outcome.done and (account := forecast.compare(this.store, "metrics")) is not None:
-        print(account, file=sys.stderr)
+        say(account)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
 
 
@@ -102,9 +104,9 @@ def _answers(run: MeasureRun, arguments: argparse.Namespace, stack: ExitStack) -
     """Whoever answers for the machine: a network, files, or nobody where the experiment has no [task]."""
     task = run.experiment.task
     if task is None:
-        print("no [task] in the experiment: quality metrics only", file=sys.stderr)
+        say("no [task] in the experiment: quality metrics only")
     elif task.predictions == "network" and Path(task.model).suffix == ".py":
-        print(f"running the config {task.model}: it is a program", file=sys.stderr)
+        say(f"running the config {task.model}: it is a program")
     return open_predictor(run.experiment, run.store, arguments.runner, arguments.gpu, run.settings.jobs, stack)
 
 
@@ -122,6 +124,7 @@ def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[st
         words.append(f" --blocks {blocks.name}")
     if arguments.skip_missing:
         words.append(" --skip-missing")
+    config += "".join(f" --set {shlex.quote(change)}" for change in getattr(arguments, "changes", ()))
     return [
         f"python run_compression.py -d DATA -s {config}",
         f"python run_metrics.py -d DATA -s {config}{''.join(words)}",
@@ -143,20 +146,20 @@ def _as_json(outcome: MeasureOutcome, findings: Findings | None, report: Path | 
 
 
 def _print_end(run: MeasureRun, outcome: MeasureOutcome, findings: Findings | None, report: Path | None) -> None:
-    say = [f"{outcome.done} pictures measured, {outcome.resumed} were known, {len(outcome.failed)} failed"]
+    end = [f"{outcome.done} pictures measured, {outcome.resumed} were known, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         again = "with --force it begins anew" if run.settings.force else "run the same command again to go on"
-        say[0] += f"; interrupted: {again}"
+        end[0] += f"; interrupted: {again}"
     reasons = Counter(f"{str(error).splitlines()[0]}" for _, error in outcome.failed)
-    say += [f"failed: {count}: {reason}" for reason, count in reasons.most_common(20)]
-    say += [f"missing: {reason}" for reason in outcome.reasons]
-    say += [
+    end += [f"failed: {count}: {reason}" for reason, count in reasons.most_common(20)]
+    end += [f"missing: {reason}" for reason in outcome.reasons]
+    end += [
         f"no correlations, {one.level}: {one.reason}" for one in (findings.correlated if findings else []) if one.reason
     ]
-    say.append(f"tables: {run.store.folder}")
+    end.append(f"tables: {run.store.folder}")
     if report is not None:
-        say.append(f"report: {report}")
-    print("\n".join(say), file=sys.stderr)
+        end.append(f"report: {report}")
+    say("\n".join(end), always=bool(outcome.failed))
 
 
 def report_again(wanted: Experiment, arguments: argparse.Namespace) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 from pathlib import Path
+from typing import Any
 
+from vcmbench.cli.terminal import say
 from vcmbench.encoder.base import Encoder
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
@@ -54,8 +55,16 @@ def choose(arguments: argparse.Namespace, encoders: list[Encoder], before: str |
     """
     runner = open_runner(_choice(arguments, encoders, before))
     if (note := runner.note()) is not None:
-        print(note, file=sys.stderr)
+        say(note)
     return runner
+
+
+def engine() -> tuple[Any, str]:
+    """The Docker engine's client and no text, or None and why there is none."""
+    try:
+        return images.engine(), ""
+    except RequestError as error:
+        return None, str(error)
 
 
 def _choice(arguments: argparse.Namespace, encoders: list[Encoder], before: str | None) -> RunnerChoice:
@@ -73,10 +82,10 @@ def _choice(arguments: argparse.Namespace, encoders: list[Encoder], before: str 
     if named != "auto":
         return {"local": local, "docker": docker, "apptainer": apptainer}[named]
     if before == "local":
-        print("runner: local (as the results that are there)", file=sys.stderr)
+        say("runner: local (as the results that are there)")
         return local
     if before == "apptainer":
-        print("runner: apptainer (as the results that are there)", file=sys.stderr)
+        say("runner: apptainer (as the results that are there)")
         return apptainer
     why_not = _why_not_docker(encoders)
     if before == "docker" and why_not is not None:
@@ -85,9 +94,9 @@ def _choice(arguments: argparse.Namespace, encoders: list[Encoder], before: str 
             "mend that, or say --runner local to make them anew"
         )
     if why_not is None:
-        print("runner: docker (an engine answers and every image is built)", file=sys.stderr)
+        say("runner: docker (an engine answers and every image is built)")
         return docker
-    print(f"runner: local ({why_not})", file=sys.stderr)
+    say(f"runner: local ({why_not})")
     return local
 
 
@@ -97,9 +106,8 @@ def _why_not_docker(encoders: list[Encoder]) -> str | None:
         return "none of these encoders comes in a container"
     if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
         return "no Docker engine runs here"
-    try:
-        client = images.engine()
-    except RequestError as error:
-        return str(error).split(";")[0]
+    client, why_not = engine()
+    if client is None:
+        return why_not.split(";")[0]
     not_built = [name for name in with_image if images.image_id(client, name) is None]
     return f"image not built: {' '.join(not_built)}" if not_built else None

@@ -1,14 +1,29 @@
-"""What is printed is text alone: no name of a file or of a codec moves the cursor or colours a terminal."""
+"""What is printed: results on stdout, prose on stderr, and all of it text alone: no name of a file or of a codec moves
+the cursor or colours a terminal."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO, cast
 
+from vcmbench.io.progress import LOG
 from vcmbench.io.text import lines, visible
+
+
+def say(text: str, *, always: bool = False) -> None:
+    """Prose on stderr; with `-q` only what is said `always`."""
+    if always or LOG.level <= logging.INFO:
+        print(text, file=sys.stderr, flush=True)
+
+
+def detail(text: str) -> None:
+    """What `-v` adds."""
+    if LOG.level == logging.DEBUG:
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Shown:
@@ -35,11 +50,13 @@ def text_alone() -> Iterator[None]:
 
 
 @contextmanager
-def building(name: str, *, verbose: bool) -> Iterator[Callable[[str], None]]:
-    """What shows an image's build as it comes, for it may take an hour: all lines where `verbose`, else the newest in
-    its place on a terminal, and the build's steps elsewhere."""
-    if verbose:
-        yield print
+def building(name: str) -> Iterator[Callable[[str], None]]:
+    """What shows an image's build as it comes, which may take an hour: all lines with `-v`, nothing with `-q`, else the
+    newest in its place on a terminal, and the build's steps elsewhere."""
+    if LOG.level == logging.DEBUG:
+        yield detail
+    elif LOG.level > logging.INFO:
+        yield lambda line: None
     elif not sys.stderr.isatty():
         yield lambda line: print(f"{name}: {line:.100}", file=sys.stderr) if line.startswith("Step ") else None
     else:

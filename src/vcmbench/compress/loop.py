@@ -133,7 +133,7 @@ class Loop:
         # what is wrong with a picture is said once, not for each of its configurations
         if error.command or str(error) not in self._said:
             self._said.add(str(error))
-            self._progress.say(f"failed: {job.title}: {describe(error)}")
+            self._progress.failed(f"{job.title}: {describe(error)}")
         self._outcome.failed.append((job, error))
         self._listen("failed", job, None, error)
         self._progress.advance(lambda: job.title)

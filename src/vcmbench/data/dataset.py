@@ -58,6 +58,10 @@ class DataRoot:
     def configuration_folder(self, folder_name: str) -> Path:
         return self.root / f"{'cityscapes' if self.is_cityscapes else 'images'}_{folder_name}"
 
+    def is_label_link(self, path: Path) -> bool:
+        """Whether a path is a link as `link_labels` makes them."""
+        return path.is_symlink() and path.name in _LINKS and path.parent.parent == self.root
+
     def link_labels(self, configuration_folder: Path) -> None:
         """Links to the labels and lists of the pristine folder, as the published layout has them."""
         if not self.is_cityscapes:

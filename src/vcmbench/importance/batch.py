@@ -112,7 +112,7 @@ class ImportanceBatch:
             for number, result, record in ended:
                 results[number] = result
                 if result.error is not None:
-                    progress.say(f"failed: {result.name}: {result.error}")
+                    progress.failed(f"{result.name}: {result.error}")
                 listen(result, record)
                 progress.advance(result.name)
         return [result for result in results if result is not None]

@@ -1,7 +1,8 @@
-"""Progress on stderr: a bar with an ETA on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a bar with an ETA on a terminal, a line now and then elsewhere. `LOG`'s level says how much."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from types import TracebackType
 
 from vcmbench.io.text import lines
 
+LOG = logging.getLogger("vcmbench")
+"""Its level is what the user asked for: above INFO no progress and no prose, DEBUG a line for every job."""
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.1
 
@@ -28,13 +31,13 @@ class Progress:
     """Counts finished jobs out of `total`. Use as a context manager."""
 
     def __init__(self, total: int, unit: str = "job", quiet: bool = False) -> None:
-        self._quiet = quiet
+        self._quiet, self._has_news = quiet, not quiet and LOG.level <= logging.INFO
         self.total, self.done, self.unit = total, 0, unit
         self._start = self._last_line = time.monotonic()
         self._bar = None
         # a bar moves the cursor, which others may not (see `cli.terminal`)
         self._terminal = getattr(sys.stderr, "plain", sys.stderr)
-        if sys.stderr.isatty() and total and not quiet:
+        if sys.stderr.isatty() and total and self._has_news and LOG.level != logging.DEBUG:
             from tqdm import tqdm  # only a terminal needs it, and its import costs as much as a small job
 
             self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, file=self._terminal)
@@ -52,7 +55,7 @@ class Progress:
         if not self.done:
             return
         now = time.monotonic()
-        if now - self._last_line >= _LINE_EVERY_S or self.done == self.total:
+        if now - self._last_line >= _LINE_EVERY_S or self.done == self.total or LOG.level == logging.DEBUG:
             self._last_line = now
             remaining = (now - self._start) / self.done * (self.total - self.done)
             self.say(f"{self.done}/{self.total} {self.unit}s, ETA {clock(remaining)}, last: {_said(what)}")
@@ -61,8 +64,15 @@ class Progress:
         """A line above the bar."""
         if self._bar is not None:
             self._bar.write(lines(line), file=self._terminal)
-        elif not self._quiet:
+        elif self._has_news:
             print(lines(line), file=sys.stderr, flush=True)
+
+    def failed(self, line: str) -> None:
+        """What failed and why: shown also where no progress is."""
+        if self._has_news:
+            self.say(f"failed: {line}")
+        elif not self._quiet:
+            print(lines(f"failed: {line}"), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self

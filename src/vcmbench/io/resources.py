@@ -7,6 +7,7 @@ inside the package (see `pyproject.toml`), so an installed vcmbench needs no che
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from vcmbench.errors import RequestError
@@ -15,11 +16,16 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def folder(name: str) -> Path:
-    """The folder `name` ("encoders", "docker" or "val_config"), from the wheel or from the checkout."""
+    """The folder `name` ("encoders", "docker", "requirements" or "val_config"), from the wheel or from the checkout."""
     for root in (_PACKAGE / "bundled", _PACKAGE.parents[1]):
         if (root / name).is_dir():
             return root / name
     raise FileNotFoundError(f"vcmbench was installed without its folder {name!r}: install it again")
+
+
+def how_to_measure() -> str:
+    """The command that gives this Python what measuring needs. Without --no-deps a second OpenCV would come, too."""
+    return f"install it: {sys.executable} -m pip install --no-deps -r {folder('requirements') / 'metrics.txt'}"
 
 
 def cache_folder() -> Path:

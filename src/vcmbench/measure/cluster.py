@@ -96,7 +96,7 @@ class ClusterMeasure:
 
     def _report(self, progress: Progress, piece: Piece, outcome: PieceOutcome) -> None:
         for title, why in dict.fromkeys(outcome.failed):
-            progress.say(f"failed: {title}: {why}")
+            progress.failed(f"{title}: {why}")
         left = outcome.put_off.pictures if outcome.put_off else 0
         progress.advance(piece.sources[0], progress.done + piece.pictures - left)
 

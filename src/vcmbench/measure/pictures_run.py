@@ -223,7 +223,7 @@ class PicturesRun:
     def _fail(self, unit: Unit, sources: Sequence[Source], error: JobError) -> None:
         """Say it, and take away what earlier runs found out of these pictures: it holds no longer."""
         if str(error) not in {str(other) for _, other in self._found.failed[-1000:]}:
-            self._progress.say(f"failed: {unit.title}: {error}")
+            self._progress.failed(f"{unit.title}: {error}")
         for source in sources:
             self._level.drop(unit, source)
             self._found.failed.append((unit.title, error))

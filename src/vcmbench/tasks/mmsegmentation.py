@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.errors import JobError, RequestError
+from vcmbench.io import resources
 from vcmbench.tasks import registry_names
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def prepare() -> None:
     absent = [name for name in ("torch", "mmengine", "mmcv", "mmseg") if importlib.util.find_spec(name) is None]
     if absent:
         raise RequestError(
-            f"segmentation needs {', '.join(absent)}, which this Python does not have; install vcmbench[metrics] "
-            "(in a checkout: make setup), or use --runner docker"
+            f"segmentation needs {', '.join(absent)}, which this Python does not have; "
+            f"{resources.how_to_measure()} (or use --runner docker)"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 from vcmbench.tasks import fetch
 
 
@@ -75,7 +76,7 @@ def get(word: str) -> ZooNetwork:
     if not known:
         raise RequestError(
             f"model {word!r}: is no file, and mmsegmentation, whose zoo could have it, is not installed; "
-            "install vcmbench[metrics] (in a checkout: make setup)"
+            f"{resources.how_to_measure()}"
         )
     if word not in known:
         near = [name for name in known if word in name][:3] or difflib.get_close_matches(word, known, 3, 0.3)

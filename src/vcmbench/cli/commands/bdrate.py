@@ -38,9 +38,12 @@ _MOST_CURVES = 1000
 _NUMBER = ""  # a row's number, for messages: beside its cells, under a name that no column has
 _EXAMPLES = """\
 examples:
-  vcmbench bdrate vcmbench-demo/photos/results/photos/compression.csv --quality psnr_y_db
-  vcmbench bdrate DATA/results/mine/compression.csv --quality psnr_y_db --anchor x265 --test vvenc
-  vcmbench bdrate curves.csv --group codec --rate kbps --quality miou --method akima
+  vcmbench bdrate vcmbench-demo/photos/results/photos/compression.csv \\
+      --quality psnr_y_db
+  vcmbench bdrate DATA/results/mine/compression.csv --quality psnr_y_db \\
+      --anchor x265 --test vvenc
+  vcmbench bdrate curves.csv --group codec --rate kbps \\
+      --quality miou --method akima
 
 TABLE.csv has a row a point, with the names of its columns in the first line. A table that `vcmbench compress` wrote has
 a row a picture: these are made points first, rate all bits over all pixels, quality the mean over pictures. They also

@@ -9,8 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli import INTERRUPTED, runners, table
+from vcmbench.cli import INTERRUPTED, runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.job import Job
 from vcmbench.compress.jobs import estimate, find_tools
@@ -29,12 +30,15 @@ examples:
   python run_compression.py -d data -s quick
   python run_compression.py -d photos -s photos --runner local
   python run_compression.py -d data -s qomex2023 --dry-run
-  python run_compression.py -d data -s my.toml --encoder x265 --encoder jpeg --jobs 8 --json > jobs.jsonl
-  python run_compression.py -d /shared/data -s qomex2023 --scheduler tcp://head:8786
+  python run_compression.py -d data -s my.toml --encoder x265 --jobs 8 \\
+      --json > jobs.jsonl
+  python run_compression.py -d /shared/data -s qomex2023 \\
+      --scheduler tcp://head:8786
 
 DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images. Results lie beside the
 pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/.
 A run that was stopped goes on where it was; what is done is not done twice.
+
 exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started),
 130 interrupted
 """
@@ -46,10 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "real encoders, and keep bits, time and decoded quality of each on record."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    parser.add_argument(
-        "-s", "--config", required=True, metavar="CONFIG", help="an experiment: a name in val_config/ or a .toml file"
-    )
+    which.add_which(parser)
     parser.add_argument(
         "--encoder", action="append", metavar="NAME", help="only this encoder of the experiment (may be repeated)"
     )
@@ -94,7 +95,7 @@ def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = _only(experiment.load(arguments.config), arguments.encoder)
+    wanted = _only(which.wanted(arguments), arguments.encoder)
     return run_experiment(
         wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing
     )
@@ -136,7 +137,7 @@ def run_experiment(
     run_log = watch.stop("compress", outcome.engine, outcome.workers, done=outcome.done, resumed=outcome.resumed,
                          failed=len(outcome.failed), tally=tally, elsewhere=outcome.engine == "cluster")  # fmt: skip
     if (why_not := runlog.try_append(this.store, run_log)) is not None:
-        print(f"note: {why_not}", file=sys.stderr)
+        say(f"note: {why_not}")
     if not arguments.json and outcome.done + outcome.resumed:
         print(table.summary(outcome.summary))
     if not arguments.json and outcome.comparisons:
@@ -144,7 +145,7 @@ def run_experiment(
         print(table.comparison(outcome.comparisons))
     _print_end(this, outcome)
     if outcome.done and (account := forecast.compare(this.store, "compress")) is not None:
-        print(account, file=sys.stderr)
+        say(account)
     if outcome.interrupted:
         return INTERRUPTED
     return 1 if outcome.failed else 0
@@ -164,7 +165,7 @@ def _without_missing(wanted: experiment.Experiment, runner: Runner) -> experimen
 def _at_most_cores(jobs: int) -> int:
     """A job is a thread of an encoder; more of them than cores would only spoil each other's time."""
     if jobs > cores():
-        print(f"--jobs {jobs}: this machine has {cores()} cores; so many are run", file=sys.stderr)
+        say(f"--jobs {jobs}: this machine has {cores()} cores; so many are run")
     return min(jobs, cores())
 
 
@@ -182,24 +183,24 @@ def _print_json(state: str, job: Job, record: Record | None, error: JobError | N
 
 
 def _print_end(this: CompressRun, outcome: CompressOutcome) -> None:
-    say = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
+    end = [f"{outcome.done} done, {outcome.resumed} were done before, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         again = "with --force it begins anew" if this.settings.force else "run the same command again to go on"
-        say[0] += f"; interrupted: {again}"
+        end[0] += f"; interrupted: {again}"
     reasons = Counter(str(error).splitlines()[0] for _, error in outcome.failed)
-    say += [f"failed: {count} {'job' if count == 1 else 'jobs'}: {reason}" for reason, count in reasons.most_common(20)]
+    end += [f"failed: {count} {'job' if count == 1 else 'jobs'}: {reason}" for reason, count in reasons.most_common(20)]
     if len(reasons) > 20:
-        say.append(f"... and for {len(reasons) - 20} more reasons")
+        end.append(f"... and for {len(reasons) - 20} more reasons")
     if outcome.summary.missed_rates:
         worst = max(outcome.summary.missed_rates, key=abs)
-        say.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")
-    say.append(f"bitstreams: {this.data.configuration_folder('*')}")
-    say.append(f"records: {this.store.records}")
+        end.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")
+    end.append(f"bitstreams: {this.data.configuration_folder('*')}")
+    end.append(f"records: {this.store.records}")
     if outcome.csv is not None:
-        say.append(f"table: {outcome.csv}")
+        end.append(f"table: {outcome.csv}")
     if outcome.comparison_csv is not None:
-        say.append(f"table: {outcome.comparison_csv}")
-    print("\n".join(say), file=sys.stderr)
+        end.append(f"table: {outcome.comparison_csv}")
+    say("\n".join(end), always=bool(outcome.failed))
 
 
 def _print_plan(this: CompressRun, *, as_json: bool) -> None:

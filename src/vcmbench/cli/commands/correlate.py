@@ -25,8 +25,10 @@ from vcmbench.measure.blocks.published_scores import AGAINST, PublishedBlocks, P
 _MOST_BYTES = 1 << 30  # they have been read by then
 _EXAMPLES = """\
 examples:
-  vcmbench correlate 64x64_val_metrics.json --blocks 64x64_val_blocks.json --per-codec -o correlation.json
-  vcmbench correlate 64x64_val_metrics.json --bootstrap 0 --published -o 64x64_val_correlation.json
+  vcmbench correlate 64x64_val_metrics.json \\
+      --blocks 64x64_val_blocks.json --per-codec -o correlation.json
+  vcmbench correlate 64x64_val_metrics.json --bootstrap 0 --published \\
+      -o 64x64_val_correlation.json
 
 METRICS.json: {"0": {"acc": 0.54, "PSNR": 28.2, ...}, "1": ...}, a block or a picture each.
 BLOCKS.json: {"0": [image, [codec, quality, "420", factor], [x, y], [width, height], accuracy], ...}.

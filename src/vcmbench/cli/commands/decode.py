@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "one folder a coding configuration."
     )
     parser.epilog = (
-        "examples:\n  vcmbench decode 'data/results/quick/records/.../frankfurt_000000_000294.265.json' -o out\n"
+        "examples:\n  vcmbench decode a.265.json -o out  # a record, wherever it lies below DATA\n"
         "  vcmbench decode data/results/quick/records -o out"
     )
     parser.add_argument(

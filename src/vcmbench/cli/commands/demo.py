@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.cli.commands.compress import add_run_options, run_experiment
 from vcmbench.cli.measure_options import add_measure_options, check_packages
+from vcmbench.cli.terminal import say
 from vcmbench.compress.run import cores
 from vcmbench.data.dataset import MAPS, find_sources, open_root
 from vcmbench.data.selection import Selection
@@ -49,22 +49,22 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     codes = []
     for title, folder, config in (("street scenes", data, "demo"), ("photographs", photographs, "photos")):
-        print(f"\n{title}: vcmbench compress -d {folder} -s {config}", file=sys.stderr)
+        say(f"\n{title}: vcmbench compress -d {folder} -s {config}")
         codes.append(run_experiment(experiment.load(config), folder, arguments))
-    print(f"\nbits where they matter: vcmbench importance -d {data}", file=sys.stderr)
+    say(f"\nbits where they matter: vcmbench importance -d {data}")
     codes.append(_make_maps(data, arguments))
-    print(f"\nvcmbench compress -d {data} -s importance --skip-missing", file=sys.stderr)
+    say(f"\nvcmbench compress -d {data} -s importance --skip-missing")
     codes.append(run_experiment(experiment.load("importance"), data, arguments, skip_missing=True))
     codes.append(_measure(data, arguments))
     return max(codes)
 
 
 def _measure(data: Path, arguments: argparse.Namespace) -> int:
-    print(f"\nwhat the machine makes of it: vcmbench metrics -d {data} -s demo", file=sys.stderr)
+    say(f"\nwhat the machine makes of it: vcmbench metrics -d {data} -s demo")
     try:
         check_packages()
     except RequestError as error:  # what needs no network was worth showing
-        print(f"left out: {error}", file=sys.stderr)
+        say(f"left out: {error}")
         return 0
     from vcmbench.cli import measuring
 
@@ -77,7 +77,7 @@ def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:
     results = ImportanceBatch(
         tasks, data.root / MAPS, ImportanceSettings(), arguments.jobs or cores(), arguments.force
     ).execute()
-    print(f"importance maps and pictures of them: {data.root / MAPS}", file=sys.stderr)
+    say(f"importance maps and pictures of them: {data.root / MAPS}")
     return 1 if any(result.error for result in results) else 0
 
 
@@ -100,5 +100,5 @@ def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> 
         raise RequestError(str(error)) from None
     except OSError as error:
         raise RequestError(f"{error.filename or arguments.output}: {error.strerror}") from None
-    print(f"{len(made.val)} val and {len(made.train)} train scenes: {made.folder}", file=sys.stderr)
-    print(f"{count} photographs: {photographs}", file=sys.stderr)
+    say(f"{len(made.val)} val and {len(made.train)} train scenes: {made.folder}")
+    say(f"{count} photographs: {photographs}")

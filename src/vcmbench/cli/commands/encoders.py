@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from vcmbench import experiment
 from vcmbench.cli import runners, table
-from vcmbench.cli.terminal import building
+from vcmbench.cli.parser import add_action
+from vcmbench.cli.terminal import building, say
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
@@ -26,76 +29,76 @@ from vcmbench.execution.runner.local import LocalRunner
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples:\n  vcmbench encoders list\n  vcmbench encoders test x265"
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|build|test")
-    listing = actions.add_parser("list", help="what each encoder can do, and where it was found")
-    listing.set_defaults(run=run_list, parser=listing)
-    build = actions.add_parser(
-        "build",
-        help="build the container images",
-        epilog="examples:\n  vcmbench encoders build x265 jpeg\n"
+    listing = add_action(
+        actions, "list", run_list, "what each encoder can do, and where it was found",
+        "example:\n  vcmbench encoders list --json",
+    )  # fmt: skip
+    listing.add_argument("--json", action="store_true", help="one JSON object an encoder on stdout, no table")
+    build = add_action(
+        actions, "build", run_build, "build the container images; -v shows what the engine prints",
+        "examples:\n  vcmbench encoders build x265 jpeg\n"
         "  vcmbench encoders build vvenc --build-arg VVENC_VERSION=v1.4.0",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    )  # fmt: skip
     build.add_argument("names", nargs="*", metavar="NAME", help="default: all that have a Dockerfile")
     build.add_argument("--base", default=images.BASE, help="base image (default: %(default)s)")
     build.add_argument("--build-arg", action="append", default=[], metavar="KEY=VALUE", help="passed to the build")
-    build.add_argument("-v", "--verbose", action="store_true", help="show the build's output")
-    build.set_defaults(run=run_build, parser=build)
-    test = actions.add_parser("test", help="code one small picture with each encoder, from pixels to record")
+    test = add_action(
+        actions, "test", run_test, "code one small picture with each encoder, from pixels to record",
+        "examples:\n  vcmbench encoders test\n  vcmbench encoders test x265 --runner local",
+    )  # fmt: skip
     test.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     runners.add_options(test)
-    test.set_defaults(run=run_test, parser=test)
 
 
 def _chosen(names: list[str]) -> list[Encoder]:
     return [plugins.get(name) for name in names] if names else list(plugins.discover().values())
 
 
-def _map_cell(one: Encoder, local: LocalRunner) -> str:
-    """How it spends bits by a QP map, in blocks of which size, and what it lacks for that here."""
-    if one.quality is None:
-        return "none"
-    units = f" {'/'.join(map(str, one.map_units_px))} px" if one.map_units_px else ""
-    lacks = one.map_tools and local.find(one, one.map_tools) is None
-    return f"{one.map_method}{units}" + (f" ({one.map_tools[0].program} not found)" if lacks else "")
-
-
 def run_list(arguments: argparse.Namespace) -> int:
     local = LocalRunner()
-    try:
-        client = images.engine()
-        why_not = ""
-    except RequestError as error:
-        client, why_not = None, str(error)
-    rows = []
+    client, why_not = runners.engine()
     for fault in plugins.faults().values():
         print(f"faulty: {fault}", file=sys.stderr)
-    for one in plugins.discover().values():
-        scale = one.quality
-        found = local.find(one, one.encode_tools), local.find(one, one.decode_tools)
-        if not images.has_dockerfile(one.name):
-            image = "needs none"
-        elif client is None:
-            image = "no engine"
-        else:
-            image = "built" if images.image_id(client, one.name) else "not built"
-        quality = f"{scale.name} {scale.minimum}..{scale.maximum}, {scale.better} is better" if scale else "none"
-        programs = dict.fromkeys(tool.program for tool in found if tool)
-        where = ", ".join(programs) if all(found) else "not found"
-        rows.append(
-            (
-                one.name,
-                quality,
-                " ".join(one.chroma),
-                " .. ".join(one.presets[:: max(1, len(one.presets) - 1)]),
-                _map_cell(one, local),
-                where,
-                image,
-            )
-        )
-    print(table.render(("encoder", "quality", "chroma", "presets", "QP map", "local tools", "image"), rows))
+    found = [_described(one, local, client) for one in plugins.discover().values()]
+    if arguments.json:
+        for one in found:
+            print(json.dumps(one))
+    else:
+        header = ("encoder", "quality", "chroma", "presets", "QP map", "local tools", "image")
+        print(table.render(header, [_cells(one) for one in found]))
     if why_not:
-        print(why_not, file=sys.stderr)
+        say(why_not)
     return 0
+
+
+def _described(one: Encoder, local: LocalRunner, client: Any) -> dict[str, Any]:
+    """What an encoder can do, and where it was found."""
+    tools = local.find(one, one.encode_tools), local.find(one, one.decode_tools)
+    image = "needs none"
+    if images.has_dockerfile(one.name):
+        image = "no engine" if client is None else "built" if images.image_id(client, one.name) else "not built"
+    lacking = one.map_tools[0].program if one.map_tools and local.find(one, one.map_tools) is None else None
+    return {
+        "encoder": one.name,
+        "quality": one.quality and {key: getattr(one.quality, key) for key in ("name", "minimum", "maximum", "better")},
+        "chroma": list(one.chroma), "presets": list(one.presets),
+        "qp_map": one.quality and {"method": one.map_method, "units_px": list(one.map_units_px), "lacking": lacking},
+        "local_tools": list(dict.fromkeys(tool.program for tool in tools if tool)) if all(tools) else [],
+        "image": image,
+    }  # fmt: skip
+
+
+def _cells(one: dict[str, Any]) -> tuple[str, ...]:
+    """A row of the table."""
+    quality, maps = "none", "none"
+    if scale := one["quality"]:
+        quality = "{name} {minimum}..{maximum}, {better} is better".format(**scale)
+        units = f" {'/'.join(map(str, one['qp_map']['units_px']))} px" if one["qp_map"]["units_px"] else ""
+        lacking = one["qp_map"]["lacking"]
+        maps = f"{one['qp_map']['method']}{units}" + (f" ({lacking} not found)" if lacking else "")
+    presets = " .. ".join(one["presets"][:: max(1, len(one["presets"]) - 1)])
+    where = ", ".join(one["local_tools"]) or "not found"
+    return one["encoder"], quality, " ".join(one["chroma"]), presets, maps, where, one["image"]
 
 
 def run_build(arguments: argparse.Namespace) -> int:
@@ -114,9 +117,9 @@ def run_build(arguments: argparse.Namespace) -> int:
     failed = 0
     for name in names:
         start = time.monotonic()
-        print(f"{name}: building {images.tag(name)} ...", file=sys.stderr, flush=True)
+        say(f"{name}: building {images.tag(name)} ...")
         try:
-            with building(name, verbose=arguments.verbose) as log:
+            with building(name) as log:
                 built = images.build(client, name, arguments.base, extra, log)
         except RequestError as error:
             print(f"{name}: {error}", file=sys.stderr)

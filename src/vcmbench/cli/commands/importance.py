@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, get_args
 
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import number, positive_int, whole_number
+from vcmbench.cli.terminal import say
 from vcmbench.compress.run import cores
 from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
@@ -26,14 +26,17 @@ from vcmbench.io.files import check_inside
 _EXAMPLES = """\
 examples:
   vcmbench importance -d data
-  vcmbench importance -d data --split train --cities aachen zurich --visualize-every 30
+  vcmbench importance -d data --split train --cities aachen zurich \\
+      --visualize-every 30
   vcmbench importance -d data --no-speed -o data/importance_map_no_speed
-  vcmbench importance -d data --aggregate pixel --classes my-classes.toml --json > maps.jsonl
+  vcmbench importance -d data --aggregate pixel \\
+      --classes my.toml --json > maps.jsonl
 
 Of each picture DATA/cityscapes/{leftImg8bit,gtFine,disparity,camera,vehicle}/<split>/<city>/ is read, and written are
 DATA/importance_map/<split>/<city>/*_importance.npy (float32, 0 to 1), *_importance.png (gray), *_importance.json (all
 distances, and what was missing), *_importance_vis.png (colours of heat), *_distance_annotation.png (red within the
 safe distance, blue beyond). What is done is not done twice.
+
 exit codes: 0 all done, 1 some pictures failed (each is named), 2 the request was wrong (nothing was started),
 130 interrupted
 """
@@ -219,11 +222,11 @@ def _count(number: int, what: str) -> str:
 
 def _print_end(tally: _Tally, output: Path) -> None:
     states = tally.states
-    say = [f"{states['done']} done, {states['resumed']} were done before, {states['failed']} failed"]
-    say += [f"fallback: {name} is missing for {_count(n, 'picture')}" for name, n in sorted(tally.fallbacks.items())]
+    end = [f"{states['done']} done, {states['resumed']} were done before, {states['failed']} failed"]
+    end += [f"fallback: {name} is missing for {_count(n, 'picture')}" for name, n in sorted(tally.fallbacks.items())]
     if tally.unmeasured:
         where = _count(tally.with_unmeasured, "picture")
-        say.append(f"no distance of their own: {_count(tally.unmeasured, 'object')} in {where}")
-    say += sorted(tally.faults)
-    say.append(f"maps, and records with all notes: {output}")
-    print("\n".join(say), file=sys.stderr)
+        end.append(f"no distance of their own: {_count(tally.unmeasured, 'object')} in {where}")
+    end += sorted(tally.faults)
+    end.append(f"maps, and records with all notes: {output}")
+    say("\n".join(end), always=bool(states["failed"]))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vcmbench import experiment
-from vcmbench.cli import runners
+from vcmbench.cli import runners, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.cli.measure_options import add_measure_options, add_which, check_packages
+from vcmbench.cli.measure_options import add_measure_options, check_packages
 from vcmbench.compress.run import CompressSettings
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
@@ -23,6 +22,7 @@ Looks at everything that `run_compression.py -d DATA -s CONFIG` made: the experi
 pictures, the quality metrics of [metrics], blocks sampled by accuracy, correlations with the machine, and a report.
 Predictions lie in DATA/P_GT and DATA/P_hat_C, all else in DATA/results/<experiment>/: image_scores and block_scores
 (.csv, .parquet), correlation_*.json, blocks/, figures/, report.html. What is known is not found out again.
+
 exit codes: 0 all done, 1 some pictures or blocks failed (each is named), 2 the request was wrong (nothing was started),
 130 interrupted
 """
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "blocks, correlate, and write tables and a report."
     )
     parser.epilog = _EXAMPLES
-    add_which(parser)
+    which.add_which(parser)
     parser.add_argument("--level", choices=["image", "block", "all"], default=None,
                         help="metrics on whole pictures, on blocks, or on both (default: metrics.levels)")  # fmt: skip
     parser.add_argument("--blocks", type=Path, metavar="FILE",
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_packages()
     from vcmbench.cli import measuring
 
-    wanted = _with_blocks(experiment.load(arguments.config), arguments.blocks)
+    wanted = _with_blocks(which.wanted(arguments), arguments.blocks)
     level = arguments.level or ("all" if len(set(wanted.metrics.levels)) == 2 else wanted.metrics.levels[0])
     return measuring.run_experiment(
         wanted, arguments.data, arguments, ["image", "block"] if level == "all" else [level]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
-from vcmbench import experiment
-from vcmbench.cli import table
+from vcmbench.cli import table, which
 from vcmbench.cli.argtypes import positive_int, whole_number
+from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.forecast import Measuring, PlanRequest, Prediction, Step
+from vcmbench.compress.run import cores
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import clock
@@ -20,9 +20,9 @@ from vcmbench.iqa import METRICS
 
 _EXAMPLES = """\
 examples:
-  vcmbench plan -s qomex2023 --workers 32                    # the published grid, at the size of Cityscapes' val
+  vcmbench plan -s qomex2023 -w 32  # the published grid, as large as Cityscapes
   vcmbench plan -s quick --pictures 200 --size 1920x1080 --workers 8
-  vcmbench plan -d data -s my.toml --workers 16 --gpus 2     # these pictures, less what is done
+  vcmbench plan -d data -s my.toml -w 16 --gpus 2  # less what is done
   vcmbench plan -d data -s my.toml --workers 16 --all --json
 
 With -d the plan is written to DATA/results/<experiment>/plan.json, and runs end with how far off it was.
@@ -41,12 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "core-hours and storage, from the records so far or, where there are none, from rough figures. Starts nothing."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
-                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
+    which.add_experiment(parser)
     parser.add_argument("-d", "--data", type=Path, metavar="DATA",
                         help="the data root; without it 500 pictures in three cities, as Cityscapes' val")  # fmt: skip
-    parser.add_argument("-w", "--workers", type=positive_int, required=True, metavar="N",
-                        help="how many workers, of one core each")  # fmt: skip
+    parser.add_argument("-w", "--workers", type=positive_int, default=cores(), metavar="N",
+                        help="how many workers, of one core each (default: the cores, %(default)s here)")  # fmt: skip
     parser.add_argument("--gpus", type=whole_number, default=0, metavar="G",
                         help="GPUs that networks and metrics run on (default: none)")  # fmt: skip
     parser.add_argument("--pictures", type=positive_int, metavar="N", help="without DATA: so many pictures")
@@ -63,7 +62,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = experiment.load(arguments.config)
+    wanted = which.wanted(arguments)
     request = PlanRequest(arguments.workers, arguments.gpus, arguments.data, arguments.pictures, arguments.size,
                         arguments.all)  # fmt: skip
     prediction, store = forecast.ask(wanted, request, _measuring(wanted))
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if store is not None and not arguments.all:
         try:
             if forecast.keep(store, prediction):
-                print(f"written: {store.folder / forecast.FILE}; runs end with how far off it was", file=sys.stderr)
+                say(f"written: {store.folder / forecast.FILE}; runs end with how far off it was")
         except OSError as error:
             raise RequestError(f"{store.folder}: the plan cannot be written: {error.strerror}") from None
     return 0

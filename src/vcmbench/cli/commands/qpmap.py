@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
 from vcmbench.cli.argtypes import number, positive_int, whole_number
+from vcmbench.cli.terminal import say
 from vcmbench.data.dataset import read_picture
 from vcmbench.encoder import plugins
 from vcmbench.errors import JobError, RequestError
@@ -16,16 +16,21 @@ from vcmbench.io.progress import Progress
 
 _EXAMPLES = """\
 examples:
-  vcmbench qpmap aachen_importance.npy -o aachen_qp_map.csv --block-size 16 --base-qp 32 --delta 3
-  vcmbench qpmap data/importance_map -o qp_maps --base-qp 32 --delta 6 --scaling absolute --no-picture
-  vcmbench qpmap a.npy b.npy -o qp_maps --base-qp 40 --delta 10 --gamma 2 --codec vvenc --image a.png
+  vcmbench qpmap aachen_importance.npy -o aachen_qp_map.csv \\
+      --block-size 16 --base-qp 32 --delta 3
+  vcmbench qpmap data/importance_map -o qp_maps --base-qp 32 --delta 6 \\
+      --scaling absolute --no-picture
+  vcmbench qpmap a.npy b.npy -o qp_maps --base-qp 40 --delta 10 --gamma 2 \\
+      --codec vvenc --image a.png
 
 An IMPORTANCE is an .npy file, (height, width) numbers from 0 to 1 for the pixels of a picture, or a folder: every .npy
 file below it. With one file and an OUT that ends in .csv, OUT is the map; otherwise OUT is a folder, where
 x_importance.npy becomes x_qp_map.csv, in the same subfolders. A map is a line of whole numbers for every row of blocks,
 without a header; beside it lies its picture, x_qp_map_vis.png: blue and violet low QPs (fine), yellow high ones.
 
-  QP = round(BASE + DELTA - 2 DELTA n ** GAMMA), n in 0..1 from the mean importance of a block
+  QP = round(BASE + DELTA - 2 DELTA n ** GAMMA)
+
+with n in 0..1 from the mean importance of a block.
 
 exit codes: 0 all done, 1 some maps failed (each is named), 2 the request was wrong (nothing was started)
 """
@@ -88,17 +93,16 @@ def run(arguments: argparse.Namespace) -> int:
                 if len(work) == 1:
                     raise
                 failed.append(source)
-                progress.say(f"failed: {_line(error)}")
+                progress.failed(_line(error))
             progress.advance(source.name)
     if flat:
         first, qp = next(iter(flat.items()))
         others = f" and {len(flat) - 1} more" if len(flat) > 1 else ""
-        print(
+        say(
             f"note: {first}{others}: QP {qp} everywhere, though importance differs: rounding to whole numbers leaves "
-            f"nothing of --delta {arguments.delta:g}",
-            file=sys.stderr,
+            f"nothing of --delta {arguments.delta:g}"
         )
-    print(f"{len(work) - len(failed)} done, {len(failed)} failed: {arguments.output}", file=sys.stderr)
+    say(f"{len(work) - len(failed)} done, {len(failed)} failed: {arguments.output}", always=bool(failed))
     return 1 if failed else 0
 
 

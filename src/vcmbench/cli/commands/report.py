@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from vcmbench import experiment
 from vcmbench.cli import runners
-from vcmbench.cli.measure_options import add_which, check_packages
+from vcmbench.cli.measure_options import check_packages
+from vcmbench.cli.terminal import say
+from vcmbench.cli.which import add_which, wanted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     check_packages()
     from vcmbench.cli import measuring
 
-    path = measuring.report_again(experiment.load(arguments.config), arguments)
-    print(f"report: {path}", file=sys.stderr)
+    path = measuring.report_again(wanted(arguments), arguments)
+    say(f"report: {path}")
     return 0

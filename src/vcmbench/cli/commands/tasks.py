@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 import time
+from typing import Any
 
 from vcmbench import tasks
-from vcmbench.cli import table
-from vcmbench.cli.terminal import building
+from vcmbench.cli import runners, table
+from vcmbench.cli.parser import add_action
+from vcmbench.cli.terminal import building, say
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import container_image, fetch, zoo
@@ -17,46 +19,52 @@ from vcmbench.tasks import container_image, fetch, zoo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples:\n  vcmbench tasks list --zoo segformer\n  vcmbench tasks build"
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|build")
-    listing = actions.add_parser("list", help="what tasks there are, what networks they take, where they can run")
-    listing.add_argument(
-        "--zoo",
-        nargs="?",
-        const="",
-        metavar="WORD",
-        help="the networks of mmsegmentation's zoo, all or those with WORD",
-    )
-    listing.set_defaults(run=run_list, parser=listing)
-    build = actions.add_parser(
-        "build", help="build the container image: PyTorch with CUDA, mmsegmentation, timm (6.6 GB, some minutes)"
-    )
+    listing = add_action(
+        actions, "list", run_list, "what tasks there are, what networks they take, where they can run",
+        "examples:\n  vcmbench tasks list\n  vcmbench tasks list --zoo segformer --json",
+    )  # fmt: skip
+    listing.add_argument("--zoo", nargs="?", const="", metavar="WORD",
+                         help="the networks of mmsegmentation's zoo, all or those with WORD")  # fmt: skip
+    listing.add_argument("--json", action="store_true", help="one JSON object on stdout, no table")
+    build = add_action(
+        actions, "build", run_build,
+        "build the container image: PyTorch with CUDA, mmsegmentation, timm (6.6 GB, some minutes)",
+        "example:\n  vcmbench tasks build -v",
+    )  # fmt: skip
     build.add_argument("--base", default=images.BASE, help="base image (default: %(default)s)")
-    build.add_argument("-v", "--verbose", action="store_true", help="show the build's output")
-    build.set_defaults(run=run_build, parser=build)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
     if arguments.zoo is not None:
-        return _list_zoo(arguments.zoo)
-    rows = [
-        (name, task.kind, ", ".join(task.embedded) or "none", task.about_models)
+        return _list_zoo(arguments.zoo, as_json=arguments.json)
+    client, why_not = runners.engine()
+    found: dict[str, dict[str, Any]] = {
+        name: {"kind": task.kind, "embedded": list(task.embedded), "other_models": task.about_models}
         for name, task in tasks.discover().items()
-    ]
+    }
+    absent = list(tasks.missing_packages())
+    why_not = why_not or container_image.why_not_ready(client) or ""
+    if arguments.json:
+        docker = {"image": container_image.tag(), "problem": why_not or None}
+        print(json.dumps({"tasks": found, "local": {"missing_packages": absent}, "docker": docker}))
+        return 0
+    rows = [(name, one["kind"], ", ".join(one["embedded"]) or "none", one["other_models"])
+            for name, one in found.items()]  # fmt: skip
     print(table.render(("task", "kind", "embedded", "other models"), rows))
-    absent = tasks.missing_packages()
     print(f"local: {'ready' if not absent else 'needs ' + ', '.join(absent) + ' (in a checkout: make setup)'}")
-    try:
-        client = images.engine()
-        print(f"docker: {container_image.why_not_ready(client) or container_image.tag()}")
-    except RequestError as error:
-        print(f"docker: {error}")
+    print(f"docker: {why_not or container_image.tag()}")
     return 0
 
 
-def _list_zoo(word: str) -> int:
+def _list_zoo(word: str, *, as_json: bool) -> int:
     found = [network for name, network in zoo.networks().items() if word in name]
     if not found:
         raise RequestError(f"--zoo {word!r}: no network of mmsegmentation's zoo has that in its name")
     is_here = {network.name: (fetch.cache_folder() / network.url.rpartition("/")[2]).is_file() for network in found}
+    if as_json:
+        listed = [{"model": one.name, "trained_on": one.data, "is_here": is_here[one.name]} for one in found]
+        print(json.dumps({"networks": listed}))
+        return 0
     print(table.render(("model", "trained on", "weights"), [
         (network.name, network.data, "here" if is_here[network.name] else "to be fetched") for network in found
     ]))  # fmt: skip
@@ -66,8 +74,8 @@ def _list_zoo(word: str) -> int:
 def run_build(arguments: argparse.Namespace) -> int:
     client = images.engine()
     start = time.monotonic()
-    print(f"building {container_image.tag()} ...", file=sys.stderr, flush=True)
-    with building("tasks", verbose=arguments.verbose) as log:
+    say(f"building {container_image.tag()} ...")
+    with building("tasks") as log:
         built = container_image.build(client, arguments.base, log)
     print(f"{container_image.tag()} {built[:19]} ({time.monotonic() - start:.1f} s)", flush=True)
     return 0

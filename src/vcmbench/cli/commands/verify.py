@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from vcmbench import experiment
-from vcmbench.cli import INTERRUPTED, runners
+from vcmbench.cli import INTERRUPTED, runners, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.cli.terminal import say
 from vcmbench.compress.job import Job
 from vcmbench.compress.job_keys import bitstreams
 from vcmbench.compress.run import CompressRun, CompressSettings, cores
@@ -34,6 +33,7 @@ Reads every record, bitstream, QP map, score record and prediction of an experim
 seals, what lies beside them by the hashes in them, predictions by their own checksums. --repair codes again what is
 damaged and nothing else; damaged scores and predictions are removed, and run_metrics.py makes them again (exit code 1
 until it has).
+
 exit codes: 0 all is as it was written, or is again; 1 something is damaged; 2 the request was
 wrong; 130 interrupted
 """
@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Hold all results of an experiment against what was recorded when they were written."
     parser.epilog = _EXAMPLES
     defaults = CompressSettings()
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
-    parser.add_argument("-s", "--config", required=True, metavar="CONFIG",
-                        help="an experiment: a name in val_config/ or a .toml file")  # fmt: skip
+    which.add_which(parser)
     parser.add_argument("--repair", action="store_true", help="do the damaged jobs again, and only those")
     parser.add_argument("-j", "--jobs", type=positive_int, default=defaults.jobs, metavar="N",
                         help="files, or jobs, at once (default: the cores, %(default)s here)")  # fmt: skip
@@ -58,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = experiment.load(arguments.config)
+    wanted = which.wanted(arguments)
     root = open_root(arguments.data)
     store = Store(root, wanted.name, wanted.seed)
     if not store.records.is_dir():
@@ -70,15 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
         found = verify.verify(store, places, arguments.jobs, progress.advance)
     for damage in found.damages:
         _tell(damage, root.root, as_json=arguments.json)
-    _say(f"{found.jobs} jobs ({found.size_bytes / 1e6:.1f} MB of bitstreams), {found.scores} score records and "
+    say(f"{found.jobs} jobs ({found.size_bytes / 1e6:.1f} MB of bitstreams), {found.scores} score records and "
          f"{found.predictions} predictions looked at: {len(found.damages)} damaged")  # fmt: skip
     if found.not_done:
-        _say(f"{found.not_done} jobs have no record (yet): python run_compression.py -d {arguments.data} "
-             f"-s {arguments.config}")  # fmt: skip
+        say(f"{found.not_done} jobs have no record (yet): python run_compression.py "
+             f"{which.again(arguments)}")  # fmt: skip
     if not found.damages:
         return 0
     if not arguments.repair:
-        _say("--repair makes them again, and nothing else")
+        say("--repair makes them again, and nothing else")
         return 1
     return _repair(wanted, store, found, arguments)
 
@@ -90,10 +88,6 @@ def _tell(damage: Damaged, root: Path, *, as_json: bool) -> None:
         print(json.dumps({"path": str(path), "why": damage.why, "bitstream": bitstream}), flush=True)
     else:
         print(f"damaged: {path}: {damage.why}", flush=True)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argparse.Namespace) -> int:
@@ -123,7 +117,7 @@ def _remove_loose(wanted: Experiment, store: Store, loose: list[Damaged], argume
     is_own = wanted.task is not None and wanted.task.predictions == "files"
     kept = [damage for damage in loose if is_own and damage.path.suffix == ".png"]
     for damage in kept:
-        _say(f"left alone: {damage.path.relative_to(store.data.root)} is yours; lay it there again")
+        say(f"left alone: {damage.path.relative_to(store.data.root)} is yours; lay it there again", always=True)
     removed = 0
     for damage in loose:
         if damage not in kept:
@@ -132,8 +126,8 @@ def _remove_loose(wanted: Experiment, store: Store, loose: list[Damaged], argume
                 damage.path.unlink(missing_ok=True)
                 removed += 1
     if removed:
-        _say(f"{removed} files were removed; made again by: python run_metrics.py -d {arguments.data} "
-             f"-s {arguments.config}")  # fmt: skip
+        say(f"{removed} files were removed; made again by: python run_metrics.py "
+             f"{which.again(arguments)}")  # fmt: skip
     return 1 if loose else 0
 
 
@@ -143,11 +137,11 @@ def _told(before: dict[PurePosixPath, str | None], again: dict[PurePosixPath, Re
     same = sum(again[bitstream]["bitstream_sha256"] == sha256 for bitstream, sha256 in known.items())
     unknown = len(again) - len(known)
     note = f", {unknown} had no sound record to compare with" if unknown else ""
-    _say(f"{len(again)} jobs were done again; {same} of {len(known)} gave the very bitstream that was lost{note}")
+    say(f"{len(again)} jobs were done again; {same} of {len(known)} gave the very bitstream that was lost{note}")
     left = [bitstream for bitstream in before if bitstream not in again]
     for bitstream in left[:20]:
-        _say(f"not repaired: {bitstream} (its configuration or its picture is not in the experiment any more, or it "
-             "failed, see above)")  # fmt: skip
+        say(f"not repaired: {bitstream} (its configuration or its picture is not in the experiment any more, or it "
+             "failed, see above)", always=True)  # fmt: skip
     if interrupted:
         return INTERRUPTED
     return 1 if left else 0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import RequestError
+from vcmbench.io import resources
 
 Mask = NDArray[np.bool_]
 MOST_STRATA = 100
@@ -79,7 +80,6 @@ def _cv2() -> ModuleType:
         import cv2
     except ImportError:
         raise RequestError(
-            "sampling blocks needs OpenCV, which this Python does not have; install vcmbench[metrics] "
-            "(in a checkout: make setup)"
+            f"sampling blocks needs OpenCV, which this Python does not have; {resources.how_to_measure()}"
         ) from None
     return cv2
