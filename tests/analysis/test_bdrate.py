@@ -275,6 +275,81 @@ def test_a_table_of_points(points: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "not computable: odd: more rate with less quality" in text
 
 
+def table_of(path: Path, header: str, *curves: tuple[str, str, Array, Array]) -> Path:
+    """A table of curves: what stands before and behind each of their rates and qualities."""
+    rows = [f"{before},{rate},{score}{behind}" for before, behind, rates, scores in curves
+            for rate, score in zip(rates, scores, strict=True)]  # fmt: skip
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def bd_rates(capsys: pytest.CaptureFixture[str], *words: object) -> dict[tuple[str, str], float]:
+    pairs = json.loads(typed(capsys, *words, "--json"))["pairs"]
+    return {(pair["anchor"], pair["test"]): pair["rate"]["value"] for pair in pairs}
+
+
+def test_codings_are_curves_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where nothing but `options` tells them apart; the plain one answers to its encoder's name."""
+    header, score = "encoder,color_subsampling,options,rate_bpp,miou", MIOU
+    path = table_of(
+        tmp_path / "points.csv", header, ("jpeg,420,", "", RATES, score), ("x264,420,", "", RATES * 0.5, score),
+        ("x264,420,qp_map=m importance=a", "", RATES * 0.6, score), ("x264,420,qp_map=m importance=b", "", RATES * 0.7, score),
+        ("x264,444,preset=slow", "", RATES * 0.8, score),
+    )  # fmt: skip
+    with path.open("a") as file:  # searched rates are points of one curve
+        file.writelines(
+            f"x264,420,target_bpp={rate:g},{rate * 0.9},{q}\n" for rate, q in zip(RATES, score, strict=True)
+        )
+    found = bd_rates(capsys, path, "--quality", "miou", "--anchor", "JPEG")
+    assert {test: round(value) for (_, test), value in found.items()} == {
+        "x264 color_subsampling=420": -50, "x264 color_subsampling=420 qp_map=m importance=a": -40,
+        "x264 color_subsampling=420 qp_map=m importance=b": -30, "x264 color_subsampling=444 preset=slow": -20,
+        "x264 color_subsampling=420 at set rates": -10,
+    }  # fmt: skip
+    (one,) = bd_rates(capsys, path, "--quality", "miou", "--anchor", "x264", "--test", "jpeg").values()
+    assert one == pytest.approx(100)
+
+
+def test_sequences_are_compared_each_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for column, a, b in (("sequence", "1", "2"), ("clip", "street", "park")):
+        path = table_of(
+            tmp_path / "points.csv", f"codec,{column},kbps,miou",
+            (f"old,{a}", "", RATES, MIOU), (f"new,{a}", "", RATES * 1.3, MIOU),
+            (f"old,{b}", "", RATES * 1.1, MIOU + 0.01), (f"new,{b}", "", RATES * 1.1 * 0.7, MIOU + 0.01),
+        )  # fmt: skip
+        words = (path, "--group", "codec", "--rate", "kbps", "--quality", "miou")
+        for more in ((), ("--anchor", "old"), ("--anchor", "old", "--test", "new")):
+            found = bd_rates(capsys, *words, *more)
+            assert {pair: round(value) for pair, value in found.items()} == {
+                (f"old {column}={a}", f"new {column}={a}"): 30, (f"old {column}={b}", f"new {column}={b}"): -30
+            }  # fmt: skip
+    # where a number alone tells them apart, a quality stands twice
+    path = table_of(
+        tmp_path / "points.csv", "encoder,take,qp,rate_bpp,miou",
+        *((f"{codec},{take},22", "", RATES[:1] * take, MIOU[:1]) for codec in "ab" for take in (1, 2)),
+    )  # fmt: skip
+    with pytest.raises(RequestError, match="rows 1 and 2 are of one curve and qp=22; pick one with --where"):
+        typed(capsys, path, "--quality", "miou")
+
+
+def test_what_has_no_column_is_read_from_the_folder_of_a_bitstream(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "encoder,quality,color_subsampling,subsampling_factor,qp_map,source,frames,width_px,height_px,bitstream,"
+    folder = "c_x265(quality={}, color_subsampling=420, subsampling_factor=0.5{})/p.265"
+    lines = [header + "size_bytes,rate_bpp,psnr_y_db"]
+    for options, share in (("", 1.0), (", resampler=lanczos", 0.8), (", importance=files", 0.7)):
+        for i, rate in enumerate(RATES):
+            name = folder.format(i, options)
+            lines.append(f'x265,{i},420,0.5,,p,1,100,80,"{name}",{round(rate * 1e6 * share)},{rate},{30 + i}')
+    path = tmp_path / "compression.csv"
+    path.write_text("\n".join(lines) + "\n")
+    found = bd_rates(capsys, path, "--quality", "psnr_y_db", "--anchor", "x265", "--bootstrap", "0")
+    assert {test: round(value) for (_, test), value in found.items()} == {
+        "x265 resampler=lanczos": -20, "x265 importance=files": -30
+    }  # fmt: skip
+
+
 def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, images: int = 8) -> Path:
     """A table as the compress step writes it: two encoders, one of them with two factors, and PSNR of pictures."""
     rng = np.random.default_rng(5)

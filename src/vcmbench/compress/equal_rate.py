@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vcmbench.data.estimate import Estimate, interval, too_few
+from vcmbench.encoder.configuration import options_in
 
 FIELDS = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "method", "pictures",
@@ -108,10 +109,8 @@ class EqualRate:
         error = fmean(gain.size_error for gain in equal) if equal else 0.0
         inside = mean_of((gain.inside_db for gain in equal), self.seed)
         outside = mean_of((gain.outside_db for gain in equal), self.seed)
-        # what follows the published three in a folder's name
-        options = folder.partition("subsampling_factor=")[2].partition(", ")[2].removesuffix(")").replace(", ", " ")
         named = {name: kept[name] for name in FIELDS[:4]}
-        return EqualRateRow(**named, options=options, method=kept["method"], pictures=len(gains), equal=len(equal),
+        return EqualRateRow(**named, options=options_in(folder), method=kept["method"], pictures=len(gains), equal=len(equal),
                    size_error=error, inside=inside, outside=outside)  # fmt: skip
 
 
