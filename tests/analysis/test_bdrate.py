@@ -28,9 +28,9 @@ OTHER_RATES, OTHER_MIOU = np.array([0.09, 0.21, 0.37, 0.71]), np.array([0.44, 0.
 
 
 def some(seed: int, n: int = 6) -> Curve:
-    """A curve that rises, points in no order."""
+    """A curve that rises, as evenly as Akima's way wants it, points in no order."""
     rng = np.random.default_rng(seed)
-    rates, qualities = np.cumsum(rng.uniform(0.05, 0.5, n)), 0.3 + np.cumsum(rng.uniform(0.01, 0.09, n))
+    rates, qualities = 0.1 * np.exp(np.cumsum(rng.uniform(0.5, 0.8, n))), 0.3 + np.cumsum(rng.uniform(0.05, 0.07, n))
     order = rng.permutation(n)
     return Curve(rates[order], qualities[order])
 
@@ -144,6 +144,38 @@ def test_saturated_points_left_out_it_is_computable() -> None:
     advice = bdrate.unusable(saturated)
     assert advice is not None and "but the one of the lowest rate" in advice
     assert bd_rate(Curve(RATES, MIOU), saturated.only(np.arange(4))).estimate.value is not None
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (0.03, "Akima's curve of the anchor turns back between its points; take pchip"),
+        (0.003, "Akima's curve of the anchor turns back"),
+        (0.06, None),
+    ],
+)
+def test_akima_is_refused_where_it_draws_what_was_not_measured(step: float, why: str | None) -> None:
+    """A plateau inside of a curve: PCHIP says -2 and -9 %, Akima said +6 and +195 %."""
+    rates = np.array([0.1, 0.2, 0.4, 0.8, 1.6])
+    anchor = Curve(
+        rates, np.array([0.68, 0.74 if why is None else 0.8, 0.8 + step, 0.9 if why is None else 0.86, 0.95])
+    )
+    test = Curve(rates, np.array([0.7, 0.79, 0.83, 0.87, 0.905]))
+    assert bd_rate(anchor, test).estimate.value is not None
+    for curves in ((anchor, test), (test, anchor)):
+        found = bd_rate(*curves, "akima").estimate
+        assert (found.value is None) == (why is not None)
+        assert why is None or (why if curves[0] is anchor else why.replace("anchor", "test")) in str(found.reason)
+
+
+def test_akima_is_refused_where_it_is_far_from_pchip() -> None:
+    rates = np.array([0.1, 0.2, 0.4, 0.8, 1.6])
+    anchor = Curve(rates, np.array([0.552, 0.572, 0.596, 0.710, 0.791]))
+    test = Curve(rates, np.array([0.508, 0.524, 0.604, 0.745, 0.753]))
+    found = bd_rate(anchor, test, "akima").estimate
+    akima, pchip = ((10 ** mean_gap("rate", anchor, test, method) - 1) * 100 for method in ("akima", "pchip"))
+    far = f"Akima's figure, {akima:+.4g}, is far from that of PCHIP, {pchip:+.4g}; take pchip"
+    assert found.reason == f"not computable: {far}" and pchip < akima - 2.5
 
 
 def test_overlap_is_a_share_of_the_union() -> None:
@@ -293,7 +325,8 @@ def test_codings_are_curves_of_their_own(tmp_path: Path, capsys: pytest.CaptureF
     header, score = "encoder,color_subsampling,options,rate_bpp,miou", MIOU
     path = table_of(
         tmp_path / "points.csv", header, ("jpeg,420,", "", RATES, score), ("x264,420,", "", RATES * 0.5, score),
-        ("x264,420,qp_map=m importance=a", "", RATES * 0.6, score), ("x264,420,qp_map=m importance=b", "", RATES * 0.7, score),
+        ("x264,420,qp_map=m importance=a", "", RATES * 0.6, score),
+        ("x264,420,qp_map=m importance=b", "", RATES * 0.7, score),
         ("x264,444,preset=slow", "", RATES * 0.8, score),
     )  # fmt: skip
     with path.open("a") as file:  # searched rates are points of one curve

@@ -26,6 +26,10 @@ METHODS = ("pchip", "akima")
 FEWEST_POINTS = 4
 # Below it, more than half of the range that was measured says nothing about the two. (The package warns below 0.75.)
 ENOUGH_OVERLAP = 0.5
+# How far Akima's figure may be from PCHIP's: in the logarithm of the rate (3 %), or as a share of the qualities' range.
+# On curves of codecs they differ by 1 % where points lie evenly.
+_FARTHEST_APART = 0.03
+_LOOKED_AT, _ROUNDING = 2001, 1e-12
 _MOST_POINTS_NAMED = 3
 
 Array = NDArray[np.float64]
@@ -176,8 +180,8 @@ def _delta(kind: Kind, anchor: Curve, test: Curve, method: str, higher_is_better
         note = f"only {overlap:.0%} of their {_axis(kind)} in common: {_ranges(kind, anchor, test)}"
         found = replace(found, note=note)
     value = _value(kind, sides, method, higher_is_better)
-    if value is None:
-        return replace(found, estimate=missing("the result is beyond all numbers"))
+    if isinstance(value, str):
+        return replace(found, estimate=missing(value))
     return _with_interval(replace(found, estimate=Estimate(value, n=n)), anchor, test, higher_is_better)
 
 
@@ -200,17 +204,46 @@ def _ranges(kind: Kind, anchor: Curve, test: Curve) -> str:
     return ", ".join(texts)
 
 
-def _value(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float | None:
-    """The package's figure for curves that are fit for it, points in any order; None where it is not finite."""
+def _value(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float | str:
+    """The package's figure for curves that are fit for it, points in any order; or why there is none."""
     sign = 1.0 if higher_is_better else -1.0  # it wants curves that rise with the rate
-    ordered = []
+    ordered: list[Array] = []
     for rates, qualities in sides:
         order = np.argsort(rates, kind="stable")
         ordered += [rates[order], sign * qualities[order]]
     function = _package().bd_rate if kind == "rate" else _package().bd_psnr
-    with np.errstate(all="ignore"):
-        value = float(function(*ordered, method=method, require_matching_points=False, min_overlap=0))
-    return (value if kind == "rate" else sign * value) if np.isfinite(value) else None
+
+    def by(name: str) -> float:
+        with np.errstate(all="ignore"):
+            return float(function(*ordered, method=name, require_matching_points=False, min_overlap=0))
+
+    value = by(method)
+    if not np.isfinite(value):
+        return "the result is beyond all numbers"
+    if method == "akima" and (why := _akima_misleads(kind, ordered, value, by("pchip"))):
+        return f"{why}; take pchip"
+    return value if kind == "rate" else sign * value
+
+
+def _akima_misleads(kind: Kind, ordered: list[Array], akima: float, pchip: float) -> str:
+    """Why Akima's figure says more about its curves between the points than about the points; empty where it does not.
+
+    `ordered` are rates and qualities of anchor and test, rising.
+    """
+    from scipy.interpolate import Akima1DInterpolator
+
+    axes = [(y, np.log10(x)) if kind == "rate" else (np.log10(x), y) for x, y in (ordered[:2], ordered[2:])]
+    common = max(x[0] for x, _ in axes), min(x[-1] for x, _ in axes)
+    for (x, y), name in zip(axes, ("anchor", "test"), strict=True):
+        drawn = Akima1DInterpolator(x, y)(np.linspace(*common, _LOOKED_AT))
+        if (np.diff(drawn) < -_ROUNDING * (y[-1] - y[0])).any():
+            return f"Akima's curve of the {name} turns back between its points"
+    apart = abs(np.log1p(akima / 100) - np.log1p(pchip / 100)) if kind == "rate" else abs(akima - pchip) / np.ptp(
+        np.concatenate([y for _, y in axes])
+    )  # fmt: skip
+    if apart <= _FARTHEST_APART:
+        return ""
+    return f"Akima's figure, {akima:+.4g}, is far from that of PCHIP, {pchip:+.4g}"
 
 
 @cache
@@ -239,8 +272,7 @@ def _with_interval(found: Delta, anchor: Curve, test: Curve, higher_is_better: b
     values = []
     for index in range(resamples.pop()):
         sides = [(rates[index], qualities[index]) for rates, qualities in drawn]
-        value = _value_of_resample(found.kind, sides, found.method, higher_is_better)
-        values.append(np.nan if value is None else value)
+        values.append(_value_of_resample(found.kind, sides, found.method, higher_is_better))
     turns = "quality turns back, or " if found.kind == "rate" else ""
     undefined = f"not computable in {{share:.0%}} of the resamples ({turns}the curves do not overlap); what is left of "
     undefined += "them would look too certain"
@@ -249,16 +281,14 @@ def _with_interval(found: Delta, anchor: Curve, test: Curve, higher_is_better: b
     return replace(found, estimate=estimate, undefined=share)
 
 
-def _value_of_resample(
-    kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool
-) -> float | None:
+def _value_of_resample(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float:
+    """NaN where it has none."""
     for rates, qualities in sides:
         if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):
-            return None
+            return np.nan
         order = np.argsort(rates, kind="stable")
         rises = np.diff(qualities[order]) * (1 if higher_is_better else -1)
         if (np.diff(rates[order]) <= 0).any() or (kind == "rate" and (rises <= 0).any()):
-            return None
-    if _overlap(kind, sides) <= 0:
-        return None
-    return _value(kind, sides, method, higher_is_better)
+            return np.nan
+    value = np.nan if _overlap(kind, sides) <= 0 else _value(kind, sides, method, higher_is_better)
+    return np.nan if isinstance(value, str) else value

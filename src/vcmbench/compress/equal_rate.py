@@ -110,8 +110,8 @@ class EqualRate:
         inside = mean_of((gain.inside_db for gain in equal), self.seed)
         outside = mean_of((gain.outside_db for gain in equal), self.seed)
         named = {name: kept[name] for name in FIELDS[:4]}
-        return EqualRateRow(**named, options=options_in(folder), method=kept["method"], pictures=len(gains), equal=len(equal),
-                   size_error=error, inside=inside, outside=outside)  # fmt: skip
+        return EqualRateRow(**named, options=options_in(folder), method=kept["method"], pictures=len(gains),
+                            equal=len(equal), size_error=error, inside=inside, outside=outside)  # fmt: skip
 
 
 def as_csv(rows: Iterable[EqualRateRow]) -> bytes:
