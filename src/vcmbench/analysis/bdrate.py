@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.estimate import Estimate, interval
+from vcmbench.data.estimate import PER_CENT, PLAIN, Estimate, interval
 from vcmbench.errors import RequestError
 
 METHODS = ("pchip", "akima")
@@ -41,8 +41,8 @@ class Curve:
     """One codec's points in any order: rates, (n,) in any unit that both curves share, and qualities, (n,).
 
     `names` says what each point is called in messages; without it, it is its number from 0. For an interval,
-    `rate_samples` and `quality_samples`, (resamples, n), hold both anew for each resample of the images, the same
-    resamples for both curves (`analysis.curves` makes them); `lacking` says why there are none. `label` names the curve
+    `rate_samples` and `quality_samples`, (units, n), hold both anew without each unit of the images, the same units for
+    both curves (`analysis.curves` makes them); `lacking` says why there are none. `label` names the curve
     in messages, in place of "anchor" and "test".
     """
 
@@ -51,7 +51,7 @@ class Curve:
     names: tuple[str, ...] = ()
     rate_samples: Array | None = field(default=None, repr=False)
     quality_samples: Array | None = field(default=None, repr=False)
-    lacking: str = "no resamples were given"
+    lacking: str = "its images are not known"
     label: str = ""
     n: int | None = None
     """How many images it stands on."""
@@ -65,7 +65,7 @@ class Curve:
             )
         for samples in (self.rate_samples, self.quality_samples):
             if samples is not None and (samples.ndim != 2 or samples.shape[1] != n):
-                raise RequestError(f"samples of shape {samples.shape} for {n} points; (resamples, {n}) is needed")
+                raise RequestError(f"samples of shape {samples.shape} for {n} points; (units, {n}) is needed")
 
     def point(self, index: int) -> str:
         """What a point is called."""
@@ -85,8 +85,7 @@ class Delta:
     """A BD-rate (`kind` "rate", in per cent) or BD-accuracy ("accuracy", in the quality's unit) of test against anchor.
 
     `overlap` is the share of the union of both curves' ranges that both have, None where there is no range; `note`
-    warns of a small one. `points` are the numbers of points of anchor and test, `undefined` is the share of resamples
-    without a figure.
+    warns of a small one. `points` are the numbers of points of anchor and test.
     """
 
     kind: Kind
@@ -95,7 +94,6 @@ class Delta:
     estimate: Estimate
     overlap: float | None = None
     note: str | None = None
-    undefined: float | None = None
 
 
 def bd_rate(anchor: Curve, test: Curve, method: str = "pchip", higher_is_better: bool = True) -> Delta:
@@ -257,31 +255,30 @@ def _package() -> ModuleType:
 
 
 def _with_interval(found: Delta, anchor: Curve, test: Curve, higher_is_better: bool) -> Delta:
-    """The delta with the interval of its resamples.
+    """The delta with its interval.
 
-    BD-accuracy is defined whether or not quality falls somewhere, so its resamples may; BD-rate's may not.
+    BD-accuracy is defined whether or not quality falls somewhere, so without a unit it may; BD-rate is not.
     """
     samples = [(curve.rate_samples, curve.quality_samples) for curve in (anchor, test)]
-    drawn = [(rates, qualities) for rates, qualities in samples if rates is not None and qualities is not None]
-    if len(drawn) < 2:
+    known = [(rates, qualities) for rates, qualities in samples if rates is not None and qualities is not None]
+    if len(known) < 2:
         lacking = next(c.lacking for c in (anchor, test) if c.rate_samples is None or c.quality_samples is None)
         return replace(found, estimate=interval(found.estimate, None, f"no interval: {lacking}"))
-    resamples = {len(part) for side in drawn for part in side}
-    if len(resamples) > 1 or not min(resamples):
-        raise RequestError(f"{sorted(resamples)} resamples for anchor and test; the same, 1 or more, are needed")
-    values = []
-    for index in range(resamples.pop()):
-        sides = [(rates[index], qualities[index]) for rates, qualities in drawn]
-        values.append(_value_of_resample(found.kind, sides, found.method, higher_is_better))
+    units = {len(part) for side in known for part in side}
+    if len(units) > 1 or min(units) < 2:
+        raise RequestError(f"{sorted(units)} units for anchor and test; the same, 2 or more, are needed")
+    values = [
+        _value_without(found.kind, [(rates[unit], qualities[unit]) for rates, qualities in known], found.method,
+                       higher_is_better)
+        for unit in range(units.pop())
+    ]  # fmt: skip
     turns = "quality turns back, or " if found.kind == "rate" else ""
-    undefined = f"not computable in {{share:.0%}} of the resamples ({turns}the curves do not overlap); what is left of "
-    undefined += "them would look too certain"
-    share = 1 - float(np.isfinite(values).sum() / len(values))
-    estimate = interval(found.estimate, np.array(values), undefined=undefined)
-    return replace(found, estimate=estimate, undefined=share)
+    undefined = f"not computable ({turns}the curves do not overlap)"
+    scale = PER_CENT if found.kind == "rate" else PLAIN
+    return replace(found, estimate=interval(found.estimate, np.array(values), undefined=undefined, scale=scale))
 
 
-def _value_of_resample(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float:
+def _value_without(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float:
     """NaN where it has none."""
     for rates, qualities in sides:
         if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):

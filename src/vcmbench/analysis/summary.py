@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.curves import ImageDraws, Monotonicity, Resampled, monotonicity
+from vcmbench.analysis.curves import ImageJackknife, Monotonicity, Resampled, monotonicity
 from vcmbench.compress.rate_search import TOLERANCE
+from vcmbench.data.jackknife import units_of
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.records import AGAINST, Score
 from vcmbench.tasks import confusion
@@ -114,19 +115,21 @@ class Summary:
     its `bands` as (bands, 2) int64 of correct and of all pixels. `pristine` are the records of the pristine
     pictures."""
 
-    def __init__(self, scores: Iterable[Score], pristine: Iterable[Score], resamples: int, seed: int) -> None:
+    def __init__(
+        self, scores: Iterable[Score], pristine: Iterable[Score], intervals: bool = True, groups: str | None = None
+    ) -> None:
         slim = _Slimmer().slim
         self.pristine = {score["source"]: slim(score) for score in pristine}
         self.points = _points(map(slim, scores))
         sources = [set(point.scores) for point in self.points]
         self.images = sorted(set.intersection(*sources)) if sources else []
         self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
-        self._resamples, self._seed = resamples, seed
+        self._intervals, self._groups = intervals, groups
         self._measures: dict[str, dict[str, Resampled]] = {}
 
     @cached_property
-    def draws(self) -> ImageDraws:
-        return ImageDraws(len(self.images), self._resamples, self._seed)
+    def jackknife(self) -> ImageJackknife:
+        return ImageJackknife(units_of(self.images, self._groups), self._intervals)
 
     def _scores(self, point: CodingPoint) -> list[Score]:
         return [point.scores[image] for image in self.images]
@@ -136,7 +139,7 @@ class Summary:
         """Bits per pixel of every point."""
         pixels = np.array([[s["width_px"] * s["height_px"] for s in self._scores(p)] for p in self.points], float)
         rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
-        return self.draws.ratio(rates * pixels, pixels)
+        return self.jackknife.ratio(rates * pixels, pixels)
 
     @cached_property
     def kind(self) -> Kind | None:
@@ -177,9 +180,9 @@ class Summary:
             tables = {
                 name: np.array([[one[name] for one in row] for row in sums], float) for name in self.kind.measures
             }
-            return {name: self.draws.ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
+            return {name: self.jackknife.ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
         # point by point: the counts of all of them, dense, would take a sixth of what all records do
-        found = [self.draws.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
+        found = [self.jackknife.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
         return {name: _joined([one[name] for one in found]) for name in found[0]}
 
     def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:
@@ -198,7 +201,7 @@ class Summary:
         if any(part["importance"] is None for row in parts for part in row):
             return "not every picture has an importance map"
         sums = np.array([[part["importance"] for part in row] for row in parts])
-        return self.draws.ratio(sums[..., 0], sums[..., 1])
+        return self.jackknife.ratio(sums[..., 0], sums[..., 1])
 
     def by_band(self, against: str) -> list[Resampled] | str:
         """Accuracy by distance, for each of `perception.BANDS_M`, or why there is none."""
@@ -206,7 +209,7 @@ class Summary:
         if any(part["bands"] is None for row in parts for part in row):
             return "not every picture has distances"
         sums = np.array([[part["bands"] for part in row] for row in parts], float)
-        return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(confusion.BANDS_M))]
+        return [self.jackknife.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(confusion.BANDS_M))]
 
     def metric(self, name: str) -> Resampled | str:
         """The mean of a quality metric over images, or why there is none."""
@@ -215,7 +218,7 @@ class Summary:
             reasons = [score["lacking"].get(name) for point in self.points for score in self._scores(point)]
             return next((reason for reason in reasons if reason), f"{name} was not computed")
         values = np.array(rows, float)
-        return self.draws.ratio(values, np.ones(values.shape))
+        return self.jackknife.ratio(values, np.ones(values.shape))
 
     def pristine_measures(self) -> dict[str, Resampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
@@ -227,7 +230,7 @@ class Summary:
         }:
             return None
         counts = np.stack([dense(part["labels"]["confusion"], self.classes) for part in parts if part])
-        return self.draws.segmentation(counts[None])
+        return self.jackknife.segmentation(counts[None])
 
     def series(self) -> dict[str, list[int]]:
         """The numbers of the points of each curve, by its name; references are no curve."""
@@ -269,7 +272,7 @@ class Summary:
 
     def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
         """The same of some points, in that order, on some of the images."""
-        found = Summary((), (), self._resamples, self._seed)
+        found = Summary((), (), self._intervals, self._groups)
         found.pristine, found.images = self.pristine, list(images)
         found.points = [self.points[number] for number in points]
         return found

@@ -57,10 +57,10 @@ def steps(summary: Summary) -> str:
 
 def correlations(found: Comparison) -> str:
     """Metrics, strongest first."""
-    header = ("metric", "|SROCC|", "SROCC", "PLCC", "KROCC", "PLCC fitted", "against the best")
+    header = ("metric", "oriented", "SROCC", "PLCC", "KROCC", "PLCC fitted", "against the best")
     rows = []
-    for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
-        strength = f"{one.strength:.4f}" if one.strength >= 0 else "-"
+    for name, one in found.ranked:
+        strength = "-" if one.oriented.value is None else f"{one.strength:.4f}"
         cells = [f"{one.values[key]:.4f}" for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
-        rows.append((name, strength, *cells, found.verdict(name) if one.strength >= 0 else "missing"))
+        rows.append((name, strength, *cells, "missing" if one.oriented.value is None else found.verdict(name)))
     return table.render(header, rows)

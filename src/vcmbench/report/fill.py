@@ -87,10 +87,10 @@ def class_damage(summary: Summary) -> list[Losses]:
         losses = []
         for i in rows:
             if against == "pseudo":
-                lost = summary.draws.ratio(union[..., i] - inside[..., i], union[..., i])
+                lost = summary.jackknife.ratio(union[..., i] - inside[..., i], union[..., i])
                 losses.append([lost.estimate(k) for k in range(len(chosen))])
             else:
-                iou = summary.draws.ratio(inside[..., i], union[..., i])
+                iou = summary.jackknife.ratio(inside[..., i], union[..., i])
                 losses.append([iou.difference(len(chosen), k) for k in range(len(chosen))])
         found.append(_damage(summary, against, "iou", rate, chosen, [labels.CLASSES[i] for i in rows], losses,
                              [int(pixels[i]) for i in rows]))  # fmt: skip

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from vcmbench import __version__
 from vcmbench.analysis import bdrate
 from vcmbench.analysis.bdrate import METHODS, Curve, Delta
-from vcmbench.analysis.curves import ImageDraws, curve
-from vcmbench.analysis.draws import check_resamples
+from vcmbench.analysis.curves import ImageJackknife, curve
 from vcmbench.cli import table
-from vcmbench.cli.argtypes import whole_number
+from vcmbench.cli.argtypes import GROUPS_HELP, add_intervals, pattern
 from vcmbench.cli.curve_table import PICTURE, RATE, SUMS, Columns, CurveTable, Row, number_in, read
+from vcmbench.data.jackknife import units_of
 from vcmbench.errors import RequestError
 
 _EXAMPLES = """\
@@ -71,18 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="interpolation (default: %(default)s)")
     parser.add_argument("--lower-is-better", action="store_true", help="quality is a loss or a distance")
-    parser.add_argument(
-        "--bootstrap", type=whole_number, default=1000, metavar="N",
-        help="resamples of pictures; 0 for no intervals (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="of the resamples (default: %(default)s)"
-    )
+    parser.add_argument("--groups", metavar="PATTERN", type=pattern, help=GROUPS_HELP)
+    add_intervals(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, no table")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    check_resamples(arguments.bootstrap)
     if arguments.test and not arguments.anchor:
         raise RequestError("--test: what it is compared with is missing; name it with --anchor")
     columns = Columns(arguments.rate, arguments.quality, arguments.group, arguments.where)
@@ -90,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = found.pairs(arguments.anchor, arguments.test or ())
     pairs = [_compare(anchor, test, found, arguments) for anchor, test in chosen]
     if arguments.json:
-        keys = ("rate", "quality", "group", "where", "method", "bootstrap", "seed")
+        keys = ("rate", "quality", "group", "where", "method", "intervals", "groups")
         about = {"schema_version": 1, "version": __version__, "table": arguments.table.name}
         about |= {key: getattr(arguments, key) for key in keys} | {"higher_is_better": not arguments.lower_is_better}
         print(json.dumps({"vcmbench": about, "pairs": [_as_json(pair) for pair in pairs]}, allow_nan=False))
@@ -137,8 +131,8 @@ def _of_pictures(
     size, width, height, frames, quality = (
         np.array([_column(point, column) for point in rows]) for column in (*SUMS, arguments.quality)
     )
-    draws = ImageDraws(len(pictures), arguments.bootstrap, arguments.seed)
-    rate, mean = draws.ratio(8 * size, width * height * frames), draws.ratio(quality * frames, frames)
+    jackknife = ImageJackknife(units_of(pictures, arguments.groups), arguments.intervals)
+    rate, mean = jackknife.ratio(8 * size, width * height * frames), jackknife.ratio(quality * frames, frames)
     start = 0
     for name in names:
         chosen = range(start, start := start + len(found.curves[name].points))

@@ -180,18 +180,14 @@ def _metrics(table: CorrelationTable) -> list[str]:
     what = "decoded image" if table.level == "image" else table.level
     stands = f"{many(table.n, what)} of {many(table.clusters, 'source picture')}"
     sentence = f"Of {many(len(table.rows), 'quality metric')}, {best.metric} follows the machine best on {stands}: "
-    sentence += f"|SROCC| {_strength(best.values['SROC'])}."
+    sentence += f"SROCC {_figure(best.oriented, 2)}."
     same = [row.metric for row in table.rows if row.verdict == "not different"]
     if same:
         sentence += f" Not different from it after Holm\u2019s correction: {listed(same)}."
-    psnr = next((row.values["SROC"] for row in table.rows if row.metric == "PSNR" and row is not best), None)
+    psnr = next((row.oriented for row in table.rows if row.metric == "PSNR" and row is not best), None)
     if psnr is not None and psnr.value is not None:
-        sentence += f" PSNR reaches {_strength(psnr)}."
+        sentence += f" PSNR reaches {_figure(psnr, 2)}."
     return [sentence]
-
-
-def _strength(value: Estimate) -> str:
-    return _figure(value.magnitude(), 2)
 
 
 def _figure(value: Estimate, digits: int, signed: bool = False) -> str:
