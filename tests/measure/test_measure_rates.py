@@ -26,7 +26,7 @@ from tests.helpers.measuring import (
     write_toml,
 )
 from vcmbench import experiment
-from vcmbench.analysis.curves import ImageDraws
+from vcmbench.analysis.curves import ImageJackknife
 from vcmbench.analysis.run import measured, recalled
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
@@ -91,7 +91,7 @@ def records(*mapped: tuple[int, int, bool | None]) -> list[dict[str, Any]]:
 
 
 def compared(*mapped: tuple[int, int, bool | None]) -> Summary:
-    return Summary(records(*mapped), {}, 0, 0)
+    return Summary(records(*mapped), {}, False)
 
 
 def test_equal_rate_is_of_pictures_whose_rates_are_equal() -> None:
@@ -134,7 +134,7 @@ def test_points_that_cannot_be_compared_do_not_dilute_the_others() -> None:
     """Findings count the configurations that they are about."""
     others = [score | {"quality": 40, "configuration": f"{score['configuration']} 40"}
               for score in records((1500, 60, False))]  # fmt: skip
-    both = Summary(records((1000, 60, True)) + others, {}, 0, 0)
+    both = Summary(records((1000, 60, True)) + others, {}, False)
     assert [one.quality for one in comparisons(both)] == [30]
     assert [what for what, _ in unequal(both)] == ["x265 with map 40, at equal rate"]
 
@@ -142,9 +142,9 @@ def test_points_that_cannot_be_compared_do_not_dilute_the_others() -> None:
 def test_a_part_is_drawn_like_a_whole() -> None:
     """The figures of some pictures are those of an experiment that never had the others."""
     scores = [(1000, 50 + i, i % 3 > 0) for i in range(12)]
-    (found,) = comparisons(Summary(records(*scores), {}, 200, 5))
+    (found,) = comparisons(Summary(records(*scores), {}))
     right = np.array([right for _, right, equal in scores if equal])
-    draws = ImageDraws(len(right), 200, 5)
+    draws = ImageJackknife(len(right))
     wanted = draws.ratio(np.stack([np.full(len(right), 50), right]), np.full(len(right), 100)).difference(1, 0)
     shown = found.effects[0].difference
     assert (shown.value, shown.low, shown.high) == (wanted.value, wanted.low, wanted.high)
@@ -194,7 +194,7 @@ def targets(*bpp: float, quality: int | None = None) -> Summary:
             })  # fmt: skip
     for image in range(2) if quality is not None else ():
         scores.append(scored(image, mapped=False, right=70) | {"quality": quality, "options": "preset"})
-    return Summary(scores, {}, 0, 0)
+    return Summary(scores, {}, False)
 
 
 def test_rates_that_are_searched_make_a_curve() -> None:
@@ -458,7 +458,7 @@ def test_answers_of_a_classifier_are_told_by_name(tmp_path: Path) -> None:
     assert measure(root, config, "--level", "image").code == 0
     run = run_of(Results(root), config)
     scores = [score | {"machine": part} for score in measured(run, [], {})]
-    summary = Summary(scores, {}, 0, 0)
+    summary = Summary(scores, {}, False)
     gallery = Gallery(run.data, run.units, summary, run.runner, ImportanceSource())
     for frame in gallery.worst():
         assert (frame.prediction_pristine, frame.prediction_decoded) == ("cat", "dog")

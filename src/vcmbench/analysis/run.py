@@ -102,6 +102,7 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
         lacking = (f"{name}, {level}: {why}" for name in samples.names if (why := samples.missing(name))
                    and name not in outcome.unavailable)  # fmt: skip
         outcome.reasons += [line for line in lacking if line not in outcome.reasons]  # a report has those of its run
+    outcome.reasons += [line for line in summary.partly() if line not in outcome.reasons]
     if writes:
         tables.write_blocks(run.store, passing.blocks, passing.of_blocks)
         write_correlations(run.store, experiment, correlated, holding)

@@ -32,7 +32,9 @@ def rates(summary: Summary, names: list[str]) -> str:
     for against, told in (("pseudo", "pseudo"), ("labels", "labels")):
         if summary.has(against):
             found = summary.measures(against)
-            columns |= {f"{shown} ({told})": found[name]
+            n = len(summary.over(against).images)
+            of = "" if n == len(summary.images) else f", n = {n}"
+            columns |= {f"{shown} ({told}{of})": found[name]
                         for name, shown in (("accuracy", "accuracy"), ("miou", "mIoU")) if name in found}  # fmt: skip
     for name in [name for name in names if name in _SHOWN] or names[:2]:
         if not isinstance(metric := summary.metric(name), str):
