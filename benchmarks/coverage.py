@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Generator = np.random.Generator
 Figures = dict[str, Estimate]
 Trial = Callable[[Generator, int], Figures]
-_CLASSES, _POPULATION, _POINTS = 19, 5_000, 5
+_CLASSES, _POPULATION, _POINTS, _PIXELS = 19, 5_000, 5, 131_072
 _BLOCKS, _WITHIN, _SLOPE = 30, 0.3, 0.6  # blocks of a picture, their intra-class correlation, the true correlation
 
 
@@ -33,6 +33,7 @@ def scenes(rng: Generator, pictures: int) -> NDArray[np.int32]:
     has few of the rare ones, some pictures are harder than others, and what harms a class harms it in both codings."""
     present = rng.random((pictures, _CLASSES)) < np.geomspace(1, 0.1, _CLASSES)
     pixels = present * rng.gamma(0.7, np.geomspace(40_000, 400, _CLASSES), (pictures, _CLASSES)) + present * 20
+    pixels *= _PIXELS / pixels.sum(axis=1, keepdims=True)
     hard = rng.normal(0, 0.7, (pictures, 1)) + rng.normal(0, 0.7, (pictures, _CLASSES))
     likely = present + 0.02 * (rng.random(present.shape) < 0.02) + 1e-9  # classes are taken for what is there, mostly
     found = np.zeros((2, pictures, _CLASSES, _CLASSES + 1), np.int32)

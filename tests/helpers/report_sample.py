@@ -99,7 +99,7 @@ def correlations(random: np.random.Generator) -> tuple[list[c.CorrelationTable],
     tables = [
         correlation_table(correlation.compare(broken, machine, images), "block"),
         correlation_table(
-            correlation.compare({k: v[:120] for k, v in metrics.items()}, machine[:120], images[:120], 100),
+            correlation.compare({k: v[:120] for k, v in metrics.items()}, machine[:120], images[:120]),
             "image",
         ),
     ]  # fmt: skip

@@ -40,8 +40,9 @@ from vcmbench.measure import records as score_records
 from vcmbench.measure.outcome import MeasureSettings
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
-from vcmbench.report.fill import comparisons, missed_rates, unequal
+from vcmbench.report.fill import comparisons, curve_list, missed_rates, unequal
 from vcmbench.report.frames import Gallery
+from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 from vcmbench.tasks.kind import Truth, count, get
 
@@ -178,6 +179,41 @@ def test_records_know_whether_the_search_met_its_rate(results: Results, tmp_path
     why = dict(shown.missing)["JPEG with map 40, at equal rate"]
     assert why.startswith("1 of 3 pictures are left out")
     assert all(record["sources"][0]["name"].rpartition("/")[2] not in overlay.title for overlay in shown.overlays)
+
+
+# --- pictures that lack something
+
+
+def test_a_picture_that_lacks_something_takes_nothing_from_the_others() -> None:
+    """Of six pictures two have no labels, another no importance and no distances, and another no score of a metric."""
+    scores = records(*[(1000 + 10 * i, 50 + i, None) for i in range(6)])
+    for score in scores:
+        image = int(score["source"])
+        part = score["machine"]["pseudo"]
+        part["bands"] = None if image == 2 else [part["confusion"], *([[]] * (len(confusion.BANDS_M) - 1))]
+        part["importance"] = None if image == 2 else part["importance"]
+        score["machine"]["labels"] = None if image < 2 else part
+        score["iqa"] = {
+            "PSNR": {"value": None if image == 3 else 30.0 + image, "reason": "small" if image == 3 else None}
+        }
+    summary = Summary(scores, {}, False)
+    right = summary.measures("labels")["accuracy"]
+    assert (right.values[1], right.n) == (pytest.approx((52 + 53 + 54 + 55) / 400), 4)
+    assert summary.over("labels").rate.values[1] == pytest.approx(np.mean([1020, 1030, 1040, 1050]) * 8 / 100)
+    assert summary.measures("pseudo")["accuracy"].n == 6 and summary.over("pseudo") is summary
+    weighted, bands, psnr = summary.weighted("pseudo"), summary.by_band("pseudo"), summary.metric("PSNR")
+    assert not isinstance(weighted, str) and not isinstance(bands, str) and not isinstance(psnr, str)
+    others = [50, 51, 53, 54, 55]
+    assert (weighted.n, bands[0].n, psnr.n) == (5, 5, 5)
+    assert weighted.values[1] == pytest.approx(np.mean(others) / 100) == bands[0].values[1]
+    assert psnr.values[0] == pytest.approx(np.mean([30, 31, 32, 34, 35]))
+    assert summary.partly() == [
+        "figures against labels: 4 of 6 pictures have what they need, and count",
+        "figures by distance: 5 of 6 pictures have what they need, and count",
+        "figures by importance: 5 of 6 pictures have what they need, and count",
+    ]
+    shown = [curve for curve in curve_list(summary) if curve.against == "labels" and curve.measure == "accuracy"]
+    assert [point.value.n for curve in shown for point in curve.points] == [4, 4]
 
 
 # --- rates that are searched
