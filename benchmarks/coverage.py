@@ -31,7 +31,7 @@ _BLOCKS, _WITHIN, _SLOPE = 30, 0.3, 0.6  # blocks of a picture, their intra-clas
 def scenes(rng: Generator, pictures: int) -> NDArray[np.int32]:
     """Confusion counts (2, pictures, K, K + 1) of two codings of street scenes: classes from common to rare, a picture
     has few of the rare ones, some pictures are harder than others, and what harms a class harms it in both codings."""
-    present = rng.random((pictures, _CLASSES)) < np.geomspace(1, 0.1, _CLASSES)
+    present = rng.random((pictures, _CLASSES)) < np.geomspace(1, 0.2, _CLASSES)
     pixels = present * rng.gamma(0.7, np.geomspace(40_000, 400, _CLASSES), (pictures, _CLASSES)) + present * 20
     pixels *= _PIXELS / pixels.sum(axis=1, keepdims=True)
     hard = rng.normal(0, 0.7, (pictures, 1)) + rng.normal(0, 0.7, (pictures, _CLASSES))

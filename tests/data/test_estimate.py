@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from vcmbench.data.estimate import FISHER, PER_CENT, SHARE, Estimate, interval, with_p
+from vcmbench.data.estimate import FISHER, PER_CENT, SHARE, Array, Estimate, Scale, interval, with_p
 from vcmbench.data.jackknife import MOST_UNITS, Jackknife, units_of
 
 
@@ -27,15 +28,18 @@ def test_of_a_mean_the_interval_is_students(n: int) -> None:
     assert with_p(Estimate(0.0), np.zeros(5)).p == 1 and with_p(Estimate(0.1), np.full(5, 0.1)).p == pytest.approx(0)
 
 
-def test_scales() -> None:
-    """The interval is symmetric there, holds the value, and does not leave what can be."""
-    wide = np.array([0.5, 0.7, 0.8, 0.9, 0.95])
-    for scale, there in ((FISHER, np.arctanh), (PER_CENT, lambda x: np.log1p(x / 100))):
-        found = interval(Estimate(0.8), wide, scale=scale)
-        low, middle, high = (float(there(x)) for x in (found.low, 0.8, found.high))
-        assert high - middle == pytest.approx(middle - low) and low < middle
-    assert interval(Estimate(0.8), wide, scale=SHARE).high == 1
-    assert interval(Estimate(1.0), np.ones(5), scale=FISHER).interval == pytest.approx((1, 1))
+@pytest.mark.parametrize(
+    ("scale", "there"),
+    [(FISHER, np.arctanh), (PER_CENT, lambda x: np.log1p(x / 100)), (SHARE, lambda x: np.log(x / (1 - x)))],
+)
+def test_scales(scale: Scale, there: Callable[[Array], Array]) -> None:
+    """The interval is symmetric there, and for small errors the plain one."""
+    for values in (np.array([0.5, 0.7, 0.8, 0.9, 1.0]), 0.8 + 1e-5 * np.arange(-2, 3)):
+        found, plain = interval(Estimate(0.8), values, scale=scale), interval(Estimate(0.8), values)
+        ends = there(np.array([found.low, 0.8, found.high], float))
+        assert ends[2] - ends[1] == pytest.approx(ends[1] - ends[0]) and ends[0] < ends[1]
+    assert found.interval == pytest.approx(plain.interval, abs=1e-7)
+    assert interval(Estimate(1.0), np.ones(5), scale=scale).interval == (1, 1)
     far = interval(Estimate(0.0), np.array([-99.9999, 1e300, 0, 0, 0]), scale=PER_CENT)
     assert far.interval is None and far.reason == "no interval: it is beyond all numbers"
 

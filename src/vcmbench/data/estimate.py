@@ -25,19 +25,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scale:
-    """Where the errors of a figure are even and symmetric: the way there, and back."""
+    """Where the errors of a figure are even and symmetric: the way there, how steep it is, and the way back."""
 
-    there: Callable[[Array], Array]
-    back: Callable[[Array], Array]
+    there: Callable[[float], float]
+    slope: Callable[[float], float]
+    back: Callable[[float], float]
 
 
-PLAIN = Scale(lambda x: x, lambda x: x)
+PLAIN = Scale(lambda x: x, lambda x: 1.0, lambda x: x)
 """Of means and differences."""
-SHARE = Scale(lambda x: x, lambda x: np.clip(x, 0.0, 1.0))
-"""Of what lies between 0 and 1, as accuracies do."""
-PER_CENT = Scale(lambda x: np.log1p(x / 100), lambda x: 100 * np.expm1(x))
+SHARE = Scale(lambda x: math.log(x / (1 - x)), lambda x: 1 / (x * (1 - x)), lambda y: (1 + math.tanh(y / 2)) / 2)
+"""Of what lies between 0 and 1, as accuracies do: the logit."""
+PER_CENT = Scale(lambda x: math.log1p(x / 100), lambda x: 1 / (100 + x), lambda y: 100 * math.expm1(y))
 """Of ratios, as per cent above 1: BD-rates."""
-FISHER = Scale(lambda r: np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), np.tanh)
+FISHER = Scale(math.atanh, lambda r: 1 / (1 - r * r), math.tanh)
 """Of correlations (R. A. Fisher, 1921)."""
 
 
@@ -115,13 +116,16 @@ def interval(
         return replace(found, reason=f"no interval: {undefined} {how_often}")
     from scipy.special import stdtrit  # here, because commands that need no interval start faster without
 
-    with np.errstate(all="ignore"):
-        width = float(stdtrit(len(left_out) - 1, 1 - LEVEL / 2)) * _error(scale.there(left_out))
-        middle = scale.there(np.array(found.value))
-        low, high = (float(scale.back(middle + sign * width)) for sign in (-1, 1))
-    if not (math.isfinite(low) and math.isfinite(high)):
+    error = _error(left_out)
+    if error <= _SAME:
+        return replace(found, low=found.value, high=found.value)
+    try:
+        # the error is taken there by the slope, since without a unit a correlation or share may be 1, which is nowhere
+        width = float(stdtrit(len(left_out) - 1, 1 - LEVEL / 2)) * error * scale.slope(found.value)
+        low, high = (scale.back(scale.there(found.value) + sign * width) for sign in (-1, 1))
+        return replace(found, low=low, high=high)
+    except (ValueError, ArithmeticError):
         return replace(found, reason="no interval: it is beyond all numbers")
-    return replace(found, low=min(low, found.value), high=max(high, found.value))
 
 
 def with_p(found: Estimate, left_out: Array) -> Estimate:
@@ -137,7 +141,8 @@ def with_p(found: Estimate, left_out: Array) -> Estimate:
 
 def _error(left_out: Array) -> float:
     """The standard error by the jackknife."""
-    return float(np.sqrt((len(left_out) - 1) * left_out.var()))
+    with np.errstate(over="ignore"):
+        return float(np.sqrt((len(left_out) - 1) * left_out.var()))
 
 
 def too_few(count: int, what: str = "picture") -> str:
