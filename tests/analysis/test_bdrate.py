@@ -442,7 +442,7 @@ def test_pictures_that_not_all_points_have_do_not_count(tmp_path: Path, capsys: 
     assert same["rate"] == pair["rate"] and same["notes"] == []
 
 
-def test_few_pictures_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_pictures_or_groups_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (
         "--quality",
         "psnr_y_db",
@@ -456,6 +456,20 @@ def test_few_pictures_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFix
     )
     (pair,) = json.loads(typed(capsys, compression_csv(tmp_path, images=4), *words))["pairs"]
     assert (pair["rate"]["reason"], pair["rate"]["low"]) == ("no interval: 4 images; an interval needs 5", None)
+    found = []
+    for more in (
+        (),
+        ("--groups", "img(?=[0-3])"),
+        ("--groups", "img(?=[0-4])"),
+        ("--groups", "no such"),
+        ("--no-intervals",),
+    ):
+        (pair,) = json.loads(typed(capsys, compression_csv(tmp_path), *words, *more))["pairs"]
+        found.append((pair["rate"]["low"], pair["rate"]["reason"]))
+    assert found[0][0] == found[3][0] != found[1][0] is not None
+    assert [reason for _, reason in found] == [
+        None, None, "no interval: 4 groups; an interval needs 5", None, "no interval: none was asked for"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

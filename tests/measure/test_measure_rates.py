@@ -212,6 +212,8 @@ def test_a_picture_that_lacks_something_takes_nothing_from_the_others() -> None:
         "figures by distance: 5 of 6 pictures have what they need, and count",
         "figures by importance: 5 of 6 pictures have what they need, and count",
     ]
+    grouped = Summary(scores, {}, True, "0(?=[0-3])").measures("pseudo")["accuracy"]
+    assert grouped.lacking == "3 groups; an interval needs 5"
     shown = [curve for curve in curve_list(summary) if curve.against == "labels" and curve.measure == "accuracy"]
     assert [point.value.n for curve in shown for point in curve.points] == [4, 4]
 

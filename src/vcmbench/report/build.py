@@ -103,7 +103,8 @@ def _monotone(summary: Summary) -> list[str]:
     """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
     curves = summary.monotone()
     holding = [name for name, found in curves.items()  # without intervals two pictures would be a finding
-               if all(one.holds and all(step.change.interval for step in one.steps) for one in found.values())]  # fmt: skip
+               if all(one.holds and all(step.change.interval for step in one.steps)
+                      for one in found.values())]  # fmt: skip
     findings = []
     if holding:
         findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
