@@ -48,5 +48,5 @@ def units_of(names: Sequence[str], groups: str | None) -> list[str]:
     if groups is None:
         return list(names)
     found = [re.search(groups, name) for name in names]
-    return [name if one is None else f"group {one.group(min(1, one.re.groups))}"
+    return [name if one is None else f"group {one.group(min(1, one.re.groups)) or one.group()}"
             for name, one in zip(names, found, strict=True)]  # fmt: skip
