@@ -183,8 +183,16 @@ class Metrics(Strict):
     levels: Annotated[list[Literal["image", "block"]], Field(min_length=1)] = ["image", "block"]
     machine: Literal["accuracy", "miou", "micro_iou"] = "accuracy"
     against: Literal["pseudo", "labels"] = "pseudo"
-    bootstrap: Annotated[int, Field(ge=0, le=20_000)] = 1000
+    intervals: bool = True
     blocks: BlockSampling = BlockSampling()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asked_as_before(cls, values: Any) -> Any:
+        """`bootstrap`, resamples for intervals or 0 for none, is what experiments said before there was a jackknife."""
+        if isinstance(values, dict) and type(count := values.get("bootstrap")) is int and count >= 0:
+            values = {"intervals": count > 0} | {name: value for name, value in values.items() if name != "bootstrap"}
+        return values
 
     @model_validator(mode="after")
     def _metrics_are_known(self) -> Metrics:

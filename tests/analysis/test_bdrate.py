@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
 from vcmbench.analysis import bdrate
@@ -28,9 +29,9 @@ OTHER_RATES, OTHER_MIOU = np.array([0.09, 0.21, 0.37, 0.71]), np.array([0.44, 0.
 
 
 def some(seed: int, n: int = 6) -> Curve:
-    """A curve that rises, points in no order."""
+    """A curve that rises, as evenly as Akima's way wants it, points in no order."""
     rng = np.random.default_rng(seed)
-    rates, qualities = np.cumsum(rng.uniform(0.05, 0.5, n)), 0.3 + np.cumsum(rng.uniform(0.01, 0.09, n))
+    rates, qualities = 0.1 * np.exp(np.cumsum(rng.uniform(0.5, 0.8, n))), 0.3 + np.cumsum(rng.uniform(0.05, 0.07, n))
     order = rng.permutation(n)
     return Curve(rates[order], qualities[order])
 
@@ -146,6 +147,38 @@ def test_saturated_points_left_out_it_is_computable() -> None:
     assert bd_rate(Curve(RATES, MIOU), saturated.only(np.arange(4))).estimate.value is not None
 
 
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (0.03, "Akima's curve of the anchor turns back between its points; take pchip"),
+        (0.003, "Akima's curve of the anchor turns back"),
+        (0.06, None),
+    ],
+)
+def test_akima_is_refused_where_it_draws_what_was_not_measured(step: float, why: str | None) -> None:
+    """A plateau inside of a curve: PCHIP says -2 and -9 %, Akima said +6 and +195 %."""
+    rates = np.array([0.1, 0.2, 0.4, 0.8, 1.6])
+    anchor = Curve(
+        rates, np.array([0.68, 0.74 if why is None else 0.8, 0.8 + step, 0.9 if why is None else 0.86, 0.95])
+    )
+    test = Curve(rates, np.array([0.7, 0.79, 0.83, 0.87, 0.905]))
+    assert bd_rate(anchor, test).estimate.value is not None
+    for curves in ((anchor, test), (test, anchor)):
+        found = bd_rate(*curves, "akima").estimate
+        assert (found.value is None) == (why is not None)
+        assert why is None or (why if curves[0] is anchor else why.replace("anchor", "test")) in str(found.reason)
+
+
+def test_akima_is_refused_where_it_is_far_from_pchip() -> None:
+    rates = np.array([0.1, 0.2, 0.4, 0.8, 1.6])
+    anchor = Curve(rates, np.array([0.552, 0.572, 0.596, 0.710, 0.791]))
+    test = Curve(rates, np.array([0.508, 0.524, 0.604, 0.745, 0.753]))
+    found = bd_rate(anchor, test, "akima").estimate
+    akima, pchip = ((10 ** mean_gap("rate", anchor, test, method) - 1) * 100 for method in ("akima", "pchip"))
+    far = f"Akima's figure, {akima:+.4g}, is far from that of PCHIP, {pchip:+.4g}; take pchip"
+    assert found.reason == f"not computable: {far}" and pchip < akima - 2.5
+
+
 def test_overlap_is_a_share_of_the_union() -> None:
     # qualities 0.41 .. 0.69 and 0.44 .. 0.7: 0.25 of 0.29
     found = bd_rate(Curve(RATES, MIOU), Curve(OTHER_RATES, OTHER_MIOU))
@@ -172,56 +205,48 @@ def test_what_is_asked_wrongly_is_refused() -> None:
         bd_rate(good, good, "cubic")
     with pytest.raises(RequestError, match="one each is needed"):
         Curve(RATES, MIOU[:4])
-    with pytest.raises(RequestError, match=r"\(resamples, 5\) is needed"):
+    with pytest.raises(RequestError, match=r"\(units, 5\) is needed"):
         Curve(RATES, MIOU, quality_samples=np.zeros((10, 4)))
     few, many = (Curve(RATES, MIOU, (), np.tile(RATES, (n, 1)), np.tile(MIOU, (n, 1))) for n in (10, 20))
-    with pytest.raises(RequestError, match=r"\[10, 20\] resamples"):
+    with pytest.raises(RequestError, match=r"\[10, 20\] units"):
         bd_rate(few, many)
 
 
-def drawn(curve: Curve, noise: float, seed: int, resamples: int = 200) -> Curve:
+def without(curve: Curve, noise: float, seed: int, units: int = 20) -> Curve:
     rng = np.random.default_rng(seed)
-    qualities = curve.qualities + noise * rng.normal(size=(resamples, len(curve.rates)))
-    return Curve(curve.rates, curve.qualities, (), np.tile(curve.rates, (resamples, 1)), qualities)
+    qualities = curve.qualities + noise * rng.normal(size=(units, len(curve.rates)))
+    return Curve(curve.rates, curve.qualities, (), np.tile(curve.rates, (units, 1)), qualities)
 
 
-def test_intervals_are_percentiles_over_the_resamples() -> None:
-    anchor, test = drawn(some(1), 1e-3, 1), drawn(some(2), 1e-3, 2)
+def test_intervals_are_jackknifes_on_the_logarithm_of_the_rate() -> None:
+    anchor, test = without(some(1), 1e-4, 1), without(some(2), 1e-4, 2)
     assert anchor.quality_samples is not None and test.quality_samples is not None
     for delta in (bd_rate, bd_accuracy):
-        found = delta(anchor, test)
-        values = [
+        found = delta(anchor, test).estimate
+        values = np.array([
             delta(Curve(anchor.rates, one), Curve(test.rates, other)).estimate.value
             for one, other in zip(anchor.quality_samples, test.quality_samples, strict=True)
-        ]
-        low, high = np.percentile(np.array(values, float), [2.5, 97.5])
-        assert (found.estimate.low, found.estimate.high) == pytest.approx((low, high), rel=1e-12)
-        assert found.estimate.low is not None and found.estimate.value is not None and found.estimate.high is not None
-        assert found.estimate.low < found.estimate.value < found.estimate.high
-        assert (found.undefined, found.estimate.reason) == (0, None)
+        ], float)  # fmt: skip
+        assert found.value is not None and found.interval is not None
+        ends = np.array([found.low, found.value, found.high], float)
+        if delta is bd_rate:
+            values, ends = np.log1p(values / 100), np.log1p(ends / 100)
+        width = stats.t.ppf(0.975, 19) * np.sqrt(19 / 20 * ((values - values.mean()) ** 2).sum())
+        assert np.diff(ends) == pytest.approx([width, width], rel=1e-3)
 
 
-def test_too_many_resamples_without_a_figure_give_no_interval() -> None:
-    anchor, test = drawn(some(1), 0.03, 1), drawn(some(2), 0.03, 2)
-    found = bd_rate(anchor, test)
-    assert found.estimate.value is not None and found.estimate.low is None
-    assert found.undefined is not None and found.undefined > 0.05
-    assert (
-        found.estimate.reason is not None
-        and f"not computable in {found.undefined:.0%} of the resamples" in found.estimate.reason
+def test_a_unit_without_which_there_is_no_figure_leaves_no_interval() -> None:
+    anchor, test = without(some(1), 0.05, 1), without(some(2), 0.05, 2)
+    found = bd_rate(anchor, test).estimate
+    assert found.value is not None and found.low is None
+    assert str(found.reason).startswith(
+        "no interval: not computable (quality turns back, or the curves do not overlap)"
     )
     # at equal rate the gap is defined, whether or not quality falls somewhere
-    by_rate = bd_accuracy(anchor, test)
-    assert by_rate.undefined == 0 and by_rate.estimate.low is not None
-    # a few of them are left out of the percentiles, and told
-    quiet = drawn(some(1), 0, 1)
-    assert quiet.quality_samples is not None
-    quiet.quality_samples[:6] = np.nan
-    told = bd_rate(quiet, quiet)
-    assert (told.undefined, told.estimate.low) == (pytest.approx(0.03), pytest.approx(0))
+    assert bd_accuracy(anchor, test).estimate.low is not None
 
 
-def test_without_resamples_the_reason_is_told() -> None:
+def test_without_images_the_reason_is_told() -> None:
     poor = Curve(RATES, MIOU, lacking="3 images; an interval needs 5")
     found = bd_rate(poor, Curve(RATES, MIOU))
     assert found.estimate.value == pytest.approx(0)
@@ -275,6 +300,82 @@ def test_a_table_of_points(points: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "not computable: odd: more rate with less quality" in text
 
 
+def table_of(path: Path, header: str, *curves: tuple[str, str, Array, Array]) -> Path:
+    """A table of curves: what stands before and behind each of their rates and qualities."""
+    rows = [f"{before},{rate},{score}{behind}" for before, behind, rates, scores in curves
+            for rate, score in zip(rates, scores, strict=True)]  # fmt: skip
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def bd_rates(capsys: pytest.CaptureFixture[str], *words: object) -> dict[tuple[str, str], float]:
+    pairs = json.loads(typed(capsys, *words, "--json"))["pairs"]
+    return {(pair["anchor"], pair["test"]): pair["rate"]["value"] for pair in pairs}
+
+
+def test_codings_are_curves_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where nothing but `options` tells them apart; the plain one answers to its encoder's name."""
+    header, score = "encoder,color_subsampling,options,rate_bpp,miou", MIOU
+    path = table_of(
+        tmp_path / "points.csv", header, ("jpeg,420,", "", RATES, score), ("x264,420,", "", RATES * 0.5, score),
+        ("x264,420,qp_map=m importance=a", "", RATES * 0.6, score),
+        ("x264,420,qp_map=m importance=b", "", RATES * 0.7, score),
+        ("x264,444,preset=slow", "", RATES * 0.8, score),
+    )  # fmt: skip
+    with path.open("a") as file:  # searched rates are points of one curve
+        file.writelines(
+            f"x264,420,target_bpp={rate:g},{rate * 0.9},{q}\n" for rate, q in zip(RATES, score, strict=True)
+        )
+    found = bd_rates(capsys, path, "--quality", "miou", "--anchor", "JPEG")
+    assert {test: round(value) for (_, test), value in found.items()} == {
+        "x264 color_subsampling=420": -50, "x264 color_subsampling=420 qp_map=m importance=a": -40,
+        "x264 color_subsampling=420 qp_map=m importance=b": -30, "x264 color_subsampling=444 preset=slow": -20,
+        "x264 color_subsampling=420 at set rates": -10,
+    }  # fmt: skip
+    (one,) = bd_rates(capsys, path, "--quality", "miou", "--anchor", "x264", "--test", "jpeg").values()
+    assert one == pytest.approx(100)
+
+
+def test_sequences_are_compared_each_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for column, a, b in (("sequence", "1", "2"), ("clip", "street", "park")):
+        path = table_of(
+            tmp_path / "points.csv", f"codec,{column},kbps,miou",
+            (f"old,{a}", "", RATES, MIOU), (f"new,{a}", "", RATES * 1.3, MIOU),
+            (f"old,{b}", "", RATES * 1.1, MIOU + 0.01), (f"new,{b}", "", RATES * 1.1 * 0.7, MIOU + 0.01),
+        )  # fmt: skip
+        words = (path, "--group", "codec", "--rate", "kbps", "--quality", "miou")
+        for more in ((), ("--anchor", "old"), ("--anchor", "old", "--test", "new")):
+            found = bd_rates(capsys, *words, *more)
+            assert {pair: round(value) for pair, value in found.items()} == {
+                (f"old {column}={a}", f"new {column}={a}"): 30, (f"old {column}={b}", f"new {column}={b}"): -30
+            }  # fmt: skip
+    # where a number alone tells them apart, a quality stands twice
+    path = table_of(
+        tmp_path / "points.csv", "encoder,take,qp,rate_bpp,miou",
+        *((f"{codec},{take},22", "", RATES[:1] * take, MIOU[:1]) for codec in "ab" for take in (1, 2)),
+    )  # fmt: skip
+    with pytest.raises(RequestError, match="rows 1 and 2 are of one curve and qp=22; pick one with --where"):
+        typed(capsys, path, "--quality", "miou")
+
+
+def test_what_has_no_column_is_read_from_the_folder_of_a_bitstream(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "encoder,quality,color_subsampling,subsampling_factor,qp_map,source,frames,width_px,height_px,bitstream,"
+    folder = "c_x265(quality={}, color_subsampling=420, subsampling_factor=0.5{})/p.265"
+    lines = [header + "size_bytes,rate_bpp,psnr_y_db"]
+    for options, share in (("", 1.0), (", resampler=lanczos", 0.8), (", importance=files", 0.7)):
+        for i, rate in enumerate(RATES):
+            name = folder.format(i, options)
+            lines.append(f'x265,{i},420,0.5,,p,1,100,80,"{name}",{round(rate * 1e6 * share)},{rate},{30 + i}')
+    path = tmp_path / "compression.csv"
+    path.write_text("\n".join(lines) + "\n")
+    found = bd_rates(capsys, path, "--quality", "psnr_y_db", "--anchor", "x265", "--no-intervals")
+    assert {test: round(value) for (_, test), value in found.items()} == {
+        "x265 resampler=lanczos": -20, "x265 importance=files": -30
+    }  # fmt: skip
+
+
 def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, images: int = 8) -> Path:
     """A table as the compress step writes it: two encoders, one of them with two factors, and PSNR of pictures."""
     rng = np.random.default_rng(5)
@@ -319,7 +420,7 @@ def test_a_table_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for name, delta in (("rate", bd_rate), ("accuracy", bd_accuracy)):
         assert pair[name]["value"] == pytest.approx(delta(*curves).estimate.value, rel=1e-9)
         assert pair[name]["low"] < pair[name]["value"] < pair[name]["high"]
-    assert json.loads(typed(capsys, *words, "--json"))["pairs"] == [pair]  # seeded
+    assert json.loads(typed(capsys, *words, "--json"))["pairs"] == [pair]
     text = typed(capsys, path, "--quality", "psnr_y_db")
     assert "rows are pictures: rates are all bits over all pixels, psnr_y_db is the mean" in text
     assert "lossless: left out, because psnr_y_db or rate is missing there" in text
@@ -341,7 +442,7 @@ def test_pictures_that_not_all_points_have_do_not_count(tmp_path: Path, capsys: 
     assert same["rate"] == pair["rate"] and same["notes"] == []
 
 
-def test_few_pictures_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_pictures_or_groups_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (
         "--quality",
         "psnr_y_db",
@@ -355,6 +456,20 @@ def test_few_pictures_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFix
     )
     (pair,) = json.loads(typed(capsys, compression_csv(tmp_path, images=4), *words))["pairs"]
     assert (pair["rate"]["reason"], pair["rate"]["low"]) == ("no interval: 4 images; an interval needs 5", None)
+    found = []
+    for more in (
+        (),
+        ("--groups", "img(?=[0-3])"),
+        ("--groups", "img(?=[0-4])"),
+        ("--groups", "no such"),
+        ("--no-intervals",),
+    ):
+        (pair,) = json.loads(typed(capsys, compression_csv(tmp_path), *words, *more))["pairs"]
+        found.append((pair["rate"]["low"], pair["rate"]["reason"]))
+    assert found[0][0] == found[3][0] != found[1][0] is not None
+    assert [reason for _, reason in found] == [
+        None, None, "no interval: 4 groups; an interval needs 5", None, "no interval: none was asked for"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -377,7 +492,6 @@ def test_few_pictures_give_no_interval(tmp_path: Path, capsys: pytest.CaptureFix
         ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --anchor c", "no curve 'c'; there are: 'a', 'b'"),
         ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --anchor a --test c", "no curve 'c'"),
         ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --test b", "name it with --anchor"),
-        ("encoder,rate_bpp,miou\na,1,2\nb,1,2\n", "--quality miou --bootstrap 3", "3 resamples"),
         ("encoder,rate_bpp,miou,source\na,1,2,x\n", "--quality miou", "needs columns size_bytes, width_px"),
         ("\xff\xfe", "--quality miou", "no table of comma-separated values"),
     ],

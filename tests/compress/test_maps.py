@@ -100,7 +100,7 @@ def test_at_equal_rate_bits_go_where_it_matters(name: str, scenes: Path, write_e
     assert np.mean(gains) >= GAINS_DB[name], gains
     (row,) = csv.DictReader((scenes / "results/trial/equal_rate.csv").read_text().splitlines())
     assert float(row["inside_db"]) == pytest.approx(np.mean(gains))
-    assert float(row["inside_low_db"]) <= min(np.mean(gains), float(row["inside_high_db"]))
+    assert row["inside_low_db"] == row["inside_high_db"] == "", "three pictures are too few for an interval"
 
 
 @pytest.mark.parametrize("name", ["x264", "x265"])

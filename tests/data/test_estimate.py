@@ -1,34 +1,75 @@
-"""Estimates and their intervals: SciPy's percentile bootstrap as the reference, and what cannot be."""
+"""Estimates and their intervals: Student's, where the answer is known, and what cannot be."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
-from vcmbench.data.estimate import Estimate, interval
+from vcmbench.data.estimate import FISHER, PER_CENT, SHARE, Array, Estimate, Scale, interval, with_p
+from vcmbench.data.jackknife import MOST_UNITS, Jackknife, units_of
 
 
-@pytest.mark.parametrize("n", [3, 8, 40])
-def test_intervals_are_scipys_of_the_same_resamples(n: int) -> None:
-    rng = np.random.default_rng(n)
-    data = rng.normal(size=n)
-    theirs = stats.bootstrap((data,), np.mean, n_resamples=999, method="percentile", rng=rng)
-    found = interval(Estimate(float(data.mean()), n=n, p=0.5), theirs.bootstrap_distribution)
-    assert found.interval == pytest.approx(tuple(theirs.confidence_interval), rel=1e-12)
-    assert (found.value, found.n, found.p, found.reason) == (data.mean(), n, 0.5, None)
+def left_out(data: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([np.delete(data, i).mean() for i in range(len(data))])
 
 
-def test_resamples_without_a_figure_are_left_out_up_to_a_share() -> None:
-    samples = np.arange(1000.0)
-    samples[:50] = np.nan
-    assert interval(Estimate(1.0), samples).interval == pytest.approx(tuple(np.percentile(samples[50:], [2.5, 97.5])))
-    samples[50] = np.inf
-    lost = interval(Estimate(1.0), samples)
-    assert lost == Estimate(1.0, reason="no interval: not defined in 5% of the resamples")
-    assert interval(Estimate(1.0), samples, undefined="{share:.1%} lost").reason == "no interval: 5.1% lost"
+@pytest.mark.parametrize("n", [5, 8, 40])
+def test_of_a_mean_the_interval_is_students(n: int) -> None:
+    data = np.random.default_rng(n).normal(size=n)
+    theirs = stats.ttest_1samp(data, 0.0)
+    found = with_p(Estimate(float(data.mean()), n=n), left_out(data))
+    assert found.interval == pytest.approx(tuple(theirs.confidence_interval(0.95)), rel=1e-9)
+    assert (found.value, found.n, found.p) == (data.mean(), n, pytest.approx(theirs.pvalue))
+    assert with_p(Estimate(0.0), np.zeros(5)).p == 1 and with_p(Estimate(0.1), np.full(5, 0.1)).p == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "there"),
+    [(FISHER, np.arctanh), (PER_CENT, lambda x: np.log1p(x / 100)), (SHARE, lambda x: np.log(x / (1 - x)))],
+)
+def test_scales(scale: Scale, there: Callable[[Array], Array]) -> None:
+    """The interval is symmetric there, and for small errors the plain one."""
+    for values in (np.array([0.5, 0.7, 0.8, 0.9, 1.0]), 0.8 + 1e-5 * np.arange(-2, 3)):
+        found, plain = interval(Estimate(0.8), values, scale=scale), interval(Estimate(0.8), values)
+        ends = there(np.array([found.low, 0.8, found.high], float))
+        assert ends[2] - ends[1] == pytest.approx(ends[1] - ends[0]) and ends[0] < ends[1]
+    assert found.interval == pytest.approx(plain.interval, abs=1e-7)
+    assert interval(Estimate(1.0), np.ones(5), scale=scale).interval == (1, 1)
+    far = interval(Estimate(0.0), np.array([-99.9999, 1e300, 0, 0, 0]), scale=PER_CENT)
+    assert far.interval is None and far.reason == "no interval: it is beyond all numbers"
+
+
+def test_a_unit_without_which_there_is_no_figure_leaves_no_interval() -> None:
+    values = np.array([1.0, np.nan, 1.0, np.inf, 1.0])
+    lost = interval(Estimate(1.0), values)
+    assert lost == Estimate(1.0, reason="no interval: not defined without one of the pictures, in 2 of 5 cases")
+    assert str(interval(Estimate(1.0), values, undefined="lost").reason).startswith("no interval: lost without")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "units"),
+    [
+        (None, ["a/1_x", "a/1_y", "a/2_x", "b"]),
+        ("^a", ["group a", "group a", "group a", "b"]),
+        (r"/(\d+)_", ["group 1", "group 1", "group 2", "b"]),
+    ],
+)
+def test_units_are_pictures_or_their_groups(pattern: str | None, units: list[str]) -> None:
+    assert units_of(["a/1_x", "a/1_y", "a/2_x", "b"], pattern) == units
+
+
+def test_many_units_are_left_out_several_at_a_time() -> None:
+    data = np.random.default_rng(1).normal(size=1000)
+    found = Jackknife(range(1000))
+    assert found.weights.shape == (MOST_UNITS, 1000) and (found.weights.sum(axis=0) == MOST_UNITS - 1).all()
+    one = interval(Estimate(float(data.mean())), found.means(data))
+    assert one.high - one.low == pytest.approx(2 * 1.96 * data.std() / 1000**0.5, rel=0.15)  # type: ignore[operator]
+    assert Jackknife("aabbccdd").lacking == "4 pictures; an interval needs 5"
 
 
 def test_what_is_missing_stays_missing() -> None:

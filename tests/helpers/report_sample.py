@@ -94,13 +94,13 @@ def scores(
 
 def correlations(random: np.random.Generator) -> tuple[list[c.CorrelationTable], list[c.Scatter]]:
     machine, metrics, images, codec = scores(random, 600)
-    found = correlation.compare(metrics, machine, images, 100)
+    found = correlation.compare(metrics, machine, images)
     broken = metrics | {"LPIPS": np.full(600, np.nan)}
     tables = [
-        correlation_table(correlation.compare(broken, machine, images, 100), "block", resamples=100),
+        correlation_table(correlation.compare(broken, machine, images), "block"),
         correlation_table(
-            correlation.compare({k: v[:120] for k, v in metrics.items()}, machine[:120], images[:120], 100),
-            "image", resamples=100,
+            correlation.compare({k: v[:120] for k, v in metrics.items()}, machine[:120], images[:120]),
+            "image",
         ),
     ]  # fmt: skip
     scatters = []

@@ -26,7 +26,7 @@ from tests.helpers.measuring import (
     write_toml,
 )
 from vcmbench import experiment
-from vcmbench.analysis.curves import ImageDraws
+from vcmbench.analysis.curves import ImageJackknife
 from vcmbench.analysis.run import measured, recalled
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
@@ -40,8 +40,9 @@ from vcmbench.measure import records as score_records
 from vcmbench.measure.outcome import MeasureSettings
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
-from vcmbench.report.fill import comparisons, missed_rates, unequal
+from vcmbench.report.fill import comparisons, curve_list, missed_rates, unequal
 from vcmbench.report.frames import Gallery
+from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 from vcmbench.tasks.kind import Truth, count, get
 
@@ -91,7 +92,7 @@ def records(*mapped: tuple[int, int, bool | None]) -> list[dict[str, Any]]:
 
 
 def compared(*mapped: tuple[int, int, bool | None]) -> Summary:
-    return Summary(records(*mapped), {}, 0, 0)
+    return Summary(records(*mapped), {}, False)
 
 
 def test_equal_rate_is_of_pictures_whose_rates_are_equal() -> None:
@@ -134,7 +135,7 @@ def test_points_that_cannot_be_compared_do_not_dilute_the_others() -> None:
     """Findings count the configurations that they are about."""
     others = [score | {"quality": 40, "configuration": f"{score['configuration']} 40"}
               for score in records((1500, 60, False))]  # fmt: skip
-    both = Summary(records((1000, 60, True)) + others, {}, 0, 0)
+    both = Summary(records((1000, 60, True)) + others, {}, False)
     assert [one.quality for one in comparisons(both)] == [30]
     assert [what for what, _ in unequal(both)] == ["x265 with map 40, at equal rate"]
 
@@ -142,9 +143,9 @@ def test_points_that_cannot_be_compared_do_not_dilute_the_others() -> None:
 def test_a_part_is_drawn_like_a_whole() -> None:
     """The figures of some pictures are those of an experiment that never had the others."""
     scores = [(1000, 50 + i, i % 3 > 0) for i in range(12)]
-    (found,) = comparisons(Summary(records(*scores), {}, 200, 5))
+    (found,) = comparisons(Summary(records(*scores), {}))
     right = np.array([right for _, right, equal in scores if equal])
-    draws = ImageDraws(len(right), 200, 5)
+    draws = ImageJackknife(len(right))
     wanted = draws.ratio(np.stack([np.full(len(right), 50), right]), np.full(len(right), 100)).difference(1, 0)
     shown = found.effects[0].difference
     assert (shown.value, shown.low, shown.high) == (wanted.value, wanted.low, wanted.high)
@@ -180,6 +181,43 @@ def test_records_know_whether_the_search_met_its_rate(results: Results, tmp_path
     assert all(record["sources"][0]["name"].rpartition("/")[2] not in overlay.title for overlay in shown.overlays)
 
 
+# --- pictures that lack something
+
+
+def test_a_picture_that_lacks_something_takes_nothing_from_the_others() -> None:
+    """Of six pictures two have no labels, another no importance and no distances, and another no score of a metric."""
+    scores = records(*[(1000 + 10 * i, 50 + i, None) for i in range(6)])
+    for score in scores:
+        image = int(score["source"])
+        part = score["machine"]["pseudo"]
+        part["bands"] = None if image == 2 else [part["confusion"], *([[]] * (len(confusion.BANDS_M) - 1))]
+        part["importance"] = None if image == 2 else part["importance"]
+        score["machine"]["labels"] = None if image < 2 else part
+        score["iqa"] = {
+            "PSNR": {"value": None if image == 3 else 30.0 + image, "reason": "small" if image == 3 else None}
+        }
+    summary = Summary(scores, {}, False)
+    right = summary.measures("labels")["accuracy"]
+    assert (right.values[1], right.n) == (pytest.approx((52 + 53 + 54 + 55) / 400), 4)
+    assert summary.over("labels").rate.values[1] == pytest.approx(np.mean([1020, 1030, 1040, 1050]) * 8 / 100)
+    assert summary.measures("pseudo")["accuracy"].n == 6 and summary.over("pseudo") is summary
+    weighted, bands, psnr = summary.weighted("pseudo"), summary.by_band("pseudo"), summary.metric("PSNR")
+    assert not isinstance(weighted, str) and not isinstance(bands, str) and not isinstance(psnr, str)
+    others = [50, 51, 53, 54, 55]
+    assert (weighted.n, bands[0].n, psnr.n) == (5, 5, 5)
+    assert weighted.values[1] == pytest.approx(np.mean(others) / 100) == bands[0].values[1]
+    assert psnr.values[0] == pytest.approx(np.mean([30, 31, 32, 34, 35]))
+    assert summary.partly() == [
+        "figures against labels: 4 of 6 pictures have what they need, and count",
+        "figures by distance: 5 of 6 pictures have what they need, and count",
+        "figures by importance: 5 of 6 pictures have what they need, and count",
+    ]
+    grouped = Summary(scores, {}, True, "0(?=[0-3])").measures("pseudo")["accuracy"]
+    assert grouped.lacking == "3 groups; an interval needs 5"
+    shown = [curve for curve in curve_list(summary) if curve.against == "labels" and curve.measure == "accuracy"]
+    assert [point.value.n for curve in shown for point in curve.points] == [4, 4]
+
+
 # --- rates that are searched
 
 
@@ -194,7 +232,7 @@ def targets(*bpp: float, quality: int | None = None) -> Summary:
             })  # fmt: skip
     for image in range(2) if quality is not None else ():
         scores.append(scored(image, mapped=False, right=70) | {"quality": quality, "options": "preset"})
-    return Summary(scores, {}, 0, 0)
+    return Summary(scores, {}, False)
 
 
 def test_rates_that_are_searched_make_a_curve() -> None:
@@ -458,7 +496,7 @@ def test_answers_of_a_classifier_are_told_by_name(tmp_path: Path) -> None:
     assert measure(root, config, "--level", "image").code == 0
     run = run_of(Results(root), config)
     scores = [score | {"machine": part} for score in measured(run, [], {})]
-    summary = Summary(scores, {}, 0, 0)
+    summary = Summary(scores, {}, False)
     gallery = Gallery(run.data, run.units, summary, run.runner, ImportanceSource())
     for frame in gallery.worst():
         assert (frame.prediction_pristine, frame.prediction_decoded) == ("cat", "dog")

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.estimate import Estimate, interval
+from vcmbench.data.estimate import PER_CENT, PLAIN, Estimate, interval
 from vcmbench.errors import RequestError
 from vcmbench.io import resources
 
@@ -27,6 +27,10 @@ METHODS = ("pchip", "akima")
 FEWEST_POINTS = 4
 # Below it, more than half of the range that was measured says nothing about the two. (The package warns below 0.75.)
 ENOUGH_OVERLAP = 0.5
+# How far Akima's figure may be from PCHIP's: in the logarithm of the rate (3 %), or as a share of the qualities' range.
+# On curves of codecs they differ by 1 % where points lie evenly.
+_FARTHEST_APART = 0.03
+_LOOKED_AT, _ROUNDING = 2001, 1e-12
 _MOST_POINTS_NAMED = 3
 
 Array = NDArray[np.float64]
@@ -38,8 +42,8 @@ class Curve:
     """One codec's points in any order: rates, (n,) in any unit that both curves share, and qualities, (n,).
 
     `names` says what each point is called in messages; without it, it is its number from 0. For an interval,
-    `rate_samples` and `quality_samples`, (resamples, n), hold both anew for each resample of the images, the same
-    resamples for both curves (`analysis.curves` makes them); `lacking` says why there are none. `label` names the curve
+    `rate_samples` and `quality_samples`, (units, n), hold both anew without each unit of the images, the same units for
+    both curves (`analysis.curves` makes them); `lacking` says why there are none. `label` names the curve
     in messages, in place of "anchor" and "test".
     """
 
@@ -48,7 +52,7 @@ class Curve:
     names: tuple[str, ...] = ()
     rate_samples: Array | None = field(default=None, repr=False)
     quality_samples: Array | None = field(default=None, repr=False)
-    lacking: str = "no resamples were given"
+    lacking: str = "its images are not known"
     label: str = ""
     n: int | None = None
     """How many images it stands on."""
@@ -62,7 +66,7 @@ class Curve:
             )
         for samples in (self.rate_samples, self.quality_samples):
             if samples is not None and (samples.ndim != 2 or samples.shape[1] != n):
-                raise RequestError(f"samples of shape {samples.shape} for {n} points; (resamples, {n}) is needed")
+                raise RequestError(f"samples of shape {samples.shape} for {n} points; (units, {n}) is needed")
 
     def point(self, index: int) -> str:
         """What a point is called."""
@@ -82,8 +86,7 @@ class Delta:
     """A BD-rate (`kind` "rate", in per cent) or BD-accuracy ("accuracy", in the quality's unit) of test against anchor.
 
     `overlap` is the share of the union of both curves' ranges that both have, None where there is no range; `note`
-    warns of a small one. `points` are the numbers of points of anchor and test, `undefined` is the share of resamples
-    without a figure.
+    warns of a small one. `points` are the numbers of points of anchor and test.
     """
 
     kind: Kind
@@ -92,7 +95,6 @@ class Delta:
     estimate: Estimate
     overlap: float | None = None
     note: str | None = None
-    undefined: float | None = None
 
 
 def bd_rate(anchor: Curve, test: Curve, method: str = "pchip", higher_is_better: bool = True) -> Delta:
@@ -177,8 +179,8 @@ def _delta(kind: Kind, anchor: Curve, test: Curve, method: str, higher_is_better
         note = f"only {overlap:.0%} of their {_axis(kind)} in common: {_ranges(kind, anchor, test)}"
         found = replace(found, note=note)
     value = _value(kind, sides, method, higher_is_better)
-    if value is None:
-        return replace(found, estimate=missing("the result is beyond all numbers"))
+    if isinstance(value, str):
+        return replace(found, estimate=missing(value))
     return _with_interval(replace(found, estimate=Estimate(value, n=n)), anchor, test, higher_is_better)
 
 
@@ -201,17 +203,46 @@ def _ranges(kind: Kind, anchor: Curve, test: Curve) -> str:
     return ", ".join(texts)
 
 
-def _value(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float | None:
-    """The package's figure for curves that are fit for it, points in any order; None where it is not finite."""
+def _value(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float | str:
+    """The package's figure for curves that are fit for it, points in any order; or why there is none."""
     sign = 1.0 if higher_is_better else -1.0  # it wants curves that rise with the rate
-    ordered = []
+    ordered: list[Array] = []
     for rates, qualities in sides:
         order = np.argsort(rates, kind="stable")
         ordered += [rates[order], sign * qualities[order]]
     function = _package().bd_rate if kind == "rate" else _package().bd_psnr
-    with np.errstate(all="ignore"):
-        value = float(function(*ordered, method=method, require_matching_points=False, min_overlap=0))
-    return (value if kind == "rate" else sign * value) if np.isfinite(value) else None
+
+    def by(name: str) -> float:
+        with np.errstate(all="ignore"):
+            return float(function(*ordered, method=name, require_matching_points=False, min_overlap=0))
+
+    value = by(method)
+    if not np.isfinite(value):
+        return "the result is beyond all numbers"
+    if method == "akima" and (why := _akima_misleads(kind, ordered, value, by("pchip"))):
+        return f"{why}; take pchip"
+    return value if kind == "rate" else sign * value
+
+
+def _akima_misleads(kind: Kind, ordered: list[Array], akima: float, pchip: float) -> str:
+    """Why Akima's figure says more about its curves between the points than about the points; empty where it does not.
+
+    `ordered` are rates and qualities of anchor and test, rising.
+    """
+    from scipy.interpolate import Akima1DInterpolator
+
+    axes = [(y, np.log10(x)) if kind == "rate" else (np.log10(x), y) for x, y in (ordered[:2], ordered[2:])]
+    common = max(x[0] for x, _ in axes), min(x[-1] for x, _ in axes)
+    for (x, y), name in zip(axes, ("anchor", "test"), strict=True):
+        drawn = Akima1DInterpolator(x, y)(np.linspace(*common, _LOOKED_AT))
+        if (np.diff(drawn) < -_ROUNDING * (y[-1] - y[0])).any():
+            return f"Akima's curve of the {name} turns back between its points"
+    apart = abs(np.log1p(akima / 100) - np.log1p(pchip / 100)) if kind == "rate" else abs(akima - pchip) / np.ptp(
+        np.concatenate([y for _, y in axes])
+    )  # fmt: skip
+    if apart <= _FARTHEST_APART:
+        return ""
+    return f"Akima's figure, {akima:+.4g}, is far from that of PCHIP, {pchip:+.4g}"
 
 
 @cache
@@ -225,41 +256,37 @@ def _package() -> ModuleType:
 
 
 def _with_interval(found: Delta, anchor: Curve, test: Curve, higher_is_better: bool) -> Delta:
-    """The delta with the interval of its resamples.
+    """The delta with its interval.
 
-    BD-accuracy is defined whether or not quality falls somewhere, so its resamples may; BD-rate's may not.
+    BD-accuracy is defined whether or not quality falls somewhere, so without a unit it may; BD-rate is not.
     """
     samples = [(curve.rate_samples, curve.quality_samples) for curve in (anchor, test)]
-    drawn = [(rates, qualities) for rates, qualities in samples if rates is not None and qualities is not None]
-    if len(drawn) < 2:
+    known = [(rates, qualities) for rates, qualities in samples if rates is not None and qualities is not None]
+    if len(known) < 2:
         lacking = next(c.lacking for c in (anchor, test) if c.rate_samples is None or c.quality_samples is None)
         return replace(found, estimate=interval(found.estimate, None, f"no interval: {lacking}"))
-    resamples = {len(part) for side in drawn for part in side}
-    if len(resamples) > 1 or not min(resamples):
-        raise RequestError(f"{sorted(resamples)} resamples for anchor and test; the same, 1 or more, are needed")
-    values = []
-    for index in range(resamples.pop()):
-        sides = [(rates[index], qualities[index]) for rates, qualities in drawn]
-        value = _value_of_resample(found.kind, sides, found.method, higher_is_better)
-        values.append(np.nan if value is None else value)
+    units = {len(part) for side in known for part in side}
+    if len(units) > 1 or min(units) < 2:
+        raise RequestError(f"{sorted(units)} units for anchor and test; the same, 2 or more, are needed")
+    values = [
+        _value_without(found.kind, [(rates[unit], qualities[unit]) for rates, qualities in known], found.method,
+                       higher_is_better)
+        for unit in range(units.pop())
+    ]  # fmt: skip
     turns = "quality turns back, or " if found.kind == "rate" else ""
-    undefined = f"not computable in {{share:.0%}} of the resamples ({turns}the curves do not overlap); what is left of "
-    undefined += "them would look too certain"
-    share = 1 - float(np.isfinite(values).sum() / len(values))
-    estimate = interval(found.estimate, np.array(values), undefined=undefined)
-    return replace(found, estimate=estimate, undefined=share)
+    undefined = f"not computable ({turns}the curves do not overlap)"
+    scale = PER_CENT if found.kind == "rate" else PLAIN
+    return replace(found, estimate=interval(found.estimate, np.array(values), undefined=undefined, scale=scale))
 
 
-def _value_of_resample(
-    kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool
-) -> float | None:
+def _value_without(kind: Kind, sides: list[tuple[Array, Array]], method: str, higher_is_better: bool) -> float:
+    """NaN where it has none."""
     for rates, qualities in sides:
         if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):
-            return None
+            return np.nan
         order = np.argsort(rates, kind="stable")
         rises = np.diff(qualities[order]) * (1 if higher_is_better else -1)
         if (np.diff(rates[order]) <= 0).any() or (kind == "rate" and (rises <= 0).any()):
-            return None
-    if _overlap(kind, sides) <= 0:
-        return None
-    return _value(kind, sides, method, higher_is_better)
+            return np.nan
+    value = np.nan if _overlap(kind, sides) <= 0 else _value(kind, sides, method, higher_is_better)
+    return np.nan if isinstance(value, str) else value

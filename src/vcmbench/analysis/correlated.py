@@ -15,10 +15,12 @@ from vcmbench.analysis import correlation
 from vcmbench.analysis.correlation import Comparison
 from vcmbench.analysis.correlation_file import ABOUT, document
 from vcmbench.analysis.samples import Samples
+from vcmbench.data.jackknife import units_of
 from vcmbench.data.store import Store
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
 from vcmbench.io.progress import Progress
+from vcmbench.iqa import METRICS
 from vcmbench.tasks import kind as kinds
 
 OF_BLOCKS = "accuracy, pseudo"
@@ -61,13 +63,13 @@ class Correlated:
 def digest(samples: Samples, machine: str, experiment: Experiment) -> str:
     """SHA-256 (hex) of what is correlated and how."""
     metrics = experiment.metrics
-    return samples.digest([machine, metrics.profile, metrics.bootstrap, experiment.seed])
+    return samples.digest([machine, metrics.profile, "jackknife", metrics.intervals, experiment.dataset.groups])
 
 
 def correlate(
     level: str, samples: Samples, machine: str, experiment: Experiment, note: str = "", *, quiet: bool
 ) -> Correlated:
-    """All samples together, and those of each codec by itself, clustered by source image."""
+    """All samples together, and those of each codec by itself, clustered by source image or group of them."""
     found = Correlated(level, machine, digest(samples, machine, experiment), note=note)
     if not samples.names:
         return replace(found, reason="no metric was asked for")
@@ -79,23 +81,32 @@ def correlate(
     if (reason := _why_not(samples.machine, found.clusters)) is not None:
         return replace(found, reason=reason)
     columns = {name: np.asarray(values, np.float64) for name, values in samples.values.items()}
-    scores, images, labels = np.asarray(samples.machine, np.float64), np.array(samples.images), np.array(samples.labels)
+    scores, labels = np.asarray(samples.machine, np.float64), np.array(samples.labels)
+    images = np.array(units_of(samples.images, experiment.dataset.groups))
+    rises = {name: _rises(name, machine, experiment) for name in columns}
 
-    def of(chosen: NDArray[np.bool_], stream: int, codec: str | None = None) -> Comparison:
+    def of(chosen: NDArray[np.bool_], codec: str | None = None) -> Comparison:
         compared = correlation.compare(
             {name: values[chosen] for name, values in columns.items()}, scores[chosen], images[chosen].tolist(),
-            experiment.metrics.bootstrap, (experiment.seed, stream),
+            experiment.metrics.intervals, rises,
             lambda name: None if codec is not None else progress.advance(f"correlating {name}, {level}"),
         )  # fmt: skip
         return samples.explained(compared, codec)
 
     with Progress(len(samples.names), "metric", quiet=quiet) as progress:
-        whole, codecs = of(np.ones(len(scores), bool), 0), {}
-        for stream, codec in enumerate(dict.fromkeys(samples.labels), 1):
+        whole, codecs = of(np.ones(len(scores), bool)), {}
+        for codec in dict.fromkeys(samples.labels):
             chosen = labels == codec
             if _why_not(scores[chosen].tolist(), len(set(images[chosen]))) is None:
-                codecs[codec] = of(chosen, stream, codec)
+                codecs[codec] = of(chosen, codec)
     return replace(found, whole=whole, codecs=codecs)
+
+
+def _rises(metric: str, machine: str, experiment: Experiment) -> bool:
+    """Whether a metric rises with the machine's score where it follows it."""
+    measure = machine.partition(", ")[0]
+    lower = {name for kind in kinds.discover().values() for name in kind.lower_is_better}
+    return METRICS[metric].higher_is_better(experiment.metrics.profile) == (measure not in lower)
 
 
 def _why_not(values: Sequence[float], images: int) -> str | None:
@@ -124,7 +135,7 @@ def write(store: Store, experiment: Experiment, done: Sequence[Correlated], hold
         if one.whole is not None:
             about = {
                 "schema_version": 1, "level": one.level, "against": one.machine,
-                "resamples": experiment.metrics.bootstrap, "seed": experiment.seed, "clustered_by": "image",
+                "intervals": experiment.metrics.intervals, "groups": experiment.dataset.groups, "clustered_by": "image",
                 "notes": [one.note] if one.note else [], _DIGEST: one.digest,
             }  # fmt: skip
             content = json.dumps(document(one.whole, one.codecs, about), indent=1, allow_nan=False).encode()

@@ -1,11 +1,9 @@
 """How well quality metrics follow a machine's score: correlations, their intervals, and tests between metrics.
 
-Point values are SciPy's. Intervals are percentile bootstraps over clusters (A. C. Davison, D. V. Hinkley, 1997, section
-3.8): source images are drawn with replacement, each with all of its blocks, because blocks of one image are no
-independent samples. A resample is kept as the number of times that each image was drawn, and all statistics are
-computed from these counts, for all resamples at once; the values are those of the resampled data, not approximations.
-The fitted curve stays that of all data. (Fitting anew in each resample adds the optimism of a fit to that of the first:
-with weak correlations such intervals lay above the truth, and covered less on data made for it.)
+Point values are SciPy's. For intervals each is computed anew without one cluster: without a source image and all of its
+blocks, because blocks of one image are no independent samples. All of it is done at once; the values are those of the
+data without the cluster, not approximations. The fitted curve stays that of all data: fitting anew adds the optimism of
+a fit to that of the first, and with weak correlations such intervals lay above the truth.
 """
 
 from __future__ import annotations
@@ -18,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis import logistic
-from vcmbench.analysis.draws import ClusterDraws
+from vcmbench.analysis.clusters import ClusterJackknife
 from vcmbench.analysis.logistic import Fit
-from vcmbench.data.estimate import LEVEL, Estimate, interval
+from vcmbench.data.estimate import FISHER, LEVEL, PLAIN, Estimate, interval, with_p
 from vcmbench.errors import RequestError
 
 STATISTICS = ("PLCC", "SROC", "KROCC", "PLCC_fit", "RMSE_fit")
 ALIKE = "not different"
 _MOST_FOR_KROCC = 20_000
 _FEWEST = 3
-_SAME = 1e-12
+_LEAST_SHOWN = 5e-5  # of a strength: less is written as 0.0000, which is the best of nothing
 
 Array = NDArray[np.float64]
 
@@ -36,39 +34,55 @@ Array = NDArray[np.float64]
 class Correlation:
     """One metric: an estimate for each of STATISTICS, signed (losses have negative ones), and the fit if there is one.
 
-    The p take the blocks as independent, as published; the intervals do not where they are clustered.
+    `rises` says whether it should rise with the machine's score, None where that is not known. The p take the blocks as
+    independent, as published; the intervals do not where they are clustered.
     """
 
     n: int
     values: dict[str, Estimate]
     fit: Fit | None = None
+    rises: bool | None = None
+
+    @property
+    def oriented(self) -> Estimate:
+        """SROCC, above 0 where the metric follows the machine and below where it goes the other way; its magnitude
+        where it is not known which way that is."""
+        value = self.values["SROC"]
+        return value.magnitude() if self.rises is None else value.scaled(1 if self.rises else -1)
 
     @property
     def strength(self) -> float:
-        """|SROCC|, by which metrics are ranked; -1 where it is missing."""
-        value = self.values["SROC"].value
-        return -1.0 if value is None else abs(value)
+        """The oriented SROCC, by which metrics are ranked; less than any where it is missing."""
+        value = self.oriented.value
+        return -np.inf if value is None else value
 
 
 @dataclass(frozen=True)
 class Difference:
-    """|SROCC| of a minus that of b, with its interval and p of the paired test; and p after Holm's correction."""
+    """Oriented SROCC of a minus that of b, with its interval and p of the paired test; and, where one of them is the
+    best metric, p after Holm's correction over all that are held against it."""
 
     a: str
     b: str
     estimate: Estimate
-    p_holm: float
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All metrics on the same n blocks of so many clusters. `best` has the largest |SROCC|; None where all are 0."""
+    """All metrics on the same n blocks of so many clusters. `best` has the largest oriented SROCC; None where none
+    follows the machine."""
 
     n: int
     clusters: int
     metrics: dict[str, Correlation]
     best: str | None
     differences: tuple[Difference, ...]
+
+    @property
+    def ranked(self) -> list[tuple[str, Correlation]]:
+        """The metrics, the one that follows the machine best first."""
+        return sorted(self.metrics.items(), key=lambda item: -item[1].strength)
 
     def against_best(self, name: str) -> Difference | None:
         """The test between a metric and the best one; None for the best itself, and where none was made."""
@@ -80,45 +94,46 @@ class Comparison:
         if name == self.best:
             return "best"
         against = self.against_best(name)
-        return "" if against is None else ALIKE if against.p_holm >= LEVEL else "worse"
+        return "" if against is None or against.p_holm is None else ALIKE if against.p_holm >= LEVEL else "worse"
 
 
 def compare(
     metrics: Mapping[str, Array],
     machine: Array,
     clusters: Sequence[str] | None = None,
-    resamples: int = 1000,
-    seed: int | Sequence[int] = 0,
+    intervals: bool = True,
+    rises: Mapping[str, bool] | None = None,
     done: Callable[[str], None] = lambda name: None,
 ) -> Comparison:
     """Correlate every metric, (n,) float64, with the machine's score, (n,) float64, and test them against each other.
 
-    `clusters` names the source image of each block; None draws single blocks. `resamples` is 0 (no intervals, no tests)
-    or 100..20000. `done` is called with each metric's name. The same seed gives the same figures, whichever metrics are
-    asked for. A metric with NaN, inf or one value only has missing figures with a reason. Raises RequestError for a
-    number of resamples out of range and shapes that do not fit.
+    `clusters` names the source image of each block, or what it belongs to; None takes each block by itself. Without
+    `intervals` there are no tests either. `rises` says which metrics should rise with the machine's score and which
+    should fall. `done` is called with each metric's name. A metric's figures are the same whichever others are asked
+    for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes that do
+    not fit.
     """
     for name, scores in metrics.items():
         if scores.shape != machine.shape or scores.ndim != 1:
             raise RequestError(f"{name}: {scores.shape} scores for {machine.shape} of the machine; one each is needed")
-    labels = np.arange(len(machine)) if clusters is None else np.unique(list(clusters), return_inverse=True)[1]
+    labels = range(len(machine)) if clusters is None else clusters
     if len(labels) != len(machine):
         raise RequestError(f"{len(labels)} images for {len(machine)} blocks; one each is needed")
-    draws = ClusterDraws(labels, resamples, seed)
+    jackknife = ClusterJackknife(labels, intervals)
     found: dict[str, Correlation] = {}
     samples: dict[str, Array] = {}
     for name, scores in metrics.items():
         with np.errstate(all="ignore"):  # what overflows or divides by 0 is not finite, and said to be missing
-            found[name] = correlate(scores, machine)
-            if draws.lacking:
-                values = {key: interval(value, None, draws.lacking) for key, value in found[name].values.items()}
+            found[name] = replace(correlate(scores, machine), rises=(rises or {}).get(name))
+            if jackknife.lacking:
+                values = {key: interval(value, None, jackknife.lacking) for key, value in found[name].values.items()}
                 found[name] = replace(found[name], values=values)
-            elif found[name].strength >= 0:
-                found[name], samples[name] = _with_intervals(found[name], scores, machine, draws)
+            elif found[name].values["SROC"].value is not None:
+                found[name], samples[name] = _with_intervals(found[name], scores, machine, jackknife)
         done(name)
     best = max(found, key=lambda name: found[name].strength, default=None)
-    best = None if best is None or found[best].strength <= 0 else best
-    return Comparison(len(machine), draws.clusters, found, best, _differences(found, samples))
+    best = None if best is None or found[best].strength < _LEAST_SHOWN else best
+    return Comparison(len(machine), jackknife.units, found, best, _differences(found, samples, best))
 
 
 def correlate(scores: Array, machine: Array) -> Correlation:
@@ -169,43 +184,38 @@ def unusable(scores: Array) -> str | None:
 
 
 def _with_intervals(
-    found: Correlation, scores: Array, machine: Array, draws: ClusterDraws
+    found: Correlation, scores: Array, machine: Array, jackknife: ClusterJackknife
 ) -> tuple[Correlation, Array]:
-    """The correlation with intervals, and SROCC of every resample, (resamples,)."""
-    spearman, differing = draws.spearman(scores, machine)
-    samples = {"PLCC": draws.pearson(scores, machine), "SROC": spearman}
+    """The correlation with intervals, and SROCC without each unit, (units,)."""
+    spearman, differing = jackknife.spearman(scores, machine)
+    samples = {"PLCC": jackknife.pearson(scores, machine), "SROC": spearman}
     if len(scores) <= _MOST_FOR_KROCC:
-        samples["KROCC"] = draws.kendall(scores, machine, differing)
+        samples["KROCC"] = jackknife.kendall(scores, machine, differing)
     if found.fit:
         fitted = found.fit.of(scores)
-        samples["PLCC_fit"] = draws.pearson(fitted, machine)
-        samples["RMSE_fit"] = np.sqrt(draws.mean((fitted - machine) ** 2))
+        samples["PLCC_fit"] = jackknife.pearson(fitted, machine)
+        samples["RMSE_fit"] = np.sqrt(jackknife.mean((fitted - machine) ** 2))
     lacking = f"no interval: more than {_MOST_FOR_KROCC} blocks"
-    values = {name: interval(value, samples.get(name), lacking) for name, value in found.values.items()}
+    values = {name: interval(value, samples.get(name), lacking, scale=PLAIN if name == "RMSE_fit" else FISHER)
+              for name, value in found.values.items()}  # fmt: skip
     return replace(found, values=values), spearman
 
 
-def _differences(found: dict[str, Correlation], samples: dict[str, Array]) -> tuple[Difference, ...]:
-    """Paired tests of |SROCC|, every metric with every other, corrected by Holm over all of these pairs.
-
-    Each metric keeps the sign that it has on all data, so that the difference is smooth; its standard error is that of
-    the resamples, which are the same for both metrics, and p is the normal distribution's. (Counting resamples instead
-    could not get below 2 / 1001, which Holm's factor for 12 metrics, 66, would lift above any level.)
-    """
-    from scipy.special import ndtr
-
-    oriented = {name: sample * np.sign(found[name].values["SROC"].value or 0.0) for name, sample in samples.items()}
+def _differences(found: dict[str, Correlation], samples: dict[str, Array], best: str | None) -> tuple[Difference, ...]:
+    """Paired tests of oriented SROCC, every metric with every other; those with the best one, which are shown, are
+    corrected by Holm. A metric that may go either way keeps the sign that it has on all data."""
+    oriented = {}
+    for name, sample in samples.items():
+        rises, value = found[name].rises, found[name].values["SROC"].value or 0.0
+        oriented[name] = sample * (np.sign(value) if rises is None else 1 if rises else -1)
     tests = []
     for a, b in combinations(oriented, 2):
-        difference, sample = found[a].strength - found[b].strength, oriented[a] - oriented[b]
-        estimate = interval(Estimate(difference), sample)
-        if estimate.interval is None:
-            continue
-        error = float(sample[np.isfinite(sample)].std(ddof=1))
-        p = 1.0 if abs(difference) <= _SAME else float(2 * ndtr(-abs(difference) / max(error, _SAME)))
-        tests.append((a, b, replace(estimate, p=p), p))
-    corrected = holm([p for *_, p in tests])
-    return tuple(Difference(a, b, one, p) for (a, b, one, _), p in zip(tests, corrected, strict=True))
+        estimate = with_p(Estimate(found[a].strength - found[b].strength), oriented[a] - oriented[b])
+        if estimate.p is not None:
+            tests.append(Difference(a, b, estimate))
+    shown = [one.estimate.p for one in tests if best in (one.a, one.b)]
+    corrected = iter(holm([p for p in shown if p is not None]))
+    return tuple(replace(one, p_holm=next(corrected)) if best in (one.a, one.b) else one for one in tests)
 
 
 def holm(p: Sequence[float]) -> list[float]:

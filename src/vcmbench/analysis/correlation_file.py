@@ -66,5 +66,5 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
         "clusters": comparison.clusters,
         "best": comparison.best,
         "not_different_from_best": alike,
-        "tests": {"of": "|SROCC|", "correction": "Holm", "metrics": names, **matrices},
+        "tests": {"of": "oriented SROCC", "correction": "Holm, against the best", "metrics": names, **matrices},
     }

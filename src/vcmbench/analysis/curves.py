@@ -1,14 +1,13 @@
 """Rate-accuracy curves: rate and accuracy of every coding point, their intervals, steps and paired differences.
 
 All figures are ratios of sums over images (all bits over all pixels, IoU from summed confusion matrices), never means
-of ratios. Intervals are percentile bootstraps over images (A. C. Davison, D. V. Hinkley, 1997, section 3.8): a resample
-says how often each image was drawn, and an image comes with all of its coding points. So what images differ in takes no
-part in differences between points. Nothing here reads or writes files.
+of ratios. For intervals each is computed anew without one image, or the images of one group, with all of its coding
+points. So what images differ in takes no part in differences between points. Nothing here reads or writes files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis.bdrate import Curve
-from vcmbench.analysis.draws import Draws
-from vcmbench.data.estimate import Estimate, interval
+from vcmbench.data.estimate import PLAIN, SHARE, Estimate, Scale, interval
+from vcmbench.data.jackknife import Jackknife
 from vcmbench.errors import RequestError
 
 QUALITIES = ("accuracy", "miou", "micro_iou")
@@ -27,20 +26,21 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Resampled:
-    """One figure of every coding point, (points,), NaN where it is not defined, and of every resample of `n` images.
+    """One figure of every coding point of `n` images, (points,), NaN where it is not defined, and without each unit.
 
-    `samples` is (resamples, points), the same resamples in every one of the same `ImageDraws`; None where there are
-    none, and `lacking` says why.
+    `samples` is (units, points), a row without each unit, the same in every one of the same `ImageJackknife`; None
+    where there is no interval, and `lacking` says why. `scale` is that of the figure itself.
     """
 
     values: Array
     samples: Array | None = field(default=None, repr=False)
     lacking: str = ""
     n: int | None = None
+    scale: Scale = PLAIN
 
     def estimate(self, point: int) -> Estimate:
         """The figure of one point."""
-        return self._of(lambda figures: figures[..., point])
+        return self._of(lambda figures: figures[..., point], self.scale)
 
     def difference(self, point: int, reference: int) -> Estimate:
         """The figure of a point minus that of another, both on the same images.
@@ -53,25 +53,29 @@ class Resampled:
         """How far the figure of a point is above that of another, as a share of it: 0.01 for one per cent more."""
         return self._of(lambda figures: figures[..., point] / figures[..., reference] - 1)
 
-    def _of(self, figure: Callable[[Array], Array]) -> Estimate:
-        """What is computed alike of the data and of every resample."""
+    def _of(self, figure: Callable[[Array], Array], scale: Scale = PLAIN) -> Estimate:
+        """What is computed alike of all images and without each unit."""
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(figure(self.values))
             samples = None if self.samples is None else figure(self.samples)
         if not np.isfinite(value):
             return Estimate(n=self.n, reason="not defined: an image's figure is missing, or there is nothing to count")
-        return interval(Estimate(value, n=self.n), samples, f"no interval: {self.lacking}")
+        return interval(Estimate(value, n=self.n), samples, f"no interval: {self.lacking}", scale=scale)
 
 
-class ImageDraws(Draws):
-    """Draws of images; all figures of one run take the same."""
+class ImageJackknife(Jackknife):
+    """Images with one left out at a time; all figures of one run take the same.
 
-    def __init__(self, images: int, resamples: int = 1000, seed: int | Sequence[int] = 0) -> None:
-        if images < 1:
-            raise RequestError(f"{images} images: a curve needs at least one")
-        super().__init__(images, resamples, seed, "image")
+    `images` is how many there are, or the unit of each: those of one unit are left out together.
+    """
 
-    def ratio(self, part: NDArray[np.generic], whole: NDArray[np.generic]) -> Resampled:
+    def __init__(self, images: int | Sequence[Hashable], wanted: bool = True) -> None:
+        units = range(images) if isinstance(images, int) else images
+        if not len(units):
+            raise RequestError("0 images: a curve needs at least one")
+        super().__init__(units, "image" if len(set(units)) == len(units) else "group", wanted)
+
+    def ratio(self, part: NDArray[np.generic], whole: NDArray[np.generic], scale: Scale = PLAIN) -> Resampled:
         """Sum of part over sum of whole: of (points, images), or of (images,) where it is the same for all points.
 
         Bits over pixels, for a rate (a picture in a stack has its share of the stack's bits); correct pixels over
@@ -81,35 +85,35 @@ class ImageDraws(Draws):
         parts, wholes = np.broadcast_arrays(
             np.atleast_2d(np.asarray(part, np.float64)), np.atleast_2d(np.asarray(whole, np.float64))
         )
-        if parts.shape[1] != self.clusters:
-            raise RequestError(f"{parts.shape} sums for {self.clusters} images; (points, {self.clusters}) is needed")
+        if parts.shape[1] != self.samples:
+            raise RequestError(f"{parts.shape} sums for {self.samples} images; (points, {self.samples}) is needed")
         values = _quotient(parts.sum(axis=1), wholes.sum(axis=1))
-        return self._resampled(values, _quotient(self.counts @ parts.T, self.counts @ wholes.T))
+        return self._resampled(values, _quotient(self.weights @ parts.T, self.weights @ wholes.T), scale)
 
-    def _resampled(self, values: Array, samples: Array) -> Resampled:
-        return Resampled(values, None if self.lacking else samples, self.lacking, self.clusters)
+    def _resampled(self, values: Array, samples: Array, scale: Scale) -> Resampled:
+        return Resampled(values, None if self.lacking else samples, self.lacking, self.samples, scale)
 
     def segmentation(self, confusions: NDArray[np.integer]) -> dict[str, Resampled]:
         """Accuracy, mean IoU and micro IoU, by the names of QUALITIES, of (points, images, 19, 20) counts.
 
         Rows are the truth's classes, columns the prediction's, the last one no class at all. As
         `vcmbench.tasks.confusion` has them: accuracy over the truth's pixels; mean IoU over the classes that occur in
-        truth or prediction, in a resample of those whose truth was drawn; micro IoU of all classes together. Raises
+        truth or prediction, without a unit of those whose truth is left; micro IoU of all classes together. Raises
         RequestError for other shapes.
         """
         shape = confusions.shape
-        if len(shape) != 4 or shape[1] != self.clusters or shape[3] != shape[2] + 1:
-            raise RequestError(f"counts of {shape}; (points, {self.clusters}, classes, classes + 1) is needed")
+        if len(shape) != 4 or shape[1] != self.samples or shape[3] != shape[2] + 1:
+            raise RequestError(f"counts of {shape}; (points, {self.samples}, classes, classes + 1) is needed")
         classes = shape[2]
         rows: dict[str, list[Array]] = {name: [] for name in QUALITIES}
         for counts in confusions:  # one by one: all points at once would be gigabytes
             correct = np.diagonal(counts[:, :, :classes], axis1=1, axis2=2)
             margins = np.hstack([correct, counts.sum(axis=2), counts[:, :, :classes].sum(axis=1)]).astype(np.float64)
-            summed = np.vstack([margins.sum(axis=0), self.counts @ margins])  # the data first, resamples below
+            summed = np.vstack([margins.sum(axis=0), self.weights @ margins])  # all images first
             for name, values in _of_margins(*np.split(summed, 3, axis=1)).items():
                 rows[name].append(values)
         tables = {name: np.column_stack(values) for name, values in rows.items()}
-        return {name: self._resampled(table[0], table[1:]) for name, table in tables.items()}
+        return {name: self._resampled(table[0], table[1:], SHARE) for name, table in tables.items()}
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def monotonicity(rate: Resampled, quality: Resampled, points: Sequence[int], nam
 
 
 def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Sequence[str] = ()) -> Curve:
-    """Some points as a curve for `vcmbench.analysis.bdrate`, with its resamples; `names` are those of all points."""
+    """Some points as a curve for `analysis.bdrate`, also without each unit; `names` are those of all points."""
     chosen = list(points)
     samples = [None if of.samples is None else of.samples[:, chosen] for of in (rate, quality)]
     return Curve(
@@ -183,12 +187,12 @@ def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Seq
 def _of_margins(correct: Array, truth: Array, predicted: Array) -> dict[str, Array]:
     """QUALITIES from counts by class, (rows, classes) each, (rows,) each, NaN where there is nothing to count.
 
-    The first row is the data, the others are resamples. A class that the data have and a resample does not is left out
-    of that resample's mean: what is wrongly predicted as it would count as an IoU of 0, and draw all resamples down.
+    The first row is of all images, the others are without a unit. A class whose truth goes with that unit is left out
+    of that row's mean: what is wrongly predicted as it would count as an IoU of 0.
     """
     union = truth + predicted - correct
-    was_not_drawn = (truth == 0) & (truth[:1] > 0)
-    occurs = (union > 0) & ~was_not_drawn
+    is_gone = (truth == 0) & (truth[:1] > 0)
+    occurs = (union > 0) & ~is_gone
     iou = np.divide(correct, union, out=np.zeros_like(correct), where=occurs)
     return {
         "accuracy": _quotient(correct.sum(axis=1), truth.sum(axis=1)),

@@ -11,7 +11,6 @@ from vcmbench import tasks
 from vcmbench.analysis import tables
 from vcmbench.analysis.correlated import OF_BLOCKS, Correlated, correlate, digest
 from vcmbench.analysis.correlated import write as write_correlations
-from vcmbench.analysis.draws import check_resamples
 from vcmbench.analysis.samples import Samples
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.labels import CLASSES
@@ -77,14 +76,6 @@ def measured(run: MeasureRun, names: Sequence[str], unavailable: dict[str, str])
         yield _asked_of(score, names, unavailable, has_task=run.experiment.task is not None)
 
 
-def check(experiment: Experiment) -> None:
-    """Raises RequestError for a number of resamples that cannot be."""
-    try:
-        check_resamples(experiment.metrics.bootstrap)
-    except RequestError as error:
-        raise RequestError(f"metrics.bootstrap: {error}") from None
-
-
 def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score], *, writes: bool) -> Findings:
     """Each record is read once, for the tables and for the summary. What holds no longer of earlier runs goes, and what
     this run was not asked for stays."""
@@ -92,7 +83,8 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
     passing = _Passing(experiment, outcome, run.store if writes else None)
     pristine = (run.scores.read(PRISTINE, source) for source in run.sources)
     known = (score for score in pristine if score is not None)
-    summary = Summary(passing.all_of(scores), known, experiment.metrics.bootstrap, experiment.seed)
+    summary = Summary(passing.all_of(scores), known, experiment.metrics.intervals,
+                      experiment.dataset.groups)  # fmt: skip
     machine = f"{passing.kind.correlated(experiment.metrics.machine)[0]}, {experiment.metrics.against}"
     fresh: list[tuple[str, Samples, str, str]] = []
     holding = {}
@@ -110,6 +102,7 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
         lacking = (f"{name}, {level}: {why}" for name in samples.names if (why := samples.missing(name))
                    and name not in outcome.unavailable)  # fmt: skip
         outcome.reasons += [line for line in lacking if line not in outcome.reasons]  # a report has those of its run
+    outcome.reasons += [line for line in summary.partly() if line not in outcome.reasons]
     if writes:
         tables.write_blocks(run.store, passing.blocks, passing.of_blocks)
         write_correlations(run.store, experiment, correlated, holding)

@@ -7,9 +7,8 @@ equally large. What that leaves out is said.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,21 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.curves import ImageDraws, Monotonicity, Resampled, monotonicity
+from vcmbench.analysis.curves import ImageJackknife, Monotonicity, Resampled, monotonicity
+from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
+from vcmbench.data.estimate import SHARE
+from vcmbench.data.jackknife import units_of
 from vcmbench.encoder.plugins import loses_nothing
-from vcmbench.measure.records import AGAINST, Score
+from vcmbench.measure.records import Score
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 from vcmbench.tasks.kind import Kind
 from vcmbench.tasks.kind import get as get_kind
 
-_KEPT = (
-    "configuration", "source", "label", "encoder", "quality", "color_subsampling", "subsampling_factor", "options",
-    "qp_map", "match_rate", "map_method", "bitstream", "width_px", "height_px", "rate_bpp", "psnr_y_db",
-    "size_bytes", "size_error", "is_equal", "target_bpp",
-)  # fmt: skip
-_UNIQUE = ("bitstream", "key")
+_TRUTHS = {"pseudo": "the pseudo ground truth", "labels": "labels"}
 
 
 @dataclass(frozen=True)
@@ -114,19 +111,22 @@ class Summary:
     its `bands` as (bands, 2) int64 of correct and of all pixels. `pristine` are the records of the pristine
     pictures."""
 
-    def __init__(self, scores: Iterable[Score], pristine: Iterable[Score], resamples: int, seed: int) -> None:
-        slim = _Slimmer().slim
+    def __init__(
+        self, scores: Iterable[Score], pristine: Iterable[Score], intervals: bool = True, groups: str | None = None
+    ) -> None:
+        slim = Slimmer().slim
         self.pristine = {score["source"]: slim(score) for score in pristine}
         self.points = _points(map(slim, scores))
         sources = [set(point.scores) for point in self.points]
         self.images = sorted(set.intersection(*sources)) if sources else []
         self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
-        self._resamples, self._seed = resamples, seed
+        self._intervals, self._groups = intervals, groups
         self._measures: dict[str, dict[str, Resampled]] = {}
+        self._over: dict[str, Summary] = {}
 
     @cached_property
-    def draws(self) -> ImageDraws:
-        return ImageDraws(len(self.images), self._resamples, self._seed)
+    def jackknife(self) -> ImageJackknife:
+        return ImageJackknife(units_of(self.images, self._groups), self._intervals)
 
     def _scores(self, point: CodingPoint) -> list[Score]:
         return [point.scores[image] for image in self.images]
@@ -136,16 +136,17 @@ class Summary:
         """Bits per pixel of every point."""
         pixels = np.array([[s["width_px"] * s["height_px"] for s in self._scores(p)] for p in self.points], float)
         rates = np.array([[s["rate_bpp"] for s in self._scores(p)] for p in self.points])
-        return self.draws.ratio(rates * pixels, pixels)
+        return self.jackknife.ratio(rates * pixels, pixels)
 
     @cached_property
     def kind(self) -> Kind | None:
-        """What kind of answers these are; None where no machine, or several, looked at all of it."""
-        parts = [score["machine"] for point in self.points for score in self._scores(point)]
-        if not parts or any(part is None for part in parts):
-            return None
-        kinds = {(part["kind"], part["classes"]) for part in parts}
+        """What kind of answers these are; None where no machine, or several, looked at them."""
+        kinds = {(part["kind"], part["classes"]) for part in self._machines()}
         return get_kind(kinds.pop()[0]) if len(kinds) == 1 else None
+
+    def _machines(self) -> list[dict[str, Any]]:
+        parts = (score["machine"] for point in self.points for score in self._scores(point))
+        return [part for part in parts if part is not None]
 
     @property
     def has_confusions(self) -> bool:
@@ -153,20 +154,45 @@ class Summary:
         return self.kind is not None and self.kind.has_confusions
 
     def has(self, against: str) -> bool:
-        """Whether every picture was held against that truth."""
-        if self.kind is None:
-            return False
-        return all(score["machine"][against] is not None for point in self.points for score in self._scores(point))
+        """Whether there are pictures that were held against that truth."""
+        return self.kind is not None and bool(self.over(against).images)
+
+    def over(self, against: str) -> Summary:
+        """The same on the images that were held against that truth in every point, so that one without it takes nothing
+        from the others; itself where all were."""
+        if against not in self._over:
+            self._over[against] = self._where(lambda score: (score["machine"] or {}).get(against) is not None)
+        return self._over[against]
+
+    def _where(self, has: Callable[[Score], bool]) -> Summary:
+        images = [image for image in self.images if all(has(point.scores[image]) for point in self.points)]
+        return self if len(images) == len(self.images) else self.part(range(len(self.points)), images)
+
+    def _with(self, against: str, what: str) -> Summary:
+        """On the images that have bands or importance, too."""
+        return self._where(lambda score: ((score["machine"] or {}).get(against) or {}).get(what) is not None)
+
+    def partly(self) -> list[str]:
+        """What some of the images lack, and of how many the figures are."""
+        known = {f"figures against {truth}": self.over(against) for against, truth in _TRUTHS.items()}
+        if self.has_confusions:
+            known |= {f"figures {by}": self._with("pseudo", what)
+                      for what, by in (("bands", "by distance"), ("importance", "by importance"))}  # fmt: skip
+        n = len(self.images)
+        return [f"{what}: {len(part.images)} of {n} pictures have what they need, and count"
+                for what, part in known.items() if 0 < len(part.images) < n]  # fmt: skip
 
     def _parts(self, against: str) -> list[list[dict[str, Any]]]:
         return [[score["machine"][against] for score in self._scores(point)] for point in self.points]
 
     @property
     def classes(self) -> int:
-        return int(self.points[0].scores[self.images[0]]["machine"]["classes"])
+        return int(self._machines()[0]["classes"])
 
     def measures(self, against: str) -> dict[str, Resampled]:
-        """By measure of the kind."""
+        """By measure of the kind, on the images that have that truth."""
+        if (part := self.over(against)) is not self:
+            return part.measures(against)
         if against not in self._measures:
             self._measures[against] = self._measured(against)
         return self._measures[against]
@@ -177,9 +203,9 @@ class Summary:
             tables = {
                 name: np.array([[one[name] for one in row] for row in sums], float) for name in self.kind.measures
             }
-            return {name: self.draws.ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
+            return {name: self.jackknife.ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
         # point by point: the counts of all of them, dense, would take a sixth of what all records do
-        found = [self.draws.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
+        found = [self.jackknife.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
         return {name: _joined([one[name] for one in found]) for name in found[0]}
 
     def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:
@@ -194,28 +220,28 @@ class Summary:
 
     def weighted(self, against: str) -> Resampled | str:
         """Accuracy weighted by importance, or why there is none."""
-        parts = self._parts(against)
-        if any(part["importance"] is None for row in parts for part in row):
-            return "not every picture has an importance map"
-        sums = np.array([[part["importance"] for part in row] for row in parts])
-        return self.draws.ratio(sums[..., 0], sums[..., 1])
+        found = self._with(against, "importance")
+        if not found.images:
+            return "no picture has an importance map"
+        sums = np.array([[part["importance"] for part in row] for row in found._parts(against)])
+        return found.jackknife.ratio(sums[..., 0], sums[..., 1], SHARE)
 
     def by_band(self, against: str) -> list[Resampled] | str:
         """Accuracy by distance, for each of `perception.BANDS_M`, or why there is none."""
-        parts = self._parts(against)
-        if any(part["bands"] is None for row in parts for part in row):
-            return "not every picture has distances"
-        sums = np.array([[part["bands"] for part in row] for row in parts], float)
-        return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(confusion.BANDS_M))]
+        found = self._with(against, "bands")
+        if not found.images:
+            return "no picture has distances"
+        sums = np.array([[part["bands"] for part in row] for row in found._parts(against)], float)
+        return [found.jackknife.ratio(sums[:, :, i, 0], sums[:, :, i, 1], SHARE) for i in range(len(confusion.BANDS_M))]
 
     def metric(self, name: str) -> Resampled | str:
         """The mean of a quality metric over images, or why there is none."""
-        rows = [[score["iqa"].get(name) for score in self._scores(point)] for point in self.points]
-        if any(value is None for row in rows for value in row):
+        found = self._where(lambda score: score["iqa"].get(name) is not None)
+        if not found.images:
             reasons = [score["lacking"].get(name) for point in self.points for score in self._scores(point)]
             return next((reason for reason in reasons if reason), f"{name} was not computed")
-        values = np.array(rows, float)
-        return self.draws.ratio(values, np.ones(values.shape))
+        values = np.array([[score["iqa"][name] for score in found._scores(point)] for point in self.points], float)
+        return found.jackknife.ratio(values, np.ones(values.shape))
 
     def pristine_measures(self) -> dict[str, Resampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
@@ -227,7 +253,7 @@ class Summary:
         }:
             return None
         counts = np.stack([dense(part["labels"]["confusion"], self.classes) for part in parts if part])
-        return self.draws.segmentation(counts[None])
+        return self.jackknife.segmentation(counts[None])
 
     def series(self) -> dict[str, list[int]]:
         """The numbers of the points of each curve, by its name; references are no curve."""
@@ -239,10 +265,10 @@ class Summary:
 
     def monotone(self) -> dict[str, dict[str, Monotonicity]]:
         """For each curve and measure against the pseudo ground truth, whether it falls with the rate."""
-        measures = self.measures("pseudo") if self.has("pseudo") else {}
+        rate, measures = self.over("pseudo").rate, self.measures("pseudo") if self.has("pseudo") else {}
         names = [point.name for point in self.points]
         return {
-            series: {name: monotonicity(self.rate, values, numbers, names) for name, values in measures.items()}
+            series: {name: monotonicity(rate, values, numbers, names) for name, values in measures.items()}
             for series, numbers in self.series().items() if measures
         }  # fmt: skip
 
@@ -269,7 +295,7 @@ class Summary:
 
     def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
         """The same of some points, in that order, on some of the images."""
-        found = Summary((), (), self._resamples, self._seed)
+        found = Summary((), (), self._intervals, self._groups)
         found.pristine, found.images = self.pristine, list(images)
         found.points = [self.points[number] for number in points]
         return found
@@ -280,47 +306,3 @@ def _joined(points: Sequence[Resampled]) -> Resampled:
     samples = [one.samples for one in points if one.samples is not None]
     values = np.concatenate([one.values for one in points])
     return replace(points[0], values=values, samples=np.hstack(samples) if samples else None)
-
-
-class _Slimmer:
-    """Makes records slim. What many of them say is kept once, so one of these is for one summary."""
-
-    def __init__(self) -> None:
-        self._once: dict[Any, Any] = {}
-
-    def slim(self, score: Score) -> Score:
-        """The record with metrics as `iqa`, values alone, and `lacking`, the reasons where there is none; each truth's
-        `confusion` as (n, 3) int32 triplets, its `bands` as (bands, 2) int64 of correct and of all pixels. Parts that
-        are not known are None as before."""
-        found = {name: self._part(name, score[name]) for name in _KEPT if name in score}
-        found["iqa"] = {name: entry["value"] for name, entry in score["iqa"].items()}
-        found["lacking"] = self._shared({name: one["reason"] for name, one in score["iqa"].items() if one["reason"]})
-        found["machine"] = None if score["machine"] is None else self._machine(score["machine"])
-        return found
-
-    def _machine(self, machine: dict[str, Any]) -> dict[str, Any]:
-        found = {name: self._part(name, value) for name, value in machine.items() if name not in ("notes", *AGAINST)}
-        for against in AGAINST:
-            part = machine[against]
-            found[against] = _counts(part, machine["classes"]) if part and "confusion" in part else part
-        return found
-
-    def _shared(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return self._once.setdefault(("JSON", json.dumps(value, sort_keys=True)), value)
-        return self._once.setdefault(value, value) if isinstance(value, str) else value
-
-    def _part(self, name: str, value: Any) -> Any:
-        return value if name in _UNIQUE else self._shared(value)  # to look for what is never found costs memory, too
-
-
-def _counts(part: dict[str, Any], classes: int) -> dict[str, Any]:
-    bands = None
-    if part["bands"] is not None:
-        counts = [dense(triplets, classes) for triplets in part["bands"]]
-        bands = np.array([(np.trace(band), band.sum()) for band in counts], np.int64)
-    return {
-        "confusion": np.array(part["confusion"], np.int32).reshape(-1, 3),
-        "bands": bands,
-        "importance": None if part["importance"] is None else tuple(part["importance"]),
-    }

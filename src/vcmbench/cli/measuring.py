@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from vcmbench.analysis.run import Findings, analyse, check, recalled
+from vcmbench.analysis.run import Findings, analyse, recalled
 from vcmbench.cli import INTERRUPTED, metrics_tables, runners
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
@@ -34,7 +34,6 @@ from vcmbench.report.build import write
 
 def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespace, levels: list[str]) -> int:
     """Measure an experiment as `arguments` say. Returns the exit code."""
-    check(wanted)
     root = open_root(folder)
     # decoders give the same pictures wherever they run, so auto prefers what needs no containers to be started
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())

@@ -32,7 +32,9 @@ def rates(summary: Summary, names: list[str]) -> str:
     for against, told in (("pseudo", "pseudo"), ("labels", "labels")):
         if summary.has(against):
             found = summary.measures(against)
-            columns |= {f"{shown} ({told})": found[name]
+            n = len(summary.over(against).images)
+            of = "" if n == len(summary.images) else f", n = {n}"
+            columns |= {f"{shown} ({told}{of})": found[name]
                         for name, shown in (("accuracy", "accuracy"), ("miou", "mIoU")) if name in found}  # fmt: skip
     for name in [name for name in names if name in _SHOWN] or names[:2]:
         if not isinstance(metric := summary.metric(name), str):
@@ -57,10 +59,10 @@ def steps(summary: Summary) -> str:
 
 def correlations(found: Comparison) -> str:
     """Metrics, strongest first."""
-    header = ("metric", "|SROCC|", "SROCC", "PLCC", "KROCC", "PLCC fitted", "against the best")
+    header = ("metric", "oriented", "SROCC", "PLCC", "KROCC", "PLCC fitted", "against the best")
     rows = []
-    for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
-        strength = f"{one.strength:.4f}" if one.strength >= 0 else "-"
+    for name, one in found.ranked:
+        strength = "-" if one.oriented.value is None else f"{one.strength:.4f}"
         cells = [f"{one.values[key]:.4f}" for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
-        rows.append((name, strength, *cells, found.verdict(name) if one.strength >= 0 else "missing"))
+        rows.append((name, strength, *cells, "missing" if one.oriented.value is None else found.verdict(name)))
     return table.render(header, rows)

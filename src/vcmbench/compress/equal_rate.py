@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from statistics import fmean
@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from vcmbench.data.estimate import Estimate, interval, too_few
+from vcmbench.data.estimate import Estimate, interval
+from vcmbench.data.jackknife import Jackknife, units_of
+from vcmbench.encoder.configuration import options_in
 
 FIELDS = (
     "encoder", "quality", "color_subsampling", "subsampling_factor", "options", "method", "pictures",
     "pictures_at_equal_rate", "mean_size_error", "pictures_with_important_pixels", "inside_db", "inside_low_db",
     "inside_high_db", "outside_db", "outside_low_db", "outside_high_db",
 )  # fmt: skip
-_RESAMPLES = 4000
-_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,14 @@ def of_record(record: dict[str, Any]) -> Gain | None:
     return Gain(search["size_error"], search["is_equal"], change("inside"), change("outside"))
 
 
-def mean_of(values: Iterable[float | None], seed: int) -> Estimate:
-    """The mean over pictures, by a bootstrap: each picture is one draw, both its encodes together, so that what
-    pictures differ in does not widen the interval. `seed` makes it the same each time."""
-    known = np.array([value for value in values if value is not None])
-    n = len(known)
-    if not n:
+def mean_of(values: Sequence[float | None], units: Sequence[str]) -> Estimate:
+    """The mean over pictures, both of whose encodes come together, so that what pictures differ in does not widen the
+    interval. `units` says which belong together."""
+    known = [(value, unit) for value, unit in zip(values, units, strict=True) if value is not None]
+    if not known:
         return Estimate(n=0, reason="no picture has one")
-    found = Estimate(float(known.mean()), n=n)
-    if lacking := too_few(n, fewest=_FEWEST):
-        return interval(found, None, lacking)
-    random = np.random.default_rng(seed)
-    # one by one: all at once would be gigabytes for a large data set
-    return interval(found, np.array([known[random.integers(0, n, n)].mean() for _ in range(_RESAMPLES)]))
+    gains, jackknife = np.array([value for value, _ in known]), Jackknife([unit for _, unit in known])
+    return interval(Estimate(float(gains.mean()), n=len(known)), jackknife.means(gains), jackknife.lacking)
 
 
 @dataclass(frozen=True)
@@ -87,9 +82,9 @@ class EqualRateRow:
 class EqualRate:
     """Gathers the records of an experiment, configuration by configuration."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self._found: dict[str, tuple[dict[str, Any], list[Gain]]] = {}
+    def __init__(self, groups: str | None = None) -> None:
+        self._groups = groups
+        self._found: dict[str, tuple[dict[str, Any], list[tuple[str, Gain]]]] = {}
 
     def add(self, record: dict[str, Any]) -> None:
         """Take note of a record that compares at equal rate; pass over all others."""
@@ -97,22 +92,21 @@ class EqualRate:
         if gain is not None:
             folder = PurePosixPath(record["bitstream"]).parts[0]
             kept = {name: record[name] for name in FIELDS[:4]} | {"method": record["map"]["method"]}
-            self._found.setdefault(folder, (kept, []))[1].append(gain)
+            self._found.setdefault(folder, (kept, []))[1].append((record["sources"][0]["name"], gain))
 
     def rows(self) -> list[EqualRateRow]:
         """A row a configuration."""
         return [self._row(folder, *found) for folder, found in self._found.items()]
 
-    def _row(self, folder: str, kept: dict[str, Any], gains: list[Gain]) -> EqualRateRow:
-        equal = [gain for gain in gains if gain.is_equal]
+    def _row(self, folder: str, kept: dict[str, Any], gains: list[tuple[str, Gain]]) -> EqualRateRow:
+        equal = [gain for _, gain in gains if gain.is_equal]
+        units = units_of([name for name, gain in gains if gain.is_equal], self._groups)
         error = fmean(gain.size_error for gain in equal) if equal else 0.0
-        inside = mean_of((gain.inside_db for gain in equal), self.seed)
-        outside = mean_of((gain.outside_db for gain in equal), self.seed)
-        # what follows the published three in a folder's name
-        options = folder.partition("subsampling_factor=")[2].partition(", ")[2].removesuffix(")").replace(", ", " ")
+        inside = mean_of([gain.inside_db for gain in equal], units)
+        outside = mean_of([gain.outside_db for gain in equal], units)
         named = {name: kept[name] for name in FIELDS[:4]}
-        return EqualRateRow(**named, options=options, method=kept["method"], pictures=len(gains), equal=len(equal),
-                   size_error=error, inside=inside, outside=outside)  # fmt: skip
+        return EqualRateRow(**named, options=options_in(folder), method=kept["method"], pictures=len(gains),
+                            equal=len(equal), size_error=error, inside=inside, outside=outside)  # fmt: skip
 
 
 def as_csv(rows: Iterable[EqualRateRow]) -> bytes:

@@ -147,7 +147,7 @@ class CompressRun:
                 return
         failed = {job.bitstream for job, _ in outcome.failed}
         try:
-            comparison = equal_rate.EqualRate(self.experiment.seed)
+            comparison = equal_rate.EqualRate(self.experiment.dataset.groups)
 
             def rows() -> Iterator[Record]:
                 for bitstream, record in self.store.all_records():

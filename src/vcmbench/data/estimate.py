@@ -1,12 +1,14 @@
 """A figure with its interval, and the one way in which intervals are made.
 
-Whatever is reported of pictures is an `Estimate`: gains, accuracies, correlations, differences, BD-rates. Which
-resamples they rest on is the caller's; what is made of the resamples is decided here.
+Whatever is reported of pictures is an `Estimate`: gains, accuracies, correlations, differences, BD-rates. The caller
+has the figure anew without each unit (`data.jackknife`); what is made of these is decided here: the jackknife's error
+(J. W. Tukey, 1958; B. Efron, C. Stein, 1981), and Student's t with a degree of freedom less than there are units.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +17,29 @@ from numpy.typing import NDArray
 LEVEL = 0.05
 """Of tests; intervals hold 1 - LEVEL."""
 FEWEST = 5
-"""Fewer pictures give no interval."""
-_MOST_UNDEFINED = 0.05
+"""Fewer units give no interval."""
+_SAME = 1e-12
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where the errors of a figure are even and symmetric: the way there, how steep it is, and the way back."""
+
+    there: Callable[[float], float]
+    slope: Callable[[float], float]
+    back: Callable[[float], float]
+
+
+PLAIN = Scale(lambda x: x, lambda x: 1.0, lambda x: x)
+"""Of means and differences."""
+SHARE = Scale(lambda x: math.log(x / (1 - x)), lambda x: 1 / (x * (1 - x)), lambda y: (1 + math.tanh(y / 2)) / 2)
+"""Of what lies between 0 and 1, as accuracies do: the logit."""
+PER_CENT = Scale(lambda x: math.log1p(x / 100), lambda x: 1 / (100 + x), lambda y: 100 * math.expm1(y))
+"""Of ratios, as per cent above 1: BD-rates."""
+FISHER = Scale(math.atanh, lambda r: 1 / (1 - r * r), math.tanh)
+"""Of correlations (R. A. Fisher, 1921)."""
 
 
 @dataclass(frozen=True)
@@ -73,28 +96,55 @@ class Estimate:
 
 def interval(
     found: Estimate,
-    samples: NDArray[np.float64] | None,
+    left_out: Array | None,
     lacking: str = "",
-    undefined: str = "not defined in {share:.0%} of the resamples",
+    undefined: str = "not defined",
+    scale: Scale = PLAIN,
 ) -> Estimate:
-    """The estimate with the interval that (resamples,) bootstrap values of it give: percentiles (B. Efron, 1979).
+    """The estimate with the interval that (units,) values of it give, each with one unit left out.
 
-    Values that are not finite are resamples in which the figure is not defined. Where those are more than 5 %, the rest
-    would look too certain: there is no interval then, and the reason is `undefined`, with their share. None in place of
-    samples: there are none, and `lacking` is the reason. An estimate without a value stays as it is.
+    A value that is not finite: without that unit the figure is not defined. The others alone would look too certain, so
+    that there is no interval, and the reason is `undefined`, with how many they are. None in place of values: there are
+    none, and `lacking` is the reason. An estimate without a value stays as it is.
     """
     if found.value is None:
         return found
-    if samples is None:
+    if left_out is None:
         return replace(found, reason=lacking)
-    known = samples[np.isfinite(samples)]
-    missing = len(samples) - len(known)
-    if missing > _MOST_UNDEFINED * len(samples):
-        return replace(found, reason="no interval: " + undefined.format(share=missing / len(samples)))
-    low, high = np.percentile(known, [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
-    return replace(found, low=float(low), high=float(high))
+    if missing := int(np.count_nonzero(~np.isfinite(left_out))):
+        how_often = f"without one of the pictures, in {missing} of {len(left_out)} cases"
+        return replace(found, reason=f"no interval: {undefined} {how_often}")
+    from scipy.special import stdtrit  # here, because commands that need no interval start faster without
+
+    error = _error(left_out)
+    if error <= _SAME:
+        return replace(found, low=found.value, high=found.value)
+    try:
+        # the error is taken there by the slope, since without a unit a correlation or share may be 1, which is nowhere
+        width = float(stdtrit(len(left_out) - 1, 1 - LEVEL / 2)) * error * scale.slope(found.value)
+        low, high = (scale.back(scale.there(found.value) + sign * width) for sign in (-1, 1))
+        return replace(found, low=low, high=high)
+    except (ValueError, ArithmeticError):
+        return replace(found, reason="no interval: it is beyond all numbers")
 
 
-def too_few(count: int, what: str = "picture", fewest: int = FEWEST) -> str:
+def with_p(found: Estimate, left_out: Array) -> Estimate:
+    """A difference with its interval, and p of that there is none (two-sided, t of the same error)."""
+    found = interval(found, left_out)
+    if found.value is None or found.interval is None:
+        return found
+    from scipy.special import stdtr
+
+    deviate = abs(found.value) / max(_error(left_out), _SAME)
+    return replace(found, p=1.0 if abs(found.value) <= _SAME else float(2 * stdtr(len(left_out) - 1, -deviate)))
+
+
+def _error(left_out: Array) -> float:
+    """The standard error by the jackknife."""
+    with np.errstate(over="ignore"):
+        return float(np.sqrt((len(left_out) - 1) * left_out.var()))
+
+
+def too_few(count: int, what: str = "picture") -> str:
     """Why so many of them give no interval; empty where they do."""
-    return "" if count >= fewest else f"{count} {what}{'s' * (count != 1)}; an interval needs {fewest}"
+    return "" if count >= FEWEST else f"{count} {what}{'s' * (count != 1)}; an interval needs {FEWEST}"

@@ -84,6 +84,11 @@ class CodingConfiguration:
                 for name, value in self._options(published=False).items()]  # fmt: skip
 
 
+def options_in(folder: str) -> str:
+    """The options that a folder's name has after the published ones, one word each; none where it is no such name."""
+    return folder.partition("subsampling_factor=")[2].partition(", ")[2].removesuffix(")").replace(", ", " ")
+
+
 def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value if value is None or isinstance(value, bool | int | float | dict) else str(value)
             for name, value in pairs}  # fmt: skip

@@ -29,6 +29,9 @@ _Name = Annotated[str, Field(pattern="^[^/\\x00]*$")]
 """A name of blocks, which becomes a file's."""
 
 
+_OF_INTERVALS = {"intervals", "bootstrap", "groups"}
+
+
 class _Measured(Loose):
     schema_version: Literal[2]
     asked: Any
@@ -102,7 +105,9 @@ def recall(store: Store) -> dict[str, Any] | None:
         content = documents.read_json(store.folder / FILE, _MAX_BYTES)
     except (OSError, ValueError):
         return None
-    return content if is_valid(_Measured, content) else None
+    if not is_valid(_Measured, content):
+        return None
+    return {**content, "asked": _measured_by(content["asked"])}
 
 
 def asked(experiment: Experiment) -> dict[str, Any]:
@@ -113,7 +118,16 @@ def asked(experiment: Experiment) -> dict[str, Any]:
     for coding in values["coding"]:
         if coding["resampler"] == resampling.DEFAULT:  # what was measured before there were others counts
             del coding["resampler"]
-    return values
+    found: dict[str, Any] = _measured_by(values)
+    return found
+
+
+def _measured_by(asked: Any) -> Any:
+    """Without what is asked of intervals, in this version's words or in earlier ones: nothing is measured by it."""
+    if not isinstance(asked, dict):
+        return asked
+    return {name: {key: value for key, value in part.items() if key not in _OF_INTERVALS}
+            if isinstance(part, dict) else part for name, part in asked.items()}  # fmt: skip
 
 
 def as_job_error(error: RequestError | JobError | OSError) -> JobError:

@@ -102,7 +102,9 @@ def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
 def _monotone(summary: Summary) -> list[str]:
     """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
     curves = summary.monotone()
-    holding = [name for name, found in curves.items() if all(one.holds for one in found.values())]
+    holding = [name for name, found in curves.items()  # without intervals two pictures would be a finding
+               if all(one.holds and all(step.change.interval for step in one.steps)
+                      for one in found.values())]  # fmt: skip
     findings = []
     if holding:
         findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
@@ -116,21 +118,19 @@ def _monotone(summary: Summary) -> list[str]:
 def _tables(one: Correlated, run: MeasureRun) -> list[CorrelationTable]:
     if one.whole is None:
         return []
-    level, resamples = one.level.split()[0], run.experiment.metrics.bootstrap
-    tables = [correlation_table(one.whole, level, "all", resamples, one.note)]
-    tables += [correlation_table(found, level, codec, resamples) for codec, found in one.codecs.items()]
+    level = one.level.split()[0]
+    tables = [correlation_table(one.whole, level, "all", one.note)]
+    tables += [correlation_table(found, level, codec) for codec, found in one.codecs.items()]
     return [replace(table, machine=one.machine_in_words) for table in tables]
 
 
-def correlation_table(
-    found: Comparison, level: str, group: str = "all", resamples: int = 0, note: str = ""
-) -> CorrelationTable:
+def correlation_table(found: Comparison, level: str, group: str = "all", note: str = "") -> CorrelationTable:
     """What `correlation.compare` found, strongest first."""
     rows = []
-    for name, one in sorted(found.metrics.items(), key=lambda item: -item[1].strength):
+    for name, one in found.ranked:
         test = found.against_best(name)
-        rows.append(CorrelationRow(name, one.values, found.verdict(name), test.p_holm if test else None))
-    return CorrelationTable(level, found.n, found.clusters, rows, group, resamples, note=note)
+        rows.append(CorrelationRow(name, one.values, found.verdict(name), test.p_holm if test else None, one.oriented))
+    return CorrelationTable(level, found.n, found.clusters, rows, group, note=note)
 
 
 def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:
@@ -203,5 +203,4 @@ def _provenance(run: MeasureRun, summary: Summary) -> list[Facts]:
         blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
     if summary.has_confusions:
         blocks.append(Facts("Importance", [("map", ground_truth.in_words(ground_truth.weights_of(run.experiment)))]))
-    seeds = [("seed", str(run.experiment.seed)), ("resamples", str(run.experiment.metrics.bootstrap))]
-    return [*blocks, Facts("Random draws", seeds)]
+    return [*blocks, Facts("Random draws", [("seed", str(run.experiment.seed))])]

@@ -72,19 +72,21 @@ def pristine_levels(curves: Sequence[RateCurve]) -> list[float]:
 
 @dataclass(frozen=True)
 class CorrelationRow:
-    """One metric. `values` has an Estimate for each of STATISTICS; `verdict` is that of `correlation.Comparison`."""
+    """One metric. `values` has an Estimate for each of STATISTICS, `oriented` is SROCC in the direction that the metric
+    means; `verdict` is that of `correlation.Comparison`."""
 
     metric: str
     values: Mapping[str, Estimate]
     verdict: str = ""
     p_holm: float | None = None
+    oriented: Estimate = field(default_factory=lambda: Estimate(reason="not computed"))
 
 
 @dataclass(frozen=True)
 class CorrelationTable:
     """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one.
 
-    n samples of `clusters` source images, `resamples` of the bootstrap; `machine` names the machine's score.
+    n samples of `clusters` source images; `machine` names the machine's score.
     """
 
     level: str
@@ -92,7 +94,6 @@ class CorrelationTable:
     clusters: int
     rows: Sequence[CorrelationRow]
     group: str = "all"
-    resamples: int = 0
     machine: str = "accuracy against the pseudo ground truth"
     note: str = ""
 

@@ -176,11 +176,11 @@ def _rows(axes: Axes, rows: Sequence[tuple[str, Estimate, Style]], label: str) -
 
 
 def correlation_figure(table: CorrelationTable) -> Figure:
-    """|SROCC| of each metric with its interval."""
+    """Oriented SROCC of each metric with its interval."""
     figure = _new(_COLUMN_IN, 0.7 + 0.17 * len(table.rows))
     plain = Style(len(COLOURS) - 1)
-    rows = [(row.metric, row.values.get("SROC", _NOTHING).magnitude(), plain) for row in table.rows]
-    _rows(figure.add_subplot(), rows, f"|SROCC|, n = {table.n} of {table.clusters} pictures")
+    rows = [(row.metric, row.oriented, plain) for row in table.rows]
+    _rows(figure.add_subplot(), rows, f"SROCC, n = {table.n} of {table.clusters} pictures")
     return figure
 
 

@@ -40,14 +40,15 @@ def _measures(summary: Summary) -> Iterator[tuple[str, str, str, Resampled]]:
 
 def curve_list(summary: Summary) -> list[RateCurve]:
     """Every measure over rate, a curve for each series."""
-    pristine = summary.pristine_measures()
+    pristine = summary.over("labels").pristine_measures()
     found = []
     for against, name, measure, values in _measures(summary):
         reference = None
         if against == "labels" and pristine is not None:
             reference = pristine[name].estimate(0)
+        rate = summary.over(against).rate.values
         for numbers in summary.series().values():
-            points = [CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), values.estimate(i))
+            points = [CurvePoint(summary.points[i].quality, float(rate[i]), values.estimate(i))
                       for i in numbers]  # fmt: skip
             found.append(RateCurve(series_of(summary.points[numbers[0]]), against, measure, points, reference))
     return found
@@ -74,9 +75,10 @@ def class_damage(summary: Summary) -> list[Losses]:
     for against in AGAINST:
         if not chosen or not summary.has(against):
             continue
-        counts = summary.confusions(against, chosen).astype(np.int64)
+        part = summary.over(against)
+        counts = part.confusions(against, chosen).astype(np.int64)
         if against == "labels":
-            pristine = _pristine_counts(summary)
+            pristine = _pristine_counts(part)
             if pristine is None:
                 continue
             counts = np.concatenate([counts, pristine[None]])
@@ -87,10 +89,10 @@ def class_damage(summary: Summary) -> list[Losses]:
         losses = []
         for i in rows:
             if against == "pseudo":
-                lost = summary.draws.ratio(union[..., i] - inside[..., i], union[..., i])
+                lost = part.jackknife.ratio(union[..., i] - inside[..., i], union[..., i])
                 losses.append([lost.estimate(k) for k in range(len(chosen))])
             else:
-                iou = summary.draws.ratio(inside[..., i], union[..., i])
+                iou = part.jackknife.ratio(inside[..., i], union[..., i])
                 losses.append([iou.difference(len(chosen), k) for k in range(len(chosen))])
         found.append(_damage(summary, against, "iou", rate, chosen, [labels.CLASSES[i] for i in rows], losses,
                              [int(pixels[i]) for i in rows]))  # fmt: skip
@@ -212,8 +214,8 @@ def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
             for name, numbers in series.items():
                 if name == anchor:
                     continue
-                first = curves.curve(summary.rate, values, series[anchor], names)
-                second = curves.curve(summary.rate, values, numbers, names)
+                first = curves.curve(summary.over(against).rate, values, series[anchor], names)
+                second = curves.curve(summary.over(against).rate, values, numbers, names)
                 rate, value = bdrate.bd_rate(first, second, method), bdrate.bd_accuracy(first, second, method)
                 rows.append(BdRow(
                     series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), against,

@@ -89,7 +89,8 @@ class Gallery:
             return []
         chosen: dict[str, tuple[float, Score]] = {}
         for number in chosen_points(self._summary)[1]:
-            for source, score in self._summary.points[number].scores.items():
+            for source in self._summary.over("pseudo").images:
+                score = self._summary.points[number].scores[source]
                 value = _goodness(score)
                 if source not in chosen or value < chosen[source][0]:
                     chosen[source] = value, score

@@ -14,12 +14,13 @@ from vcmbench import __version__
 from vcmbench.analysis import correlation
 from vcmbench.analysis.correlation import STATISTICS, Comparison
 from vcmbench.analysis.correlation_file import ABOUT, document, published
-from vcmbench.analysis.draws import check_resamples
 from vcmbench.cli import table
-from vcmbench.cli.argtypes import whole_number
+from vcmbench.cli.argtypes import GROUPS_HELP, add_intervals, pattern
+from vcmbench.data.jackknife import units_of
 from vcmbench.errors import RequestError
 from vcmbench.io.files import hidden_beside, sha256_of, write_atomically
 from vcmbench.io.progress import Progress
+from vcmbench.iqa import METRICS, PROFILES
 from vcmbench.measure.blocks.published_scores import AGAINST, PublishedBlocks, PublishedScores, read_blocks, read_scores
 
 _MOST_BYTES = 1 << 30  # they have been read by then
@@ -27,15 +28,16 @@ _EXAMPLES = """\
 examples:
   vcmbench correlate 64x64_val_metrics.json \\
       --blocks 64x64_val_blocks.json --per-codec -o correlation.json
-  vcmbench correlate 64x64_val_metrics.json --bootstrap 0 --published \\
+  vcmbench correlate 64x64_val_metrics.json --no-intervals --published \\
       -o 64x64_val_correlation.json
 
 METRICS.json: {"0": {"acc": 0.54, "PSNR": 28.2, ...}, "1": ...}, a block or a picture each.
 BLOCKS.json: {"0": [image, [codec, quality, "420", factor], [x, y], [width, height], accuracy], ...}.
 
-Intervals are 95 %, by a bootstrap over source images, which needs --blocks; without it single blocks are drawn, and the
-intervals are too narrow where blocks share an image. Metrics are ranked by |SROCC|; values keep their signs, negative
-for metrics that are losses. docs/correlate.md says what each figure is.
+Intervals are 95 %, by a jackknife over source images, which needs --blocks; without it blocks count by themselves, and
+the intervals are too narrow where blocks share an image. Values keep their signs, negative for metrics that are losses.
+Metrics are ranked by SROCC in the direction that they are known to mean; where that is not known, without its sign.
+docs/correlate.md says what each figure is.
 
 exit codes: 0 done (a metric that nothing can be computed of is said to be missing), 2 the request was wrong
 """
@@ -54,13 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--against", default=AGAINST, metavar="NAME", help="the machine's score (default: %(default)s)")
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help="these metrics only, in this order")
-    parser.add_argument(
-        "--bootstrap", type=whole_number, default=1000, metavar="N",
-        help="resamples; 0 for no intervals and no tests (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="of the resamples (default: %(default)s)"
-    )
+    parser.add_argument("--groups", metavar="PATTERN", type=pattern, help=GROUPS_HELP)
+    add_intervals(parser)
     parser.add_argument("--per-codec", action="store_true", help="the same for each codec, too; needs --blocks")
     parser.add_argument(
         "--published", action="store_true",
@@ -76,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError(f"{scores.path}: {ABOUT!r} cannot be a metric's name, the output needs it; rename it")
     blocks = read_blocks(arguments.blocks, scores.ids) if arguments.blocks else None
     whole, codecs = _compare_all(scores, blocks, arguments)
-    if whole.best is None:
+    if all(found.oriented.value is None for found in whole.metrics.values()):
         name, found = next(iter(whole.metrics.items()))
         raise RequestError(
             f"{scores.path}: no metric can be correlated; {name!r}: {found.values['SROC'].reason}; "
@@ -103,9 +100,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise RequestError("--per-codec: the codecs of the blocks are in BLOCKS.json; give it with --blocks")
     if arguments.published and not arguments.output:
         raise RequestError("--published: is the form of a file; name the file with -o")
-    if arguments.seed < 0:
-        raise RequestError(f"--seed {arguments.seed}: must be 0 or more")
-    check_resamples(arguments.bootstrap)
     if arguments.output:
         if arguments.output.is_dir():
             raise RequestError(f"{arguments.output}: is a folder; name a file with -o")
@@ -119,21 +113,30 @@ def _compare_all(
 ) -> tuple[Comparison, dict[str, Comparison]]:
     """All blocks, and those of each codec where that is asked for."""
     codecs = blocks.codec_names() if blocks and arguments.per_codec else []
+    images = np.array(units_of(blocks.images, arguments.groups)) if blocks else None
+    rises = {name: way for name in scores.metrics if (way := _rises(name)) is not None}
     with Progress(len(scores.metrics) * (1 + len(codecs)), "metric", quiet=arguments.json) as progress:
 
-        def compare(chosen: NDArray[np.bool_], index: int, scope: str) -> Comparison:
+        def compare(chosen: NDArray[np.bool_], scope: str) -> Comparison:
             return correlation.compare(
                 {name: values[chosen] for name, values in scores.metrics.items()},
                 scores.machine[chosen],
-                np.array(blocks.images)[chosen].tolist() if blocks else None,
-                arguments.bootstrap,
-                (arguments.seed, index),
+                None if images is None else images[chosen].tolist(),
+                arguments.intervals,
+                rises,
                 lambda name: progress.advance(f"{name}, {scope}"),
             )
 
-        whole = compare(np.ones(len(scores.ids), bool), 0, "all blocks")
+        whole = compare(np.ones(len(scores.ids), bool), "all blocks")
         of = np.array(blocks.codecs) if blocks else np.array([])
-        return whole, {codec: compare(of == codec, index, codec) for index, codec in enumerate(codecs, 1)}
+        return whole, {codec: compare(of == codec, codec) for codec in codecs}
+
+
+def _rises(metric: str) -> bool | None:
+    """Whether a metric of that name rises with quality; None where that is not known, or goes by the profile."""
+    known = METRICS.get(metric)
+    ways = {known.higher_is_better(profile) for profile in PROFILES} if known else set()
+    return ways.pop() if len(ways) == 1 else None
 
 
 def _about(scores: PublishedScores, arguments: argparse.Namespace, notes: list[str]) -> dict[str, Any]:
@@ -145,8 +148,8 @@ def _about(scores: PublishedScores, arguments: argparse.Namespace, notes: list[s
             key: path and {"name": path.name, "sha256": sha256_of(path, _MOST_BYTES)} for key, path in inputs.items()
         },
         "against": arguments.against,
-        "resamples": arguments.bootstrap,
-        "seed": arguments.seed,
+        "intervals": arguments.intervals,
+        "groups": arguments.groups,
         "clustered_by": "image" if arguments.blocks else "block",
         "notes": notes,
     }
@@ -154,15 +157,13 @@ def _about(scores: PublishedScores, arguments: argparse.Namespace, notes: list[s
 
 def _notes(scores: PublishedScores, blocks: PublishedBlocks | None, arguments: argparse.Namespace) -> list[str]:
     notes = []
-    if not arguments.bootstrap:
-        notes.append("no intervals and no tests: --bootstrap 0")
+    if not arguments.intervals:
+        notes.append("no intervals and no tests: none were asked for")
     elif blocks:
-        notes.append(f"intervals: 95 %, {arguments.bootstrap} resamples of source images; tests: Holm, 5 %")
+        notes.append("intervals: 95 %, by source image; tests: Holm, 5 %")
     else:
-        notes.append(
-            f"intervals: 95 %, {arguments.bootstrap} resamples of single blocks; they are too narrow where "
-            "blocks share an image: name BLOCKS.json with --blocks"
-        )
+        notes.append("intervals: 95 %, by single blocks; they are too narrow where blocks share an image: name "
+                     "BLOCKS.json with --blocks")  # fmt: skip
     if blocks and arguments.against == AGAINST:
         apart = int((~np.isclose(blocks.accuracy, scores.machine, rtol=0, atol=1e-6)).sum())
         if apart:
@@ -189,10 +190,10 @@ def _titled(scope: str, comparison: Comparison, is_clustered: bool) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    header = ("metric", "|SROCC|", "SROCC", "PLCC", "KROCC", "PLCC fitted", "RMSE fitted", "against the best")
+    header = ("metric", "oriented", "SROCC", "PLCC", "KROCC", "PLCC fitted", "RMSE fitted", "against the best")
     rows = []
-    for name, found in sorted(comparison.metrics.items(), key=lambda item: -item[1].strength):
-        strength = f"{found.strength:.4f}" if found.strength >= 0 else "-"
+    for name, found in comparison.ranked:
+        strength = "-" if found.oriented.value is None else f"{found.strength:.4f}"
         cells = [f"{found.values[key]:.4f}" for key in ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")]
         rows.append((name, strength, *cells, comparison.verdict(name)))
     return table.render(header, rows)

@@ -36,6 +36,8 @@ from vcmbench.report.text import (
 
 _TARGETS = (0.9, 0.95, 0.8, 0.99, 0.7, 0.6, 0.5)
 _FEW_PICTURES = 30
+_LEAST_SHARE = 0.001
+"""Of all pixels: what a class with fewer loses is not said of the class, but of a few objects."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def cautions(content: ReportContent) -> list[str]:
     if content.pictures is not None and content.pictures < _FEW_PICTURES:
         found.append(
             f"Everything here stands on {many(content.pictures, 'source picture')}. With fewer than {_FEW_PICTURES} "
-            "the intervals tend to be too narrow, and other scenes may behave differently."
+            "the intervals are wide, and other scenes may behave differently."
         )
     rising = [curve for curve in content.curves if _falls_with_rate(curve)]
     for curve in rising:
@@ -157,7 +159,8 @@ def _rate(one: RateAt) -> str:
 
 def _saved(rows: Sequence[BdRow]) -> list[str]:
     """What equal accuracy costs each codec, by one measure and interpolation."""
-    known = [row for row in rows if row.bd_rate_percent.value is not None]
+    # without an interval, two pictures would be a finding
+    known = [row for row in rows if row.bd_rate_percent.interval]
     if not known:
         return []
     measure = "miou" if any(row.measure == "miou" for row in known) else known[0].measure
@@ -180,18 +183,14 @@ def _metrics(table: CorrelationTable) -> list[str]:
     what = "decoded image" if table.level == "image" else table.level
     stands = f"{many(table.n, what)} of {many(table.clusters, 'source picture')}"
     sentence = f"Of {many(len(table.rows), 'quality metric')}, {best.metric} follows the machine best on {stands}: "
-    sentence += f"|SROCC| {_strength(best.values['SROC'])}."
+    sentence += f"SROCC {_figure(best.oriented, 2)}."
     same = [row.metric for row in table.rows if row.verdict == "not different"]
     if same:
         sentence += f" Not different from it after Holm\u2019s correction: {listed(same)}."
-    psnr = next((row.values["SROC"] for row in table.rows if row.metric == "PSNR" and row is not best), None)
+    psnr = next((row.oriented for row in table.rows if row.metric == "PSNR" and row is not best), None)
     if psnr is not None and psnr.value is not None:
-        sentence += f" PSNR reaches {_strength(psnr)}."
+        sentence += f" PSNR reaches {_figure(psnr, 2)}."
     return [sentence]
-
-
-def _strength(value: Estimate) -> str:
-    return _figure(value.magnitude(), 2)
 
 
 def _figure(value: Estimate, digits: int, signed: bool = False) -> str:
@@ -200,9 +199,13 @@ def _figure(value: Estimate, digits: int, signed: bool = False) -> str:
 
 
 def _worst(damage: Losses) -> list[tuple[str, float, Estimate]]:
-    """Rows by their mean loss over the columns that have one, worst first, each with its largest loss."""
+    """Rows by their mean loss over the columns that have one, worst first, each with its largest loss; of classes those
+    that have a share of the pixels."""
     found = []
-    for name, row in zip(damage.rows, damage.losses, strict=True):
+    pixels = damage.pixels or [1] * len(damage.rows)
+    for name, row, count_ in zip(damage.rows, damage.losses, pixels, strict=True):
+        if count_ < _LEAST_SHARE * sum(pixels):
+            continue
         known = [cell for cell in row if cell.value is not None]
         if known:
             largest = max(known, key=lambda cell: cell.value or 0.0)
@@ -265,6 +268,8 @@ def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
 def _effect(known: Iterable[Estimate]) -> str:
     values = list(known)
     ends = [value.interval for value in values if value.interval]
+    if not ends:
+        return f"{number(float(np.median([value.value or 0.0 for value in values])), 3, signed=True)} (no intervals)"
     better, worse = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
     middle = number(float(np.median([value.value or 0.0 for value in values])), 3, signed=True)
     return f"{middle} ({better} gain, {worse} lose)"

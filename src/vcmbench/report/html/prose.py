@@ -13,7 +13,7 @@ AGAINST = {
 }
 
 BANDS = (
-    "Each point is one quality setting of a codec, over all pictures. Bands are 95 % intervals from a bootstrap "
+    "Each point is one quality setting of a codec, over all pictures. Bands are 95 % intervals by a jackknife "
     "over source pictures: how far other pictures of the same kind could move the line."
 )
 
@@ -64,7 +64,7 @@ WORST = (
 )
 
 INTERVALS = (
-    "Figures in square brackets are 95 % intervals from a bootstrap over source pictures, because pixels and "
+    "Figures in square brackets are 95 % intervals by a jackknife over source pictures, because pixels and "
     "blocks of one picture are no independent samples. A dash is a figure that could not be computed; the letter "
     "beside it says why."
 )

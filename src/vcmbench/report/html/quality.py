@@ -34,16 +34,14 @@ def correlation_section(page: Page) -> Section:
 def _correlation(page: Page, found: CorrelationTable) -> Markup:
     group = "" if found.group == "all" else f", {found.group}"
     level = {"image": "Whole images", "block": "Blocks"}.get(found.level, capital(found.level))
-    rows = [ForestRow(row.metric, row.values["SROC"].magnitude(), _PLAIN) for row in found.rows if "SROC" in row.values]
+    rows = [ForestRow(row.metric, row.oriented, _PLAIN) for row in found.rows]
     stands = f"n = {count(found.n)} from {many(found.clusters, 'source picture')}"
-    if found.resamples:
-        stands += f"; intervals from {count(found.resamples)} resamples of source pictures"
-    caption = f"|SROCC| of each metric with {found.machine}; {stands}."
+    caption = f"SROCC of each metric with {found.machine}, above 0 where the metric follows it; {stands}."
     chart = None
-    if extent(row.value for row in rows):
+    if ends := extent(row.value for row in rows):
         said = [f"{row.label} {number(row.value.value, 2)}" for row in rows if row.value.value is not None]
         name = f"{level}{group}: {caption} {', '.join(said)}"
-        chart = forest(rows, "|SROCC|, 1 is the same order", name, zero=False, limits=(0.0, 1.0))
+        chart = forest(rows, "SROCC, 1 is the same order", name, zero=False, limits=(min(0.0, *ends), 1.0))
     note = paragraph(found.note) if found.note else None
     shown = figure(chart, caption, None) if chart else paragraph(caption)
     inside = (note, shown, _correlation_data(page, found, f"{level}{group}"))

@@ -1,0 +1,170 @@
+"""How often 95 % intervals hold the truth, and how often the paired test finds a difference that is not there.
+
+    python -m benchmarks.coverage [--trials 400] [--pictures 6 12 20 50]
+
+Pictures are drawn from made-up populations whose truth is known, and go through the code that reports go through.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from vcmbench.analysis.bdrate import bd_accuracy, bd_rate
+from vcmbench.analysis.clusters import ClusterJackknife
+from vcmbench.analysis.curves import ImageJackknife, curve
+from vcmbench.compress.equal_rate import mean_of
+from vcmbench.data.estimate import FISHER, LEVEL, Estimate, interval, with_p
+
+Array = NDArray[np.float64]
+Generator = np.random.Generator
+Figures = dict[str, Estimate]
+Trial = Callable[[Generator, int], Figures]
+_CLASSES, _POPULATION, _POINTS, _PIXELS = 19, 5_000, 5, 131_072
+_BLOCKS, _WITHIN, _SLOPE = 30, 0.3, 0.6  # blocks of a picture, their intra-class correlation, the true correlation
+
+
+def scenes(rng: Generator, pictures: int) -> NDArray[np.int32]:
+    """Confusion counts (2, pictures, K, K + 1) of two codings of street scenes: classes from common to rare, a picture
+    has few of the rare ones, some pictures are harder than others, and what harms a class harms it in both codings."""
+    present = rng.random((pictures, _CLASSES)) < np.geomspace(1, 0.2, _CLASSES)
+    pixels = present * rng.gamma(0.7, np.geomspace(40_000, 400, _CLASSES), (pictures, _CLASSES)) + present * 20
+    pixels *= _PIXELS / pixels.sum(axis=1, keepdims=True)
+    hard = rng.normal(0, 0.7, (pictures, 1)) + rng.normal(0, 0.7, (pictures, _CLASSES))
+    likely = present + 0.02 * (rng.random(present.shape) < 0.02) + 1e-9  # classes are taken for what is there, mostly
+    found = np.zeros((2, pictures, _CLASSES, _CLASSES + 1), np.int32)
+    for coding, loss in enumerate((0.0, 0.4)):
+        right = 1 / (1 + np.exp(hard + loss + rng.normal(0, 0.4, hard.shape) - np.linspace(3, 0.3, _CLASSES)))
+        for of in range(_CLASSES):
+            wrong = likely * np.geomspace(1, 0.01, _CLASSES)
+            wrong[:, of] = 0
+            shares = (1 - right[:, of, None]) * wrong / wrong.sum(axis=1, keepdims=True)
+            shares[:, of] = right[:, of]
+            found[coding, :, of, :_CLASSES] = np.round(pixels[:, of, None] * shares)
+    return found
+
+
+class Segmentation:
+    """Accuracy and mIoU of two codings, and their differences."""
+
+    def __init__(self, rng: Generator) -> None:
+        self._all = scenes(rng, _POPULATION)
+        whole = ImageJackknife(1).segmentation(self._all.sum(axis=1, keepdims=True))
+        self.truth = {name: float(whole[name].values[0]) for name in ("accuracy", "miou")}
+        self.truth |= {f"{name}, difference": float(np.diff(whole[name].values)[0]) for name in ("accuracy", "miou")}
+
+    def trial(self, rng: Generator, n: int) -> Figures:
+        drawn = self._all[:, rng.integers(0, _POPULATION, n)]
+        found = ImageJackknife(n).segmentation(drawn)
+        values = {name: found[name].estimate(0) for name in ("accuracy", "miou")}
+        return values | {f"{name}, difference": found[name].difference(1, 0) for name in ("accuracy", "miou")}
+
+
+class Rates:
+    """BD-rate and BD-accuracy of two codecs over five qualities, of the mean accuracy of pictures."""
+
+    def __init__(self, rng: Generator) -> None:
+        found = self._deltas(rng, 200_000)
+        self.truth = {name: one.value or 0.0 for name, one in found.items()}
+
+    def _deltas(self, rng: Generator, n: int) -> Figures:
+        size, hard = rng.lognormal(0, 0.6, n), rng.normal(0, 1, n)
+        saved = rng.normal(-0.15, 0.15, n)  # of the second codec, in log rate, by picture
+        steps = np.arange(_POINTS)[:, None]
+        bits = np.vstack([size * np.exp(-0.6 * steps), size * np.exp(-0.6 * steps + saved)])
+        harm = np.tile(0.55 * steps, (2, 1)) + hard + rng.normal(0, 0.15, (2 * _POINTS, n)) - 3
+        jackknife = ImageJackknife(n, wanted=n < _POPULATION)
+        rate, score = jackknife.ratio(bits, np.ones(n)), jackknife.ratio(1 / (1 + np.exp(harm)), np.ones(n))
+        curves = curve(rate, score, range(_POINTS)), curve(rate, score, range(_POINTS, 2 * _POINTS))
+        return {"BD-rate": bd_rate(*curves).estimate, "BD-accuracy": bd_accuracy(*curves).estimate}
+
+    def trial(self, rng: Generator, n: int) -> Figures:
+        return self._deltas(rng, n)
+
+
+class Gains:
+    """The mean gain in PSNR of pictures, which is skewed: a few gain much."""
+
+    def __init__(self) -> None:
+        self.truth = {"PSNR gain": 1.5}
+
+    def trial(self, rng: Generator, n: int) -> Figures:
+        return {"PSNR gain": mean_of((rng.gamma(2, 0.5, n) + rng.normal(0.5, 0.5, n)).tolist(), [*map(str, range(n))])}
+
+
+def blocks(rng: Generator, pictures: int, metrics: int) -> tuple[Array, Array, Array]:
+    """The machine's score, (n,), metrics that follow it alike, (metrics, n), and the picture of each block."""
+    picture = np.repeat(np.arange(pictures), _BLOCKS)
+
+    def noise() -> Array:
+        shared, own = rng.normal(size=pictures)[picture], rng.normal(size=len(picture))
+        return np.asarray(_WITHIN**0.5 * shared + (1 - _WITHIN) ** 0.5 * own)
+
+    machine = noise()
+    return machine, np.array([_SLOPE * machine + (1 - _SLOPE**2) ** 0.5 * noise() for _ in range(metrics)]), picture
+
+
+class Correlations:
+    """PLCC, SROCC, KROCC of a metric with the machine, blocks clustered by picture; normal, so the truth is known."""
+
+    def __init__(self) -> None:
+        rank = 6 / np.pi * np.arcsin(_SLOPE / 2)
+        self.truth = {"PLCC": _SLOPE, "SROC": float(rank), "KROCC": float(2 / np.pi * np.arcsin(_SLOPE))}
+
+    def trial(self, rng: Generator, n: int) -> Figures:
+        machine, (metric,), picture = blocks(rng, n, 1)
+        jackknife = ClusterJackknife(picture.tolist())
+        spearman, differing = jackknife.spearman(metric, machine)
+        samples = jackknife.pearson(metric, machine), spearman, jackknife.kendall(metric, machine, differing)
+        values = [of(metric, machine)[0] for of in (stats.pearsonr, stats.spearmanr, stats.kendalltau)]
+        return {name: interval(Estimate(float(value)), sample, scale=FISHER)
+                for name, value, sample in zip(self.truth, values, samples, strict=True)}  # fmt: skip
+
+
+def rejections(rng: Generator, n: int, trials: int) -> float:
+    """How often the paired test of two metrics that are alike says that they are not."""
+    found = 0
+    for _ in range(trials):
+        machine, (a, b), picture = blocks(rng, n, 2)
+        jackknife = ClusterJackknife(picture.tolist())
+        values = Estimate(float(stats.spearmanr(a, machine)[0] - stats.spearmanr(b, machine)[0]))
+        test = with_p(values, jackknife.spearman(a, machine)[0] - jackknife.spearman(b, machine)[0])
+        found += test.p is not None and test.p < LEVEL
+    return found / trials
+
+
+def coverage(trials: int, pictures: list[int], seed: int = 0) -> dict[str, list[float]]:
+    """For each figure the share of intervals that hold the truth, by the number of pictures; of the paired test the
+    share of trials in which it rejects. What has no interval in a trial is in no share."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    for population in (Gains(), Segmentation(rng), Rates(rng), Correlations()):
+        for n in pictures:
+            hits: dict[str, list[bool]] = {name: [] for name in population.truth}
+            for _ in range(trials):
+                for name, one in population.trial(rng, n).items():
+                    if one.interval is not None:
+                        hits[name].append(one.interval[0] <= population.truth[name] <= one.interval[1])
+            for name, of in hits.items():
+                found.setdefault(name, []).append(float(np.mean(of)))
+    found["paired test rejects"] = [rejections(rng, n, trials) for n in pictures]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--pictures", type=int, nargs="+", default=[6, 12, 20, 50])
+    arguments = parser.parse_args()
+    print("| figure |", " | ".join(f"{n} pictures" for n in arguments.pictures), "|")
+    print("|---|" + "---|" * len(arguments.pictures))
+    for name, shares in coverage(arguments.trials, arguments.pictures).items():
+        print(f"| {name} |", " | ".join(f"{share:.3f}" for share in shares), "|")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What is left out, one unit at a time, so that intervals and tests know how much a figure hangs on single pictures.
+
+A unit is a picture, or pictures that belong together (crops of one photograph, frames of a sequence) and hence say less
+than as many strangers would.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.data.estimate import too_few
+
+MOST_UNITS = 200
+"""More units than that are left out several at a time: t of 199 degrees of freedom is the normal distribution's."""
+
+
+class Jackknife:
+    """Samples without one of their units, all at once.
+
+    `units` says to which unit each sample belongs. `weights` is (units, samples) float64, a row a unit, 0 where a
+    sample is left out and 1 elsewhere; above MOST_UNITS a row leaves out several, which chance puts together, always
+    the same. Where units are too few for an interval, or none is `wanted`, it is (0, samples), and `lacking` says why.
+    """
+
+    def __init__(self, units: Sequence[Hashable], what: str = "picture", wanted: bool = True) -> None:
+        numbers = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
+        own = np.array([numbers[unit] for unit in units], np.intp)
+        self.samples, self.units = len(own), len(numbers)
+        self.lacking = too_few(self.units, what) if wanted else "none was asked for"
+        if self.units > MOST_UNITS:
+            own = np.random.default_rng(0).permutation(self.units)[own] % MOST_UNITS
+        rows = 0 if self.lacking else min(self.units, MOST_UNITS)
+        # float64, because sums of pixels are whole numbers that float32 cannot hold
+        self.weights = (own != np.arange(rows)[:, None]).astype(np.float64)
+
+    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """The mean of (samples,) values without each unit, (units,); None where there is no interval."""
+        return None if self.lacking else np.asarray(self.weights @ values / self.weights.sum(axis=1))
+
+
+def units_of(names: Sequence[str], groups: str | None) -> list[str]:
+    """The unit of each picture by its name, in which `groups`, a regular expression, finds what its group is called:
+    its first parenthesis, or all that it matches. A picture in whose name it finds nothing is by itself."""
+    if groups is None:
+        return list(names)
+    found = [re.search(groups, name) for name in names]
+    return [name if one is None else f"group {one.group(min(1, one.re.groups)) or one.group()}"
+            for name, one in zip(names, found, strict=True)]  # fmt: skip
