@@ -459,7 +459,7 @@ def test_answers_of_a_classifier_are_told_by_name(tmp_path: Path) -> None:
     run = run_of(Results(root), config)
     scores = [score | {"machine": part} for score in measured(run, [], {})]
     summary = Summary(scores, {}, 0, 0)
-    gallery = Gallery(run.data, run.units, summary, run.runner, ImportanceSource())
+    gallery = Gallery(run, summary)
     for frame in gallery.worst():
         assert (frame.prediction_pristine, frame.prediction_decoded) == ("cat", "dog")
         assert dict(frame.facts)["Probability of cat"] == "0.100"

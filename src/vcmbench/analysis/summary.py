@@ -7,6 +7,7 @@ equally large. What that leaves out is said.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from vcmbench.analysis.curves import ImageDraws, Monotonicity, Resampled, monotonicity
 from vcmbench.compress.rate_search import TOLERANCE
+from vcmbench.data.labels import CLASSES
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.records import AGAINST, Score
 from vcmbench.tasks import confusion
@@ -158,12 +160,29 @@ class Summary:
             return False
         return all(score["machine"][against] is not None for point in self.points for score in self._scores(point))
 
+    def lacking(self, what: str) -> str:
+        """Why pictures have no `labels`, `distance` or `importance`; empty where all have."""
+        notes = {image: note for point in self.points for image in self.images
+                 if (note := point.scores[image]["machine"].get("notes", {}).get(what))}  # fmt: skip
+        some = f"{len(notes)} of {len(self.images)} pictures: " if len(notes) < len(self.images) else ""
+        return f"{some}{next(iter(notes.values()))}" if notes else ""
+
     def _parts(self, against: str) -> list[list[dict[str, Any]]]:
         return [[score["machine"][against] for score in self._scores(point)] for point in self.points]
 
     @property
     def classes(self) -> int:
         return int(self.points[0].scores[self.images[0]]["machine"]["classes"])
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """What the network calls its classes. Records of before names were kept have none: then Cityscapes' are theirs
+        where the digest of the network's names is that of Cityscapes', or predictions are files."""
+        parts = [score["machine"] for point in self.points for score in self._scores(point)]
+        names = {number: name for part in parts for number, name in part.get("names", {}).items()}
+        identity = parts[0].get("identity", {})
+        known = CLASSES if not names and _are_of_cityscapes(identity) else ()
+        return tuple(known) or tuple(names.get(str(number), f"class {number}") for number in range(self.classes))
 
     def measures(self, against: str) -> dict[str, Resampled]:
         """By measure of the kind."""
@@ -275,6 +294,11 @@ class Summary:
         return found
 
 
+def _are_of_cityscapes(identity: dict[str, Any]) -> bool:
+    digest = hashlib.sha256(json.dumps(CLASSES).encode()).hexdigest()
+    return "predictions" in identity or identity.get("classes_sha256") == digest
+
+
 def _joined(points: Sequence[Resampled]) -> Resampled:
     """The figures of single points as those of all."""
     samples = [one.samples for one in points if one.samples is not None]
@@ -299,7 +323,7 @@ class _Slimmer:
         return found
 
     def _machine(self, machine: dict[str, Any]) -> dict[str, Any]:
-        found = {name: self._part(name, value) for name, value in machine.items() if name not in ("notes", *AGAINST)}
+        found = {name: self._part(name, value) for name, value in machine.items() if name not in AGAINST}
         for against in AGAINST:
             part = machine[against]
             found[against] = _counts(part, machine["classes"]) if part and "confusion" in part else part

@@ -94,7 +94,7 @@ def _execute_elsewhere(
     if machine is not None:
         answers = RecordedPredictor(machine.kind, machine.classes, machine.identity, run.store)
     elif run.experiment.task is not None:
-        answers = FilePredictor(run.data.root)
+        answers = FilePredictor(run.data.root, run.experiment.task.classes)
     return run.execute(answers, scorer, levels, commands, lambda stop: far.measure(run.units, stop))
 
 

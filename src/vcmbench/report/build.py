@@ -36,6 +36,7 @@ from vcmbench.report.content import (
 from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
+from vcmbench.tasks.predictions import palette
 
 REPORT, FIGURES = "report.html", "figures"
 _CURVE_POINTS = 60
@@ -62,7 +63,7 @@ def _bd_json(rows: Any) -> bytes:
 def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
     """What the report of a run shows."""
     outcome, summary = findings.outcome, findings.summary
-    gallery = Gallery(run.data, run.units, summary, run.runner, ground_truth.weights_of(run.experiment))
+    gallery = Gallery(run, summary)
     overlays, worst = gallery.overlays(), gallery.worst()
     bd: list[BdRow] = fill.bd_rows(summary, run.experiment.report.anchor)
     experiment = run.experiment
@@ -88,14 +89,17 @@ def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
         commands=outcome.commands,
         provenance=_provenance(run, summary),
         missing=[*_missing(findings), *gallery.missing],
+        classes=summary.class_names if summary.has_confusions else (),
+        palette=palette(),
     )
 
 
 def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
     metrics = run.experiment.metrics
     facts = [("Pictures", str(len(summary.images))), ("Configurations", str(len(summary.points)))]
-    if run.experiment.task is not None:
-        facts.append(("Task", f"{run.experiment.task.name}, {Path(run.experiment.task.model).name}"))
+    if (task := run.experiment.task) is not None:
+        by = "files in P_GT and P_hat_C" if task.predictions == "files" else Path(task.model).name
+        facts.append(("Task", f"{task.name}, {by}"))
     return [*facts, ("Metrics", f"{len(run.names)}, profile {metrics.profile}")]
 
 
@@ -179,7 +183,7 @@ def _missing(findings: Findings) -> list[tuple[str, str]]:
     missing += [(title, str(error)) for title, error in outcome.failed[:20]]
     if len(outcome.failed) > 20:
         missing.append(("more failures", str(len(outcome.failed) - 20)))
-    missing += fill.unequal(summary) + fill.missed_rates(summary)
+    missing += fill.truths(summary) + fill.unequal(summary) + fill.missed_rates(summary)
     if summary.left_out:
         missing.append(("pictures", f"{summary.left_out} are not in every configuration and were left out"))
     return missing
@@ -202,6 +206,8 @@ def _provenance(run: MeasureRun, summary: Summary) -> list[Facts]:
     if identity:
         blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
     if summary.has_confusions:
-        blocks.append(Facts("Importance", [("map", ground_truth.in_words(ground_truth.weights_of(run.experiment)))]))
+        words = ground_truth.in_words(ground_truth.weights_of(run.experiment))
+        lacking = summary.lacking("importance")
+        blocks.append(Facts("Importance", [("map", f"none: {lacking}" if lacking else words)]))
     seeds = [("seed", str(run.experiment.seed)), ("resamples", str(run.experiment.metrics.bootstrap))]
     return [*blocks, Facts("Random draws", seeds)]

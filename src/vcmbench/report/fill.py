@@ -13,7 +13,6 @@ from vcmbench.analysis import bdrate, curves
 from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress.rate_search import TOLERANCE
-from vcmbench.data import labels
 from vcmbench.data.estimate import Estimate
 from vcmbench.measure.records import AGAINST
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
@@ -67,7 +66,7 @@ def chosen_points(summary: Summary) -> tuple[float, list[int]]:
 
 def class_damage(summary: Summary) -> list[Losses]:
     """IoU lost by class, at comparable rates."""
-    if not summary.has_confusions or summary.classes != len(labels.CLASSES):
+    if not summary.has_confusions:
         return []
     rate, chosen = chosen_points(summary)
     found = []
@@ -83,7 +82,8 @@ def class_damage(summary: Summary) -> list[Losses]:
         inside = np.diagonal(counts[..., :-1], axis1=2, axis2=3)
         union = counts.sum(axis=3) + counts[..., :-1].sum(axis=2) - inside
         pixels = counts[0].sum(axis=(0, 2))
-        rows = [i for i in range(len(labels.CLASSES)) if pixels[i]]
+        names = summary.class_names
+        rows = [i for i in range(len(names)) if pixels[i]]
         losses = []
         for i in rows:
             if against == "pseudo":
@@ -92,7 +92,7 @@ def class_damage(summary: Summary) -> list[Losses]:
             else:
                 iou = summary.draws.ratio(inside[..., i], union[..., i])
                 losses.append([iou.difference(len(chosen), k) for k in range(len(chosen))])
-        found.append(_damage(summary, against, "iou", rate, chosen, [labels.CLASSES[i] for i in rows], losses,
+        found.append(_damage(summary, against, "iou", rate, chosen, [names[i] for i in rows], losses,
                              [int(pixels[i]) for i in rows]))  # fmt: skip
     return found
 
@@ -175,6 +175,16 @@ def _not_equal(summary: Summary, mapped: int, plain: int) -> str:
     left_out = n - len(summary.at_equal_rate(mapped, plain))
     why = f"{left_out} of {n} pictures are left out: their files are more than {TOLERANCE:.0%} apart in size"
     return why if left_out < n else f"not comparable: {why}"
+
+
+_TRUTHS = {"labels": "against labels", "distance": "losses by distance", "importance": "accuracy by importance"}
+
+
+def truths(summary: Summary) -> list[tuple[str, str]]:
+    """What is not reported since pictures lack the truth for it, and why, for a report's list of what is missing."""
+    if not summary.has_confusions:
+        return []
+    return [(name, why) for what, name in _TRUTHS.items() if (why := summary.lacking(what))]
 
 
 def unequal(summary: Summary) -> list[tuple[str, str]]:
