@@ -23,6 +23,7 @@ from vcmbench.io.files import check_inside
 from vcmbench.measure import ground_truth
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report import fill
+from vcmbench.report.comparable import comparable
 from vcmbench.report.content import (
     BdRow,
     Cloud,
@@ -63,7 +64,8 @@ def _bd_json(rows: Any) -> bytes:
 def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
     """What the report of a run shows."""
     outcome, summary = findings.outcome, findings.summary
-    gallery = Gallery(run, summary)
+    near = comparable(summary)
+    gallery = Gallery(run, summary, near.points)
     overlays, worst = gallery.overlays(), gallery.worst()
     bd: list[BdRow] = fill.bd_rows(summary, run.experiment.report.anchor)
     experiment = run.experiment
@@ -80,15 +82,15 @@ def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
         curves=fill.curve_list(summary),
         correlations=[table for one in findings.correlated for table in _tables(one, run)],
         scatters=_scatters(run, findings),
-        class_damage=fill.class_damage(summary),
-        band_damage=fill.band_damage(summary),
+        class_damage=fill.class_damage(summary, near),
+        band_damage=fill.band_damage(summary, near),
         comparisons=fill.comparisons(summary),
         bd=bd,
         overlays=overlays,
         worst=worst,
         commands=outcome.commands,
         provenance=_provenance(run, summary),
-        missing=[*_missing(findings), *gallery.missing],
+        missing=[*_missing(findings), *(near.missing if summary.has_confusions else ()), *gallery.missing],
         classes=summary.class_names if summary.has_confusions else (),
         palette=palette(),
     )

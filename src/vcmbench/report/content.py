@@ -140,7 +140,7 @@ class Losses:
     """What was lost, by class or by distance: `losses[row][column]` is pristine minus decoded (1 minus the value where
     against the pseudo ground truth), in units of `measure`, so that more is worse.
 
-    `condition` says which configurations this is about ("at the rate nearest to 0.3 bpp"), in a few words.
+    `condition` says which configurations this is about ("at about 0.3 bpp"), in a few words.
     `pixels` counts each row's pixels in the truth (None: not known).
     """
 

@@ -15,6 +15,7 @@ from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.estimate import Estimate
 from vcmbench.measure.records import AGAINST
+from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
 from vcmbench.report.content import RatePoint as CurvePoint
 from vcmbench.tasks import confusion
@@ -52,23 +53,11 @@ def curve_list(summary: Summary) -> list[RateCurve]:
     return found
 
 
-def chosen_points(summary: Summary) -> tuple[float, list[int]]:
-    """A rate in the middle of all, in bpp, and the point of each series that is nearest to it."""
-    series = summary.series()
-    rates = summary.rate.values
-    logs = [math.log(rates[i]) for numbers in series.values() for i in numbers if rates[i] > 0]
-    if not logs:
-        return 0.0, []
-    middle = math.exp(float(np.median(logs)))
-    return middle, [min(numbers, key=lambda i: abs(math.log(max(float(rates[i]), 1e-9) / middle)))
-                    for numbers in series.values()]  # fmt: skip
-
-
-def class_damage(summary: Summary) -> list[Losses]:
-    """IoU lost by class, at comparable rates."""
+def class_damage(summary: Summary, near: Comparable) -> list[Losses]:
+    """IoU lost by class, a column an encoder."""
     if not summary.has_confusions:
         return []
-    rate, chosen = chosen_points(summary)
+    rate, chosen = near.rate_bpp, near.points
     found = []
     for against in AGAINST:
         if not chosen or not summary.has(against):
@@ -110,14 +99,14 @@ def _damage(
 ) -> Losses:  # fmt: skip
     rates = summary.rate.values
     columns = [Series(f"{summary.points[i].name}, {rates[i]:.2f} bpp", summary.points[i].encoder) for i in chosen]
-    return Losses(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, losses, pixels)
+    return Losses(against, measure, f"at about {rate:.2g} bpp", rows, columns, losses, pixels)
 
 
-def band_damage(summary: Summary) -> list[Losses]:
-    """Accuracy lost by distance, against the pseudo ground truth, at comparable rates."""
+def band_damage(summary: Summary, near: Comparable) -> list[Losses]:
+    """The same for accuracy lost by distance, against the pseudo ground truth."""
     if not summary.has_confusions or not summary.has("pseudo"):
         return []
-    rate, chosen = chosen_points(summary)
+    rate, chosen = near.rate_bpp, near.points
     bands = summary.by_band("pseudo")
     if isinstance(bands, str) or not chosen:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,7 +20,6 @@ from vcmbench.measure.predictions import OF_FILES, FilePredictor, is_of
 from vcmbench.measure.records import Score, machine_key
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.content import Layer, Overlay, WorstFrame
-from vcmbench.report.fill import chosen_points
 from vcmbench.tasks.kind import get as get_kind
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
@@ -29,9 +29,11 @@ Ids = NDArray[np.uint8]
 
 
 class Gallery:
-    """Shows frames of an experiment. What cannot be shown is said in `missing`."""
+    """Shows frames of an experiment; `near` are the points that worst pictures are of. What cannot be shown is said in
+    `missing`."""
 
-    def __init__(self, run: MeasureRun, summary: Summary) -> None:
+    def __init__(self, run: MeasureRun, summary: Summary, near: Sequence[int]) -> None:
+        self._near = near
         self._data, self._summary, self._runner = run.data, summary, run.runner
         self._weights = ground_truth.weights_of(run.experiment)
         self._task = run.experiment.task
@@ -80,12 +82,12 @@ class Gallery:
     # --- the frames that lost most
 
     def worst(self) -> list[WorstFrame]:
-        """The pictures that lost most, each once, among the points at a rate in the middle: at the lowest rates all of
+        """The pictures that lost most, each once, among points at a rate in the middle: at the lowest rates all of
         them are lost, which is no news."""
         if not self._summary.has("pseudo"):
             return []
         chosen: dict[str, tuple[float, Score]] = {}
-        for number in chosen_points(self._summary)[1]:
+        for number in self._near:
             for source, score in self._summary.points[number].scores.items():
                 value = _goodness(score)
                 if source not in chosen or value < chosen[source][0]:
@@ -110,7 +112,11 @@ class Gallery:
         return WorstFrame(title, pristine, decoded, answers[0], answers[1], self._facts(score))
 
     def _facts(self, score: Score) -> list[tuple[str, str]]:
-        facts = [("Rate", f"{score['rate_bpp']:.3f} bpp")]
+        sampling = ":".join(score["color_subsampling"])
+        coded = [f"{sampling}, factor {score['subsampling_factor']:g}", *score["options"].split()]
+        if score["quality"] is not None:
+            coded.insert(0, f"quality {score['quality']:g}")
+        facts = [("Rate", f"{score['rate_bpp']:.3f} bpp"), ("Coded with", ", ".join(coded))]
         facts += get_kind(score["machine"]["kind"]).facts(score["machine"])
         if score["psnr_y_db"] is not None:
             facts.append(("PSNR-Y", f"{score['psnr_y_db']:.2f} dB"))
