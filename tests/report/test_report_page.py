@@ -20,10 +20,10 @@ from vcmbench.data.estimate import Estimate
 from vcmbench.io.text import visible
 from vcmbench.report import content as c
 from vcmbench.report.build import correlation_table
+from vcmbench.report.findings import cautions, findings, rate_at
 from vcmbench.report.html import gallery, page, pictures
 from vcmbench.report.html.axes import Axis, linear_ticks
 from vcmbench.report.html.charts import rate_chart
-from vcmbench.report.html.findings import cautions, findings, rate_at
 from vcmbench.report.html.markup import Markup, element, escape
 from vcmbench.report.html.page import render, write_report
 from vcmbench.report.styles import COLOURS, MARKERS, Styles

@@ -228,9 +228,10 @@ class Summary:
         return [self.draws.ratio(sums[:, :, i, 0], sums[:, :, i, 1]) for i in range(len(confusion.BANDS_M))]
 
     def metric(self, name: str) -> Resampled | str:
-        """The mean of a quality metric over images, or why there is none."""
+        """The mean of a quality metric over images, or why there is none; missing at points where a picture lacks it,
+        such as those of lossless coding."""
         rows = [[score["iqa"].get(name) for score in self._scores(point)] for point in self.points]
-        if any(value is None for row in rows for value in row):
+        if all(any(value is None for value in row) for row in rows):
             reasons = [score["lacking"].get(name) for point in self.points for score in self._scores(point)]
             return next((reason for reason in reasons if reason), f"{name} was not computed")
         values = np.array(rows, float)

@@ -92,6 +92,7 @@ def _run(argv: Sequence[str]) -> int:
         arguments, unknown = build_parser(command).parse_known_args(argv)
         if unknown:  # said with the usage of the command that was typed, not of all of them
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        terminal.widen(is_wide=getattr(arguments, "wide", False))
         code: int = arguments.run(arguments)
         return code
     except RequestError as error:

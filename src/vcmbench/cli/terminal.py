@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 from vcmbench.io.text import lines, visible
+
+WIDTH = 100
+"""Columns that what is printed fits into."""
+_IS_WIDE: ContextVar[bool] = ContextVar("is_wide", default=False)
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """`--wide`, for commands that print tables."""
+    parser.add_argument("--wide", action="store_true", help=f"tables as wide as they are, not in {WIDTH} columns")
+
+
+def widen(*, is_wide: bool) -> None:
+    """Whether what this thread prints from now on may be wider than WIDTH."""
+    _IS_WIDE.set(is_wide)
+
+
+def width() -> int | None:
+    """Into how many columns a table must fit; None: it need not."""
+    return None if _IS_WIDE.get() else WIDTH
+
+
+def wrapped(text: str, hanging: str = "", width: int = WIDTH) -> str:
+    """A sentence in lines that fit; all but the first begin with `hanging`. Words are never broken."""
+    return textwrap.fill(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 class _Shown:

@@ -20,12 +20,12 @@ from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.estimate import Estimate
 from vcmbench.io.files import check_inside
+from vcmbench.iqa import METRICS
 from vcmbench.measure import ground_truth
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report import fill
 from vcmbench.report.comparable import comparable
 from vcmbench.report.content import (
-    BdRow,
     Cloud,
     CorrelationRow,
     CorrelationTable,
@@ -34,9 +34,11 @@ from vcmbench.report.content import (
     Scatter,
     Series,
 )
+from vcmbench.report.effort import efforts
 from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
+from vcmbench.report.text import listed
 from vcmbench.tasks.predictions import palette
 
 REPORT, FIGURES = "report.html", "figures"
@@ -44,9 +46,8 @@ _CURVE_POINTS = 60
 _PACKAGES = ("torch", "mmsegmentation", "mmengine", "piq", "piqa", "timm", "numpy", "scipy", "bjontegaard", "pillow")
 
 
-def write(run: MeasureRun, findings: Findings, path: Path | None = None) -> Path:
+def write(run: MeasureRun, shown: ReportContent, path: Path | None = None) -> Path:
     """Write the report (to `path`, or into the experiment's folder), its figures and `bd.json`. Returns its path."""
-    shown = report_content(run, findings)
     target = path or run.store.folder / REPORT
     if path is None:
         check_inside(run.data.root, target)
@@ -61,17 +62,23 @@ def _bd_json(rows: Any) -> bytes:
     return json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False).encode()
 
 
-def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
-    """What the report of a run shows."""
+def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True) -> ReportContent:
+    """What the report of a run shows; without `pictures`, which take a while to decode, its figures alone."""
     outcome, summary = findings.outcome, findings.summary
     near = comparable(summary)
     gallery = Gallery(run, summary, near.points)
-    overlays, worst = gallery.overlays(), gallery.worst()
-    bd: list[BdRow] = fill.bd_rows(summary, run.experiment.report.anchor)
+    overlays, worst = (gallery.overlays(), gallery.worst()) if pictures else ([], [])
     experiment = run.experiment
+    profile = experiment.metrics.profile
+    measures = fill.shown_measures(
+        summary, {name: METRICS[name].higher_is_better(profile) for name in findings.outcome.names}
+    )
+    curves = {name: [summary.points[number].configuration for number in numbers]
+              for name, numbers in summary.series().items()}  # fmt: skip
+    worked = efforts(((unit.folder, unit.record) for unit in run.units), curves)
     points = sum(not point.is_reference for point in summary.points)
     return ReportContent(
-        title=f"{experiment.name}: what compression did to the machine",
+        title=f"{experiment.name}: what compression did to the {'pictures' if summary.kind is None else 'machine'}",
         experiment=experiment.name,
         created=datetime.now(UTC).date().isoformat(),
         summary=f"{len(summary.images)} pictures under {points} coding configurations of "
@@ -79,13 +86,13 @@ def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
         pictures=len(summary.images),
         facts=_facts(run, summary),
         findings=_monotone(summary),
-        curves=fill.curve_list(summary),
+        curves=fill.curve_list(summary, measures),
         correlations=[table for one in findings.correlated for table in _tables(one, run)],
         scatters=_scatters(run, findings),
         class_damage=fill.class_damage(summary, near),
         band_damage=fill.band_damage(summary, near),
         comparisons=fill.comparisons(summary),
-        bd=bd,
+        bd=fill.bd_rows(summary, measures, worked, experiment.report.anchor),
         overlays=overlays,
         worst=worst,
         commands=outcome.commands,
@@ -106,12 +113,12 @@ def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
 
 
 def _monotone(summary: Summary) -> list[str]:
-    """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
+    """A sentence on each measure that rises when the rate is lowered, and one on all curves where none does."""
     curves = summary.monotone()
     holding = [name for name, found in curves.items() if all(one.holds for one in found.values())]
     findings = []
     if holding:
-        findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
+        findings.append(f"No measure rises, beyond its interval, when the rate is lowered, for {listed(holding)}.")
     for name, found in curves.items():
         for measure, one in found.items():
             if one.holds is False:
@@ -141,8 +148,6 @@ def correlation_table(
 
 def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:
     """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
-    from vcmbench.iqa import METRICS
-
     level = next((sampled.level for sampled in findings.outcome.sampled), "image")
     if (samples := findings.samples.get(level)) is None:
         return []

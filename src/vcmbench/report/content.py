@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.data.labels import CLASSES, PALETTE
-from vcmbench.report.text import AGAINST, measures
+from vcmbench.report.effort import Effort
+from vcmbench.report.text import AGAINST, measures, significant
 
 MOST_DOTS = 600
 """Of a scatter plot."""
@@ -52,6 +53,7 @@ class RateCurve:
     measure: str
     points: Sequence[RatePoint]
     pristine: Estimate | None = None
+    higher_is_better: bool = True
 
     def __post_init__(self) -> None:
         if self.against not in AGAINST or self.measure not in measures():
@@ -201,7 +203,7 @@ def by_measure(comparisons: Sequence[MapComparison]) -> dict[str, list[tuple[Map
 class BdRow:
     """Bjontegaard: `test` against `anchor`, rate in percent (less is better), value in the measure's unit.
 
-    `overlap` is the range that both curves share, in the measure and in bpp, where known.
+    `overlap` is the range that both curves share, in the measure and in bpp, where known; efforts are None where not.
     """
 
     anchor: Series
@@ -212,6 +214,22 @@ class BdRow:
     bd_rate_percent: Estimate
     bd_value: Estimate
     overlap: str = ""
+    anchor_effort: Effort | None = None
+    test_effort: Effort | None = None
+
+    @property
+    def times(self) -> str:
+        """How much more time the slower encoder took than the faster one, as "3.9"; empty where that is not known."""
+        if self.anchor_effort is None or self.test_effort is None:
+            return ""
+        low, high = sorted((self.anchor_effort.encode_s, self.test_effort.encode_s))
+        return significant(high / low, 2) if low else ""
+
+    @property
+    def differs_in_time(self) -> bool:
+        """Whether one of both encoders took more than twice the time of the other."""
+        one, other = self.anchor_effort, self.test_effort
+        return one is not None and other is not None and one.differs(other)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from vcmbench.measure.records import AGAINST
 from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
 from vcmbench.report.content import RatePoint as CurvePoint
+from vcmbench.report.effort import Effort
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 
@@ -28,28 +31,43 @@ def series_of(point: CodingPoint) -> Series:
     return Series(point.series, point.encoder)
 
 
-def _measures(summary: Summary) -> Iterator[tuple[str, str, str, Resampled]]:
-    """Against, the measure's name, the report's name for it, and the measure."""
-    kind = summary.kind
-    for against in AGAINST:
+@dataclass(frozen=True)
+class Shown:
+    """A measure that has curves and BD-rates: what it is held against, the report's name for it, and its figures."""
+
+    against: str
+    measure: str
+    values: Resampled
+    higher_is_better: bool = True
+    pristine: Estimate | None = None
+    """What pristine pictures reach; None where that is no news."""
+
+
+def shown_measures(summary: Summary, metrics: Mapping[str, bool]) -> list[Shown]:
+    """Those of the machine; where none looked at the pictures, the quality metrics, by name whether more is better."""
+    kind, found = summary.kind, []
+    pristine = summary.pristine_measures() or {}
+    for against in AGAINST if kind is not None else ():
         if kind is not None and summary.has(against):
-            found = summary.measures(against)
+            values = summary.measures(against)
             for name in kind.curves or kind.measures:
-                yield against, name, kind.heading(name)[0], found[name]
+                reference = pristine[name].estimate(0) if against == "labels" and name in pristine else None
+                found.append(Shown(against, kind.heading(name)[0], values[name], pristine=reference))
+    if kind is None:
+        means = {name: mean for name in metrics if not isinstance(mean := summary.metric(name), str)}
+        found = [Shown("pristine", name, mean, metrics[name]) for name, mean in means.items()]
+    return found
 
 
-def curve_list(summary: Summary) -> list[RateCurve]:
+def curve_list(summary: Summary, measures: Sequence[Shown]) -> list[RateCurve]:
     """Every measure over rate, a curve for each series."""
-    pristine = summary.pristine_measures()
     found = []
-    for against, name, measure, values in _measures(summary):
-        reference = None
-        if against == "labels" and pristine is not None:
-            reference = pristine[name].estimate(0)
+    for one in measures:
         for numbers in summary.series().values():
-            points = [CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), values.estimate(i))
+            points = [CurvePoint(summary.points[i].quality, float(summary.rate.values[i]), one.values.estimate(i))
                       for i in numbers]  # fmt: skip
-            found.append(RateCurve(series_of(summary.points[numbers[0]]), against, measure, points, reference))
+            series = series_of(summary.points[numbers[0]])
+            found.append(RateCurve(series, one.against, one.measure, points, one.pristine, one.higher_is_better))
     return found
 
 
@@ -197,8 +215,11 @@ def missed_rates(summary: Summary) -> list[tuple[str, str]]:
     return missed
 
 
-def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
-    """Every series against one anchor: that of the name (or the encoder) `wanted`, else the one with most points."""
+def bd_rows(
+    summary: Summary, measures: Sequence[Shown], efforts: Mapping[str, Effort], wanted: str | None = None
+) -> list[BdRow]:
+    """Every series against one anchor: that of the name (or the encoder) `wanted`, else the one with most points.
+    `efforts` are by the names of series."""
     series = {name: numbers for name, numbers in summary.series().items() if len(numbers) >= _FEWEST_BD}
     if len(series) < 2:
         return []
@@ -206,18 +227,17 @@ def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
     anchor = next(iter(sorted(named, key=lambda name: name != wanted)), max(series, key=lambda name: len(series[name])))
     names = [point.name for point in summary.points]
     rows = []
-    for against, name, measure, values in _measures(summary):
-        for method in bdrate.METHODS:
-            for name, numbers in series.items():
-                if name == anchor:
-                    continue
-                first = curves.curve(summary.rate, values, series[anchor], names)
-                second = curves.curve(summary.rate, values, numbers, names)
-                rate, value = bdrate.bd_rate(first, second, method), bdrate.bd_accuracy(first, second, method)
-                rows.append(BdRow(
-                    series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), against,
-                    measure, method, rate.estimate, value.estimate, _overlap(rate, value),
-                ))  # fmt: skip
+    for one, method, (name, numbers) in product(measures, bdrate.METHODS, series.items()):
+        if name == anchor:
+            continue
+        first, second = (curves.curve(summary.rate, one.values, points, names) for points in (series[anchor], numbers))
+        rate = bdrate.bd_rate(first, second, method, one.higher_is_better)
+        value = bdrate.bd_accuracy(first, second, method, one.higher_is_better)
+        rows.append(BdRow(
+            series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), one.against,
+            one.measure, method, rate.estimate, value.estimate, _overlap(rate, value), efforts.get(anchor),
+            efforts.get(name),
+        ))  # fmt: skip
     return rows
 
 

@@ -1,0 +1,100 @@
+"""The findings of a report in a few short sentences: it opens with the first three, and a run ends with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vcmbench.report.content import BdRow, ReportContent, by_measure
+from vcmbench.report.effort import TIMES, Effort
+from vcmbench.report.findings import best_of, effect, figure, kept_rates, rate_in_words
+from vcmbench.report.text import listed, many, measure_words, significant
+
+MOST = 5
+OPENING = 3
+"""So many of them open the report."""
+
+
+def headline(content: ReportContent) -> list[str]:
+    """At most MOST sentences, what matters most first; without any finding, what was done."""
+    found = _rates(content)
+    found += _saved(content.bd)
+    found += _metric(content)
+    found += _maps(content)
+    if warning := time_warning(content.bd):
+        found = [*found[: MOST - 1], warning]
+    return found[:MOST] or [content.summary]
+
+
+def _rates(content: ReportContent) -> list[str]:
+    kept = kept_rates([c for c in content.curves if c.against == "pseudo" and c.measure in ("accuracy", "top1")])
+    reached = [one for one in kept.found if one.rate_bpp] if kept else []
+    if kept is None or not reached:
+        return []
+    ends = reached[:: max(len(reached) - 1, 1)]
+    words = listed([f"{rate_in_words(one)} with {one.curve.series.label}" for one in ends])
+    between = f"; {many(len(reached) - 2, 'other codec')} between" if len(reached) > 2 else ""
+    return [f"{kept.target} takes {words}{between}."]
+
+
+def _saved(rows: Sequence[BdRow]) -> list[str]:
+    """By mIoU, or the machine's main measure; or by each quality metric."""
+    known = [row for row in rows if row.bd_rate_percent.value is not None]
+    first = next((row for row in known if row.measure == "miou"), next(iter(known), None))
+    if first is None:
+        return []
+    groups: dict[str, list[BdRow]] = {}
+    for row in known:
+        if (row.against, row.method) == (first.against, first.method):
+            groups.setdefault(row.measure, []).append(row)
+    if first.against != "pristine":
+        groups = {first.measure: groups[first.measure]}
+    return [_range(group) for group in groups.values()][:OPENING]
+
+
+def _range(rows: Sequence[BdRow]) -> str:
+    """From the least to the most rate at equal quality."""
+    order = sorted(rows, key=lambda row: row.bd_rate_percent.value or 0.0)
+    ends = order[:: max(len(order) - 1, 1)]
+    words = " to ".join(
+        f"{figure(row.bd_rate_percent, 1, signed=True)} % with {row.test.label}{_effort(row.test_effort)}"
+        for row in ends[:2]
+    )
+    row = rows[0]
+    anchor = f"{row.anchor.label}{_effort(row.anchor_effort)}"
+    return f"At equal {measure_words(row.measure)} the rate differs from that of {anchor} by {words}."
+
+
+def _effort(effort: Effort | None) -> str:
+    return f" ({effort.words})" if effort else ""
+
+
+def _metric(content: ReportContent) -> list[str]:
+    tables = [table for table in content.correlations if table.group == "all"]
+    return [sentence for table in tables[:1] for sentence in best_of(table)[:1]]
+
+
+def _maps(content: ReportContent) -> list[str]:
+    parts = []
+    for name, found in by_measure(content.comparisons).items():
+        known = [one.difference for _, one in found if one.difference.value is not None]
+        if known and name in ("Accuracy", "mIoU"):
+            parts.append(f"{measure_words(name)} {effect(known)}")
+    return [f"Bits by importance, at equal rate: {listed(parts)}."] if parts else []
+
+
+def time_warning(rows: Sequence[BdRow]) -> str:
+    """What to think of BD-rates whose encoders took very different times; empty where they did not."""
+    efforts: dict[str, Effort] = {}
+    for row in rows:
+        for series, one in ((row.anchor, row.anchor_effort), (row.test, row.test_effort)):
+            if one is not None:
+                efforts[series.label] = one
+    if not any(row.differs_in_time for row in rows):
+        return ""
+    order = sorted(efforts, key=lambda name: efforts[name].encode_s)
+    low, high = (f"{name} ({efforts[name].words})" for name in (order[0], order[-1]))
+    times = efforts[order[-1]].encode_s / max(efforts[order[0]].encode_s, 1e-9)
+    return (
+        f"Encode times differ by up to {significant(times, 2)} times, from {low} to {high} a picture: "
+        f"above {TIMES:g} times, BD-rates compare presets rather than codecs."
+    )
