@@ -9,7 +9,7 @@ from vcmbench.analysis.correlation import Comparison
 from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
-from vcmbench.cli import table
+from vcmbench.cli import table, terminal
 from vcmbench.report.content import BdRow, ReportContent
 from vcmbench.report.headline import time_warning
 from vcmbench.report.text import many, measure_words
@@ -70,7 +70,8 @@ def bd_rates(found: Sequence[BdRow]) -> str:
         rows.append((f"{measure_words(row.measure)}{against}", row.test.label, row.anchor.label,
                      f"{row.bd_rate_percent:+.1f}", *efforts, times))  # fmt: skip
     text = table.render(("at equal", "test", "anchor", "BD-rate %", "test: preset, time", "anchor", "times"), rows)
-    return f"{text}\n! {warning}" if (warning := time_warning(found)) else text
+    warning = time_warning(found)
+    return f"{text}\n{terminal.wrapped(f'! {warning}', '  ')}" if warning else text
 
 
 def steps(summary: Summary) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from vcmbench.data.record import Record
@@ -51,7 +52,7 @@ def efforts(records: Iterable[tuple[str, Record]], curves: Mapping[str, Sequence
 def preset_of(record: Mapping[str, Any]) -> str:
     """The preset that the tool was called with, whether it was asked for or is ours by default."""
     argv = [str(word) for word in (record.get("argv") or {}).get("encode") or ()]
-    for word, after in zip(argv, [*argv[1:], ""], strict=True):
+    for word, after in pairwise([*argv, ""]):
         if word in ("-preset", "--preset"):
             return after
         if given := re.search(r"(?:^|[:,])preset=([^:,]+)", word):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vcmbench.report.content import BdRow, ReportContent, by_measure
 from vcmbench.report.effort import TIMES, Effort
-from vcmbench.report.findings import best_of, effect, figure, kept_rates, rate_in_words
-from vcmbench.report.text import listed, many, measure_words, significant
+from vcmbench.report.findings import effect, figure, kept_rates, rate_in_words
+from vcmbench.report.text import listed, many, measure_words, significant, together
 
 MOST = 5
 OPENING = 3
@@ -48,29 +48,38 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
             groups.setdefault(row.measure, []).append(row)
     if first.against != "pristine":
         groups = {first.measure: groups[first.measure]}
-    return [_range(group) for group in groups.values()][:OPENING]
+    return [_range(group, not number) for number, group in enumerate(groups.values())][:OPENING]
 
 
-def _range(rows: Sequence[BdRow]) -> str:
+def _range(rows: Sequence[BdRow], has_efforts: bool) -> str:
     """From the least to the most rate at equal quality."""
     order = sorted(rows, key=lambda row: row.bd_rate_percent.value or 0.0)
     ends = order[:: max(len(order) - 1, 1)]
     words = " to ".join(
-        f"{figure(row.bd_rate_percent, 1, signed=True)} % with {row.test.label}{_effort(row.test_effort)}"
+        f"{figure(row.bd_rate_percent, 1, signed=True)} % with {row.test.label}{_effort(row.test_effort, has_efforts)}"
         for row in ends[:2]
     )
     row = rows[0]
-    anchor = f"{row.anchor.label}{_effort(row.anchor_effort)}"
+    anchor = f"{row.anchor.label}{_effort(row.anchor_effort, has_efforts)}"
     return f"At equal {measure_words(row.measure)} the rate differs from that of {anchor} by {words}."
 
 
-def _effort(effort: Effort | None) -> str:
-    return f" ({effort.words})" if effort else ""
+def _effort(effort: Effort | None, is_named: bool) -> str:
+    return f" ({together(effort.words)})" if effort and is_named else ""
 
 
 def _metric(content: ReportContent) -> list[str]:
-    tables = [table for table in content.correlations if table.group == "all"]
-    return [sentence for table in tables[:1] for sentence in best_of(table)[:1]]
+    """The metric that follows the machine best, and how many may be as good, at the first level that has one."""
+    for table in (table for table in content.correlations if table.group == "all"):
+        others = [row for row in table.rows if row.verdict in ("not different", "worse")]
+        if (best := next((row for row in table.rows if row.verdict == "best"), None)) is not None and others:
+            worse = sum(row.verdict == "worse" for row in others)
+            shown = (
+                f"{worse or 'none'} of the other {len(others)} metrics {'are' if worse > 1 else 'is'} shown to be worse"
+            )
+            strength = figure(best.values["SROC"].magnitude(), 2)
+            return [f"{best.metric} follows the machine best: |SROCC| {strength}; {shown}."]
+    return []
 
 
 def _maps(content: ReportContent) -> list[str]:

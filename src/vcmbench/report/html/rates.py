@@ -43,7 +43,7 @@ def opening_chart(page: Page) -> Markup | None:
         return None
     curves = page.content.curves_of(shown[0].against, shown[0].measure)
     chart, caption = _drawn(page, curves)
-    return element("div", page.legend(curve.series for curve in curves), figure(chart, f"{caption}.", None))
+    return element("div", figure(chart, f"{caption}.", None), page.legend(curve.series for curve in curves))
 
 
 def _drawn(page: Page, curves: Sequence[RateCurve]) -> tuple[Markup | None, str]:
