@@ -129,10 +129,10 @@ def _monotone(summary: Summary) -> list[str]:
 def _tables(one: Correlated, run: MeasureRun) -> list[CorrelationTable]:
     if one.whole is None:
         return []
-    level, resamples = one.level.split()[0], run.experiment.metrics.bootstrap
+    (level, _, size), resamples = one.level.partition(" "), run.experiment.metrics.bootstrap
     tables = [correlation_table(one.whole, level, "all", resamples, one.note)]
     tables += [correlation_table(found, level, codec, resamples) for codec, found in one.codecs.items()]
-    return [replace(table, machine=one.machine_in_words) for table in tables]
+    return [replace(table, machine=one.machine_in_words, size=size) for table in tables]
 
 
 def correlation_table(

@@ -86,7 +86,8 @@ class CorrelationRow:
 class CorrelationTable:
     """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one.
 
-    n samples of `clusters` source images, `resamples` of the bootstrap; `machine` names the machine's score.
+    n samples of `clusters` source images, `resamples` of the bootstrap; `machine` names the machine's score. `size` is
+    that of blocks ("64x64").
     """
 
     level: str
@@ -97,6 +98,7 @@ class CorrelationTable:
     resamples: int = 0
     machine: str = "accuracy against the pseudo ground truth"
     note: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True)

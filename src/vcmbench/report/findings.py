@@ -82,7 +82,7 @@ def findings(content: ReportContent) -> list[str]:
     for against in AGAINST:
         found += _rates([c for c in content.curves if c.against == against and c.measure in ("accuracy", "top1")])
     found += _saved(content.bd)
-    found += [sentence for table in content.correlations if table.group == "all" for sentence in best_of(table)]
+    found += [sentence for table in content.correlations if table.group == "all" for sentence in _metrics(table)]
     found += [sentence for damage in content.class_damage for sentence in _classes(damage)]
     found += [sentence for damage in content.band_damage for sentence in _bands(damage)]
     found += _maps(content.comparisons)
@@ -191,7 +191,7 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
     ]
 
 
-def best_of(table: CorrelationTable) -> list[str]:
+def _metrics(table: CorrelationTable) -> list[str]:
     """The best metric, those that are not different from it, and PSNR for comparison."""
     best = next((row for row in table.rows if row.verdict == "best"), None)
     if best is None:
@@ -237,10 +237,10 @@ def _classes(damage: Losses) -> list[str]:
     if len(rows) < 2:
         return []
     named = [f"{name} ({number(mean, 2)}, at most {figure(largest, 2)})" for name, mean, largest in rows[:3]]
-    measure = measures().get(damage.measure, damage.measure)
+    measure, codecs = measures().get(damage.measure, damage.measure), many(len(damage.columns), "codec")
     return [
         f"{capital(damage.condition)}, against the {AGAINST[damage.against]}, the classes that lose most {measure} on "
-        f"the mean of the codecs{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "
+        f"the mean of {codecs}{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "
         f"({number(rows[-1][1], 2)})."
     ]
 
@@ -251,8 +251,8 @@ def _bands(damage: Losses) -> list[str]:
     if len(known) < 2:
         return []
     return [
-        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by distance, on the mean of the "
-        f"codecs{_stands(damage)}: {listed(known)}."
+        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by distance, on the mean of "
+        f"{many(len(damage.columns), 'codec')}{_stands(damage)}: {listed(known)}."
     ]
 
 

@@ -30,7 +30,7 @@ BD = (
 )
 
 CORRELATION = (
-    "How well does a metric, which has never seen the network, tell how much the network loses? SROCC, "
+    "How well does a metric, which has never seen the network, follow what the network loses? SROCC, "
     "Spearman\u2019s correlation of ranks, is 1 or \u22121 where the order is the same; metrics for which less is "
     "better have negative ones. PLCC and RMSE \u201cfitted\u201d are taken after the monotone logistic fit of "
     "VQEG."
