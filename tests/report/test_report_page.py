@@ -21,8 +21,8 @@ from vcmbench.io.text import visible
 from vcmbench.report import content as c
 from vcmbench.report.build import correlation_table
 from vcmbench.report.effort import Effort, preset_of
-from vcmbench.report.findings import cautions, findings, rate_at
-from vcmbench.report.headline import headline, time_warning
+from vcmbench.report.findings import cautions, findings, rate_at, time_warning
+from vcmbench.report.headline import headline
 from vcmbench.report.html import gallery, page, pictures
 from vcmbench.report.html.axes import Axis, linear_ticks
 from vcmbench.report.html.charts import rate_chart
@@ -321,6 +321,8 @@ def test_bd_rates_name_preset_and_seconds_and_warn_where_those_differ(content: c
     assert told.startswith("Encode times differ by up to 56 times, from jpeg (0.15 s) to vvenc (slower, 8.4 s)")
     said = headline(replace(content, bd=rows))
     assert told in said and "x264 (fast,\u00a00.2\u00a0s)" in " ".join(said)
+    assert told in cautions(replace(content, bd=rows))
+    assert "vvenc (slower,\u00a08.4\u00a0s) \u221254.0" in " ".join(findings(replace(content, bd=rows)))
     shown = render(replace(content, bd=rows))
     assert (
         escape("slower, 8.4 s against 0.15 s: 56 times") in shown and escape("fast, 0.2 s against 0.15 s<") not in shown

@@ -11,7 +11,7 @@ from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
 from vcmbench.cli import table, terminal
 from vcmbench.report.content import BdRow, ReportContent
-from vcmbench.report.headline import time_warning
+from vcmbench.report.findings import time_warning
 from vcmbench.report.text import many, measure_words
 
 _MEASURES = {"accuracy": "accuracy", "miou": "mIoU"}

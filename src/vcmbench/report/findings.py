@@ -17,8 +17,10 @@ from vcmbench.report.content import (
     MapComparison,
     RateCurve,
     ReportContent,
+    Series,
     by_measure,
 )
+from vcmbench.report.effort import TIMES, Effort
 from vcmbench.report.text import (
     AGAINST,
     capital,
@@ -31,6 +33,7 @@ from vcmbench.report.text import (
     number,
     percent,
     rate,
+    significant,
     together,
 )
 
@@ -97,6 +100,8 @@ def cautions(content: ReportContent) -> list[str]:
             f"Everything here stands on {many(content.pictures, 'source picture')}. With fewer than {_FEW_PICTURES} "
             "the intervals tend to be too narrow, and other scenes may behave differently."
         )
+    if warning := time_warning(content.bd):
+        found.append(warning)
     rising = [curve for curve in content.curves if _falls_with_rate(curve)]
     for curve in rising:
         found.append(
@@ -104,6 +109,29 @@ def cautions(content: ReportContent) -> list[str]:
             "higher rate, beyond both intervals: look at that configuration before comparing codecs."
         )
     return found
+
+
+def time_warning(rows: Sequence[BdRow]) -> str:
+    """What to think of BD-rates whose encoders took very different times; empty where they did not."""
+    efforts: dict[str, Effort] = {}
+    for row in rows:
+        for series, one in ((row.anchor, row.anchor_effort), (row.test, row.test_effort)):
+            if one is not None:
+                efforts[series.label] = one
+    if not any(row.differs_in_time for row in rows):
+        return ""
+    order = sorted(efforts, key=lambda name: efforts[name].encode_s)
+    low, high = (f"{name} ({efforts[name].words})" for name in (order[0], order[-1]))
+    times = efforts[order[-1]].encode_s / max(efforts[order[0]].encode_s, 1e-9)
+    return (
+        f"Encode times differ by up to {significant(times, 2)} times, from {low} to {high} a picture: "
+        f"above {TIMES:g} times, BD-rates compare presets rather than codecs."
+    )
+
+
+def with_effort(series: Series, effort: Effort | None) -> str:
+    """A codec with preset and seconds, where they are known."""
+    return f"{series.label} ({together(effort.words)})" if effort else series.label
 
 
 def _falls_with_rate(curve: RateCurve) -> bool:
@@ -183,11 +211,13 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
     chosen = [row for row in known if row.measure == measure]
     chosen = [row for row in chosen if (row.against, row.method) == (chosen[0].against, chosen[0].method)]
     chosen = [row for row in chosen if row.anchor == chosen[0].anchor]
-    parts = [f"{row.test.label} {figure(row.bd_rate_percent, 1, signed=True)}" for row in chosen]
+    parts = [
+        f"{with_effort(row.test, row.test_effort)} {figure(row.bd_rate_percent, 1, signed=True)}" for row in chosen
+    ]
     return [
         f"At equal {measure_words(measure)} against the {AGAINST[chosen[0].against]}, the rate differs from that of "
-        f"{chosen[0].anchor.label} as follows{_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: "
-        f"{'; '.join(parts)}."
+        f"{with_effort(chosen[0].anchor, chosen[0].anchor_effort)} as follows{_n(row.bd_rate_percent for row in chosen)}"
+        f", as BD-rate in %: {'; '.join(parts)}."
     ]
 
 

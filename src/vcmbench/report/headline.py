@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vcmbench.report.content import BdRow, ReportContent, by_measure
-from vcmbench.report.effort import TIMES, Effort
-from vcmbench.report.findings import effect, figure, kept_rates, rate_in_words
-from vcmbench.report.text import listed, many, measure_words, significant, together
+from vcmbench.report.findings import effect, figure, kept_rates, rate_in_words, time_warning, with_effort
+from vcmbench.report.text import listed, many, measure_words
 
 MOST = 5
 OPENING = 3
@@ -48,24 +47,20 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
             groups.setdefault(row.measure, []).append(row)
     if first.against != "pristine":
         groups = {first.measure: groups[first.measure]}
-    return [_range(group, not number) for number, group in enumerate(groups.values())][:OPENING]
+    return [_range(group) for group in groups.values()][:OPENING]
 
 
-def _range(rows: Sequence[BdRow], has_efforts: bool) -> str:
+def _range(rows: Sequence[BdRow]) -> str:
     """From the least to the most rate at equal quality."""
     order = sorted(rows, key=lambda row: row.bd_rate_percent.value or 0.0)
     ends = order[:: max(len(order) - 1, 1)]
     words = " to ".join(
-        f"{figure(row.bd_rate_percent, 1, signed=True)} % with {row.test.label}{_effort(row.test_effort, has_efforts)}"
+        f"{figure(row.bd_rate_percent, 1, signed=True)} % with {with_effort(row.test, row.test_effort)}"
         for row in ends[:2]
     )
     row = rows[0]
-    anchor = f"{row.anchor.label}{_effort(row.anchor_effort, has_efforts)}"
+    anchor = with_effort(row.anchor, row.anchor_effort)
     return f"At equal {measure_words(row.measure)} the rate differs from that of {anchor} by {words}."
-
-
-def _effort(effort: Effort | None, is_named: bool) -> str:
-    return f" ({together(effort.words)})" if effort and is_named else ""
 
 
 def _metric(content: ReportContent) -> list[str]:
@@ -89,21 +84,3 @@ def _maps(content: ReportContent) -> list[str]:
         if known and name in ("Accuracy", "mIoU"):
             parts.append(f"{measure_words(name)} {effect(known)}")
     return [f"Bits by importance, at equal rate: {listed(parts)}."] if parts else []
-
-
-def time_warning(rows: Sequence[BdRow]) -> str:
-    """What to think of BD-rates whose encoders took very different times; empty where they did not."""
-    efforts: dict[str, Effort] = {}
-    for row in rows:
-        for series, one in ((row.anchor, row.anchor_effort), (row.test, row.test_effort)):
-            if one is not None:
-                efforts[series.label] = one
-    if not any(row.differs_in_time for row in rows):
-        return ""
-    order = sorted(efforts, key=lambda name: efforts[name].encode_s)
-    low, high = (f"{name} ({efforts[name].words})" for name in (order[0], order[-1]))
-    times = efforts[order[-1]].encode_s / max(efforts[order[0]].encode_s, 1e-9)
-    return (
-        f"Encode times differ by up to {significant(times, 2)} times, from {low} to {high} a picture: "
-        f"above {TIMES:g} times, BD-rates compare presets rather than codecs."
-    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.report.content import BdRow, RateCurve
-from vcmbench.report.headline import time_warning
+from vcmbench.report.findings import time_warning
 from vcmbench.report.html import prose
 from vcmbench.report.html.charts import rate_chart
 from vcmbench.report.html.markup import Markup, element
