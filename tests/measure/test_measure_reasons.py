@@ -83,7 +83,8 @@ def test_too_small_is_said_everywhere(results: Results, config: Path) -> None:
         assert f"missing: MS_SSIM, {level}: {told}" in done.err
         assert (f"MS_SSIM, {level}", told) in content(results, config).missing
     assert "NaN" not in (results.folder / "correlation_image.json").read_text()
-    assert len(content(results, config).missing) == len(set(content(results, config).missing)) == 2
+    missing = [one for one in content(results, config).missing if "bpp" not in one[0]]  # of codecs far from the others
+    assert len(missing) == len(set(missing)) == 2
 
 
 def test_a_metric_that_some_pictures_lack(results: Results, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

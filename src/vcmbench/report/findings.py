@@ -216,8 +216,8 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
     ]
     return [
         f"At equal {measure_words(measure)} against the {AGAINST[chosen[0].against]}, the rate differs from that of "
-        f"{with_effort(chosen[0].anchor, chosen[0].anchor_effort)} as follows{_n(row.bd_rate_percent for row in chosen)}"
-        f", as BD-rate in %: {'; '.join(parts)}."
+        f"{with_effort(chosen[0].anchor, chosen[0].anchor_effort)} as follows"
+        f"{_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: {'; '.join(parts)}."
     ]
 
 
