@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.commands import type_command
 from tests.helpers.paths import CHECKOUT
+from vcmbench.cli import table, terminal
 
 
 @pytest.mark.parametrize("command", ["", "demo", "compress", "decode", "encoders", "encoders build", "doctor"])
@@ -90,3 +91,31 @@ def test_relative_links_of_the_docs_lead_somewhere() -> None:
     for page in [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *(CHECKOUT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_tables_fit_100_columns_and_say_what_they_leave_out() -> None:
+    """What is the same everywhere is said once; then intervals go from the right, texts are wrapped, columns go."""
+    wide = "qp_map=block-absolute-delta6-size16 match=rate"
+    header = ("coded by", "chroma", "options", *(f"measure {i}" for i in range(6)))
+    rows = [(name, "420", words, *[f"0.{i}234 [0.1000, 0.2000]"] * 6)
+            for i, (name, words) in enumerate((("x265", wide), ("JPEG", wide), ("VVENC", "")))]  # fmt: skip
+
+    def widest(text: str) -> int:
+        return max(map(len, text.splitlines()))
+
+    text = table.render(header[:1] + header[3:6], [row[:1] + row[3:6] for row in rows])
+    assert widest(text) <= 100 and "0.1234 [0.1000, 0.2000]" in text and "not shown" not in text
+    text = table.render(header, rows)
+    assert widest(text) <= 100 and "in all rows: chroma 420" in text
+    assert "intervals of measure 0, measure 1," in text and all(title in text for title in header[3:])
+    assert "size16" in text and "match=rate" in text, "wrapped, not cut"
+    many = [(f"codec {i}", *[f"{i}.25 [1, 2]"] * 20) for i in range(3)]
+    text = table.render(("coded by", *(f"metric {i}" for i in range(20))), many)
+    assert widest(text) <= 100 and "not shown, since they are too wide (--wide shows all)" in text
+    left = text.split("columns ")[1].split(", ")
+    assert left[-1] == "metric 19" and all(one not in text.splitlines()[0] for one in left)
+    terminal.widen(is_wide=True)
+    try:
+        assert "match=rate" in table.render(header, rows).splitlines()[2]
+    finally:
+        terminal.widen(is_wide=False)

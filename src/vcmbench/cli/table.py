@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,12 @@ from vcmbench.compress.equal_rate import EqualRateRow
 from vcmbench.compress.summary import CompressSummary
 from vcmbench.encoder.plugins import get
 from vcmbench.io.text import visible
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """`--wide`, for commands that print tables."""
+    words = f"tables as wide as they are, not in {terminal.WIDTH} columns"
+    parser.add_argument("--wide", action="store_true", help=words)
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import textwrap
@@ -16,11 +15,6 @@ from vcmbench.io.text import lines, visible
 WIDTH = 100
 """Columns that what is printed fits into."""
 _IS_WIDE: ContextVar[bool] = ContextVar("is_wide", default=False)
-
-
-def add_option(parser: argparse.ArgumentParser) -> None:
-    """`--wide`, for commands that print tables."""
-    parser.add_argument("--wide", action="store_true", help=f"tables as wide as they are, not in {WIDTH} columns")
 
 
 def widen(*, is_wide: bool) -> None:

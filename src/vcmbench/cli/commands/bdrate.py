@@ -20,7 +20,7 @@ from vcmbench.analysis import bdrate
 from vcmbench.analysis.bdrate import METHODS, Curve, Delta
 from vcmbench.analysis.curves import ImageDraws, curve
 from vcmbench.analysis.draws import check_resamples
-from vcmbench.cli import table, terminal
+from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import short, short_list
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=whole_number, default=0, metavar="N", help="of the resamples (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, no table")
-    terminal.add_option(parser)
+    table.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli import INTERRUPTED, runners, table, terminal
+from vcmbench.cli import INTERRUPTED, runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.compress import forecast
 from vcmbench.compress.job import Job
@@ -80,7 +80,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a job on stdout; progress and prose stay on stderr"
     )
-    terminal.add_option(parser)
+    table.add_option(parser)
     runners.add_options(parser)
 
 

@@ -15,7 +15,7 @@ from vcmbench.analysis import correlation
 from vcmbench.analysis.correlation import STATISTICS, Comparison
 from vcmbench.analysis.correlation_file import ABOUT, document, published
 from vcmbench.analysis.draws import check_resamples
-from vcmbench.cli import table, terminal
+from vcmbench.cli import table
 from vcmbench.cli.argtypes import whole_number
 from vcmbench.errors import RequestError
 from vcmbench.io.files import hidden_beside, sha256_of, write_atomically
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write CORRELATION.json in the published form: r and p only, a bare NaN where a score is missing",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, no table")
-    terminal.add_option(parser)
+    table.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vcmbench import experiment
-from vcmbench.cli import runners, table, terminal
+from vcmbench.cli import runners, table
 from vcmbench.cli.terminal import building
 from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples:\n  vcmbench encoders list\n  vcmbench encoders test x265"
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|build|test")
     listing = actions.add_parser("list", help="what each encoder can do, and where it was found")
-    terminal.add_option(listing)
+    table.add_option(listing)
     listing.set_defaults(run=run_list, parser=listing)
     build = actions.add_parser(
         "build",

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from vcmbench.cli import table, terminal
+from vcmbench.cli import table
 from vcmbench.cli.argtypes import number, positive_int, whole_number
 from vcmbench.compress.run import cores
 from vcmbench.data.dataset import find_sources, open_root
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="make finished maps again")
     parser.add_argument("--json", action="store_true", help="one JSON object a picture on stdout")
-    terminal.add_option(parser)
+    table.add_option(parser)
     _add_settings(parser)
 
 

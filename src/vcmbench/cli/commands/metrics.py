@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli import runners, terminal
+from vcmbench.cli import runners, table
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.cli.measure_options import add_measure_options, add_which, check_packages
 from vcmbench.compress.run import CompressSettings
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=positive_seconds, default=defaults.timeout_s, metavar="SECONDS",
                         help="stop a decoder that takes longer per picture (default: %(default)g)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the outcome as one JSON object on stdout, no tables")
-    terminal.add_option(parser)
+    table.add_option(parser)
     runners.add_options(parser)
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli import table, terminal
+from vcmbench.cli import table
 from vcmbench.cli.argtypes import positive_int, whole_number
 from vcmbench.compress import forecast
 from vcmbench.compress.forecast import Measuring, PlanRequest, Prediction, Step
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=_size, metavar="WxH", help="without DATA: of this size in pixels")
     parser.add_argument("--all", action="store_true", help="everything, as if nothing were done")
     parser.add_argument("--json", action="store_true", help="the prediction as one JSON object on stdout")
-    terminal.add_option(parser)
+    table.add_option(parser)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import sys
 import time
 
 from vcmbench import tasks
-from vcmbench.cli import table, terminal
+from vcmbench.cli import table
 from vcmbench.cli.terminal import building
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="the networks of mmsegmentation's zoo, all or those with WORD",
     )
-    terminal.add_option(listing)
+    table.add_option(listing)
     listing.set_defaults(run=run_list, parser=listing)
     build = actions.add_parser(
         "build", help="build the container image: PyTorch with CUDA, mmsegmentation, timm (6.6 GB, some minutes)"
