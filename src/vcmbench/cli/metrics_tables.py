@@ -69,7 +69,8 @@ def bd_rates(found: Sequence[BdRow]) -> str:
         times = f"{row.times} !" if row.differs_in_time else row.times
         rows.append((f"{measure_words(row.measure)}{against}", row.test.label, row.anchor.label,
                      f"{row.bd_rate_percent:+.1f}", *efforts, times))  # fmt: skip
-    text = table.render(("at equal", "test", "anchor", "BD-rate %", "test: preset, time", "anchor", "times"), rows)
+    header = ("at equal", "test", "anchor", "BD-rate %", "preset, time", "anchor's preset, time", "times")
+    text = table.render(header, rows)
     warning = time_warning(found)
     return f"{text}\n{terminal.wrapped(f'! {warning}', '  ')}" if warning else text
 

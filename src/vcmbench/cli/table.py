@@ -26,8 +26,8 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns side by side; those whose cells look like numbers are set to the right.
 
     Where they do not fit into `terminal.width()`, a line below says what is not shown: first what is the same in all
-    rows is said there, then columns lose their intervals, from the right; then texts are wrapped, and last whole
-    columns are left out, from the right.
+    rows is said there, and titles are wrapped; then columns lose their intervals, from the right; then the longest
+    text is wrapped, and last whole columns are left out, from the right.
     """
     columns = [_Column(visible(title), [visible(row[i]).replace("\n", "\\n") for row in rows])
                for i, title in enumerate(header)]  # fmt: skip
@@ -38,26 +38,30 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not _fits(columns, most) and len(rows) > 1:
         same = [column for column in columns[1:] if len(set(column.cells)) == 1]
         columns = [column for column in columns if column not in same]
-        if said := [f"{column.title} {column.cells[0]}" for column in same if column.cells[0]]:
-            notes.append(f"in all rows: {', '.join(said)}")
+        if said := [f"{column.name}: {column.cells[0]}" for column in same if column.cells[0]]:
+            notes.append(f"in all rows: {'; '.join(said)}")
+    if not _fits(columns, most):
+        for column in columns:
+            column.wrap_title()
     for column in reversed(columns):
         if not _fits(columns, most) and any(_INTERVAL.search(cell) for cell in column.cells):
             column.cells = [_INTERVAL.sub("", cell) for cell in column.cells]
-            bare.insert(0, column.title)
+            column.wrap_title()
+            bare.insert(0, column.name)
     if not _fits(columns, most):
         longest = max((column for column in columns if not column.is_number), key=lambda one: one.width, default=None)
-        if longest is not None and most is not None:
+        if longest is not None and most is not None and longest.width > _NARROWEST:
             longest.wrap(max(_NARROWEST, longest.width - _total(columns) + most))
     while not _fits(columns, most) and len(columns) > 2:
-        gone.insert(0, columns.pop().title)
-    bare = [title for title in bare if title not in gone]
+        gone.insert(0, columns.pop().name)
+    bare = [name for name in bare if name not in gone]
     if left := [f"{what} {', '.join(of)}" for what, of in (("intervals of", bare), ("columns", gone)) if of]:
         notes.append(f"not shown, since they are too wide (--wide shows all): {'; '.join(left)}")
     return "\n".join([*_lines(columns), *(terminal.wrapped(note, "  ", most or 10**6) for note in notes)])
 
 
 _INTERVAL = re.compile(r" \[[^]]*\]$")
-_NARROWEST, _GAP = 12, 2
+_NARROWEST, _GAP = 24, 2
 
 
 @dataclass(eq=False)
@@ -66,12 +70,20 @@ class _Column:
     cells: list[str]
 
     @property
+    def name(self) -> str:
+        return " ".join(self.title.split())
+
+    @property
     def width(self) -> int:
         return max(len(line) for cell in (self.title, *self.cells) for line in cell.split("\n"))
 
     @property
     def is_number(self) -> bool:
         return all(not cell or cell[0].isdigit() or cell[0] == "-" for cell in self.cells)
+
+    def wrap_title(self) -> None:
+        """To the width of the cells."""
+        self.title = textwrap.fill(self.title, max(map(len, self.cells), default=1), break_long_words=False)
 
     def wrap(self, width: int) -> None:
         """Break title and cells into lines of so many columns, as far as their words allow it."""

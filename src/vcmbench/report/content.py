@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vcmbench.data.estimate import Estimate
 from vcmbench.data.labels import CLASSES, PALETTE
 from vcmbench.report.effort import Effort
-from vcmbench.report.text import AGAINST, measures, significant
+from vcmbench.report.text import AGAINST, measures
 
 MOST_DOTS = 600
 """Of a scatter plot."""
@@ -225,7 +225,7 @@ class BdRow:
         if self.anchor_effort is None or self.test_effort is None:
             return ""
         low, high = sorted((self.anchor_effort.encode_s, self.test_effort.encode_s))
-        return significant(high / low, 2) if low else ""
+        return f"{high / low:.{1 if high < 10 * low else 0}f}" if low else ""
 
     @property
     def differs_in_time(self) -> bool:
