@@ -42,6 +42,7 @@ def test_listing_encoders_needs_no_engine() -> None:
     assert done.code == 0
     assert "no Docker engine answers" in done.err
     assert re.search(r"^x265 .* no engine$", done.out, re.MULTILINE)
+    assert max(map(len, done.out.splitlines())) <= 100 and "not shown" not in done.out
 
 
 @pytest.mark.parametrize("words", [["encoders", "build", "none"], ["encoders", "build", "x", "--build-arg", "a"]])

@@ -26,8 +26,8 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns side by side; those whose cells look like numbers are set to the right.
 
     Where they do not fit into `terminal.width()`, a line below says what is not shown: first what is the same in all
-    rows is said there, and titles are wrapped; then columns lose their intervals, from the right; then the longest
-    text is wrapped, and last whole columns are left out, from the right.
+    rows is said there, and titles are wrapped; then columns lose their intervals, from the right; then texts are
+    wrapped, and last whole columns are left out, from the right.
     """
     columns = [_Column(visible(title), [visible(row[i]).replace("\n", "\\n") for row in rows])
                for i, title in enumerate(header)]  # fmt: skip
@@ -48,10 +48,10 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             column.cells = [_INTERVAL.sub("", cell) for cell in column.cells]
             column.wrap_title()
             bare.insert(0, column.name)
-    if not _fits(columns, most):
-        longest = max((column for column in columns if not column.is_number), key=lambda one: one.width, default=None)
-        if longest is not None and most is not None and longest.width > _NARROWEST:
-            longest.wrap(max(_NARROWEST, longest.width - _total(columns) + most))
+    texts = [column for column in columns[1:] if not column.is_number]
+    for column in sorted(texts, key=lambda one: -one.width):
+        if most is not None and not _fits(columns, most) and column.width > _NARROWEST:
+            column.wrap(max(_NARROWEST, column.width - _total(columns) + most))
     while not _fits(columns, most) and len(columns) > 2:
         gone.insert(0, columns.pop().name)
     bare = [name for name in bare if name not in gone]
@@ -61,7 +61,7 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _INTERVAL = re.compile(r" \[[^]]*\]$")
-_NARROWEST, _GAP = 24, 2
+_NARROWEST, _GAP = 11, 2
 
 
 @dataclass(eq=False)
