@@ -6,7 +6,7 @@ import argparse
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from vcmbench.cli import terminal
@@ -49,9 +49,10 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             column.wrap_title()
             bare.insert(0, column.name)
     texts = [column for column in columns[1:] if not column.is_number]
-    for column in sorted(texts, key=lambda one: -one.width):
-        if most is not None and not _fits(columns, most) and column.width > _NARROWEST:
-            column.wrap(max(_NARROWEST, column.width - _total(columns) + most))
+    for width in range(max((column.width for column in texts), default=0), _NARROWEST - 1, -1):
+        for column in texts:
+            if column.width > width and not _fits(columns, most):
+                column.wrap(width)
     while not _fits(columns, most) and len(columns) > 2:
         gone.insert(0, columns.pop().name)
     bare = [name for name in bare if name not in gone]
@@ -68,6 +69,8 @@ _NARROWEST, _GAP = 11, 2
 class _Column:
     title: str
     cells: list[str]
+    whole: list[str] = field(default_factory=list)
+    """Title and cells before they were wrapped."""
 
     @property
     def name(self) -> str:
@@ -87,8 +90,8 @@ class _Column:
 
     def wrap(self, width: int) -> None:
         """Break title and cells into lines of so many columns, as far as their words allow it."""
-        self.title, *self.cells = (textwrap.fill(cell, width, break_long_words=False)
-                                   for cell in (self.title, *self.cells))  # fmt: skip
+        self.whole = self.whole or [self.name, *self.cells]
+        self.title, *self.cells = (textwrap.fill(text, width, break_long_words=False) for text in self.whole)
 
 
 def _total(columns: Sequence[_Column]) -> int:
