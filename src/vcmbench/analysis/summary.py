@@ -7,7 +7,6 @@ equally large. What that leaves out is said.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.labels import CLASSES
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.records import AGAINST, Score
-from vcmbench.tasks import confusion
+from vcmbench.tasks import class_names, confusion
 from vcmbench.tasks.confusion import dense
 from vcmbench.tasks.kind import Kind
 from vcmbench.tasks.kind import get as get_kind
@@ -180,9 +179,9 @@ class Summary:
         where the digest of the network's names is that of Cityscapes', or predictions are files."""
         parts = [score["machine"] for point in self.points for score in self._scores(point)]
         names = {number: name for part in parts for number, name in part.get("names", {}).items()}
-        identity = parts[0].get("identity", {})
-        known = CLASSES if not names and _are_of_cityscapes(identity) else ()
-        return tuple(known) or tuple(names.get(str(number), f"class {number}") for number in range(self.classes))
+        if not names and class_names.are_of_cityscapes(parts[0].get("identity", {})):
+            return CLASSES
+        return tuple(names.get(str(number), f"class {number}") for number in range(self.classes))
 
     def measures(self, against: str) -> dict[str, Resampled]:
         """By measure of the kind."""
@@ -293,11 +292,6 @@ class Summary:
         found.pristine, found.images = self.pristine, list(images)
         found.points = [self.points[number] for number in points]
         return found
-
-
-def _are_of_cityscapes(identity: dict[str, Any]) -> bool:
-    digest = hashlib.sha256(json.dumps(CLASSES).encode()).hexdigest()
-    return "predictions" in identity or identity.get("classes_sha256") == digest
 
 
 def _joined(points: Sequence[Resampled]) -> Resampled:
