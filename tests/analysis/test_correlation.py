@@ -291,7 +291,8 @@ def test_command_with_blocks_and_codecs(files: tuple[Path, Path], tmp_path: Path
     assert "all blocks: 240 blocks of 30 images" in done.out and "x265: " in done.out
     assert "PATCHY: 1 of 240 scores are NaN" in done.out and "FLAT: all scores are 1" in done.out
     lines = done.out.splitlines()
-    assert lines[3].startswith("GOOD") and lines[3].endswith("best")
+    first = next(i for i, line in enumerate(lines) if line.startswith("---")) + 1
+    assert lines[first].startswith("GOOD") and lines[first].endswith("best")
     assert "intervals: 95 %, by source image" in lines[-1]
     found = strict(out.read_text())
     assert list(found) == ["GOOD", "LOSS", "PATCHY", "FLAT", "vcmbench"]

@@ -15,6 +15,7 @@ from tests.helpers.commands import type_command
 from tests.helpers.docs import typed_in
 from tests.helpers.paths import CHECKOUT
 from vcmbench import cli
+from vcmbench.cli import table, terminal
 
 
 @pytest.mark.parametrize("command", ["", "demo", "compress", "decode", "encoders", "encoders build", "doctor"])
@@ -44,6 +45,7 @@ def test_listing_encoders_needs_no_engine() -> None:
     assert done.code == 0
     assert "no Docker engine answers" in done.err
     assert re.search(r"^x265 .* no engine$", done.out, re.MULTILINE)
+    assert max(map(len, done.out.splitlines())) <= 100 and "not shown" not in done.out
 
 
 @pytest.mark.parametrize("words", [["doctor"], ["encoders", "list"], ["tasks", "list"], ["plan", "-s", "quick"]])
@@ -128,3 +130,31 @@ def test_documented_commands_are_such_that_the_parsers_take(page: Path, capsys: 
             said = capsys.readouterr().err
             is_short = not is_whole and "the following arguments are required" in said
             assert stop.code == 0 or is_short, f"{page.name}: vcmbench {' '.join(words)}\n{said}"
+
+
+def test_tables_fit_100_columns_and_say_what_they_leave_out() -> None:
+    """What is the same everywhere is said once; then intervals go from the right, texts are wrapped, columns go."""
+    wide = "qp_map=block-absolute-delta6-size16 match=rate"
+    header = ("coded by", "chroma", "options", *(f"measure {i}" for i in range(6)))
+    rows = [(name, "420", words, *[f"0.{i}234 [0.1000, 0.2000]"] * 6)
+            for i, (name, words) in enumerate((("x265", wide), ("JPEG", wide), ("VVENC", "")))]  # fmt: skip
+
+    def widest(text: str) -> int:
+        return max(map(len, text.splitlines()))
+
+    text = table.render(header[:1] + header[3:6], [row[:1] + row[3:6] for row in rows])
+    assert widest(text) <= 100 and "0.1234 [0.1000, 0.2000]" in text and "not shown" not in text
+    text = table.render(header, rows)
+    assert widest(text) <= 100 and "in all rows: chroma: 420" in text
+    assert "intervals of measure 0, measure 1," in text and text.split("\n-")[0].count("measure") == 6
+    assert "absolute- delta6" not in text and "size16" in text and "match=rate" in text, "wrapped, not cut"
+    many = [(f"codec {i}", *[f"{i}.25 [1, 2]"] * 20) for i in range(3)]
+    text = table.render(("coded by", *(f"metric {i}" for i in range(20))), many)
+    assert widest(text) <= 100 and "not shown, since they are too wide (--wide shows all)" in text
+    left = text.split("columns ")[1].split(", ")
+    assert left[-1] == "metric 19" and all(one not in text.splitlines()[0] for one in left)
+    terminal.widen(is_wide=True)
+    try:
+        assert "match=rate" in table.render(header, rows).splitlines()[2]
+    finally:
+        terminal.widen(is_wide=False)

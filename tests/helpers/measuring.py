@@ -35,7 +35,7 @@ from vcmbench.tasks.base import Task
 U8 = NDArray[np.uint8]
 
 TASK = "[task]\n"
-METRICS = '[metrics]\niqa = ["PSNR", "SSIM"]\nbootstrap = 100\n'
+METRICS = '[metrics]\niqa = ["PSNR", "SSIM"]\nintervals = true\n'
 BLOCKS = "[metrics.blocks]\nsize_px = [32]\ncount = 40\nstrata = 3\n"
 HEAD = TASK + METRICS + BLOCKS
 LOSSLESS = 'encoder = "lossless"'

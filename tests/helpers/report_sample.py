@@ -129,9 +129,7 @@ def damage(rows: tuple[str, ...], measure: str, random: np.random.Generator) -> 
             row = [Estimate(reason=f"no pixel of {name} in truth or prediction")] * len(row)
         losses.append(row)
     pixels = [int(value) for value in 10 ** (3.5 + 3 * random.random(len(rows)))]
-    return c.Losses(
-        "pseudo", measure, "at the rate nearest to 0.2 bpp", rows, [series(n) for n in CODECS], losses, pixels
-    )
+    return c.Losses("pseudo", measure, "at about 0.2 bpp", rows, [series(n) for n in CODECS], losses, pixels)
 
 
 def comparisons(random: np.random.Generator) -> list[c.MapComparison]:

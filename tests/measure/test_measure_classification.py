@@ -86,7 +86,7 @@ def test_it_is_printed_correlated_and_resumed(results: Results, tmp_path: Path) 
     right: defaultdict[str, list[int]] = defaultdict(list)
     for score in results.scores():
         right[str(score["quality"])].append(score["machine"]["pseudo"]["right"][0])
-    for line in done.out.splitlines():
+    for line in done.out.partition("\n\n")[0].splitlines():
         if line.startswith("JPEG"):
             quality = line.split()[1]
             assert f"{np.mean(right[quality]):.4f}" in line.split()

@@ -40,7 +40,8 @@ from vcmbench.measure import records as score_records
 from vcmbench.measure.outcome import MeasureSettings
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
-from vcmbench.report.fill import comparisons, curve_list, missed_rates, unequal
+from vcmbench.report.comparable import comparable
+from vcmbench.report.fill import comparisons, curve_list, missed_rates, shown_measures, unequal
 from vcmbench.report.frames import Gallery
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
@@ -140,6 +141,19 @@ def test_points_that_cannot_be_compared_do_not_dilute_the_others() -> None:
     assert [what for what, _ in unequal(both)] == ["x265 with map 40, at equal rate"]
 
 
+def test_codecs_are_compared_at_about_one_rate_one_curve_of_each() -> None:
+    """Neither half the size nor a map stands for a codec, nor a configuration at half the bits."""
+    x265, jpeg, far = {"label": "x265"}, {"encoder": "jpeg", "label": "JPEG"}, {"encoder": "vvenc", "label": "VVenC"}
+    half, mapped = {"subsampling_factor": 0.5}, {"qp_map": _MAP, "options": "qp_map=block match=rate"}
+    codings = [half | {"bpp": 0.4}, mapped | {"bpp": 0.4}, x265 | {"bpp": 0.1}, x265 | {"bpp": 0.42},
+               jpeg | {"bpp": 0.35}, jpeg | {"bpp": 1.3}, far | {"bpp": 0.14}]  # fmt: skip
+    scores = [scored(0, mapped=False, right=50) | coding | {"rate_bpp": coding["bpp"], "configuration": str(number)}
+              for number, coding in enumerate(codings)]  # fmt: skip
+    found = comparable(Summary(scores, {}, False))
+    assert found.points == [3, 4] and found.rate_bpp == pytest.approx(0.35)
+    assert found.missing == [("VVenC at about 0.350 bpp", "VVenC 30 is its nearest, at 0.140 bpp")]
+
+
 def test_a_part_is_drawn_like_a_whole() -> None:
     """The figures of some pictures are those of an experiment that never had the others."""
     scores = [(1000, 50 + i, i % 3 > 0) for i in range(12)]
@@ -214,7 +228,11 @@ def test_a_picture_that_lacks_something_takes_nothing_from_the_others() -> None:
     ]
     grouped = Summary(scores, {}, True, "0(?=[0-3])").measures("pseudo")["accuracy"]
     assert grouped.lacking == "3 groups; an interval needs 5"
-    shown = [curve for curve in curve_list(summary) if curve.against == "labels" and curve.measure == "accuracy"]
+    shown = [
+        curve
+        for curve in curve_list(summary, shown_measures(summary, {}))
+        if curve.against == "labels" and curve.measure == "accuracy"
+    ]
     assert [point.value.n for curve in shown for point in curve.points] == [4, 4]
 
 
@@ -497,7 +515,7 @@ def test_answers_of_a_classifier_are_told_by_name(tmp_path: Path) -> None:
     run = run_of(Results(root), config)
     scores = [score | {"machine": part} for score in measured(run, [], {})]
     summary = Summary(scores, {}, False)
-    gallery = Gallery(run.data, run.units, summary, run.runner, ImportanceSource())
+    gallery = Gallery(run, summary, comparable(summary).points)
     for frame in gallery.worst():
         assert (frame.prediction_pristine, frame.prediction_decoded) == ("cat", "dog")
         assert dict(frame.facts)["Probability of cat"] == "0.100"

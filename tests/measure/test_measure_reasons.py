@@ -83,7 +83,8 @@ def test_too_small_is_said_everywhere(results: Results, config: Path) -> None:
         assert f"missing: MS_SSIM, {level}: {told}" in done.err
         assert (f"MS_SSIM, {level}", told) in content(results, config).missing
     assert "NaN" not in (results.folder / "correlation_image.json").read_text()
-    assert len(content(results, config).missing) == len(set(content(results, config).missing)) == 2
+    missing = [one for one in content(results, config).missing if "bpp" not in one[0]]  # of codecs far from the others
+    assert len(missing) == len(set(missing)) == 2
 
 
 def test_a_metric_that_some_pictures_lack(results: Results, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +162,7 @@ def test_what_holds_no_longer_goes(results: Results, config: Path) -> None:
     assert row["PSNR"] == "", "of the bitstream that was there before"
     assert not (results.folder / "correlation_image.json").exists()
     assert (results.folder / "correlation_block_32x32.json").exists()
-    change(config, 'name = "trial"', 'name = "trial"\nseed = 5')
+    change(config, "intervals = true", "intervals = false")
     assert measure(results.root, config, "--level", "image").code == 0
     assert not list(results.folder.glob("correlation_block*"))
 

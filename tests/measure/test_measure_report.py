@@ -21,6 +21,7 @@ from tests.helpers.measuring import (
     Results,
     compressed,
     copy,
+    counts,
     measure,
     outcome,
     tree,
@@ -171,7 +172,7 @@ def test_blocks_of_a_file_stay_those_of_the_report(results: Results, config: Pat
 def test_predictions_of_another_network_are_not_shown_as_its_own(results: Results, config: Path) -> None:
     """Two experiments share P_GT and P_hat_C; whose pictures lie there, the report must not guess."""
     shown = content(results, config)
-    assert shown.worst and not shown.missing
+    assert shown.worst and not any("prediction" in what for what, _ in shown.missing)
     for path in results.root.glob("P_*/**/*.png"):
         write_prediction(path, read_prediction(path), "0" * 64)
     shown = content(results, config)
@@ -189,6 +190,28 @@ def test_predictions_of_files_that_were_replaced_are_not_shown(results: Results,
         for folder in ("jpeg 5", "jpeg 40", "x265"):
             shutil.copy(results.prediction("lossless", city), results.prediction(folder, city))
     assert not content(results, config).worst
+
+
+@pytest.mark.parametrize("count", [3, 19])
+def test_classes_have_the_names_that_they_were_given(results: Results, config: Path, count: int) -> None:
+    """Of files, too; the head says that they are files, and what is not there for such classes has a reason."""
+    names = [f"thing {number}" for number in range(count)]
+    config.write_text(config.read_text().replace(TASK, f'[task]\npredictions = "files"\nclasses = {names}\n'))
+    for path in results.root.glob("P_*/**/*.png"):
+        write_prediction(path, read_prediction(path) % count)
+    done = measure(results.root, config, "--level", "image")
+    assert done.code == 0, done.err
+    shown = content(results, config)
+    (damage,) = shown.class_damage
+    assert set(damage.rows) <= set(names) and 1 < len(damage.rows) <= count
+    assert damage.rows == [name for name in shown.classes if name in damage.rows]
+    assert ("Task", "segmentation, files in P_GT and P_hat_C") in shown.facts
+    assert ("against labels", "the network's classes are not the 19 of Cityscapes") in shown.missing
+    (machine,) = (facts for facts in shown.provenance if facts.title == "Machine")
+    assert machine.rows == [("predictions", "files of P_GT and P_hat_C")]
+    assert shown.worst
+    config.write_text(config.read_text().replace("thing 0", "stuff"))
+    assert counts(measure(results.root, config, "--level", "image"))[0] == 12, "other names are other counts"
 
 
 def test_a_picture_that_changed_is_not_shown_as_the_pristine_one(results: Results, config: Path) -> None:

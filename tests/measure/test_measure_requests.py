@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import bjontegaard
 import numpy as np
 import pytest
 from PIL import Image
@@ -415,6 +416,39 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path, astronaut: U8) -> None:
     config.write_text(against)
     done = measure(tmp_path / "photos", config)
     assert outcome(done)["correlations"]["image"] == "no machine score is known"
+
+
+def test_photographs_without_a_task_get_metrics_over_rate(tmp_path: Path, astronaut: U8) -> None:
+    """And BD-rates by metric, of losses too, in the report, in bd.json and on the terminal, where all metrics are."""
+    flat(tmp_path / "photos", astronaut, "a.png", "b.png")
+    codings = [f'encoder = "{name}"\nquality = {values}' for name, values in
+               (("jpeg", [5, 15, 40, 80]), ("x264", [40, 34, 28, 22]))]  # fmt: skip
+    names = ["PSNR", "SSIM", "GMSD", "HaarPSI"]
+    head = f'[metrics]\niqa = {names}\nbootstrap = 0\nlevels = ["image"]\n'
+    config = write_toml(tmp_path, *codings, 'encoder = "lossless"', head=head)
+    compressed(tmp_path / "photos", config)
+    done = typed("metrics", "-d", tmp_path / "photos", "-s", config, "--runner", "local", "--gpu", "none")
+    assert done.code == 0, done.err
+    found = Results(tmp_path / "photos")
+    bd = {row["measure"]: row for row in found.json("bd.json") if row["method"] == "pchip"}
+    assert list(bd) == names and all(row["against"] == "pristine" for row in bd.values())
+    rows = found.table("points")
+    for name, sign in (("PSNR", 1), ("GMSD", -1)):
+        curves = []
+        for encoder in ("jpeg", "x264"):
+            points = [row for row in rows if row["encoder"] == encoder]
+            values = [sign * np.array([float(row[key]) for row in points]) for key in ("rate_bpp", name)]
+            order = np.argsort(sign * values[0])
+            curves += [sign * values[0][order], values[1][order]]
+        wanted = bjontegaard.bd_rate(*curves, method="pchip", require_matching_points=False, min_overlap=0)
+        assert bd[name]["bd_rate_percent"]["value"] == pytest.approx(wanted)
+    assert bd["PSNR"]["test_effort"]["preset"] == "medium" and bd["PSNR"]["test_effort"]["encode_s"] > 0
+    assert all(name in done.out.splitlines()[1] for name in names)
+    assert max(map(len, done.out.splitlines())) <= 100
+    assert "- At equal PSNR the rate differs from that of JPEG" in done.err
+    page = (found.folder / "report.html").read_text()
+    assert "what compression did to the pictures" in page and "Quality over rate" in page
+    assert {"PSNR_pristine.svg", "GMSD_pristine.svg"} <= {path.name for path in (found.folder / "figures").iterdir()}
 
 
 @pytest.mark.parametrize(

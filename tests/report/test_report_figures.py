@@ -40,6 +40,17 @@ def test_every_chart_is_there_as_svg_and_pdf(written: list[Path]) -> None:
     )
 
 
+def test_figures_of_correlations_are_named_by_level_size_and_codec(tmp_path: Path) -> None:
+    table = replace(sample().correlations[0], rows=sample().correlations[0].rows[:2])
+    groups = [("block", "32x32", "all"), ("block", "64x64", "all"), ("block", "64x64", "SVTAV1"), ("image", "", "JPEG")]
+    tables = [replace(table, level=level, size=size, group=group) for level, size, group in groups]
+    written = write_figures(c.ReportContent("a", "b", "2026-11-20", correlations=tables), tmp_path)
+    assert [path.stem for path in written[::2]] == [
+        "correlation_block_32x32_all", "correlation_block_64x64_all", "correlation_block_64x64_SVTAV1",
+        "correlation_image_JPEG",
+    ]  # fmt: skip
+
+
 def test_letters_stay_letters(written: list[Path]) -> None:
     for path in written:
         if path.suffix == ".svg":

@@ -87,8 +87,8 @@ def test_the_figures_show(page: browser.Page, content: c.ReportContent) -> None:
         "[...document.querySelectorAll('svg.chart')].map((s) => { const b = s.getBBox();"
         "return [b.width, b.height, s.querySelectorAll('.mark').length, s.getBoundingClientRect().width]; })"
     )
-    # 4 of rates, 2 of correlations, a scatter a metric, 1 of distances, 6 of maps
-    assert len(charts) == 4 + 2 + len(content.scatters) + 1 + 6
+    # the opening, 4 of rates, 2 of correlations, a scatter a metric, 1 of distances, 6 of maps
+    assert len(charts) == 1 + 4 + 2 + len(content.scatters) + 1 + 6
     assert all(width > 100 and height > 80 and marks > 3 and shown > 150 for width, height, marks, shown in charts)
     pictures = page.evaluate("[...document.images].map((i) => [i.complete, i.naturalWidth, i.naturalHeight])")
     layers = sum(len(overlay.layers) + 1 for overlay in content.overlays)
@@ -112,6 +112,16 @@ def test_letters_of_charts_lie_within_them_and_apart(page: browser.Page) -> None
             "  return bad; })"
         )
         assert trouble == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (390, 844)])
+def test_the_first_screen_has_three_sentences_and_the_first_chart(page: browser.Page, width: int, height: int) -> None:
+    page.resize(width, height)
+    ends = page.evaluate(
+        "[...document.querySelectorAll('header .lead li, header svg.chart')]"
+        ".map((e) => e.getBoundingClientRect().bottom)"
+    )
+    assert len(ends) == 4 and max(ends) <= height
 
 
 def column(page: browser.Page, table: str, index: int) -> list[float | None]:

@@ -20,10 +20,12 @@ from vcmbench.data.estimate import Estimate
 from vcmbench.io.text import visible
 from vcmbench.report import content as c
 from vcmbench.report.build import correlation_table
+from vcmbench.report.effort import Effort, preset_of
+from vcmbench.report.findings import cautions, findings, rate_at, time_warning
+from vcmbench.report.headline import headline
 from vcmbench.report.html import gallery, page, pictures
 from vcmbench.report.html.axes import Axis, linear_ticks
 from vcmbench.report.html.charts import rate_chart
-from vcmbench.report.html.findings import cautions, findings, rate_at
 from vcmbench.report.html.markup import Markup, element, escape
 from vcmbench.report.html.page import render, write_report
 from vcmbench.report.styles import COLOURS, MARKERS, Styles
@@ -290,9 +292,63 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     assert findings(c.ReportContent("a", "b", "2026-11-20")) == []
 
 
+def test_the_report_opens_with_three_sentences_and_the_chart_they_are_about(
+    content: c.ReportContent, html: str
+) -> None:
+    said = headline(content)
+    assert len(said) <= 5
+    assert re.fullmatch(r"An accuracy of 0\.90 takes 0\.\d+\sbpp\s\[.*\] with vvenc and 0\.\d+\sbpp.* with jpeg; "
+                        r"3 other codecs between\.", said[0])  # fmt: skip
+    assert said[1] == (
+        "At equal pixel accuracy the rate differs from that of jpeg by \u221266.0 [\u221271.0, \u221261.0] % with "
+        "svtav1 to \u221230.0 [\u221235.0, \u221225.0] % with x264."
+    )
+    best = content.correlations[0].rows[0].metric
+    assert re.fullmatch(rf"{best} follows the machine best: \|SROCC\| 0\.\d\d \[.*\]; \d of the other \d metrics "
+                        r"(is|are) shown to be worse\.", said[2])  # fmt: skip
+    header = html.split("<header>")[1].split("</header>")[0]
+    assert all(escape(one) in header for one in said[:3])
+    assert header.count('class="chart"') == 1 and header.index("<svg") < header.index("facts"), "then all else"
+    assert headline(c.ReportContent("a", "b", "2026-11-20", summary="Nothing.")) == ["Nothing."]
+
+
+def test_bd_rates_name_preset_and_seconds_and_warn_where_those_differ(content: c.ReportContent) -> None:
+    fast, slow = Effort("fast", 0.2), Effort("slower", 8.4)
+    rows = [replace(row, anchor_effort=Effort("", 0.15), test_effort=slow if row.test.label == "vvenc" else fast)
+            for row in content.bd if row.against == "pseudo"]  # fmt: skip
+    assert [row.differs_in_time for row in rows] == [row.test.label == "vvenc" for row in rows]
+    told = time_warning(rows)
+    assert told.startswith("Encode times differ by up to 56 times, from jpeg (0.15 s) to vvenc (slower, 8.4 s)")
+    said = headline(replace(content, bd=rows))
+    assert told in said and "x264 (fast,\u00a00.2\u00a0s)" in " ".join(said)
+    assert told in cautions(replace(content, bd=rows))
+    assert "vvenc (slower,\u00a08.4\u00a0s) \u221254.0" in " ".join(findings(replace(content, bd=rows)))
+    shown = render(replace(content, bd=rows))
+    assert (
+        escape("slower, 8.4 s against 0.15 s: 56 times") in shown and escape("fast, 0.2 s against 0.15 s<") not in shown
+    )
+    assert time_warning([row for row in rows if not row.differs_in_time]) == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "preset"),
+    [
+        ({"argv": {"encode": ["ffmpeg", "-preset", "medium", "-x265-params", "qp=37"]}, "preset": None}, "medium"),
+        ({"argv": {"encode": ["ffmpeg", "-kvazaar-params", "qp=3,preset=slower"]}, "preset": "slower"}, "slower"),
+        ({"argv": {"encode": ["cjpeg", "-quality", "40"]}, "preset": None}, ""),
+        ({"preset": "faster"}, "faster"),
+        ({"preset": None, "compat": "qomex2023"}, "qomex2023"),
+    ],
+)
+def test_a_preset_is_that_which_the_tool_was_called_with(record: dict[str, Any], preset: str) -> None:
+    assert preset_of(record) == preset
+
+
 def test_a_curve_that_falls_with_rate_is_pointed_out() -> None:
     falling = curve([(0.1, 0.9, 0.88, 0.92), (0.4, 0.8, 0.78, 0.82)])
-    assert "lower at a higher rate" in cautions(c.ReportContent("a", "b", "2026-11-20", curves=[falling]))[0]
+    assert "worse at a higher rate" in cautions(c.ReportContent("a", "b", "2026-11-20", curves=[falling]))[0]
+    loss = replace(falling, against="pristine", measure="GMSD", higher_is_better=False)
+    assert cautions(c.ReportContent("a", "b", "2026-11-20", curves=[loss])) == [], "of a loss that is as it should be"
     unsure = curve([(0.1, 0.9, 0.7, 0.95), (0.4, 0.8, 0.6, 0.9)])
     assert cautions(c.ReportContent("a", "b", "2026-11-20", curves=[unsure])) == []
 
@@ -408,5 +464,5 @@ def test_reports_stay_small_and_say_what_was_left_out(monkeypatch: pytest.Monkey
 
 def test_a_page_without_data_is_small_and_says_why() -> None:
     text = render(c.ReportContent("a", "b", "2026-11-20", missing=[("LPIPS", "its weights are not here")]))
-    assert "its weights are not here" in text and "no configuration has been measured" in text
+    assert "its weights are not here" in text and "neither a machine nor a quality metric" in text
     assert len(text) < 40_000

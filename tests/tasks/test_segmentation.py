@@ -222,6 +222,13 @@ def test_yaml_configs_are_data_only(tmp_path: Path) -> None:
         ),
         ("c.json", '{"_base_": "x.py", "model": {}}', "followed in .py configs only"),
         ("c.py", "model = 1 / 0", "cannot be read: ZeroDivisionError"),
+        (
+            "c.py",
+            "import torch.nn as nn\nclass Net(nn.Module):\n    pass\n",
+            "the code of a network, write a task for it",
+        ),
+        ("c.py", "size = 3", "has no `model`.*if it is the code of a network, write a task for it"),
+        ("c.py", "custom_imports = dict(imports=['my_net'])\nmodel = dict()", "modules on PYTHONPATH"),
         ("c.py", "model = dict(", "cannot be read: "),
         ("c.txt", "", "is no file and no network|ends in"),
     ],
@@ -263,7 +270,7 @@ def test_models_that_cannot_be_built(change: dict[str, Any], why: str) -> None:
 
 def test_a_network_of_a_sister_project_says_so() -> None:
     config = configs.read(zoo.networks()["mask2former_r50_8xb2-90k_cityscapes-512x1024"].config)
-    with pytest.raises(RequestError, match=r"cannot build .* \(it has parts of mmdet, which is not installed\)"):
+    with pytest.raises(RequestError, match=r"cannot build .* \(it has parts of mmdet, which this Python does not"):
         mmsegmentation.build(config.model)
 
 
@@ -307,6 +314,14 @@ def test_settings_that_do_not_go_together(tmp_path: Path) -> None:
     for change, why in (
         ({"model": "demo"}, "the model 'demo' has its own"),
         ({"checkpoint": None}, "a config has no weights; give its checkpoint, too"),
+        ({"model": "x.onnx"}, "model 'x.onnx': networks in this form are not run here; write a task .*or lay its pred"),
+        ({"checkpoint": "x.ONNX"}, "checkpoint 'x.ONNX': networks in this form"),
+        (
+            {"model": "x.pth"},
+            "model 'x.pth': are weights; name them as checkpoint, and as model the network's",
+        ),
+        ({"name": "classification", "model": "x.pth"}, "model 'x.pth': are weights; .* the network's name in timm"),
+        ({"name": "classification", "model": "Model.py"}, "none of timm's; .*for a network of your own, write a task"),
     ):
         with pytest.raises(RequestError, match=why):
             tasks.open_task(settings.model_copy(update=change), "local", "none")

@@ -35,7 +35,7 @@ class Slimmer:
         return found
 
     def _machine(self, machine: dict[str, Any]) -> dict[str, Any]:
-        found = {name: self._part(name, value) for name, value in machine.items() if name not in ("notes", *AGAINST)}
+        found = {name: self._part(name, value) for name, value in machine.items() if name not in AGAINST}
         for against in AGAINST:
             part = machine[against]
             found[against] = _counts(part, machine["classes"]) if part and "confusion" in part else part

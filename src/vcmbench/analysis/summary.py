@@ -21,9 +21,10 @@ from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.estimate import SHARE
 from vcmbench.data.jackknife import units_of
+from vcmbench.data.labels import CLASSES
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.records import Score
-from vcmbench.tasks import confusion
+from vcmbench.tasks import class_names, confusion
 from vcmbench.tasks.confusion import dense
 from vcmbench.tasks.kind import Kind
 from vcmbench.tasks.kind import get as get_kind
@@ -182,12 +183,29 @@ class Summary:
         return [f"{what}: {len(part.images)} of {n} pictures have what they need, and count"
                 for what, part in known.items() if 0 < len(part.images) < n]  # fmt: skip
 
+    def lacking(self, what: str) -> str:
+        """Why pictures have no `labels`, `distance` or `importance`; empty where all have."""
+        notes = {image: note for point in self.points for image in self.images
+                 if (note := (point.scores[image]["machine"] or {}).get("notes", {}).get(what))}  # fmt: skip
+        some = f"{len(notes)} of {len(self.images)} pictures: " if len(notes) < len(self.images) else ""
+        return f"{some}{next(iter(notes.values()))}" if notes else ""
+
     def _parts(self, against: str) -> list[list[dict[str, Any]]]:
         return [[score["machine"][against] for score in self._scores(point)] for point in self.points]
 
     @property
     def classes(self) -> int:
         return int(self._machines()[0]["classes"])
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """What the network calls its classes. Records of before names were kept have none: then Cityscapes' are theirs
+        where the digest of the network's names is that of Cityscapes', or predictions are files."""
+        parts = self._machines()
+        names = {number: name for part in parts for number, name in part.get("names", {}).items()}
+        if not names and class_names.are_of_cityscapes(parts[0].get("identity", {})):
+            return CLASSES
+        return tuple(names.get(str(number), f"class {number}") for number in range(self.classes))
 
     def measures(self, against: str) -> dict[str, Resampled]:
         """By measure of the kind, on the images that have that truth."""
@@ -235,12 +253,17 @@ class Summary:
         return [found.jackknife.ratio(sums[:, :, i, 0], sums[:, :, i, 1], SHARE) for i in range(len(confusion.BANDS_M))]
 
     def metric(self, name: str) -> Resampled | str:
-        """The mean of a quality metric over images, or why there is none."""
-        found = self._where(lambda score: score["iqa"].get(name) is not None)
-        if not found.images:
+        """The mean of a quality metric over the images that have it, or why there is none; missing at points where none
+        has it, such as those of lossless coding."""
+        points = [i for i, point in enumerate(self.points)
+                  if any(score["iqa"].get(name) is not None for score in self._scores(point))]  # fmt: skip
+        images = [image for image in self.images
+                  if all(self.points[i].scores[image]["iqa"].get(name) is not None for i in points)]  # fmt: skip
+        if not points or not images:
             reasons = [score["lacking"].get(name) for point in self.points for score in self._scores(point)]
             return next((reason for reason in reasons if reason), f"{name} was not computed")
-        values = np.array([[score["iqa"][name] for score in found._scores(point)] for point in self.points], float)
+        found = self if len(images) == len(self.images) else self.part(range(len(self.points)), images)
+        values = np.array([[score["iqa"].get(name) for score in found._scores(point)] for point in self.points], float)
         return found.jackknife.ratio(values, np.ones(values.shape))
 
     def pristine_measures(self) -> dict[str, Resampled] | None:
@@ -265,12 +288,14 @@ class Summary:
 
     def monotone(self) -> dict[str, dict[str, Monotonicity]]:
         """For each curve and measure against the pseudo ground truth, whether it falls with the rate."""
-        rate, measures = self.over("pseudo").rate, self.measures("pseudo") if self.has("pseudo") else {}
+        if not self.has("pseudo"):
+            return {}
+        rate, measures = self.over("pseudo").rate, self.measures("pseudo")
         names = [point.name for point in self.points]
         return {
             series: {name: monotonicity(rate, values, numbers, names) for name, values in measures.items()}
-            for series, numbers in self.series().items() if measures
-        }  # fmt: skip
+            for series, numbers in self.series().items()
+        }
 
     def matched(self) -> list[tuple[int, int]]:
         """Pairs of numbers: a point with an importance map at the rate of the uniform point beside it, and that one."""

@@ -91,6 +91,7 @@ def _run(argv: Sequence[str]) -> int:
         if unknown:  # said with the usage of the command that was typed, not of all of them
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         LOG.setLevel(getattr(arguments, "log_level", logging.INFO))
+        terminal.widen(is_wide=getattr(arguments, "wide", False))
         code: int = arguments.run(arguments)
         return code
     except (RequestError, JobError) as error:

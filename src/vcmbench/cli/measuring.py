@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from vcmbench.analysis.run import Findings, analyse, recalled
-from vcmbench.cli import INTERRUPTED, metrics_tables, runners
+from vcmbench.cli import INTERRUPTED, metrics_tables, runners, terminal
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.run import cores
@@ -29,7 +29,8 @@ from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings
 from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredictor
 from vcmbench.measure.run import MeasureRun
 from vcmbench.measure.worker import MeasureWorkerSpec, open_predictor, open_scorer
-from vcmbench.report.build import write
+from vcmbench.report.build import report_content, write
+from vcmbench.report.headline import headline
 
 
 def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespace, levels: list[str]) -> int:
@@ -51,18 +52,20 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
             answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
             outcome = this.execute(answers, scorer, levels, commands)
     findings = None if outcome.interrupted else analyse(this, outcome)
-    report = write(this, findings) if findings and not arguments.no_report else None
+    content = report_content(this, findings, pictures=not arguments.no_report) if findings else None
+    report = write(this, content) if content and not arguments.no_report else None
+    said = headline(content) if content else []
     engine = "threads" if scheduler is None else "cluster"
     log = watch.stop("metrics", engine, settings.jobs, elsewhere=scheduler is not None, done=outcome.done,
                      resumed=outcome.resumed, failed=len(outcome.failed))  # fmt: skip
     if (why_not := runlog.try_append(this.store, log)) is not None:
         say(f"note: {why_not}")
     if arguments.json:
-        print(json.dumps(_as_json(outcome, findings, report), allow_nan=False))
-    elif findings is not None:
-        for text in metrics_tables.all_of(findings, this.names):
+        print(json.dumps(_as_json(outcome, findings, report) | {"findings": said}, allow_nan=False))
+    elif findings is not None and content is not None:
+        for text in metrics_tables.all_of(findings, content):
             print(text)
-    _print_end(this, outcome, findings, report)
+    _print_end(this, outcome, findings, said, report)
     if outcome.done and (account := forecast.compare(this.store, "metrics")) is not None:
         say(account)
     return INTERRUPTED if outcome.interrupted else 1 if outcome.failed else 0
@@ -95,7 +98,7 @@ def _execute_elsewhere(
     if machine is not None:
         answers = RecordedPredictor(machine.kind, machine.classes, machine.identity, run.store)
     elif run.experiment.task is not None:
-        answers = FilePredictor(run.data.root)
+        answers = FilePredictor(run.data.root, run.experiment.task.classes)
     return run.execute(answers, scorer, levels, commands, lambda stop: far.measure(run.units, stop))
 
 
@@ -144,7 +147,10 @@ def _as_json(outcome: MeasureOutcome, findings: Findings | None, report: Path | 
     }  # fmt: skip
 
 
-def _print_end(run: MeasureRun, outcome: MeasureOutcome, findings: Findings | None, report: Path | None) -> None:
+def _print_end(
+    run: MeasureRun, outcome: MeasureOutcome, findings: Findings | None, said: list[str], report: Path | None
+) -> None:
+    """What became of the run, what it found, and where all of it lies."""
     end = [f"{outcome.done} pictures measured, {outcome.resumed} were known, {len(outcome.failed)} failed"]
     if outcome.interrupted:
         again = "with --force it begins anew" if run.settings.force else "run the same command again to go on"
@@ -155,6 +161,7 @@ def _print_end(run: MeasureRun, outcome: MeasureOutcome, findings: Findings | No
     end += [
         f"no correlations, {one.level}: {one.reason}" for one in (findings.correlated if findings else []) if one.reason
     ]
+    end += [terminal.wrapped(f"- {sentence}", hanging="  ") for sentence in said]
     end.append(f"tables: {run.store.folder}")
     if report is not None:
         end.append(f"report: {report}")
@@ -167,4 +174,4 @@ def report_again(wanted: Experiment, arguments: argparse.Namespace) -> Path:
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
     settings = MeasureSettings(skip_missing=arguments.skip_missing)
     this = MeasureRun(wanted, arguments.data, runner, settings, arguments.config)
-    return write(this, recalled(this), arguments.output)
+    return write(this, report_content(this, recalled(this)), arguments.output)

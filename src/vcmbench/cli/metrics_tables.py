@@ -2,53 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from vcmbench.analysis import bdrate
 from vcmbench.analysis.correlation import Comparison
 from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
-from vcmbench.cli import table
+from vcmbench.cli import table, terminal
+from vcmbench.report.content import BdRow, ReportContent
+from vcmbench.report.findings import time_warning
+from vcmbench.report.text import many, measure_words
 
-_SHOWN = ("PSNR", "SSIM", "MS_SSIM")
+_MEASURES = {"accuracy": "accuracy", "miou": "mIoU"}
 
 
-def all_of(findings: Findings, names: list[str]) -> Iterator[str]:
-    """The tables, each a text that ends with an empty line; `names` are the metrics that were asked for."""
+def all_of(findings: Findings, content: ReportContent) -> Iterator[str]:
+    """The tables, each a text that ends with an empty line."""
     summary = findings.summary
     if summary.images:
-        yield rates(summary, names) + "\n"
+        if machine := _of_machine(summary):
+            yield f"{many(len(summary.images), 'picture')}\n{rates(summary, machine)}\n"
+        if metrics := _of_metrics(summary, findings.outcome.names):
+            yield f"{many(len(summary.images), 'picture')}\n{rates(summary, metrics)}\n"
         if summary.has_confusions:
             yield steps(summary) + "\n"
+        if content.bd:
+            yield bd_rates(content.bd) + "\n"
     for one in findings.correlated:
         if one.whole is not None:
             samples = f"{one.whole.n} samples of {one.clusters} pictures, with {one.machine_in_words}"
             yield f"{one.level}: {samples}\n{correlations(one.whole)}\n"
 
 
-def rates(summary: Summary, names: list[str]) -> str:
-    """One row a coding configuration."""
-    columns: dict[str, Resampled] = {}
-    for against, told in (("pseudo", "pseudo"), ("labels", "labels")):
+def _of_machine(summary: Summary) -> dict[str, Resampled]:
+    found: dict[str, Resampled] = {}
+    for against in ("pseudo", "labels"):
         if summary.has(against):
-            found = summary.measures(against)
+            measures = summary.measures(against)
             n = len(summary.over(against).images)
             of = "" if n == len(summary.images) else f", n = {n}"
-            columns |= {f"{shown} ({told}{of})": found[name]
-                        for name, shown in (("accuracy", "accuracy"), ("miou", "mIoU")) if name in found}  # fmt: skip
-    for name in [name for name in names if name in _SHOWN] or names[:2]:
-        if not isinstance(metric := summary.metric(name), str):
-            columns[name] = metric
-    header = ("encoder", "quality", "chroma", "factor", "options", "n", "bpp", *columns)
+            found |= {f"{shown} ({against}{of})": measures[name]
+                      for name, shown in _MEASURES.items() if name in measures}  # fmt: skip
+    return found
+
+
+def _of_metrics(summary: Summary, names: list[str]) -> dict[str, Resampled]:
+    return {name: mean for name in names if not isinstance(mean := summary.metric(name), str)}
+
+
+def rates(summary: Summary, columns: Mapping[str, Resampled]) -> str:
+    """One row a coding configuration."""
     rows = [
         (
-            point.label, "-" if point.quality is None else str(point.quality), point.color_subsampling,
-            str(point.subsampling_factor), point.options, str(len(summary.images)), f"{summary.rate.values[i]:.4f}",
+            point.series, "-" if point.quality is None else str(point.quality), f"{summary.rate.values[i]:.4f}",
             *(f"{values.estimate(i):.4f}" for values in columns.values()),
         )
         for i, point in enumerate(summary.points)
     ]  # fmt: skip
-    return table.render(header, rows)
+    return table.render(("coded by", "quality", "bpp", *columns), rows)
+
+
+def bd_rates(found: Sequence[BdRow]) -> str:
+    """What each curve costs in rate, by PCHIP; preset and seconds stand beside it, since they decide it, too."""
+    rows = []
+    for row in (row for row in found if row.method == bdrate.METHODS[0]):
+        against = "" if row.against == "pristine" else f" ({row.against})"
+        efforts = [one.words if one else "-" for one in (row.test_effort, row.anchor_effort)]
+        times = f"{row.times} !" if row.differs_in_time else row.times
+        rows.append((f"{measure_words(row.measure)}{against}", row.test.label, row.anchor.label,
+                     f"{row.bd_rate_percent:+.1f}", *efforts, times))  # fmt: skip
+    header = ("at equal", "test", "anchor", "BD-rate %", "preset, time", "anchor's preset, time", "times")
+    text = table.render(header, rows)
+    warning = time_warning(found)
+    return f"{text}\n{terminal.wrapped(f'! {warning}', '  ')}" if warning else text
 
 
 def steps(summary: Summary) -> str:

@@ -2,25 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
 
+from vcmbench.cli import terminal
 from vcmbench.compress.equal_rate import EqualRateRow
 from vcmbench.compress.summary import CompressSummary
 from vcmbench.encoder.plugins import get
 from vcmbench.io.text import visible
 
 
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """`--wide`, for commands that print tables."""
+    words = f"tables as wide as they are, not in {terminal.WIDTH} columns"
+    parser.add_argument("--wide", action="store_true", help=words)
+
+
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns side by side; those whose cells look like numbers are set to the right."""
-    cells = [[visible(cell).replace("\n", "\\n") for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    right = [all(not row[i] or row[i][0].isdigit() or row[i][0] == "-" for row in rows) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
-        for row in cells
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    """Columns side by side; those whose cells look like numbers are set to the right.
+
+    Where they do not fit into `terminal.width()`, a line below says what is not shown: first what is the same in all
+    rows is said there, and titles are wrapped; then columns lose their intervals, from the right; then texts are
+    wrapped, and last whole columns are left out, from the right.
+    """
+    columns = [_Column(visible(title), [visible(row[i]).replace("\n", "\\n") for row in rows])
+               for i, title in enumerate(header)]  # fmt: skip
+    most = terminal.width()
+    notes: list[str] = []
+    bare: list[str] = []
+    gone: list[str] = []
+    if not _fits(columns, most) and len(rows) > 1:
+        same = [column for column in columns[1:] if len(set(column.cells)) == 1]
+        columns = [column for column in columns if column not in same]
+        if said := [f"{column.name}: {column.cells[0]}" for column in same if column.cells[0]]:
+            notes.append(f"in all rows: {'; '.join(said)}")
+    if not _fits(columns, most):
+        for column in columns:
+            column.wrap_title()
+    for column in reversed(columns):
+        if not _fits(columns, most) and any(_INTERVAL.search(cell) for cell in column.cells):
+            column.cells = [_INTERVAL.sub("", cell) for cell in column.cells]
+            column.wrap_title()
+            bare.insert(0, column.name)
+    texts = [column for column in columns[1:] if not column.is_number]
+    for width in range(max((column.width for column in texts), default=0), _NARROWEST - 1, -1):
+        for column in texts:
+            if column.width > width and not _fits(columns, most):
+                column.wrap(width)
+    while not _fits(columns, most) and len(columns) > 2:
+        gone.insert(0, columns.pop().name)
+    bare = [name for name in bare if name not in gone]
+    if left := [f"{what} {', '.join(of)}" for what, of in (("intervals of", bare), ("columns", gone)) if of]:
+        notes.append(f"not shown, since they are too wide (--wide shows all): {'; '.join(left)}")
+    return "\n".join([*_lines(columns), *(terminal.wrapped(note, "  ", most or 10**6) for note in notes)])
+
+
+_INTERVAL = re.compile(r" \[[^]]*\]$")
+_NARROWEST, _GAP = 11, 2
+
+
+@dataclass(eq=False)
+class _Column:
+    title: str
+    cells: list[str]
+    whole: list[str] = field(default_factory=list)
+    """Title and cells before they were wrapped."""
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.title.split())
+
+    @property
+    def width(self) -> int:
+        return max(len(line) for cell in (self.title, *self.cells) for line in cell.split("\n"))
+
+    @property
+    def is_number(self) -> bool:
+        return all(not cell or cell[0].isdigit() or cell[0] == "-" for cell in self.cells)
+
+    def wrap_title(self) -> None:
+        """To the width of the cells."""
+        self.title = textwrap.fill(self.title, max(map(len, self.cells), default=1), break_long_words=False)
+
+    def wrap(self, width: int) -> None:
+        """Break title and cells into lines of so many columns, as far as their words allow it."""
+        self.whole = self.whole or [self.name, *self.cells]
+        self.title, *self.cells = (textwrap.fill(text, width, break_long_words=False) for text in self.whole)
+
+
+def _total(columns: Sequence[_Column]) -> int:
+    return sum(column.width + _GAP for column in columns) - _GAP
+
+
+def _fits(columns: Sequence[_Column], most: int | None) -> bool:
+    return most is None or _total(columns) <= most
+
+
+def _lines(columns: Sequence[_Column]) -> Iterator[str]:
+    """The rows, a cell of several lines in several of them."""
+    for number, row in enumerate(zip(*((column.title, *column.cells) for column in columns), strict=True)):
+        for parts in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
+            cells = [part.rjust(column.width) if column.is_number else part.ljust(column.width)
+                     for part, column in zip(parts, columns, strict=True)]  # fmt: skip
+            yield (" " * _GAP).join(cells).rstrip()
+        if not number:
+            yield (" " * _GAP).join("-" * column.width for column in columns)
 
 
 def comparison(rows: list[EqualRateRow]) -> str:

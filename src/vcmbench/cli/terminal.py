@@ -6,12 +6,33 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 from vcmbench.io.progress import LOG
 from vcmbench.io.text import lines, visible
+
+WIDTH = 100
+"""Columns that what is printed fits into."""
+_IS_WIDE: ContextVar[bool] = ContextVar("is_wide", default=False)
+
+
+def widen(*, is_wide: bool) -> None:
+    """Whether what this thread prints from now on may be wider than WIDTH."""
+    _IS_WIDE.set(is_wide)
+
+
+def width() -> int | None:
+    """Into how many columns a table must fit; None: it need not."""
+    return None if _IS_WIDE.get() else WIDTH
+
+
+def wrapped(text: str, hanging: str = "", width: int = WIDTH) -> str:
+    """A sentence in lines that fit; all but the first begin with `hanging`. Words are never broken."""
+    return textwrap.fill(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def say(text: str, *, always: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ LOG = logging.getLogger("vcmbench")
 """Its level is what the user asked for: above INFO no progress and no prose, DEBUG a line for every job."""
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.1
+_BAR_COLUMNS = 72
+"""What the bar and its figures keep of a terminal's width; what was done last has the rest."""
 
 
 def clock(seconds: float) -> str:
@@ -49,7 +52,8 @@ class Progress:
         if self._bar is not None:
             if time.monotonic() - self._last_line >= _BAR_EVERY_S:
                 self._last_line = time.monotonic()
-                self._bar.set_postfix_str(_said(what), refresh=False)
+                columns = (self._bar.ncols or shutil.get_terminal_size().columns) - _BAR_COLUMNS
+                self._bar.set_postfix_str(_said(what)[: max(columns, 0)], refresh=False)
             self._bar.update(step)
             return
         if not self.done:

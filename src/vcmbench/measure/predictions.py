@@ -20,6 +20,7 @@ from vcmbench.data.store import Store, job_key
 from vcmbench.errors import JobError, VcmbenchError
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.measure.bitstreams import Unit
+from vcmbench.tasks import class_names
 from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.base import Task
 from vcmbench.tasks.kind import Answer, Kind
@@ -182,13 +183,15 @@ class NetworkPredictor(RecordedPredictor):
 
 
 class FilePredictor(Predictor):
-    """Reads predictions of other people: `DATA/P_GT` and `DATA/P_hat_C/<configuration>`, 19 classes of Cityscapes."""
+    """Reads predictions of other people: `DATA/P_GT` and `DATA/P_hat_C/<configuration>`, of these classes."""
 
-    classes = labels.CLASSES
     needs_pictures = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, classes: list[str] | str | None = None) -> None:
+        """`classes` as `[task] classes` gives them; None: the 19 of Cityscapes. Raises RequestError where that is a
+        file that cannot be read."""
         self.kind, self._root = kinds.get(kinds.DEFAULT), root
+        self.classes = tuple(class_names.given(classes) or labels.CLASSES)
 
     def identity(self) -> Identity:
         return dict(OF_FILES)
@@ -200,20 +203,26 @@ class FilePredictor(Predictor):
         return [path for path in wanted if not path.is_file()]
 
     def key(self, unit: Unit, index: int) -> str:
-        return job_key({"files": [_digest(path) for path in _paths(self._root, unit, index)]})
+        return self._key(_paths(self._root, unit, index))
 
     def pristine_key(self, unit: Unit, index: int) -> str:
-        return job_key({"files": [_digest(_paths(self._root, unit, index)[0])]})
+        return self._key(_paths(self._root, unit, index)[:1])
+
+    def _key(self, paths: Sequence[Path]) -> str:
+        named = {} if self.classes == labels.CLASSES else {"classes": self.classes}
+        return job_key({"files": [_digest(path) for path in paths], **named})
 
     def is_kept(self, unit: Unit, index: int) -> bool:
         return True
 
     def lying_there(self, unit: Unit, index: int) -> Answer | None:
-        return read_prediction(_paths(self._root, unit, index)[0], _shape(unit))
+        return read_prediction(_paths(self._root, unit, index)[0], _shape(unit), len(self.classes))
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         return [
-            read_prediction(_paths(self._root, one.unit, one.index)[not one.is_pristine], _shape(one.unit))
+            read_prediction(
+                _paths(self._root, one.unit, one.index)[not one.is_pristine], _shape(one.unit), len(self.classes)
+            )
             for one in questions
         ]
 

@@ -133,7 +133,7 @@ def open_predictor(
     if experiment.task is None:
         return None
     if experiment.task.predictions == "files":
-        return FilePredictor(store.data.root)
+        return FilePredictor(store.data.root, experiment.task.classes)
     return NetworkPredictor(held.enter_context(open_task(experiment.task, tasks, gpu, jobs)), store)
 
 

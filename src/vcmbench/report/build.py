@@ -20,11 +20,12 @@ from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.estimate import Estimate
 from vcmbench.io.files import check_inside
+from vcmbench.iqa import METRICS
 from vcmbench.measure import ground_truth
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report import fill
+from vcmbench.report.comparable import comparable
 from vcmbench.report.content import (
-    BdRow,
     Cloud,
     CorrelationRow,
     CorrelationTable,
@@ -33,18 +34,20 @@ from vcmbench.report.content import (
     Scatter,
     Series,
 )
+from vcmbench.report.effort import efforts
 from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
+from vcmbench.report.text import listed
+from vcmbench.tasks.predictions import palette
 
 REPORT, FIGURES = "report.html", "figures"
 _CURVE_POINTS = 60
 _PACKAGES = ("torch", "mmsegmentation", "mmengine", "piq", "piqa", "timm", "numpy", "scipy", "bjontegaard", "pillow")
 
 
-def write(run: MeasureRun, findings: Findings, path: Path | None = None) -> Path:
+def write(run: MeasureRun, shown: ReportContent, path: Path | None = None) -> Path:
     """Write the report (to `path`, or into the experiment's folder), its figures and `bd.json`. Returns its path."""
-    shown = report_content(run, findings)
     target = path or run.store.folder / REPORT
     if path is None:
         check_inside(run.data.root, target)
@@ -59,16 +62,23 @@ def _bd_json(rows: Any) -> bytes:
     return json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False).encode()
 
 
-def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
-    """What the report of a run shows."""
+def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True) -> ReportContent:
+    """What the report of a run shows; without `pictures`, which take a while to decode, its figures alone."""
     outcome, summary = findings.outcome, findings.summary
-    gallery = Gallery(run.data, run.units, summary, run.runner, ground_truth.weights_of(run.experiment))
-    overlays, worst = gallery.overlays(), gallery.worst()
-    bd: list[BdRow] = fill.bd_rows(summary, run.experiment.report.anchor)
+    near = comparable(summary)
+    gallery = Gallery(run, summary, near.points)
+    overlays, worst = (gallery.overlays(), gallery.worst()) if pictures else ([], [])
     experiment = run.experiment
+    profile = experiment.metrics.profile
+    measures = fill.shown_measures(
+        summary, {name: METRICS[name].higher_is_better(profile) for name in findings.outcome.names}
+    )
+    curves = {name: [summary.points[number].configuration for number in numbers]
+              for name, numbers in summary.series().items()}  # fmt: skip
+    worked = efforts(((unit.folder, unit.record) for unit in run.units), curves)
     points = sum(not point.is_reference for point in summary.points)
     return ReportContent(
-        title=f"{experiment.name}: what compression did to the machine",
+        title=f"{experiment.name}: what compression did to the {'pictures' if summary.kind is None else 'machine'}",
         experiment=experiment.name,
         created=datetime.now(UTC).date().isoformat(),
         summary=f"{len(summary.images)} pictures under {points} coding configurations of "
@@ -76,38 +86,41 @@ def report_content(run: MeasureRun, findings: Findings) -> ReportContent:
         pictures=len(summary.images),
         facts=_facts(run, summary),
         findings=_monotone(summary),
-        curves=fill.curve_list(summary),
+        curves=fill.curve_list(summary, measures),
         correlations=[table for one in findings.correlated for table in _tables(one, run)],
         scatters=_scatters(run, findings),
-        class_damage=fill.class_damage(summary),
-        band_damage=fill.band_damage(summary),
+        class_damage=fill.class_damage(summary, near),
+        band_damage=fill.band_damage(summary, near),
         comparisons=fill.comparisons(summary),
-        bd=bd,
+        bd=fill.bd_rows(summary, measures, worked, experiment.report.anchor),
         overlays=overlays,
         worst=worst,
         commands=outcome.commands,
         provenance=_provenance(run, summary),
-        missing=[*_missing(findings), *gallery.missing],
+        missing=[*_missing(findings), *(near.missing if summary.has_confusions else ()), *gallery.missing],
+        classes=summary.class_names if summary.has_confusions else (),
+        palette=palette(),
     )
 
 
 def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
     metrics = run.experiment.metrics
     facts = [("Pictures", str(len(summary.images))), ("Configurations", str(len(summary.points)))]
-    if run.experiment.task is not None:
-        facts.append(("Task", f"{run.experiment.task.name}, {Path(run.experiment.task.model).name}"))
+    if (task := run.experiment.task) is not None:
+        by = "files in P_GT and P_hat_C" if task.predictions == "files" else Path(task.model).name
+        facts.append(("Task", f"{task.name}, {by}"))
     return [*facts, ("Metrics", f"{len(run.names)}, profile {metrics.profile}")]
 
 
 def _monotone(summary: Summary) -> list[str]:
-    """A sentence on each curve whose mIoU does not fall with the rate, and one on all those where it does."""
+    """A sentence on each measure that rises when the rate is lowered, and one on all curves where none does."""
     curves = summary.monotone()
     holding = [name for name, found in curves.items()  # without intervals two pictures would be a finding
                if all(one.holds and all(step.change.interval for step in one.steps)
                       for one in found.values())]  # fmt: skip
     findings = []
     if holding:
-        findings.append(f"Every measure falls with the rate, within its interval, for {', '.join(holding)}.")
+        findings.append(f"No measure rises, beyond its interval, when the rate is lowered, for {listed(holding)}.")
     for name, found in curves.items():
         for measure, one in found.items():
             if one.holds is False:
@@ -118,10 +131,10 @@ def _monotone(summary: Summary) -> list[str]:
 def _tables(one: Correlated, run: MeasureRun) -> list[CorrelationTable]:
     if one.whole is None:
         return []
-    level = one.level.split()[0]
+    level, _, size = one.level.partition(" ")
     tables = [correlation_table(one.whole, level, "all", one.note)]
     tables += [correlation_table(found, level, codec) for codec, found in one.codecs.items()]
-    return [replace(table, machine=one.machine_in_words) for table in tables]
+    return [replace(table, machine=one.machine_in_words, size=size) for table in tables]
 
 
 def correlation_table(found: Comparison, level: str, group: str = "all", note: str = "") -> CorrelationTable:
@@ -135,8 +148,6 @@ def correlation_table(found: Comparison, level: str, group: str = "all", note: s
 
 def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:
     """Every metric against the machine's score: of blocks where there are some, else of whole pictures."""
-    from vcmbench.iqa import METRICS
-
     level = next((sampled.level for sampled in findings.outcome.sampled), "image")
     if (samples := findings.samples.get(level)) is None:
         return []
@@ -179,7 +190,7 @@ def _missing(findings: Findings) -> list[tuple[str, str]]:
     missing += [(title, str(error)) for title, error in outcome.failed[:20]]
     if len(outcome.failed) > 20:
         missing.append(("more failures", str(len(outcome.failed) - 20)))
-    missing += fill.unequal(summary) + fill.missed_rates(summary)
+    missing += fill.truths(summary) + fill.unequal(summary) + fill.missed_rates(summary)
     if summary.left_out:
         missing.append(("pictures", f"{summary.left_out} are not in every configuration and were left out"))
     return missing
@@ -202,5 +213,7 @@ def _provenance(run: MeasureRun, summary: Summary) -> list[Facts]:
     if identity:
         blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
     if summary.has_confusions:
-        blocks.append(Facts("Importance", [("map", ground_truth.in_words(ground_truth.weights_of(run.experiment)))]))
+        words = ground_truth.in_words(ground_truth.weights_of(run.experiment))
+        lacking = summary.lacking("importance")
+        blocks.append(Facts("Importance", [("map", f"none: {lacking}" if lacking else words)]))
     return [*blocks, Facts("Random draws", [("seed", str(run.experiment.seed))])]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.data.labels import CLASSES, PALETTE
+from vcmbench.report.effort import Effort
 from vcmbench.report.text import AGAINST, measures
 
 MOST_DOTS = 600
@@ -52,6 +53,7 @@ class RateCurve:
     measure: str
     points: Sequence[RatePoint]
     pristine: Estimate | None = None
+    higher_is_better: bool = True
 
     def __post_init__(self) -> None:
         if self.against not in AGAINST or self.measure not in measures():
@@ -86,7 +88,7 @@ class CorrelationRow:
 class CorrelationTable:
     """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one.
 
-    n samples of `clusters` source images; `machine` names the machine's score.
+    n samples of `clusters` source images; `machine` names the machine's score, `size` is that of blocks ("64x64").
     """
 
     level: str
@@ -96,6 +98,7 @@ class CorrelationTable:
     group: str = "all"
     machine: str = "accuracy against the pseudo ground truth"
     note: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Losses:
     """What was lost, by class or by distance: `losses[row][column]` is pristine minus decoded (1 minus the value where
     against the pseudo ground truth), in units of `measure`, so that more is worse.
 
-    `condition` says which configurations this is about ("at the rate nearest to 0.3 bpp"), in a few words.
+    `condition` says which configurations this is about ("at about 0.3 bpp"), in a few words.
     `pixels` counts each row's pixels in the truth (None: not known).
     """
 
@@ -202,7 +205,7 @@ def by_measure(comparisons: Sequence[MapComparison]) -> dict[str, list[tuple[Map
 class BdRow:
     """Bjontegaard: `test` against `anchor`, rate in percent (less is better), value in the measure's unit.
 
-    `overlap` is the range that both curves share, in the measure and in bpp, where known.
+    `overlap` is the range that both curves share, in the measure and in bpp, where known; efforts are None where not.
     """
 
     anchor: Series
@@ -213,6 +216,22 @@ class BdRow:
     bd_rate_percent: Estimate
     bd_value: Estimate
     overlap: str = ""
+    anchor_effort: Effort | None = None
+    test_effort: Effort | None = None
+
+    @property
+    def times(self) -> str:
+        """How much more time the slower encoder took than the faster one, as "3.9"; empty where that is not known."""
+        if self.anchor_effort is None or self.test_effort is None:
+            return ""
+        low, high = sorted((self.anchor_effort.encode_s, self.test_effort.encode_s))
+        return f"{high / low:.{1 if high < 10 * low else 0}f}" if low else ""
+
+    @property
+    def differs_in_time(self) -> bool:
+        """Whether one of both encoders took more than twice the time of the other."""
+        one, other = self.anchor_effort, self.test_effort
+        return one is not None and other is not None and one.differs(other)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     named: Counter[str] = Counter()
     for table in content.correlations:
         if any(row.values.get("SROC", _NOTHING).value is not None for row in table.rows):
-            name = f"correlation_{_safe(table.level)}_{_safe(table.group)}"
+            name = "_".join(["correlation", *map(_safe, filter(None, (table.level, table.size, table.group)))])
             named[name] += 1
             yield name if named[name] == 1 else f"{name}_{named[name]}", correlation_figure(table)
     drawn = [scatter for scatter in content.scatters if scatter.sampled()[1]]
@@ -100,7 +100,7 @@ _NOTHING = Estimate(reason="not computed")
 
 
 def _safe(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9]{1,40}", name) else "other"
+    return re.sub(r"[^A-Za-z0-9]+", "-", name)[:40]
 
 
 def _new(width: float, height: float) -> Figure:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,12 @@ from vcmbench.analysis import bdrate, curves
 from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress.rate_search import TOLERANCE
-from vcmbench.data import labels
 from vcmbench.data.estimate import Estimate
 from vcmbench.measure.records import AGAINST
+from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
 from vcmbench.report.content import RatePoint as CurvePoint
+from vcmbench.report.effort import Effort
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 
@@ -28,49 +31,53 @@ def series_of(point: CodingPoint) -> Series:
     return Series(point.series, point.encoder)
 
 
-def _measures(summary: Summary) -> Iterator[tuple[str, str, str, Resampled]]:
-    """Against, the measure's name, the report's name for it, and the measure."""
-    kind = summary.kind
-    for against in AGAINST:
+@dataclass(frozen=True)
+class Shown:
+    """A measure that has curves and BD-rates: what it is held against, the report's name for it, figures and rates."""
+
+    against: str
+    measure: str
+    values: Resampled
+    rates: Resampled
+    higher_is_better: bool = True
+    pristine: Estimate | None = None
+    """What pristine pictures reach; None where that is no news."""
+
+
+def shown_measures(summary: Summary, metrics: Mapping[str, bool]) -> list[Shown]:
+    """Those of the machine; where none looked at the pictures, the quality metrics, by name whether more is better."""
+    kind, found = summary.kind, []
+    pristine = (summary.over("labels").pristine_measures() or {}) if summary.has("labels") else {}
+    for against in AGAINST if kind is not None else ():
         if kind is not None and summary.has(against):
-            found = summary.measures(against)
+            values = summary.measures(against)
             for name in kind.curves or kind.measures:
-                yield against, name, kind.heading(name)[0], found[name]
-
-
-def curve_list(summary: Summary) -> list[RateCurve]:
-    """Every measure over rate, a curve for each series."""
-    pristine = summary.over("labels").pristine_measures()
-    found = []
-    for against, name, measure, values in _measures(summary):
-        reference = None
-        if against == "labels" and pristine is not None:
-            reference = pristine[name].estimate(0)
-        rate = summary.over(against).rate.values
-        for numbers in summary.series().values():
-            points = [CurvePoint(summary.points[i].quality, float(rate[i]), values.estimate(i))
-                      for i in numbers]  # fmt: skip
-            found.append(RateCurve(series_of(summary.points[numbers[0]]), against, measure, points, reference))
+                reference = pristine[name].estimate(0) if against == "labels" and name in pristine else None
+                rates = summary.over(against).rate
+                found.append(Shown(against, kind.heading(name)[0], values[name], rates, pristine=reference))
+    if kind is None:
+        means = {name: mean for name in metrics if not isinstance(mean := summary.metric(name), str)}
+        found = [Shown("pristine", name, mean, summary.rate, metrics[name]) for name, mean in means.items()]
     return found
 
 
-def chosen_points(summary: Summary) -> tuple[float, list[int]]:
-    """A rate in the middle of all, in bpp, and the point of each series that is nearest to it."""
-    series = summary.series()
-    rates = summary.rate.values
-    logs = [math.log(rates[i]) for numbers in series.values() for i in numbers if rates[i] > 0]
-    if not logs:
-        return 0.0, []
-    middle = math.exp(float(np.median(logs)))
-    return middle, [min(numbers, key=lambda i: abs(math.log(max(float(rates[i]), 1e-9) / middle)))
-                    for numbers in series.values()]  # fmt: skip
+def curve_list(summary: Summary, measures: Sequence[Shown]) -> list[RateCurve]:
+    """Every measure over rate, a curve for each series."""
+    found = []
+    for one in measures:
+        for numbers in summary.series().values():
+            points = [CurvePoint(summary.points[i].quality, float(one.rates.values[i]), one.values.estimate(i))
+                      for i in numbers]  # fmt: skip
+            series = series_of(summary.points[numbers[0]])
+            found.append(RateCurve(series, one.against, one.measure, points, one.pristine, one.higher_is_better))
+    return found
 
 
-def class_damage(summary: Summary) -> list[Losses]:
-    """IoU lost by class, at comparable rates."""
-    if not summary.has_confusions or summary.classes != len(labels.CLASSES):
+def class_damage(summary: Summary, near: Comparable) -> list[Losses]:
+    """IoU lost by class, a column an encoder."""
+    if not summary.has_confusions:
         return []
-    rate, chosen = chosen_points(summary)
+    rate, chosen = near.rate_bpp, near.points
     found = []
     for against in AGAINST:
         if not chosen or not summary.has(against):
@@ -85,7 +92,8 @@ def class_damage(summary: Summary) -> list[Losses]:
         inside = np.diagonal(counts[..., :-1], axis1=2, axis2=3)
         union = counts.sum(axis=3) + counts[..., :-1].sum(axis=2) - inside
         pixels = counts[0].sum(axis=(0, 2))
-        rows = [i for i in range(len(labels.CLASSES)) if pixels[i]]
+        names = summary.class_names
+        rows = [i for i in range(len(names)) if pixels[i]]
         losses = []
         for i in rows:
             if against == "pseudo":
@@ -94,7 +102,7 @@ def class_damage(summary: Summary) -> list[Losses]:
             else:
                 iou = part.jackknife.ratio(inside[..., i], union[..., i])
                 losses.append([iou.difference(len(chosen), k) for k in range(len(chosen))])
-        found.append(_damage(summary, against, "iou", rate, chosen, [labels.CLASSES[i] for i in rows], losses,
+        found.append(_damage(summary, against, "iou", rate, chosen, [names[i] for i in rows], losses,
                              [int(pixels[i]) for i in rows]))  # fmt: skip
     return found
 
@@ -112,14 +120,14 @@ def _damage(
 ) -> Losses:  # fmt: skip
     rates = summary.rate.values
     columns = [Series(f"{summary.points[i].name}, {rates[i]:.2f} bpp", summary.points[i].encoder) for i in chosen]
-    return Losses(against, measure, f"at the rate nearest to {rate:.2g} bpp", rows, columns, losses, pixels)
+    return Losses(against, measure, f"at about {rate:.2g} bpp", rows, columns, losses, pixels)
 
 
-def band_damage(summary: Summary) -> list[Losses]:
-    """Accuracy lost by distance, against the pseudo ground truth, at comparable rates."""
+def band_damage(summary: Summary, near: Comparable) -> list[Losses]:
+    """The same for accuracy lost by distance, against the pseudo ground truth."""
     if not summary.has_confusions or not summary.has("pseudo"):
         return []
-    rate, chosen = chosen_points(summary)
+    rate, chosen = near.rate_bpp, near.points
     bands = summary.by_band("pseudo")
     if isinstance(bands, str) or not chosen:
         return []
@@ -179,6 +187,16 @@ def _not_equal(summary: Summary, mapped: int, plain: int) -> str:
     return why if left_out < n else f"not comparable: {why}"
 
 
+_TRUTHS = {"labels": "against labels", "distance": "losses by distance", "importance": "accuracy by importance"}
+
+
+def truths(summary: Summary) -> list[tuple[str, str]]:
+    """What is not reported since pictures lack the truth for it, and why, for a report's list of what is missing."""
+    if not summary.has_confusions:
+        return []
+    return [(name, why) for what, name in _TRUTHS.items() if (why := summary.lacking(what))]
+
+
 def unequal(summary: Summary) -> list[tuple[str, str]]:
     """What comparisons at equal rate leave out, and why, for a report's list of what is missing."""
     return [(f"{summary.points[mapped].name}, at equal rate", _not_equal(summary, mapped, plain))
@@ -200,8 +218,11 @@ def missed_rates(summary: Summary) -> list[tuple[str, str]]:
     return missed
 
 
-def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
-    """Every series against one anchor: that of the name (or the encoder) `wanted`, else the one with most points."""
+def bd_rows(
+    summary: Summary, measures: Sequence[Shown], efforts: Mapping[str, Effort], wanted: str | None = None
+) -> list[BdRow]:
+    """Every series against one anchor: that of the name (or the encoder) `wanted`, else the one with most points.
+    `efforts` are by the names of series."""
     series = {name: numbers for name, numbers in summary.series().items() if len(numbers) >= _FEWEST_BD}
     if len(series) < 2:
         return []
@@ -209,18 +230,17 @@ def bd_rows(summary: Summary, wanted: str | None = None) -> list[BdRow]:
     anchor = next(iter(sorted(named, key=lambda name: name != wanted)), max(series, key=lambda name: len(series[name])))
     names = [point.name for point in summary.points]
     rows = []
-    for against, name, measure, values in _measures(summary):
-        for method in bdrate.METHODS:
-            for name, numbers in series.items():
-                if name == anchor:
-                    continue
-                first = curves.curve(summary.over(against).rate, values, series[anchor], names)
-                second = curves.curve(summary.over(against).rate, values, numbers, names)
-                rate, value = bdrate.bd_rate(first, second, method), bdrate.bd_accuracy(first, second, method)
-                rows.append(BdRow(
-                    series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), against,
-                    measure, method, rate.estimate, value.estimate, _overlap(rate, value),
-                ))  # fmt: skip
+    for one, method, (name, numbers) in product(measures, bdrate.METHODS, series.items()):
+        if name == anchor:
+            continue
+        first, second = (curves.curve(one.rates, one.values, points, names) for points in (series[anchor], numbers))
+        rate = bdrate.bd_rate(first, second, method, one.higher_is_better)
+        value = bdrate.bd_accuracy(first, second, method, one.higher_is_better)
+        rows.append(BdRow(
+            series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), one.against,
+            one.measure, method, rate.estimate, value.estimate, _overlap(rate, value), efforts.get(anchor),
+            efforts.get(name),
+        ))  # fmt: skip
     return rows
 
 

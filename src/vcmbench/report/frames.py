@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 
 from vcmbench.analysis.summary import CodingPoint, Summary
 from vcmbench.compress import decode
-from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.dataset import Source
 from vcmbench.errors import JobError, RequestError
-from vcmbench.execution.runner.base import Runner
 from vcmbench.importance import qp_map
-from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import ground_truth
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.measure.predictions import OF_FILES, FilePredictor, is_of
 from vcmbench.measure.records import Score, machine_key
+from vcmbench.measure.run import MeasureRun
 from vcmbench.report.content import Layer, Overlay, WorstFrame
-from vcmbench.report.fill import chosen_points
 from vcmbench.tasks.kind import get as get_kind
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
@@ -31,15 +29,16 @@ Ids = NDArray[np.uint8]
 
 
 class Gallery:
-    """Shows frames of an experiment; `weights` is where its importance comes from. What cannot be shown is said in
+    """Shows frames of an experiment; `near` are the points that worst pictures are of. What cannot be shown is said in
     `missing`."""
 
-    def __init__(
-        self, data: DataRoot, units: Iterable[Unit], summary: Summary, runner: Runner, weights: ImportanceSource
-    ) -> None:
-        self._data, self._summary, self._runner, self._weights = data, summary, runner, weights
+    def __init__(self, run: MeasureRun, summary: Summary, near: Sequence[int]) -> None:
+        self._near = near
+        self._data, self._summary, self._runner = run.data, summary, run.runner
+        self._weights = ground_truth.weights_of(run.experiment)
+        self._task = run.experiment.task
         self._units = {(unit.folder, str(source.name)): (unit, index)
-                       for unit in units for index, source in enumerate(unit.sources)}  # fmt: skip
+                       for unit in run.units for index, source in enumerate(unit.sources)}  # fmt: skip
         self._names = {point.configuration: point.name for point in summary.points}
         self.missing: list[tuple[str, str]] = []
 
@@ -76,19 +75,19 @@ class Gallery:
         identity = score["machine"].get("identity", {})
         if identity != OF_FILES:
             return is_of(self._data.root, unit, index, identity)
-        answer = FilePredictor(self._data.root).key(unit, index)
+        answer = FilePredictor(self._data.root, self._task.classes if self._task else None).key(unit, index)
         known = ground_truth.digest(self._data, unit.sources[index], self._weights)
         return bool(score["machine"]["key"] == machine_key(answer, known))
 
     # --- the frames that lost most
 
     def worst(self) -> list[WorstFrame]:
-        """The pictures that lost most, each once, among the points at a rate in the middle: at the lowest rates all of
+        """The pictures that lost most, each once, among points at a rate in the middle: at the lowest rates all of
         them are lost, which is no news."""
         if not self._summary.has("pseudo"):
             return []
         chosen: dict[str, tuple[float, Score]] = {}
-        for number in chosen_points(self._summary)[1]:
+        for number in self._near:
             for source in self._summary.over("pseudo").images:
                 score = self._summary.points[number].scores[source]
                 value = _goodness(score)
@@ -114,7 +113,11 @@ class Gallery:
         return WorstFrame(title, pristine, decoded, answers[0], answers[1], self._facts(score))
 
     def _facts(self, score: Score) -> list[tuple[str, str]]:
-        facts = [("Rate", f"{score['rate_bpp']:.3f} bpp")]
+        sampling = ":".join(score["color_subsampling"])
+        coded = [f"{sampling}, factor {score['subsampling_factor']:g}", *score["options"].split()]
+        if score["quality"] is not None:
+            coded.insert(0, f"quality {score['quality']:g}")
+        facts = [("Rate", f"{score['rate_bpp']:.3f} bpp"), ("Coded with", ", ".join(coded))]
         facts += get_kind(score["machine"]["kind"]).facts(score["machine"])
         if score["psnr_y_db"] is not None:
             facts.append(("PSNR-Y", f"{score['psnr_y_db']:.2f} dB"))

@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 
 from vcmbench.data.estimate import Estimate
+from vcmbench.iqa import METRICS
 from vcmbench.tasks.kind import headings
 
 MINUS, THIN = "\u2212", "\u202f"
 MISSING = "\u2014"
-AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels"}
-"""What a prediction is held against: the network's own prediction on the pristine picture, or people's labels."""
+AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels", "pristine": "pristine pictures"}
+"""What a prediction is held against: the network's own prediction on the pristine picture, or people's labels; and what
+quality metrics hold a decoded picture against."""
 _MORE = {"weighted": "Accuracy weighted by importance", "iou": "IoU", "top5": "Top-5 accuracy"}
 
 
 def measures() -> dict[str, str]:
-    """What the report calls each measure, in its order: those of all kinds of task, and those of classes and parts."""
-    return headings() | _MORE
+    """What the report calls each measure, in its order: those of all kinds of task, and those of classes and parts; and
+    quality metrics."""
+    return headings() | _MORE | {name: name for name in METRICS}
 
 
 def measure_words(measure: str) -> str:
     """A measure within a sentence: "pixel accuracy", "mIoU"."""
     words = measures().get(measure, measure)
-    return words if words in ("mIoU", "IoU") else words[:1].lower() + words[1:]
+    return words if words in ("mIoU", "IoU", *METRICS) else words[:1].lower() + words[1:]
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import short
 from vcmbench.io.files import read_bounded
@@ -36,3 +40,9 @@ def fitting(classes: list[str], count: int) -> tuple[str, ...]:
         twice = next(name for name, times in Counter(classes).items() if times > 1)
         raise RequestError(f"classes: {twice!r} is given twice")
     return tuple(classes)
+
+
+def are_of_cityscapes(identity: dict[str, Any]) -> bool:
+    """Whether a network's identity says so; predictions that are files were of those classes alone once."""
+    digest = hashlib.sha256(json.dumps(CLASSES).encode()).hexdigest()
+    return "predictions" in identity or identity.get("classes_sha256") == digest

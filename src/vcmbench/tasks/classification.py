@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vcmbench.errors import RequestError
-from vcmbench.tasks import checkpoints, class_names, published_weights
+from vcmbench.tasks import checkpoints, class_names, own_networks, published_weights
 from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
 from vcmbench.tasks.batching import Batching
 from vcmbench.tasks.checkpoints import Checkpoint
@@ -39,6 +39,7 @@ class Classification(LocalTask):
     @classmethod
     def prepare(cls, settings: TaskSettings) -> Prepared:
         model = settings.model
+        own_networks.check(settings, "the network's name in timm, or torchvision/NAME")
         _check(model)
         if settings.checkpoint is not None:
             weights = Path(settings.checkpoint).expanduser()
@@ -110,7 +111,8 @@ def _check(model: str) -> None:
         known, word, whose = timm.list_models(), model.partition(".")[0], "timm's"
     if word not in known:
         near = ", ".join(difflib.get_close_matches(word, known, 3, 0.4)) or "none"
-        raise RequestError(f"model {model!r}: is none of {whose}; near it: {near}")
+        advice = f"; for a network of your own, {own_networks.ADVICE}" if Path(model).suffix == ".py" else ""
+        raise RequestError(f"model {model!r}: is none of {whose}; near it: {near}{advice}")
 
 
 def _from_timm(model: str, checkpoint: Checkpoint) -> tuple[torch.nn.Module, int, Transform]:

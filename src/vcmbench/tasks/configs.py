@@ -17,7 +17,7 @@ from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import parse_json, short
 from vcmbench.io.files import read_bounded
-from vcmbench.tasks import mmsegmentation, registry_names
+from vcmbench.tasks import mmsegmentation, own_networks, registry_names
 
 SUFFIXES = (".py", ".json", ".yaml", ".yml")
 _MAX_BYTES = 1 << 20
@@ -85,7 +85,8 @@ def read(path: Path) -> NetworkConfig:
     content = _run(path) if is_program else _parse(path)
     model = content.get("model")
     if not isinstance(model, dict):
-        raise RequestError(f"{path}: has no `model`; mmseg configs describe their network there")
+        code = f"; if it is the code of a network, {own_networks.ADVICE}" if is_program else ""
+        raise RequestError(f"{path}: has no `model`; mmseg configs describe their network there{code}")
     for key in ("data_preprocessor", "decode_head"):
         if not isinstance(model.get(key, content.get(key)), dict | list):
             raise RequestError(f"{path}: its `model` has no {key}; configs of mmsegmentation 1.x do (0.x is not read)")
@@ -128,7 +129,10 @@ def _run(path: Path) -> dict[str, Any]:
             content: dict[str, Any] = Config.fromfile(path).to_dict()
     except Exception as error:  # whatever a program may raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise RequestError(f"{path}: cannot be read: {type(error).__name__}: {reason[:300]}") from error
+        advice = own_networks.missing_import(error)
+        if not reason:  # mmengine's, of what is no config at all
+            reason = f"it is no config of mmsegmentation; if it is the code of a network, {own_networks.ADVICE}"
+        raise RequestError(f"{path}: cannot be read: {type(error).__name__}: {reason[:300]}{advice}") from error
     return content
 
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io import resources
 from vcmbench.tasks import registry_names
+from vcmbench.tasks.own_networks import missing_import
 
 if TYPE_CHECKING:
     import torch
 
 _EXTENSION = "mmcv._ext"
-_SISTERS = ("mmdet", "mmpretrain")
 _FETCHED = ("pretrained", "init_cfg", "pretrained_cfg")
 
 
@@ -91,14 +91,16 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
         raise
     except Exception as error:  # a network's code may raise anything over a config that it does not like
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RequestError(f"mmseg cannot build this config's model: {reason}{_absent(model)}") from error
+        advice = f"{_absent(model)}{missing_import(error)}"
+        raise RequestError(f"mmseg cannot build this config's model: {reason}{advice}") from error
     return built
 
 
 def _absent(model: dict[str, Any]) -> str:
-    """The sister project that a config names parts of, where it is not installed."""
-    absent = [name for name in _SISTERS if f"'{name}." in str(model) and importlib.util.find_spec(name) is None]
-    return f" (it has parts of {', '.join(absent)}, which is not installed)" if absent else ""
+    """What a config names parts of, a sister project or somebody's own modules, where Python does not find it."""
+    absent = registry_names.absent(model)
+    found = f"{', '.join(absent)}, which this Python does not find"
+    return f" (it has parts of {found}: install it, or put its folder on PYTHONPATH)" if absent else ""
 
 
 def _cleaned(node: Any) -> Any:

@@ -42,6 +42,12 @@ def check_registered(model: Any) -> None:
             raise RequestError(f"type {short(name)}: is no registered part of a network; mmengine would import it")
 
 
+def absent(model: Any) -> list[str]:
+    """The packages whose parts it names by `type`, but which are not found."""
+    packages = dict.fromkeys(name.partition(".")[0] for key, name in _named(model) if key == _TYPE and "." in name)
+    return [package for package in packages if not _is_there(package)]
+
+
 def _named(content: Any) -> Iterator[tuple[str, str]]:
     """All names of parts and of scopes, with their keys."""
     waiting = [content]

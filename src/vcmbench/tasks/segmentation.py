@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data.labels import CLASSES, VOID
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import checkpoints, class_names, configs, mmsegmentation, zoo
+from vcmbench.tasks import checkpoints, class_names, configs, mmsegmentation, own_networks, zoo
 from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
 from vcmbench.tasks.batching import Batching, as_chw
 from vcmbench.tasks.configs import NetworkConfig
@@ -101,6 +101,7 @@ def _is_there(package: str) -> bool:
 
 def _find(settings: TaskSettings) -> tuple[str | None, NetworkConfig, Path]:
     """The network's word, if it has one, its config, and its weights."""
+    own_networks.check(settings, "the network's mmseg config, or its word in the zoo")
     own = Path(settings.checkpoint).expanduser() if settings.checkpoint else None
     if settings.model == DEMO:
         if own is not None:
@@ -108,9 +109,10 @@ def _find(settings: TaskSettings) -> tuple[str | None, NetworkConfig, Path]:
         return DEMO, configs.read(NETWORKS / f"{DEMO}.json"), NETWORKS / f"{DEMO}.safetensors"
     path = Path(settings.model).expanduser()
     if path.suffix in configs.SUFFIXES or path.exists():
+        config = configs.read(path)
         if own is None:
             raise RequestError(f"model {settings.model!r}: a config has no weights; give its checkpoint, too")
-        return None, configs.read(path), own
+        return None, config, own
     network = zoo.get(settings.model)
     return network.name, configs.read(network.config), own or network.weights()
 

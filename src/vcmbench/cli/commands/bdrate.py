@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--groups", metavar="PATTERN", type=pattern, help=GROUPS_HELP)
     add_intervals(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, no table")
+    table.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

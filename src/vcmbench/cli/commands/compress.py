@@ -81,6 +81,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a job on stdout; progress and prose stay on stderr"
     )
+    table.add_option(parser)
     runners.add_options(parser)
 
 

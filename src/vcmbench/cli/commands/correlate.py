@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write CORRELATION.json in the published form: r and p only, a bare NaN where a score is missing",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, no table")
+    table.add_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example:\n  vcmbench encoders list --json",
     )  # fmt: skip
     listing.add_argument("--json", action="store_true", help="one JSON object an encoder on stdout, no table")
+    table.add_option(listing)
     build = add_action(
         actions, "build", run_build, "build the container images; -v shows what the engine prints",
         "examples:\n  vcmbench encoders build x265 jpeg\n"

@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="make finished maps again")
     parser.add_argument("--json", action="store_true", help="one JSON object a picture on stdout")
+    table.add_option(parser)
     _add_settings(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vcmbench.cli import runners, which
+from vcmbench.cli import runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
 from vcmbench.cli.measure_options import add_measure_options, check_packages
 from vcmbench.compress.run import CompressSettings
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=positive_seconds, default=defaults.timeout_s, metavar="SECONDS",
                         help="stop a decoder that takes longer per picture (default: %(default)g)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the outcome as one JSON object on stdout, no tables")
+    table.add_option(parser)
     runners.add_options(parser)
 
 

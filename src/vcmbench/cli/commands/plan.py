@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=_size, metavar="WxH", help="without DATA: of this size in pixels")
     parser.add_argument("--all", action="store_true", help="everything, as if nothing were done")
     parser.add_argument("--json", action="store_true", help="the prediction as one JSON object on stdout")
+    table.add_option(parser)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--zoo", nargs="?", const="", metavar="WORD",
                          help="the networks of mmsegmentation's zoo, all or those with WORD")  # fmt: skip
     listing.add_argument("--json", action="store_true", help="one JSON object on stdout, no table")
+    table.add_option(listing)
     build = add_action(
         actions, "build", run_build,
         "build the container image: PyTorch with CUDA, mmsegmentation, timm (6.6 GB, some minutes)",

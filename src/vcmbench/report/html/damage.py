@@ -31,7 +31,7 @@ def damage_section(page: Page) -> Section:
         body += [heading(f"By class, {_words(damage)}"), _heat(page, damage, "Class")]
     for damage in page.content.band_damage:
         body += [heading(f"By distance, {_words(damage)}"), _by_distance(page, damage)]
-    return Section("damage", "What is lost, and where", body, "no losses by class or distance were computed")
+    return Section("damage", "What is lost, and where", body, "nothing was segmented on pristine and decoded pictures")
 
 
 def _words(damage: Losses) -> str:

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from vcmbench.io.files import hidden_beside, write_atomically
 from vcmbench.report.content import ReportContent
+from vcmbench.report.findings import cautions, findings
+from vcmbench.report.headline import OPENING, headline
 from vcmbench.report.html import prose
 from vcmbench.report.html.damage import damage_section, maps_section
-from vcmbench.report.html.findings import cautions, findings
 from vcmbench.report.html.gallery import overlay_section, worst_section
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, heading, paragraph
 from vcmbench.report.html.quality import correlation_section, scatter_section
-from vcmbench.report.html.rates import bd_section, curves_section
+from vcmbench.report.html.rates import bd_section, curves_section, opening_chart
 from vcmbench.report.html.tables import facts
 
 
@@ -88,7 +89,7 @@ def render(content: ReportContent) -> str:
     body = element(
         "body",
         element("a", "Skip to the findings", href="#content", class_="skip"),
-        _header(content),
+        _header(page),
         _contents(there),
         element("main", (_section(section) for section in there), id="content", tabindex="-1"),
         _footer(content),
@@ -124,14 +125,13 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def _header(content: ReportContent) -> Markup:
+def _header(page: Page) -> Markup:
+    """What a reader must see first: three sentences, and the chart that they are about."""
+    content = page.content
     rows = [("Experiment", content.experiment), ("Date", content.created), *content.facts]
-    return element(
-        "header",
-        element("h1", element("bdi", content.title)),
-        paragraph(content.summary, class_="lead") if content.summary else None,
-        facts(rows),
-    )
+    said = [element("li", sentence) for sentence in headline(content)[:OPENING] if sentence]
+    opening = element("div", element("ul", said, class_="lead"), opening_chart(page), class_="opening")
+    return element("header", element("h1", element("bdi", content.title)), opening, facts(rows))
 
 
 def _contents(sections: list[Section]) -> Markup:

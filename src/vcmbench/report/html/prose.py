@@ -10,6 +10,10 @@ AGAINST = {
         "Labels were made by people, or are known because the scene was drawn: what is missing is lost to coding "
         "and to the network itself."
     ),
+    "pristine": (
+        "Quality metrics hold the decoded picture against the pristine one. Which of them follows a machine is another "
+        "question; a [task] in the experiment asks it."
+    ),
 }
 
 BANDS = (
@@ -18,13 +22,15 @@ BANDS = (
 )
 
 BD = (
-    "BD-rate is the mean difference in rate at equal accuracy: \u221230 % means that three tenths of the bits are "
-    "saved. BD-accuracy is the mean difference in accuracy at equal rate. Both are taken over the range that both "
-    "curves share, and only where both rise with rate."
+    "BD-rate is the mean difference in rate at equal accuracy or quality: \u221230 % means that three tenths of the "
+    "bits are saved. BD-accuracy is the mean difference in accuracy or quality at equal rate. Both are taken over the "
+    "range that both curves share, and only where both rise with rate. An encoder\u2019s figures are those of its "
+    "preset: with more time it would need fewer bits. Seconds are those of a picture on the "
+    "machine that coded it."
 )
 
 CORRELATION = (
-    "How well does a metric, which has never seen the network, tell how much the network loses? SROCC, "
+    "How well does a metric, which has never seen the network, follow what the network loses? SROCC, "
     "Spearman\u2019s correlation of ranks, is 1 or \u22121 where the order is the same; metrics for which less is "
     "better have negative ones. PLCC and RMSE \u201cfitted\u201d are taken after the monotone logistic fit of "
     "VQEG."

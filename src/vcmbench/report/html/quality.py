@@ -28,12 +28,13 @@ def correlation_section(page: Page) -> Section:
             paragraph(prose.NOT_DIFFERENT),
             *(_correlation(page, found) for found in tables),
         ]
-    return Section("correlation", "Which metric tells", body, "no correlations were computed")
+    return Section("correlation", "Which metric follows the machine", body, "no correlations were computed")
 
 
 def _correlation(page: Page, found: CorrelationTable) -> Markup:
     group = "" if found.group == "all" else f", {found.group}"
     level = {"image": "Whole images", "block": "Blocks"}.get(found.level, capital(found.level))
+    level += f" of {found.size}" if found.size else ""
     rows = [ForestRow(row.metric, row.oriented, _PLAIN) for row in found.rows]
     stands = f"n = {count(found.n)} from {many(found.clusters, 'source picture')}"
     caption = f"SROCC of each metric with {found.machine}, above 0 where the metric follows it; {stands}."

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.report.content import BdRow, RateCurve
+from vcmbench.report.findings import time_warning
 from vcmbench.report.html import prose
 from vcmbench.report.html.charts import rate_chart
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.html.tables import Cell, Column, table
-from vcmbench.report.text import AGAINST, measure_words, measures, rate
+from vcmbench.report.text import AGAINST, MISSING, measure_words, measures, rate
 
+_NO_CURVES = "neither a machine nor a quality metric has looked at the pictures"
 _METHODS = {"pchip": "PCHIP", "akima": "Akima"}
 
 
@@ -30,14 +32,31 @@ def curves_section(page: Page) -> Section:
         if there:
             charts = [_chart(page, found) for found in there]
             body += [heading(f"Against the {words}"), paragraph(prose.AGAINST[against]), grid(charts)]
-    return Section("accuracy", "Accuracy over rate", body, "no configuration has been measured")
+    of_metrics = any(curve.against == "pristine" for curve in curves)
+    return Section("accuracy", f"{'Quality' if of_metrics else 'Accuracy'} over rate", body, _NO_CURVES)
+
+
+def opening_chart(page: Page) -> Markup | None:
+    """The first chart that has something to show, with its legend; None where none has."""
+    shown = [curve for curve in page.content.curves if curve.shown]
+    if not shown:
+        return None
+    curves = page.content.curves_of(shown[0].against, shown[0].measure)
+    chart, caption = _drawn(page, curves)
+    return element("div", figure(chart, f"{caption}.", None), page.legend(curve.series for curve in curves))
+
+
+def _drawn(page: Page, curves: Sequence[RateCurve]) -> tuple[Markup | None, str]:
+    """The chart, None where no point can be drawn, and what it shows."""
+    first, measure = curves[0], measures()[curves[0].measure]
+    caption = f"{measure} against the {AGAINST[first.against]}, over rate"
+    label = measure if first.higher_is_better else f"{measure}, less is better"
+    ends = [words for curve in curves if (words := _ends(curve))]
+    return rate_chart(curves, page.styles, label, f"{caption}. {'; '.join(ends)}") if ends else None, caption
 
 
 def _chart(page: Page, curves: Sequence[RateCurve]) -> Markup:
-    measure, against = measures()[curves[0].measure], AGAINST[curves[0].against]
-    caption = f"{measure} against the {against}, over rate"
-    ends = [words for curve in curves if (words := _ends(curve))]
-    chart = rate_chart(curves, page.styles, measure, f"{caption}. {'; '.join(ends)}") if ends else None
+    chart, caption = _drawn(page, curves)
     lost = sum(point.value.value is None for curve in curves for point in curve.points)
     note = f" {lost} of {sum(len(c.points) for c in curves)} points are missing; the data say why." if lost else ""
     return figure(chart, f"{caption}.{note}", _data(page, curves, caption))
@@ -68,12 +87,14 @@ def _data(page: Page, curves: Sequence[RateCurve], caption: str) -> Markup:
 
 
 def bd_section(page: Page) -> Section:
-    """What each codec costs in rate or gains in accuracy, and why those are missing that are."""
+    """What each codec costs in rate or gains in accuracy or quality, and why those are missing that are."""
     rows = page.content.bd
     groups = list(dict.fromkeys((row.against, row.measure) for row in rows))
     tables = [_bd_table(page, [row for row in rows if (row.against, row.measure) == group]) for group in groups]
-    body = [paragraph(prose.BD), *tables] if rows else []
-    return Section("bd", "Bits saved at equal accuracy", body, "no two curves to compare")
+    apart = [paragraph(warning, class_="caution")] if (warning := time_warning(rows)) else []
+    body = [paragraph(prose.BD), *apart, *tables] if rows else []
+    equal = "quality" if any(row.against == "pristine" for row in rows) else "accuracy"
+    return Section("bd", f"Bits saved at equal {equal}", body, "no two curves of four points to compare")
 
 
 def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
@@ -91,6 +112,7 @@ def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
                 Cell([element("bdi", test.label), " against ", element("bdi", anchor.label)]),
                 *(notes.cell(row.bd_rate_percent if row else missing, 1, signed=True) for row in known),
                 *(notes.cell(row.bd_value if row else missing, 3, signed=True) for row in known),
+                Cell(_efforts(known)),
                 Cell(overlap),
             ]
         )
@@ -100,7 +122,17 @@ def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
         Column("Codecs", numeric=False, best="ascending"),
         *(Column(f"BD-rate in %, {name}", best="ascending") for name in names),
         *(Column(f"BD-{measure_words(measure)}, {name}") for name in names),
+        Column("Preset, time", numeric=False),
         Column("Shared range", numeric=False),
     ]
     caption = f"{measures().get(measure, measure)} against the {against}: differences, with 95 % intervals"
     return table(page.id("table"), caption, columns, cells, notes, dense=True)
+
+
+def _efforts(rows: Sequence[BdRow | None]) -> str:
+    """The efforts of both encoders, where they are known: "fast, 1.2 s against medium, 0.31 s (3.9 times)"."""
+    row = next((row for row in rows if row), None)
+    if row is None or row.test_effort is None or row.anchor_effort is None:
+        return MISSING
+    words = f"{row.test_effort.words} against {row.anchor_effort.words}"
+    return f"{words}: {row.times} times" if row.differs_in_time else words

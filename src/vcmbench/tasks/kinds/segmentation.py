@@ -21,7 +21,8 @@ _MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
 
 class SegmentationKind(Kind):
     """A part is {"confusion", "bands", "importance"}: counts as triplets (truth, prediction, pixels), of all pixels and
-    of those in each distance band; importance of the pixels that are right, and of all."""
+    of those in each distance band; importance of the pixels that are right, and of all. `names` are those of the
+    classes that occur."""
 
     measures = {"accuracy": "Pixel accuracy", "miou": "mIoU", "micro_iou": "Micro-averaged IoU"}  # noqa: RUF012
     curves = ("accuracy", "miou")
@@ -33,9 +34,14 @@ class SegmentationKind(Kind):
         notes = dict(truth.notes)
         if truth.train_ids is not None and known is None:
             notes["labels"] = "the network's classes are not the 19 of Cityscapes"
+        pseudo = None if pristine is None else _against(answer, pristine, truth, len(classes))
+        against_labels = None if known is None else _against(answer, known, truth, len(classes))
+        counts = [triplet for part in (pseudo, against_labels) if part for triplet in part["confusion"]]
+        seen = {number for truth_id, predicted, _ in counts for number in (truth_id, predicted)} - {len(classes)}
         return {
-            "pseudo": None if pristine is None else _against(answer, pristine, truth, len(classes)),
-            "labels": None if known is None else _against(answer, known, truth, len(classes)),
+            "pseudo": pseudo,
+            "labels": against_labels,
+            "names": {str(number): classes[number] for number in sorted(seen)},
             "notes": notes,
         }
 

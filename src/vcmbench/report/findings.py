@@ -17,8 +17,10 @@ from vcmbench.report.content import (
     MapComparison,
     RateCurve,
     ReportContent,
+    Series,
     by_measure,
 )
+from vcmbench.report.effort import TIMES, Effort
 from vcmbench.report.text import (
     AGAINST,
     capital,
@@ -31,6 +33,7 @@ from vcmbench.report.text import (
     number,
     percent,
     rate,
+    significant,
     together,
 )
 
@@ -99,43 +102,87 @@ def cautions(content: ReportContent) -> list[str]:
             f"Everything here stands on {many(content.pictures, 'source picture')}. With fewer than {_FEW_PICTURES} "
             "the intervals are wide, and other scenes may behave differently."
         )
+    if warning := time_warning(content.bd):
+        found.append(warning)
     rising = [curve for curve in content.curves if _falls_with_rate(curve)]
     for curve in rising:
         found.append(
-            f"{measures()[curve.measure]} of {curve.series.label} against {AGAINST[curve.against]} is lower at a "
+            f"{measures()[curve.measure]} of {curve.series.label} against the {AGAINST[curve.against]} is worse at a "
             "higher rate, beyond both intervals: look at that configuration before comparing codecs."
         )
     return found
 
 
+def time_warning(rows: Sequence[BdRow]) -> str:
+    """What to think of BD-rates whose encoders took very different times; empty where they did not."""
+    efforts: dict[str, Effort] = {}
+    for row in rows:
+        for series, one in ((row.anchor, row.anchor_effort), (row.test, row.test_effort)):
+            if one is not None:
+                efforts[series.label] = one
+    if not any(row.differs_in_time for row in rows):
+        return ""
+    order = sorted(efforts, key=lambda name: efforts[name].encode_s)
+    low, high = (f"{name} ({efforts[name].words})" for name in (order[0], order[-1]))
+    times = efforts[order[-1]].encode_s / max(efforts[order[0]].encode_s, 1e-9)
+    return (
+        f"Encode times differ by up to {significant(times, 2)} times, from {low} to {high} a picture: "
+        f"above {TIMES:g} times, BD-rates compare presets rather than codecs."
+    )
+
+
+def with_effort(series: Series, effort: Effort | None) -> str:
+    """A codec with preset and seconds, where they are known."""
+    return f"{series.label} ({together(effort.words)})" if effort else series.label
+
+
 def _falls_with_rate(curve: RateCurve) -> bool:
-    ends = [value.interval for _, value, _ in curve.shown if value.interval]
-    return any(after[1] < before[0] for before, after in pairwise(ends))
+    sign = 1 if curve.higher_is_better else -1
+    ends = [value.scaled(sign).interval for _, value, _ in curve.shown]
+    return any(after[1] < before[0] for before, after in pairwise(filter(None, ends)))
 
 
-def _rates(curves: Sequence[RateCurve]) -> list[str]:
-    """Which rate each codec needs for the target that most of them reach; of each encoder its first series only."""
+@dataclass(frozen=True)
+class KeptRates:
+    """Which rate each codec needs for a `target`, in words and as a `value`: least first, then those that keep it at
+    every rate or at none."""
+
+    target: str
+    value: float
+    found: list[RateAt]
+
+
+def kept_rates(curves: Sequence[RateCurve]) -> KeptRates | None:
+    """For the target that most codecs reach; of each encoder its first series only. None where no codec does."""
     first: dict[str, RateCurve] = {}
     for curve in curves:
         if len(curve.shown) > 1:
             first.setdefault(curve.series.encoder, curve)
     curves = list(first.values())
     if not curves:
-        return []
+        return None
     top = [curve.pristine.value for curve in curves if curve.pristine and curve.pristine.value is not None]
     scale = max(top, default=1.0)
     counts = [sum(rate_at(curve, share * scale).rate_bpp is not None for curve in curves) for share in _TARGETS]
     if not max(counts):
-        return []
+        return None
     share = _TARGETS[counts.index(max(counts))]
-    found = [rate_at(curve, share * scale) for curve in curves]
-    reached = sorted((one for one in found if one.rate_bpp), key=lambda one: one.rate_bpp or 0.0)
-    kept = f"{percent(share)} of the pristine pictures\u2019 accuracy" if top else f"an accuracy of {share:.2f}"
-    stands = _n(point.value for curve in curves for point in curve.points)
-    head = f"Against the {AGAINST[curves[0].against]}{stands}, {kept} is kept by "
-    sentence = head + listed([f"{one.curve.series.label} at {_rate(one)}" for one in reached]) + "."
-    others = [one.curve for one in found if not one.rate_bpp]
-    below = [curve.series.label for curve in others if (curve.shown[-1][1].value or 0.0) < share * scale]
+    found = sorted((rate_at(curve, share * scale) for curve in curves), key=lambda one: one.rate_bpp or math.inf)
+    words = f"{percent(share)} of the pristine pictures\u2019 accuracy" if top else f"An accuracy of {share:.2f}"
+    return KeptRates(words, share * scale, found)
+
+
+def _rates(curves: Sequence[RateCurve]) -> list[str]:
+    """The rates of all codecs, and those that keep the target at all rates or at none."""
+    if (kept := kept_rates(curves)) is None:
+        return []
+    stands = _n(point.value for one in kept.found for point in one.curve.points)
+    target = kept.target[:1].lower() + kept.target[1:]
+    head = f"Against the {AGAINST[curves[0].against]}{stands}, {target} is kept by "
+    reached = [f"{one.curve.series.label} at {rate_in_words(one)}" for one in kept.found if one.rate_bpp]
+    sentence = f"{head}{listed(reached)}."
+    others = [one.curve for one in kept.found if not one.rate_bpp]
+    below = [curve.series.label for curve in others if (curve.shown[-1][1].value or 0.0) < kept.value]
     always = [f"{c.series.label} (from {rate(c.shown[0][0])} bpp on)" for c in others if c.series.label not in below]
     sentence += f" {listed(always)} {_verb('keep', always)} it at every rate measured." if always else ""
     sentence += f" {listed(below)} {_verb('do', below, 'does')} not, at any rate measured." if below else ""
@@ -146,7 +193,7 @@ def _verb(plural: str, names: Sequence[str], singular: str | None = None) -> str
     return plural if len(names) > 1 else singular or f"{plural}s"
 
 
-def _rate(one: RateAt) -> str:
+def rate_in_words(one: RateAt) -> str:
     """The rate with its interval. Where an end of the band lies beyond all rates measured, it says so."""
     if one.rate_bpp is None:
         return ""
@@ -167,11 +214,13 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
     chosen = [row for row in known if row.measure == measure]
     chosen = [row for row in chosen if (row.against, row.method) == (chosen[0].against, chosen[0].method)]
     chosen = [row for row in chosen if row.anchor == chosen[0].anchor]
-    parts = [f"{row.test.label} {_figure(row.bd_rate_percent, 1, signed=True)}" for row in chosen]
+    parts = [
+        f"{with_effort(row.test, row.test_effort)} {figure(row.bd_rate_percent, 1, signed=True)}" for row in chosen
+    ]
     return [
         f"At equal {measure_words(measure)} against the {AGAINST[chosen[0].against]}, the rate differs from that of "
-        f"{chosen[0].anchor.label} as follows{_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: "
-        f"{'; '.join(parts)}."
+        f"{with_effort(chosen[0].anchor, chosen[0].anchor_effort)} as follows"
+        f"{_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: {'; '.join(parts)}."
     ]
 
 
@@ -183,17 +232,20 @@ def _metrics(table: CorrelationTable) -> list[str]:
     what = "decoded image" if table.level == "image" else table.level
     stands = f"{many(table.n, what)} of {many(table.clusters, 'source picture')}"
     sentence = f"Of {many(len(table.rows), 'quality metric')}, {best.metric} follows the machine best on {stands}: "
-    sentence += f"SROCC {_figure(best.oriented, 2)}."
-    same = [row.metric for row in table.rows if row.verdict == "not different"]
-    if same:
+    sentence += f"SROCC {figure(best.oriented, 2)}."
+    others = [row for row in table.rows if row is not best and row.verdict]
+    same = [row.metric for row in others if row.verdict == "not different"]
+    if same and len(same) == len(others):
+        sentence += f" None of the other {len(same)} is shown to be worse." if len(same) > 1 else ""
+    elif same:
         sentence += f" Not different from it after Holm\u2019s correction: {listed(same)}."
     psnr = next((row.oriented for row in table.rows if row.metric == "PSNR" and row is not best), None)
     if psnr is not None and psnr.value is not None:
-        sentence += f" PSNR reaches {_figure(psnr, 2)}."
+        sentence += f" PSNR reaches {figure(psnr, 2)}."
     return [sentence]
 
 
-def _figure(value: Estimate, digits: int, signed: bool = False) -> str:
+def figure(value: Estimate, digits: int, signed: bool = False) -> str:
     ends = interval(value, digits, signed)
     return number(value.value or 0.0, digits, signed) + (f" {ends}" if ends else "")
 
@@ -217,11 +269,11 @@ def _classes(damage: Losses) -> list[str]:
     rows = _worst(damage)
     if len(rows) < 2:
         return []
-    named = [f"{name} ({number(mean, 2)}, at most {_figure(largest, 2)})" for name, mean, largest in rows[:3]]
-    measure = measures().get(damage.measure, damage.measure)
+    named = [f"{name} ({number(mean, 2)}, at most {figure(largest, 2)})" for name, mean, largest in rows[:3]]
+    measure, codecs = measures().get(damage.measure, damage.measure), many(len(damage.columns), "codec")
     return [
         f"{capital(damage.condition)}, against the {AGAINST[damage.against]}, the classes that lose most {measure} on "
-        f"the mean of the codecs{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "
+        f"the mean of {codecs}{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "
         f"({number(rows[-1][1], 2)})."
     ]
 
@@ -232,8 +284,8 @@ def _bands(damage: Losses) -> list[str]:
     if len(known) < 2:
         return []
     return [
-        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by distance, on the mean of the "
-        f"codecs{_stands(damage)}: {listed(known)}."
+        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by distance, on the mean of "
+        f"{many(len(damage.columns), 'codec')}{_stands(damage)}: {listed(known)}."
     ]
 
 
@@ -254,7 +306,7 @@ def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
     parts = []
     for name, found in by_measure(comparisons).items():
         if known := [effect.difference for _, effect in found if effect.difference.value is not None]:
-            parts.append(f"{together(name[:1].lower() + name[1:])} {_effect(known)}")
+            parts.append(f"{together(name[:1].lower() + name[1:])} {effect(known)}")
     if not parts:
         return []
     stands = _n(effect.difference for one in comparisons for effect in one.effects)
@@ -265,7 +317,7 @@ def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
     ]
 
 
-def _effect(known: Iterable[Estimate]) -> str:
+def effect(known: Iterable[Estimate]) -> str:
     values = list(known)
     ends = [value.interval for value in values if value.interval]
     if not ends:
