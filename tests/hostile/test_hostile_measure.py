@@ -430,7 +430,7 @@ def page_of(path: Path) -> str:
 
 def test_names_through_measuring_and_the_report(tmp_path: Path, astronaut: U8) -> None:
     """Pictures of one's own under every name: predictions, scores, tables, correlations and the report."""
-    head = '[task]\n[metrics]\niqa = ["PSNR"]\nbootstrap = 0\nlevels = ["image"]\n'
+    head = '[task]\n[metrics]\niqa = ["PSNR"]\nintervals = false\nlevels = ["image"]\n'
     root, config = tmp_path / "data", write_toml(tmp_path, 'encoder = "jpeg"\nquality = [5, 40]', head=head)
     for number, name in enumerate(hostile.NAMES):
         save(root / f"{name}.png", np.roll(astronaut, 16 * number, axis=1)[:64, :96])
@@ -474,7 +474,7 @@ def test_names_of_classes(tmp_path: Path, astronaut: U8) -> None:
     save_file(weights, tmp_path / "resnet.safetensors", {"classes": json.dumps(classes)})
     head = (
         '[task]\nname = "classification"\nmodel = "test_resnet.r160_in1k"\ncheckpoint = "resnet.safetensors"\n'
-        '[metrics]\niqa = ["PSNR"]\nbootstrap = 0\nlevels = ["image"]\n'
+        '[metrics]\niqa = ["PSNR"]\nintervals = false\nlevels = ["image"]\n'
     )
     root, config = tmp_path / "data", write_toml(tmp_path, 'encoder = "jpeg"\nquality = [3, 60]', head=head)
     for number in range(4):

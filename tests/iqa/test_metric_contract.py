@@ -204,7 +204,7 @@ def test_one_file_is_a_metric(
         check("MAE", profile, astronaut[:192, 60:252], weights)
     results = copy(tmp_path_factory, tmp_path)
     config = write_toml(
-        tmp_path, head='[task]\n[metrics]\niqa = ["PSNR", "MAE", "BROKEN"]\nlevels = ["image"]\nbootstrap = 0\n'
+        tmp_path, head='[task]\n[metrics]\niqa = ["PSNR", "MAE", "BROKEN"]\nlevels = ["image"]\nintervals = false\n'
     )
     done = measure(results.root, config)
     assert done.code == 0, done.err

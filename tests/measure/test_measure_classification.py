@@ -26,7 +26,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("classifier") / "resnet.safetensors"
     save_file(timm.create_model("test_resnet.r160_in1k", pretrained=False, num_classes=3).state_dict(), path)
     task = f'[task]\nname = "classification"\nmodel = "test_resnet.r160_in1k"\ncheckpoint = "{path}"\n'
-    return task + 'classes = ["cat", "dog", "street"]\n[metrics]\niqa = ["PSNR"]\nbootstrap = 0\n'
+    return task + 'classes = ["cat", "dog", "street"]\n[metrics]\niqa = ["PSNR"]\nintervals = false\n'
 
 
 @pytest.fixture

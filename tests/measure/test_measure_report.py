@@ -69,7 +69,7 @@ def test_a_report_is_written_and_written_again(tmp_path: Path, astronaut: U8) ->
     root = tmp_path / name
     for number, picture in enumerate(("<i>a.png", "b'.png")):
         save(root / picture, np.roll(astronaut, 40 * number, axis=1)[:64, :96])
-    head = TASK + '[metrics]\niqa = ["PSNR", "LPIPS"]\nbootstrap = 0\nlevels = ["image"]\n'
+    head = TASK + '[metrics]\niqa = ["PSNR", "LPIPS"]\nintervals = false\nlevels = ["image"]\n'
     config = write_toml(tmp_path, 'encoder = "jpeg"\nquality = [5, 40]', head=head)
     compressed(root, config)
     (tmp_path / "weights").mkdir()
@@ -117,7 +117,7 @@ def test_nothing_measured_yet(results: Results, config: Path) -> None:
     [
         (TASK, ""),
         (TASK, '[task]\nmodel = "other"\n'),
-        ("bootstrap", 'profile = "qomex2023"\nbootstrap'),
+        ("intervals", 'profile = "qomex2023"\nintervals'),
         ('"SSIM"', '"GMSD"'),
         ("strata = 3", "strata = 2"),
         ("quality = [5, 40]", "quality = [5]"),
@@ -245,7 +245,7 @@ def test_equal_rate_comparison_of_maps(results: Results, tmp_path: Path) -> None
 
 def test_each_level_says_what_it_is_held_against(results: Results, config: Path) -> None:
     """What the experiment chooses is for whole pictures; blocks are drawn by their accuracy."""
-    config.write_text(config.read_text().replace("bootstrap", 'machine = "miou"\nagainst = "labels"\nbootstrap'))
+    config.write_text(config.read_text().replace("intervals", 'machine = "miou"\nagainst = "labels"\nintervals'))
     assert measure(results.root, config).code == 0
     assert results.json("correlation_image.json")["vcmbench"]["against"] == "miou, labels"
     assert results.json("correlation_block_32x32.json")["vcmbench"]["against"] == "accuracy, pseudo"

@@ -212,7 +212,7 @@ def test_a_stack_that_lacks_a_picture_counts_as_missing(results: Results, tmp_pa
     """A picture that joined the folder is in no frame of the stack: the frames after it would be another's."""
     stack = 'encoder = "x265"\nquality = [40]\npreset = "ultrafast"\nstacked = true'
     config = write_toml(
-        tmp_path, stack, head=METRICS.replace("bootstrap", 'levels = ["image"]\nbootstrap'), name="stack"
+        tmp_path, stack, head=METRICS.replace("intervals", 'levels = ["image"]\nintervals'), name="stack"
     )
     compressed(results.root, config)
     assert counts(measure(results.root, config)) == (3, 0, 0)
@@ -237,11 +237,11 @@ def test_one_configuration_stacked_and_not_is_two_experiments(results: Results, 
     ("pairs", "words", "complaint"),
     [
         ([('"SSIM"', '"SIMM"')], [], "metric 'SIMM' is unknown; known: PSNR"),
-        ([("bootstrap", "bootsrap")], [], "metrics.bootsrap: unknown key; known here: iqa, profile, levels"),
+        ([("intervals", "intervalls")], [], "metrics.intervalls: unknown key; known here: iqa, profile, levels"),
         ([("count", "counts")], [], "metrics.blocks.counts: unknown key; known here: size_px, count"),
-        ([("bootstrap = 100", "intervals = 7")], [], "metrics.intervals: "),
-        ([("bootstrap", 'profile = "best"\nbootstrap')], [], "metrics.profile: "),
-        ([("bootstrap", 'machine = "luck"\nbootstrap')], [], "metrics.machine: "),
+        ([("intervals = true", "intervals = 7")], [], "metrics.intervals: "),
+        ([("intervals", 'profile = "best"\nintervals')], [], "metrics.profile: "),
+        ([("intervals", 'machine = "luck"\nintervals')], [], "metrics.machine: "),
         ([(TASK, '[task]\nmodel = "demmo"\n')], [], "demmo"),
         ([(TASK, '[task]\nname = "detection"\n')], [], "'detection': unknown task"),
         ([(TASK, '[task]\npredictions = "mine"\n')], [], "task.predictions: "),
@@ -412,7 +412,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path, astronaut: U8) -> None:
     assert (tmp_path / "photos/P_GT/sub/c.png").is_file()
     note = "no image has labels: blocks there may hold void pixels, which the published sampling leaves out"
     assert found.json("correlation_block_32x32.json")["vcmbench"]["notes"] == [note]
-    against = config.read_text().replace("bootstrap", 'against = "labels"\nbootstrap')
+    against = config.read_text().replace("intervals", 'against = "labels"\nintervals')
     config.write_text(against)
     done = measure(tmp_path / "photos", config)
     assert outcome(done)["correlations"]["image"] == "no machine score is known"
@@ -424,7 +424,7 @@ def test_photographs_without_a_task_get_metrics_over_rate(tmp_path: Path, astron
     codings = [f'encoder = "{name}"\nquality = {values}' for name, values in
                (("jpeg", [5, 15, 40, 80]), ("x264", [40, 34, 28, 22]))]  # fmt: skip
     names = ["PSNR", "SSIM", "GMSD", "HaarPSI"]
-    head = f'[metrics]\niqa = {names}\nbootstrap = 0\nlevels = ["image"]\n'
+    head = f'[metrics]\niqa = {names}\nintervals = false\nlevels = ["image"]\n'
     config = write_toml(tmp_path, *codings, 'encoder = "lossless"', head=head)
     compressed(tmp_path / "photos", config)
     done = typed("metrics", "-d", tmp_path / "photos", "-s", config, "--runner", "local", "--gpu", "none")

@@ -230,7 +230,7 @@ def test_one_file_is_a_task_also_without_weights(
     results = copy(tmp_path_factory, tmp_path / "a")
     shutil.rmtree(results.root / "P_GT")
     shutil.rmtree(results.root / "P_hat_C")
-    metrics = '[metrics]\niqa = ["PSNR"]\nlevels = ["image"]\nbootstrap = 0\n'
+    metrics = '[metrics]\niqa = ["PSNR"]\nlevels = ["image"]\nintervals = false\n'
     done = measure(results.root, write_toml(tmp_path, head=f'[task]\nname = "darkness"\n{metrics}'))
     assert (done.code, counts(done)) == (0, (CONFIGURATIONS * PICTURES, 0, 0)), done.err
     rows = results.table("image_scores")
@@ -247,7 +247,7 @@ def test_one_file_is_a_kind_of_task(plugins: Path, tmp_path: Path, tmp_path_fact
     (plugins / "tasks/meanluma.py").write_text(BRIGHTNESS_TASK)
     contract(plugins, "meanluma")
     results = copy(tmp_path_factory, tmp_path / "a")
-    head = '[task]\nname = "meanluma"\n[metrics]\niqa = ["PSNR"]\nlevels = ["image"]\nbootstrap = 0\n'
+    head = '[task]\nname = "meanluma"\n[metrics]\niqa = ["PSNR"]\nlevels = ["image"]\nintervals = false\n'
     config = write_toml(tmp_path, head=head)
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (0, (CONFIGURATIONS * PICTURES, 0, 0)), done.err
