@@ -197,7 +197,7 @@ def test_license_plates_are_objects_too() -> None:
 
 def test_nothing_is_asked_that_is_not_needed() -> None:
     assert compute(small(instances=None), ImportanceSettings(aggregate="class")).objects
-    result = compute(small(instances=None, disparity=None), ImportanceSettings(use_distance=False))
+    result = compute(small(instances=None, disparity=None), ImportanceSettings(use_distance=False, classes="seed000"))
     assert set(result.values.ravel().tolist()) == {1.0, np.float32(0.1)}
 
 
