@@ -10,7 +10,7 @@ _EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:pools=none:frame-threads=1:info=0
 # A constant QP ignores regions without a word, and so does adaptive quantisation of strength 0. A rate factor with
 # qcomp=1 is a constant QP that obeys them.
 _MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:cutree=0:qcomp=1:ipratio=1:keyint=1:pools=none:frame-threads=1:info=0"
-# Quantisation groups as large as the map's blocks, in coding tree units of 32 at least: units of 16 gain 0.3 to 1.2 dB
+# Quantisation groups as large as the map's blocks, in coding tree units of 32 at least: units of 16 gain 0.5 to 1.2 dB
 # inside over those of 64, and take from the machine more than a map gives (docs/importance.md).
 _UNITS = ":ctu={ctu}:qg-size={group}"
 _LEAST_CTU_PX = 32
