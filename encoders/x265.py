@@ -10,11 +10,10 @@ _EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:pools=none:frame-threads=1:info=0
 # A constant QP ignores regions without a word, and so does adaptive quantisation of strength 0. A rate factor with
 # qcomp=1 is a constant QP that obeys them.
 _MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:cutree=0:qcomp=1:ipratio=1:keyint=1:pools=none:frame-threads=1:info=0"
-# Coding units and quantisation groups as large as the map's blocks: larger units would take the mean of theirs, and
-# lose a third of what the map gains (1.8 against 3.0 dB inside at 512x256, 2.8 against 3.3 at 2048x1024).
-_UNITS = ":ctu={ctu}:qg-size={unit}"
-# HEVC has no coding tree units of 16 from level 5 on (A.4.1): pictures above 2,228,224 px or 4222 px
-_LEVEL_4_1_AREA_PX, _LEVEL_4_1_SIDE_PX = 2_228_224, 4222
+# Quantisation groups as large as the map's blocks, in coding tree units of 32 at least: units of 16 gain 0.5 to 1.2 dB
+# inside over those of 64, and take from the machine more than a map gives (docs/importance.md).
+_UNITS = ":ctu={ctu}:qg-size={group}"
+_LEAST_CTU_PX = 32
 # The published set, as published: it codes QP - 3. pools and frame-threads bound the threads, not the bits.
 _QOMEX2023 = (
     "qp={qp}:amp=1:rskip=0:no-limit-modes=1:no-info=1:fps=1:keyint=1:ref=1:no-open-gop=1:weightp=0:weightb=0"
@@ -73,11 +72,12 @@ class X265(Encoder):
         return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options), files)
 
     def _units(self, coding: CodingConfiguration, clip: Clip, unit_px: int) -> str:
-        is_large = clip.width * clip.height > _LEVEL_4_1_AREA_PX or max(clip.width, clip.height) > _LEVEL_4_1_SIDE_PX
-        ctu = max(unit_px, 32) if is_large else unit_px
+        # x265 refuses units that are larger than the picture
+        fitting = max(size for size in self.map_units_px if size <= min(clip.width, clip.height))
+        ctu = min(max(unit_px, _LEAST_CTU_PX), fitting)
         # its transform trees are deeper than units of 16 allow
         depths = ":tu-inter-depth=3:tu-intra-depth=3" if coding.preset == "placebo" and ctu == 16 else ""
-        return _UNITS.format(ctu=ctu, unit=unit_px) + depths
+        return _UNITS.format(ctu=ctu, group=min(unit_px, ctu)) + depths
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))

@@ -291,14 +291,15 @@ def find(config: str) -> Path:
 def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """The values with the paths of other files, which are meant from a folder."""
 
-    def inside(table: object, keys: tuple[str, ...]) -> object:
+    def inside(table: object, keys: tuple[str, ...], words: tuple[str, ...] = ()) -> object:
         if not isinstance(table, dict):
             return table
-        return table | {key: str(folder / table[key]) for key in keys if isinstance(table.get(key), str)}
+        paths = (key for key in keys if isinstance(table.get(key), str) and table[key] not in words)
+        return table | {key: str(folder / table[key]) for key in paths}
 
     result = dict(values)
     if "importance" in values:
-        result["importance"] = inside(values["importance"], _paths_of(values["importance"]))
+        result["importance"] = inside(values["importance"], *_paths_of(values["importance"]))
     if "task" in values:
         result["task"] = inside(values["task"], ("checkpoint",))
         if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_CONFIGS):
@@ -308,11 +309,12 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _paths_of(importance: object) -> tuple[str, ...]:
-    """Those keys of an `[importance]` table that are paths; what is wrong with it is reported when it is checked."""
+def _paths_of(importance: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those keys of an `[importance]` table that are paths, and what they may say that is none; what is wrong with it
+    is reported when it is checked."""
     name = importance.get("source", "labels") if isinstance(importance, dict) else None
     found = sources().get(name) if isinstance(name, str) else None
-    return found.paths if found else ()
+    return (found.paths, found.words) if found else ((), ())
 
 
 def load(config: str, changes: Sequence[str] = ()) -> Experiment:

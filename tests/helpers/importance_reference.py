@@ -71,7 +71,7 @@ def expected(
         if what == "void":
             return 0.0
         if what == "fixed" and use_class:
-            return 0.1
+            return 1.0 if labels[y][x] in (7, 8) else 0.1  # road, sidewalk
         if not use_distance:
             return 1.0
         if (aggregate == "pixel" or what == "fixed") and disparity[y][x]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -197,7 +197,7 @@ def test_license_plates_are_objects_too() -> None:
 
 def test_nothing_is_asked_that_is_not_needed() -> None:
     assert compute(small(instances=None), ImportanceSettings(aggregate="class")).objects
-    result = compute(small(instances=None, disparity=None), ImportanceSettings(use_distance=False))
+    result = compute(small(instances=None, disparity=None), ImportanceSettings(use_distance=False, classes="seed000"))
     assert set(result.values.ravel().tolist()) == {1.0, np.float32(0.1)}
 
 
@@ -263,14 +263,17 @@ def test_settings_can_be_keys() -> None:
     assert {ImportanceSettings(): 1}[ImportanceSettings(aggregate="instance")] == 1
 
 
-def test_our_class_table_is_that_of_cityscapes() -> None:
-    table = load()
+@pytest.mark.parametrize(("classes", "ground"), [(None, 1), ("seed000", 0.1)])
+def test_our_class_tables_are_those_of_cityscapes(classes: Literal["seed000"] | None, ground: float) -> None:
+    """The ground that the car may drive on counts like a near object; the described code has 0.1 for it."""
+    table = load(classes)
     assert table.names == {label.label_id: label.name for label in LABELS}
     assert len(table.names) == 35
     for label in LABELS:
-        has_distance = label.category in {"human", "vehicle"}
-        assert table.kinds[label.label_id] == (0 if label.category == "void" else 2 if has_distance else 1)
-        assert table.values[label.label_id] == np.float32(0.1 if table.kinds[label.label_id] == 1 else 0)
+        kind = 0 if label.category == "void" else 2 if label.category in {"human", "vehicle"} else 1
+        assert table.kinds[label.label_id] == kind
+        fixed = ground if label.name in {"road", "sidewalk"} else 0.1
+        assert table.values[label.label_id] == np.float32(fixed if kind == 1 else 0)
 
 
 def test_another_class_table(tmp_path: Path) -> None:

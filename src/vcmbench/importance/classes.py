@@ -17,6 +17,9 @@ from vcmbench.io import documents, validation
 from vcmbench.io.files import read_bounded
 
 DEFAULT = Path(__file__).with_name("classes.toml")
+Named = Literal["seed000"]
+Table = Path | Named | None
+"""The path of a class table, the name of one that lies here, or None for our own."""
 VOID, FIXED, DISTANCE, UNKNOWN = 0, 1, 2, 3
 # how id -1 (license plate) stands in 8 bits; no other class may have it
 MINUS_ONE = 255
@@ -79,9 +82,13 @@ class Classes:
         return self.names[-1 if byte == MINUS_ONE else byte]
 
 
-def read_bytes(path: Path | None) -> bytes:
-    """The bytes of a class table; None is our own. Raises RequestError."""
-    path = path or DEFAULT
+def _file(table: Table) -> Path:
+    return DEFAULT.with_name(f"{table}.toml") if isinstance(table, str) else table or DEFAULT
+
+
+def read_bytes(table: Table) -> bytes:
+    """The bytes of a class table. Raises RequestError."""
+    path = _file(table)
     try:
         return read_bounded(path, _MAX_BYTES)
     except OSError as error:
@@ -90,14 +97,14 @@ def read_bytes(path: Path | None) -> bytes:
         raise RequestError(f"{documents.short(str(path))}: class table cannot be read: {error}") from None
 
 
-def table_digest(path: Path | None) -> str:
-    """SHA-256 (hex) of the bytes of a class table as it is now; None is our own. Raises RequestError."""
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+def table_digest(table: Table) -> str:
+    """SHA-256 (hex) of the bytes of a class table as it is now. Raises RequestError."""
+    return hashlib.sha256(read_bytes(table)).hexdigest()
 
 
-def load(path: Path | None = None) -> Classes:
-    """Read and check a class table; None is our own. Raises RequestError with the file and what is wrong."""
-    return _parse(path or DEFAULT, read_bytes(path))
+def load(table: Table = None) -> Classes:
+    """Read and check a class table. Raises RequestError with the file and what is wrong."""
+    return _parse(_file(table), read_bytes(table))
 
 
 @lru_cache(maxsize=8)

@@ -36,7 +36,8 @@ class ImportanceSettings:
 
     `aggregate`: which pixels share a distance: those of an instance, of a class, or none. `use_distance`, `use_class`,
     `use_speed` switch the terms off one by one. `reaction_s` (s) and `deceleration_mps2` (m/s^2) give the safe
-    distance, `d_safe_floor_m` (m) is its smallest value. `classes` names a class table in TOML; None is our own.
+    distance, `d_safe_floor_m` (m) is its smallest value. `classes` is a class table: the path of a TOML file,
+    "seed000", or None for our own.
     """
 
     aggregate: Aggregate = "instance"
@@ -46,7 +47,7 @@ class ImportanceSettings:
     reaction_s: float = 2.5
     deceleration_mps2: float = 3.4
     d_safe_floor_m: float = 5.0
-    classes: Path | None = None
+    classes: classes.Table = None
 
     def __post_init__(self) -> None:
         if self.aggregate not in get_args(Aggregate):
@@ -57,8 +58,8 @@ class ImportanceSettings:
         self._check_number("reaction_s", "a number of seconds from 0", lowest_is_allowed=True)
         self._check_number("deceleration_mps2", "a number of m/s^2 above 0")
         self._check_number("d_safe_floor_m", "a number of metres above 0")
-        if self.classes is not None and not isinstance(self.classes, Path):
-            raise RequestError(f"classes: {self.classes!r}; allowed: the Path of a TOML file, None")
+        if not (self.classes in (None, *get_args(classes.Named)) or isinstance(self.classes, Path)):
+            raise RequestError(f"classes: {self.classes!r}; allowed: the Path of a TOML file, 'seed000', None")
         classes.load(self.classes)
 
     def _check_number(self, key: str, allowed: str, *, lowest_is_allowed: bool = False) -> None:

@@ -58,6 +58,8 @@ class SourceOfImportance(ABC, Generic[S]):
     """A frozen dataclass with a default for each field: the keys of `[importance]` beside `source` and `region`."""
     paths: ClassVar[tuple[str, ...]] = ()
     """Those settings that are paths of files, meant from where the experiment lies."""
+    words: ClassVar[tuple[str, ...]] = ()
+    """What such a setting may say instead, and is no path."""
     has_whole_digest: ClassVar[bool] = False
     """Whether `digest` speaks for the settings and the code, too; else they are added to it."""
 
@@ -233,7 +235,8 @@ def _settings(origin: SourceOfImportance[Any], values: Mapping[str, Any]) -> Any
     """The settings of these values, each of which must be of its field's type."""
     kinds, checked = get_type_hints(origin.settings), {}
     for key, value in values.items():
-        given = Path(value) if key in origin.paths and isinstance(value, str) else value
+        is_path = key in origin.paths and isinstance(value, str) and value not in origin.words
+        given = Path(value) if is_path else value
         try:
             checked[key] = TypeAdapter(kinds[key]).validate_python(given, strict=True)
         except ValidationError as error:

@@ -17,6 +17,7 @@ from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.errors import RequestError
 from vcmbench.importance.batch import ImportanceBatch, MapResult
+from vcmbench.importance.classes import Named
 from vcmbench.importance.generate import tasks_of
 from vcmbench.importance.inputs import FOLDER
 from vcmbench.importance.record import Record
@@ -85,7 +86,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             flag, dest=name, type=number, default=default, metavar=unit, help=f"{text} (default: %(default)g)"
         )
-    group.add_argument("--classes", type=Path, metavar="TOML", help="another class table than that of Cityscapes")
+    group.add_argument(
+        "--classes", type=lambda text: text if text in get_args(Named) else Path(text), metavar="TOML",
+        help="another class table: a file, or seed000, in which the road counts as little as the sky",
+    )  # fmt: skip
 
 
 def _settings(arguments: argparse.Namespace) -> ImportanceSettings:

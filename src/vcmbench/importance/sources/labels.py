@@ -1,8 +1,10 @@
 """Importance computed from labels, distance and speed."""
 
 from pathlib import Path
+from typing import get_args
 
 from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.importance.classes import Named
 from vcmbench.importance.compute import read_importance
 from vcmbench.importance.inputs import files_of, inputs_digest
 from vcmbench.importance.settings import ImportanceSettings
@@ -14,6 +16,7 @@ class LabelsSource(SourceOfImportance[ImportanceSettings]):
     settings = ImportanceSettings
     has_whole_digest = True
     paths = ("classes",)
+    words = get_args(Named)
 
     def digest(self, data: DataRoot, source: Source, settings: ImportanceSettings) -> str:
         return inputs_digest(data, source, settings)
