@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.helpers.pictures import save, write_png, write_png16
-from vcmbench.data.dataset import find_sources, open_root, read_picture
+from vcmbench.data.dataset import find_sources, look, open_root, read_picture
 from vcmbench.data.selection import Selection
 from vcmbench.errors import JobError, RequestError
 
@@ -29,6 +29,66 @@ def test_cityscapes_layout(streets: Path) -> None:
     assert len(found) == 5
     assert len(names(streets, Selection(cities=["lindau"]))) == 2
     assert names(streets, Selection(limit=4)) == found[:4]
+
+
+def test_results_are_no_sources_however_deep_they_lie(photos: Path, astronaut: U8) -> None:
+    """What a run below left there, decoded pictures and pictures of maps: of two pictures there are still two."""
+    for folder in ("results/x/figures", "P_GT", "P_hat_C/images_JPEG(quality=30)", "images_JPEG(quality=30)",
+                   "out/images_JPEG(quality=30)", "cityscapes_JPEG(quality=30)", "importance_map",
+                   "a.png.vcmbench/images_JPEG(quality=30)"):  # fmt: skip
+        save(photos / "seq1" / folder / "a.png", astronaut)
+    save(photos / "maps" / "a_qp_map_vis.png", astronaut)
+    assert names(photos) == ["a", "b"]
+
+
+def test_what_is_left_out_is_named(photos: Path, astronaut: U8) -> None:
+    save(photos / "d.jfif", astronaut)
+    save(photos / "e.pgm", astronaut)
+    for name in ("f.gif", "g.jp2", "h.avif", "i.mp4", "notes.txt"):
+        (photos / name).write_bytes(b"")
+    (photos / "gone.png").symlink_to("nowhere.png")
+    save(photos / "city" / "leftImg8bit" / "j.png", astronaut)
+    save(photos / "city" / "gtFine" / "j.png", astronaut)
+    found = look(open_root(photos), ALL)
+    assert [str(source.name) for source in found.sources] == ["a", "b", "city/leftImg8bit/j", "d", "e"]
+    root = photos.resolve()
+    assert sorted(found.notes) == [
+        f"1 left out, labels and disparities of a Cityscapes data set: {root}/city/gtFine",
+        f"1 left out, links that lead nowhere: {root}/gone.png",
+        f"4 left out, of formats that are not read: {root}/f.gif, {root}/g.jp2, {root}/h.avif, ...",
+    ]
+
+
+def test_patterns_choose_pictures(photos: Path, astronaut: U8) -> None:
+    """Label maps of a data set of another layout, which are pictures to anybody else."""
+    save(photos / "labels" / "a.png", astronaut)
+    found = look(open_root(photos), ALL)
+    assert len(found.sources) == 3
+    assert found.notes == [
+        "1 of 3 pictures may be label maps, by their folders' names; if so, leave them out: "
+        '[dataset] exclude = ["*labels/*"]'
+    ]
+    assert names(photos, Selection(exclude=["*labels/*"])) == ["a", "b"]
+    assert names(photos, Selection(include=["a.*", "labels/*"], exclude=["lab*"])) == ["a"]
+    assert look(open_root(photos), Selection(include=["b.png", "c*"])).notes == [
+        "dataset: the pattern 'c*' matches no picture"
+    ]
+    with pytest.raises(RequestError, match="holds no images of 3 that are wanted"):
+        names(photos, Selection(include=["c*"]))
+
+
+def test_pictures_beside_cities(streets: Path, astronaut: U8) -> None:
+    save(streets / "cityscapes" / "leftImg8bit" / "val" / "a.png", astronaut)
+    assert len(names(streets)) == 6
+    assert "leftImg8bit/val/a" in names(streets)
+
+
+def test_one_picture_has_its_results_in_a_folder_beside_it(photos: Path) -> None:
+    data = open_root(photos / "a.png")
+    assert data.root == photos.resolve() / "a.png.vcmbench"
+    assert [str(source.name) for source in find_sources(data, ALL)] == ["a"]
+    data.root.mkdir()
+    assert open_root(data.root) == data
 
 
 def test_flat_folder_leaves_results_and_hidden_files_out(photos: Path, astronaut: U8) -> None:

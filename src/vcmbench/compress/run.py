@@ -18,7 +18,7 @@ from vcmbench.compress.loop import Loop
 from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
 from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, WorkerSettings, software
 from vcmbench.data import compression_table
-from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
+from vcmbench.data.dataset import MAPS, DataRoot, Source, look, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
@@ -65,9 +65,10 @@ class CompressRun:
     def __init__(self, experiment: Experiment, data_folder: Path, runner: Runner, settings: CompressSettings) -> None:
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(data_folder)
-        self.sources = find_sources(self.data, experiment.dataset)
+        found = look(self.data, experiment.dataset)
+        self.sources = found.sources
         _check_importance(experiment, self.data)
-        self.warnings = _missing_importance(experiment, self.data, self.sources)
+        self.warnings = found.notes + _missing_importance(experiment, self.data, self.sources)
         self.tools, self.missing = find_tools(experiment, runner)
         self.warnings += runner.passed_over.values()
         self.store = Store(self.data, experiment.name, experiment.seed)

@@ -11,6 +11,7 @@ from pathlib import Path
 from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.cli.dataset_options import add_dataset_options, with_dataset_options
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.job import Job
@@ -35,8 +36,9 @@ examples:
   python run_compression.py -d /shared/data -s qomex2023 \\
       --scheduler tcp://head:8786
 
-DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images. Results lie beside the
-pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/.
+DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images, or one image. Results lie beside
+the pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/; those of one
+image a.png in a.png.vcmbench/.
 A run that was stopped goes on where it was; what is done is not done twice.
 
 exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started),
@@ -58,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-missing", action="store_true", help="leave out encoders whose tools are not found, instead of an error"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    add_dataset_options(parser)
     add_run_options(parser)
 
 
@@ -95,7 +98,7 @@ def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = _only(which.wanted(arguments), arguments.encoder)
+    wanted = with_dataset_options(_only(which.wanted(arguments), arguments.encoder), arguments)
     return run_experiment(
         wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing
     )
