@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags
 from PIL.ImageFile import ImageFile
 
 from vcmbench.data import images
@@ -23,6 +22,8 @@ RESULTS = "results"
 MAPS = "importance_map"
 PREDICTIONS = ("P_GT", "P_hat_C")
 _MAX_BYTES = (1 << 31) + (1 << 20)  # of an importance map: as many pixels as pictures may have, of eight bytes
+NOTES_TO_SEE = ("EXIF orientation", "ICC profile", "the first of", "fewer than 8 bits")
+"""What notes on a picture begin with that a run repeats at its end: the picture may look other than expected."""
 OF_ONE_PICTURE = ".vcmbench"
 """The ending of the folder beside a picture that holds its results, where it alone is the data."""
 _CONFIGURATION = re.compile(r"(images|cityscapes)_.+\)")
@@ -207,32 +208,43 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Read a picture.
 
-    Gray and palette pictures become R'G'B', an alpha channel without transparency is dropped; each is noted. Raises
-    JobError where the file is damaged, has more than 8 bits a sample, or is partly transparent.
+    Its pixels are taken as they are stored, whatever orientation or colour profile a file names: labels are read so,
+    too. Gray and palette pictures become R'G'B', an alpha channel without transparency is dropped; each is noted. Of
+    what cameras pack behind the picture the first is taken. Raises JobError where the file is damaged, has more than 8
+    bits a sample, or is partly transparent.
     """
     with images.complaints(path):
         data = images.read(path)
         with images.opened(data) as image:
+            turned = images.turned(image)
             notes = _check(path, image)
-            rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            stored = images.as_stored(image, turned)
+            rgb = np.asarray(stored if stored.mode == "RGB" else stored.convert("RGB"))
     return Picture(rgb, hashlib.sha256(data).hexdigest(), tuple(notes))
 
 
 def _check(path: Path, image: ImageFile) -> list[str]:
     """Notes on what must be done to a picture. Raises JobError where it cannot be coded as it is."""
     notes = []
-    # Pillow opens 16-bit colour as 8-bit RGB; only the raw mode of its decoder shows it
-    if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
+    is_deep, is_stretched = images.depths(image)
+    if is_deep:
         raise JobError(f"{path}: more than 8 bits a sample; convert it to 8-bit RGB")
-    if (found := images.count(image)) > 1:
+    if (found := images.count(image)) > 1 and image.format != "MPO":
         raise JobError(f"{path}: holds {found} pictures or more; one file must hold one")
     if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA", "1"}:
         raise JobError(f"{path}: colour mode {image.mode} is not RGB; convert it to 8-bit RGB")
+    if found > 1:
+        notes.append(f"the first of {found} pictures of the file taken")
     if image.mode != "RGB":
         notes.append(f"mode {image.mode} converted to RGB")
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation != 1:
+    if is_stretched:
+        notes.append("fewer than 8 bits a sample, stretched over 0..255")
+    if (orientation := images.orientation(image)) != 1:
         notes.append(f"EXIF orientation {orientation} not applied")
+    # a profile of sRGB says what is taken for granted
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes) and profile and b"sRGB" not in profile.replace(b"\0", b""):
+        notes.append("ICC profile not applied")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise JobError(f"{path}: partly transparent; flatten it onto a background first")
     return notes

@@ -10,10 +10,10 @@ from pathlib import Path
 from vcmbench.errors import RequestError
 
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".webp"}
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".webp"}
 )
 _NOT_READ = frozenset({
-    ".gif", ".apng", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".avif", ".avifs", ".heic", ".heif", ".mpo", ".pbm",
+    ".gif", ".apng", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".avif", ".avifs", ".heic", ".heif", ".pbm",
     ".pam", ".pfm", ".dib", ".tga", ".ico", ".pcx", ".psd", ".svg", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef",
     ".arw", ".raw", ".yuv", ".y4m", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv",
     ".flv", ".264", ".265", ".266", ".h264", ".hevc", ".vvc", ".ivf", ".obu",

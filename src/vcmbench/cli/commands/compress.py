@@ -194,6 +194,8 @@ def _print_end(this: CompressRun, outcome: CompressOutcome) -> None:
     end += [f"failed: {count} {'job' if count == 1 else 'jobs'}: {reason}" for reason, count in reasons.most_common(20)]
     if len(reasons) > 20:
         end.append(f"... and for {len(reasons) - 20} more reasons")
+    for note, names in outcome.summary.pictures_noted.items():
+        end.append(f"note: {len(names)} {'picture' if len(names) == 1 else 'pictures'}, such as {min(names)}: {note}")
     if outcome.summary.missed_rates:
         worst = max(outcome.summary.missed_rates, key=abs)
         end.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")
