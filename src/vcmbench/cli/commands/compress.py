@@ -98,9 +98,10 @@ def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = with_dataset_options(_only(which.wanted(arguments), arguments.encoder), arguments)
+    whole = with_dataset_options(which.wanted(arguments), arguments)
+    wanted = _only(whole, arguments.encoder)
     return run_experiment(
-        wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing
+        wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing, whole=whole
     )
 
 
@@ -111,13 +112,15 @@ def run_experiment(
     *,
     dry_run: bool = False,
     skip_missing: bool = False,
+    whole: experiment.Experiment | None = None,
 ) -> int:
+    """`whole`: the experiment of which `wanted` has some encoders, and whose tables are written."""
     root = open_root(data)
     find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
     before = Store(root, wanted.name).any_runner()
     settings = CompressSettings(
         processes=_at_most_cores(arguments.jobs or 0), scheduler=arguments.scheduler, force=arguments.force,
-        timeout_s=arguments.timeout,
+        timeout_s=arguments.timeout, whole=whole or wanted,
     )  # fmt: skip
     runner = runners.choose(arguments, wanted.encoders(), before)
     if skip_missing:
