@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vcmbench.compress.job_keys import bitstreams
 from vcmbench.data.dataset import DataRoot, look, open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
@@ -47,6 +48,9 @@ class MeasureRun:
         self.names = list(dict.fromkeys(experiment.metrics.iqa))
         self.levels: tuple[str, ...] = tuple(experiment.metrics.levels)
         self.warnings = looked.notes + _warnings(experiment, self.data)
+        total = sum(1 for _ in bitstreams(experiment, self.data, self.sources))
+        if total > len(self.units):
+            self.warnings.append(f"--skip-missing: {total - len(self.units)} of {total} bitstreams are left out")
 
     def execute(
         self, predictor: Predictor | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = (),
