@@ -180,6 +180,18 @@ def test_no_such_experiment(name: str) -> None:
         experiment.load(name)
 
 
+def test_paths_are_meant_from_the_experiment_and_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file begins with a byte order mark, as some editors write one."""
+    monkeypatch.setenv("HOME", "/home/me")
+    path = tmp_path / "mine.toml"
+    text = 'name = "mine"\n[task]\nmodel = "~/m.py"\ncheckpoint = "c.pth"\nclasses = "names.txt"\n'
+    path.write_text(text + '[[coding]]\nencoder = "jpeg"\nquality = [30]\n', encoding="utf-8-sig")
+    task = experiment.load(str(path)).task
+    assert task is not None
+    found = (task.model, task.checkpoint, task.classes)
+    assert found == ("/home/me/m.py", str(tmp_path / "c.pth"), str(tmp_path / "names.txt"))
+
+
 def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_bytes(b'name = "\xff\xfe"')

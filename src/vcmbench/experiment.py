@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -294,14 +295,14 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     def inside(table: object, keys: tuple[str, ...], words: tuple[str, ...] = ()) -> object:
         if not isinstance(table, dict):
             return table
-        paths = (key for key in keys if isinstance(table.get(key), str) and table[key] not in words)
-        return table | {key: str(folder / table[key]) for key in paths}
+        given = {key: table[key] for key in keys if isinstance(table.get(key), str) and table[key] not in words}
+        return table | {key: str(folder / os.path.expanduser(value)) for key, value in given.items()}
 
     result = dict(values)
     if "importance" in values:
         result["importance"] = inside(values["importance"], *_paths_of(values["importance"]))
     if "task" in values:
-        result["task"] = inside(values["task"], ("checkpoint",))
+        result["task"] = inside(values["task"], ("checkpoint", "classes"))
         if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_CONFIGS):
             result["task"] = inside(result["task"], ("model",))
     if isinstance(values.get("metrics"), dict) and "blocks" in values["metrics"]:

@@ -275,6 +275,11 @@ def test_the_table_holds_every_record_of_the_experiment(photos: Path, write_expe
     compress(photos, config, "--encoder", "jpeg")
     table = (photos / "results/trial/compression.csv").read_text()
     assert len(table.splitlines()) == 5
+    for option in (("--limit", "1"), ("--exclude", "b*")):
+        done = compress(photos, config, *option)
+        assert done.code == 0, done.err
+        rows = (photos / "results/trial/compression.csv").read_text().splitlines()
+        assert len(rows) == 3, "rows that are not asked for now"
     (photos / "a.png").write_bytes((photos / "a.png").read_bytes()[:5000])
     compress(photos, config)
     table = (photos / "results/trial/compression.csv").read_text()

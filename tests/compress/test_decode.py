@@ -81,6 +81,19 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
         assert image.size == (177, 131)
 
 
+def test_two_data_roots_of_the_same_names_keep_all_their_pictures(tmp_path: Path, astronaut: U8) -> None:
+    roots = [tmp_path / "one/data", tmp_path / "two/data"]
+    for root in roots:
+        save(root / "a.png", astronaut[:16, :16])
+        code(root, "jpeg")
+    out = tmp_path / "out"
+    done = type_command("decode", *(root / "results/decode/records" for root in roots), "-o", out, "--runner", "local")
+    assert done.code == 0, done.err
+    folder = "images_JPEG(quality=90, color_subsampling=420, subsampling_factor=1.0)"
+    wanted = [out / name / "data" / folder / "a.png" for name in ("one", "two")]
+    assert sorted(out.rglob("*.png")) == wanted
+
+
 def test_the_command_takes_a_whole_experiment(root: Path, tmp_path: Path) -> None:
     code(root, "jpeg", quality=[10, 90], subsampling_factor=[1.0, 0.5])
     done = type_command("decode", root / "results/decode/records", "-o", tmp_path / "out")

@@ -32,8 +32,10 @@ from vcmbench.analysis.summary import Summary
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.record import as_json
 from vcmbench.data.selection import Selection
+from vcmbench.errors import JobError
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance import ImportanceSettings, classes, importance_path, read_importance
+from vcmbench.importance.inputs import files_of
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.measure import ground_truth
 from vcmbench.measure import records as score_records
@@ -364,6 +366,23 @@ def test_importance_of_files(results: Results, config: Path) -> None:
     done = measure(results.root, config, "--level", "image")
     assert (done.code, counts(done)) == (1, (CONFIGURATIONS, CONFIGURATIONS, CONFIGURATIONS))
     assert "importance is 192x5 px, the picture 192x96 px" in done.err
+
+
+def test_labels_that_are_no_label_ids_are_refused(streets: Path) -> None:
+    """Train ids would be read as other classes: without disparity, too, where no importance is computed."""
+    data = open_root(streets)
+    source = find_sources(data, Selection())[0]
+    height, width = np.asarray(Image.open(source.path)).shape[:2]
+    files = files_of(data, source)
+    files.labels.parent.mkdir(parents=True, exist_ok=True)
+    files.disparity.unlink(missing_ok=True)
+    for ids, complaint in (([0, 10, 13, 255], "holds train ids"), ([7, 11, 26, 34], "unknown ids 34")):
+        found = np.resize(np.array(ids, np.uint8), (height, width))
+        Image.fromarray(found).save(files.labels)
+        with pytest.raises(JobError, match=complaint):
+            ground_truth.read(data, source, ImportanceSource("files"))
+        with pytest.raises(JobError, match=complaint):
+            ground_truth.void(data, source)
 
 
 def test_a_flat_folder_may_have_maps_of_its_own(tmp_path: Path, astronaut: Any) -> None:

@@ -201,6 +201,7 @@ def test_bitstreams_that_are_missing_name_the_command(results: Results, config: 
     assert f"3 of {ALL} bitstreams are not there; run first: python run_compression.py -d {results.root} -s" in done.err
     assert f"-s {config}; or measure what is there, with --skip-missing" in done.err
     done = measure(results.root, config, "--skip-missing", "--level", "image")
+    assert "bitstreams are left out" in done.err
     assert (done.code, counts(done)) == (0, (0, ALL - 3, 0)), done.err
     assert {row["encoder"] for row in results.table("image_scores")} == {"lossless", "jpeg"}
     other = write_toml(tmp_path, name="never")

@@ -137,6 +137,14 @@ def test_gray_of_few_bits_is_refused(tmp_path: Path) -> None:
         read_prediction(tmp_path / "x.png")
 
 
+@pytest.mark.parametrize("values", [[0, 255], [255, 255]])
+def test_masks_are_refused(tmp_path: Path, values: list[int]) -> None:
+    """White would be void, so that only the background counted."""
+    Image.fromarray(np.array([values], np.uint8)).save(tmp_path / "x.png")
+    with pytest.raises(JobError, match=r"255 alone, as masks do; 255 is void"):
+        read_prediction(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("mode", ["1", "I;16", "LA", "CMYK"])
 def test_modes_that_are_no_prediction(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")

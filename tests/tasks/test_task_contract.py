@@ -176,7 +176,7 @@ def test_names_of_classes(settings: TaskSettings, task: Task, tmp_path: Path) ->
     if tasks.get(settings.name).file is not None or not task.classes:
         pytest.skip("a task may have names of its own")
     wanted = [f"my {name}" for name in task.classes]
-    (tmp_path / "names.txt").write_text("\n".join(wanted) + "\n\n")
+    (tmp_path / "names.txt").write_text("\n".join(wanted) + "\n\n", encoding="utf-8-sig")
     for classes in (wanted, str(tmp_path / "names.txt")):
         with tasks.open_task(settings.model_copy(update={"classes": classes}), "local", "none") as opened:
             assert opened.classes == tuple(wanted)

@@ -10,7 +10,7 @@ from vcmbench import experiment
 
 
 def add_which(parser: argparse.ArgumentParser, *, needs_experiment: bool = True) -> None:
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root")
+    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root, or one picture")
     add_experiment(parser, is_needed=needs_experiment)
 
 

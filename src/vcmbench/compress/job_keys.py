@@ -16,7 +16,8 @@ import numpy as np
 from vcmbench.compress import importance_steps, pixels
 from vcmbench.compress.job import Geometry, Job, Tools, geometry
 from vcmbench.data import resampling
-from vcmbench.data.dataset import SUFFIXES, DataRoot, Source
+from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.walk import SUFFIXES
 from vcmbench.encoder.base import Clip, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.plugins import get as get_encoder

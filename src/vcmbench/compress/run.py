@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from vcmbench import __version__
 from vcmbench.compress import equal_rate
 from vcmbench.compress.job import Job
+from vcmbench.compress.job_keys import bitstreams
 from vcmbench.compress.jobs import find_tools, jobs_of, measure
 from vcmbench.compress.loop import Loop
 from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
 from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, WorkerSettings, software
 from vcmbench.data import compression_table
-from vcmbench.data.dataset import MAPS, DataRoot, Source, find_sources, open_root
+from vcmbench.data.dataset import MAPS, DataRoot, Source, look, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
@@ -57,6 +58,8 @@ class CompressSettings:
     """No progress on stderr."""
     only: frozenset[PurePosixPath] | None = None
     """Of the experiment's bitstreams, only these."""
+    whole: Experiment | None = None
+    """What tables are of, where the run's experiment is a part of it: of its encoders."""
 
 
 class CompressRun:
@@ -65,9 +68,10 @@ class CompressRun:
     def __init__(self, experiment: Experiment, data_folder: Path, runner: Runner, settings: CompressSettings) -> None:
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(data_folder)
-        self.sources = find_sources(self.data, experiment.dataset)
+        found = look(self.data, experiment.dataset)
+        self.sources = found.sources
         _check_importance(experiment, self.data)
-        self.warnings = _missing_importance(experiment, self.data, self.sources)
+        self.warnings = found.notes + _missing_importance(experiment, self.data, self.sources)
         self.tools, self.missing = find_tools(experiment, runner)
         self.warnings += runner.passed_over.values()
         self.store = Store(self.data, experiment.name, experiment.seed)
@@ -138,20 +142,23 @@ class CompressRun:
         return engine.local_cluster(spec, settings.processes)
 
     def _write_table(self, outcome: CompressOutcome) -> None:
-        """All records of the experiment as CSV; what failed in this run has none that still holds."""
+        """The records that the experiment asks for as CSV; what failed in this run has none that still holds."""
         compares = any(coding.match_rate for coding in self.experiment.configurations())
         if not (outcome.done or outcome.failed or compares):
             # nothing new: reading every record again would take as long as resuming did
             outcome.csv = compression_table.current(self.store, outcome.summary.digest)
             if outcome.csv is not None:
                 return
-        failed = {job.bitstream for job, _ in outcome.failed}
+        whole = self.settings.whole or self.experiment
+        # what a run before asked for and this one does not is left out: tables are of the same pictures then
+        wanted = {place for place, *_ in bitstreams(whole, self.data, self.sources)}
+        wanted -= {job.bitstream for job, _ in outcome.failed}
         try:
             comparison = equal_rate.EqualRate(self.experiment.dataset.groups)
 
             def rows() -> Iterator[Record]:
                 for bitstream, record in self.store.all_records():
-                    if bitstream not in failed:
+                    if bitstream in wanted:
                         comparison.add(record)
                         yield record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from vcmbench.compress import equal_rate
 from vcmbench.compress.job import Job
 from vcmbench.data.compression_table import RecordsDigest
+from vcmbench.data.dataset import NOTES_TO_SEE
 from vcmbench.data.record import Record
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError
@@ -36,9 +38,15 @@ class CompressSummary:
         self.rows = {configuration: Sums() for configuration in configurations}
         self.missed_rates: list[float] = []
         self.digest = RecordsDigest()
+        self.pictures_noted: defaultdict[str, set[str]] = defaultdict(set)
+        """By note on how pictures were read, their names."""
 
     def add(self, coding: CodingConfiguration, record: Record) -> None:
         sums = self.rows[coding]
+        for note in record.get("notes", ()):
+            name, _, text = note.rpartition(": ")
+            if text.startswith(NOTES_TO_SEE):
+                self.pictures_noted[text].add(name)
         self.digest.add(record)
         search = record.get("rate_search")
         if search is not None and not search["is_equal"]:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from dataclasses import dataclass, field
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags
 from PIL.ImageFile import ImageFile
 
 from vcmbench.data import images
 from vcmbench.data.selection import Selection
+from vcmbench.data.walk import SUFFIXES, Walk
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.files import check_inside, sha256_of
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm", ".webp"}
 RESULTS = "results"
 MAPS = "importance_map"
 PREDICTIONS = ("P_GT", "P_hat_C")
 _MAX_BYTES = (1 << 31) + (1 << 20)  # of an importance map: as many pixels as pictures may have, of eight bytes
-_MOST_LEVELS = 100
-_MOST_WAYS = 1000
+NOTES_TO_SEE = ("EXIF orientation", "ICC profile", "the first of", "fewer than 8 bits")
+"""What notes on a picture begin with that a run repeats at its end: the picture may look other than expected."""
+OF_ONE_PICTURE = ".vcmbench"
+"""The ending of the folder beside a picture that holds its results, where it alone is the data."""
+_CONFIGURATION = re.compile(r"(images|cityscapes)_.+\)")
+_PICTURES_OF_MAPS = ("_importance.png", "_importance_vis.png", "_distance_annotation.png", "_qp_map_vis.png")
+_LABEL_FOLDER = re.compile(
+    r"(gt.*|labels?|semantic.*|instances?|panoptic.*|(sem_)?seg(mentation)?.*|masks?|annotations?|depth.*|disp.*)", re.I
+)
 _LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
 
 
@@ -46,13 +53,16 @@ class Source:
 
 @dataclass(frozen=True)
 class DataRoot:
-    """Where pictures come from and where results go."""
+    """Where pictures come from and where results go: below `root`; a single picture has a folder beside it for them."""
 
     root: Path
     is_cityscapes: bool
+    picture: Path | None = None
 
     @property
     def pristine(self) -> Path:
+        if self.picture is not None:
+            return self.picture.parent
         return self.root / "cityscapes" if self.is_cityscapes else self.root
 
     def configuration_folder(self, folder_name: str) -> Path:
@@ -83,8 +93,16 @@ class DataRoot:
 
 
 def open_root(root: Path) -> DataRoot:
+    """The data root of a folder, or of a single picture (by its own path or that of its results' folder).
+
+    Raises RequestError where it is neither.
+    """
+    picture = root.parent.resolve() / root.name.removesuffix(OF_ONE_PICTURE)
+    if picture.suffix.lower() in SUFFIXES and picture.is_file():
+        return DataRoot(picture.with_name(picture.name + OF_ONE_PICTURE), is_cityscapes=False, picture=picture)
     if not root.is_dir():
-        raise RequestError(f"data folder {str(root)!r}: {'is not a folder' if root.exists() else 'does not exist'}")
+        wrong = f"is not a folder, nor a picture ({' '.join(sorted(SUFFIXES))})" if root.exists() else "does not exist"
+        raise RequestError(f"data folder {str(root)!r}: {wrong}")
     if (root / "leftImg8bit").is_dir():
         raise RequestError(
             f"{root}: is a Cityscapes data set itself; results go beside it, so give the folder that it lies in, "
@@ -94,87 +112,88 @@ def open_root(root: Path) -> DataRoot:
 
 
 def _is_result(path: Path) -> bool:
-    return path.name in (RESULTS, MAPS, *PREDICTIONS) or (path.name.startswith("images_") and path.name.endswith(")"))
+    """Whether a name is one of those that runs give to what they write, wherever it lies."""
+    name = path.name
+    return (
+        name in (RESULTS, MAPS, *PREDICTIONS)
+        or name.endswith((*_PICTURES_OF_MAPS, OF_ONE_PICTURE))
+        or _CONFIGURATION.fullmatch(name) is not None
+    )
 
 
-@dataclass
-class _Ways:
-    """The folders that were walked, and how often a link led to one of them again."""
+@dataclass(frozen=True)
+class Found:
+    """The pictures that are meant, sorted by name, and lines about what was left out that nobody asked to leave out."""
 
-    known: set[Path] = field(default_factory=set)
-    again: int = 0
-
-
-def _walk(folder: Path, seen: frozenset[Path] = frozenset(), ways: _Ways | None = None) -> list[Path]:
-    """Image files below `folder`, hidden ones and our own results left out; links are followed, not in circles.
-
-    Raises RequestError where links lead back to the same folders too often: a few of them to and fro make millions of
-    ways.
-    """
-    ways = ways or _Ways()
-    real = folder.resolve()
-    if real in seen:
-        return []
-    ways.again += real in ways.known
-    ways.known.add(real)
-    if ways.again > _MOST_WAYS or len(seen) > _MOST_LEVELS:
-        raise RequestError(
-            f"{_ending(folder)}: lies more than {_MOST_LEVELS} folders deep, or links lead to the same folders more "
-            f"than {_MOST_WAYS} times; take out those that lead to and fro"
-        )
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise RequestError(f"{folder}: cannot be read: {error.strerror}") from None
-    files = []
-    for path in entries:
-        if path.name.startswith(".") or (not seen and _is_result(path)):
-            continue
-        if path.is_dir():
-            files += _walk(path, seen | {real}, ways)
-        elif path.suffix.lower() in SUFFIXES and path.is_file():
-            files.append(path)
-    return files
+    sources: list[Source]
+    notes: list[str]
 
 
-def _ending(path: Path) -> str:
-    text = str(path)
-    return text if len(text) <= 200 else f"{text[:90]} ... {text[-90:]}"
-
-
-def _cityscapes_files(data: DataRoot, wanted: Selection) -> list[Path]:
-    images = data.pristine / "leftImg8bit"
-    split = images / wanted.split
-    if not split.is_dir():
-        there = sorted(path.name for path in images.iterdir() if path.is_dir()) if images.is_dir() else []
-        raise RequestError(f"{split}: no such split; there are: {', '.join(there) or 'none'}")
-    cities = sorted(path.name for path in split.iterdir() if path.is_dir())
-    unknown = sorted(set(wanted.cities or []) - set(cities))
-    if unknown:
-        raise RequestError(f"{split}: no city {unknown[0]!r}; there are: {', '.join(cities)}")
-    return [path for city in dict.fromkeys(wanted.cities or cities) for path in _walk(split / city, frozenset({split}))]
-
-
-def find_sources(data: DataRoot, wanted: Selection) -> list[Source]:
-    """The pictures that an experiment wants, sorted by name. Raises RequestError where there are none."""
-    if data.is_cityscapes:
-        files, where = _cityscapes_files(data, wanted), data.pristine / "leftImg8bit" / wanted.split
-    elif wanted.cities:
-        raise RequestError(f"dataset.cities: {data.root} is a flat folder, it has no cities")
-    else:
-        files, where = _walk(data.root), data.root
-    if not files:
-        raise RequestError(f"{where}: holds no images ({' '.join(sorted(SUFFIXES))})")
+def look(data: DataRoot, wanted: Selection) -> Found:
+    """The pictures that an experiment wants. Raises RequestError where there are none."""
+    walk = Walk(_is_result)
+    where = _go(walk, data, wanted)
+    files = {PurePosixPath(file.relative_to(data.pristine)): file for file in walk.files}
+    chosen, notes = wanted.chosen(list(files))
+    if not chosen:
+        some = f" of {len(files)}" if files else ""
+        besides = "".join(f"; {note}" for note in walk.notes())
+        raise RequestError(f"{where}: holds no images{some} that are wanted ({' '.join(sorted(SUFFIXES))}){besides}")
     by_name: defaultdict[PurePosixPath, list[Path]] = defaultdict(list)
-    for file in files:
-        by_name[PurePosixPath(file.relative_to(data.pristine).with_suffix(""))].append(file)
+    for name in chosen:
+        by_name[name.with_suffix("")].append(files[name])
     twins = [paths for paths in by_name.values() if len(paths) > 1]
     if twins:
         names = "; ".join(" and ".join(map(str, paths)) for paths in twins[:10])
         more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
         raise RequestError(f"results would have the same name, rename one of each: {names}{more}")
-    sources = sorted(Source(name, paths[0]) for name, paths in by_name.items())
-    return sources[: wanted.limit]
+    sources = sorted(Source(name, paths[0]) for name, paths in by_name.items())[: wanted.limit]
+    return Found(sources, [*walk.notes(), *notes, *_of_labels(data, sources)])
+
+
+def find_sources(data: DataRoot, wanted: Selection) -> list[Source]:
+    """The pictures that an experiment wants, sorted by name. Raises RequestError where there are none."""
+    return look(data, wanted).sources
+
+
+def _go(walk: Walk, data: DataRoot, wanted: Selection) -> Path:
+    """Walk to where the pictures are. Returns the folder that is meant, for messages."""
+    if data.is_cityscapes:
+        return _go_through_cities(walk, data.pristine / "leftImg8bit", wanted)
+    if wanted.cities:
+        raise RequestError(f"dataset.cities: {data.root} is a flat folder, it has no cities")
+    if data.picture is not None:
+        walk.files.append(data.picture)
+        return data.picture
+    walk.through(data.root)
+    return data.root
+
+
+def _go_through_cities(walk: Walk, images: Path, wanted: Selection) -> Path:
+    split = images / wanted.split
+    if not split.is_dir():
+        there = sorted(path.name for path in images.iterdir() if path.is_dir()) if images.is_dir() else []
+        raise RequestError(f"{split}: no such split; there are: {', '.join(there) or 'none'}")
+    cities = sorted(path.name for path in split.iterdir() if path.is_dir())
+    if unknown := sorted(set(wanted.cities or []) - set(cities)):
+        raise RequestError(f"{split}: no city {unknown[0]!r}; there are: {', '.join(cities) or 'none'}")
+    if wanted.cities is None:
+        walk.through(split)
+    for city in dict.fromkeys(wanted.cities or ()):
+        walk.through(split / city, frozenset({split}))
+    return split
+
+
+def _of_labels(data: DataRoot, sources: list[Source]) -> list[str]:
+    """A line where pictures of a flat folder lie in folders that are named as label maps are."""
+    folders = Counter(next((part for part in source.name.parts[:-1] if _LABEL_FOLDER.fullmatch(part)), "")
+                      for source in sources)  # fmt: skip
+    del folders[""]
+    if data.is_cityscapes or not folders or folders.total() == len(sources):
+        return []
+    patterns = ", ".join(f'"*{name}/*"' for name in sorted(folders))
+    return [f"{folders.total()} of {len(sources)} pictures may be label maps, by their folders' names; if so, leave "
+            f"them out: [dataset] exclude = [{patterns}]"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -189,32 +208,43 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Read a picture.
 
-    Gray and palette pictures become R'G'B', an alpha channel without transparency is dropped; each is noted. Raises
-    JobError where the file is damaged, has more than 8 bits a sample, or is partly transparent.
+    Its pixels are taken as they are stored, whatever orientation or colour profile a file names: labels are read so,
+    too. Gray and palette pictures become R'G'B', an alpha channel without transparency is dropped; each is noted. Of
+    what cameras pack behind the picture the first is taken. Raises JobError where the file is damaged, has more than 8
+    bits a sample, or is partly transparent.
     """
     with images.complaints(path):
         data = images.read(path)
         with images.opened(data) as image:
+            turned = images.turned(image)
             notes = _check(path, image)
-            rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            stored = images.as_stored(image, turned)
+            rgb = np.asarray(stored if stored.mode == "RGB" else stored.convert("RGB"))
     return Picture(rgb, hashlib.sha256(data).hexdigest(), tuple(notes))
 
 
 def _check(path: Path, image: ImageFile) -> list[str]:
     """Notes on what must be done to a picture. Raises JobError where it cannot be coded as it is."""
     notes = []
-    # Pillow opens 16-bit colour as 8-bit RGB; only the raw mode of its decoder shows it
-    if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
+    is_deep, is_stretched = images.depths(image)
+    if is_deep:
         raise JobError(f"{path}: more than 8 bits a sample; convert it to 8-bit RGB")
-    if (found := images.count(image)) > 1:
+    if (found := images.count(image)) > 1 and image.format != "MPO":
         raise JobError(f"{path}: holds {found} pictures or more; one file must hold one")
     if image.mode not in {"RGB", "L", "P", "RGBA", "LA", "PA", "1"}:
         raise JobError(f"{path}: colour mode {image.mode} is not RGB; convert it to 8-bit RGB")
+    if found > 1:
+        notes.append(f"the first of {found} pictures of the file taken")
     if image.mode != "RGB":
         notes.append(f"mode {image.mode} converted to RGB")
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation != 1:
+    if is_stretched:
+        notes.append("fewer than 8 bits a sample, stretched over 0..255")
+    if (orientation := images.orientation(image)) != 1:
         notes.append(f"EXIF orientation {orientation} not applied")
+    # a profile of sRGB says what is taken for granted
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes) and profile and b"sRGB" not in profile.replace(b"\0", b""):
+        notes.append("ICC profile not applied")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise JobError(f"{path}: partly transparent; flatten it onto a background first")
     return notes

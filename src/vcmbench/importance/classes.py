@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vcmbench.data import labels
 from vcmbench.errors import RequestError
 from vcmbench.io import documents, validation
 from vcmbench.io.files import read_bounded
@@ -25,6 +26,9 @@ VOID, FIXED, DISTANCE, UNKNOWN = 0, 1, 2, 3
 MINUS_ONE = 255
 # instanceIds hold id * 1000 + n in 16 bits
 _LAST_WITH_INSTANCES = 64
+_LAST_TRAIN_ID = 18
+_FEWEST_TRAIN_IDS = 6
+"""A street of so many classes has one above 18 in label ids, such as sky, vegetation or a car."""
 _MAX_BYTES = 1 << 18
 _MOST_CLASSES = 256
 _KINDS = {"void": VOID, "fixed": FIXED, "distance": DISTANCE}
@@ -80,6 +84,27 @@ class Classes:
     def name(self, byte: int) -> str:
         """The name of the class at a place of the look-up tables."""
         return self.names[-1 if byte == MINUS_ONE else byte]
+
+
+def wrong_ids(label_ids: NDArray[Any], table: Classes) -> str:
+    """What is wrong with the ids of a label picture, integers of any shape; empty where they are the table's.
+
+    Train ids are known by their 255, or where many classes are there and none above 18.
+    """
+    if label_ids.dtype == np.uint8:
+        found = set(np.flatnonzero(np.bincount(label_ids.ravel(), minlength=256)).tolist())
+    else:
+        found = set(np.unique(label_ids).tolist())
+    unknown = sorted(found - set(table.names))
+    has_own = set(table.names) != set(labels.BY_ID)
+    known = found - {labels.VOID}
+    may_be_train_ids = bool(known) and max(known) <= _LAST_TRAIN_ID and min(known) >= 0
+    if not has_own and may_be_train_ids and (unknown or len(known) >= _FEWEST_TRAIN_IDS):
+        return "holds train ids (0..18, and 255 for void); label ids are needed, as in *_gtFine_labelIds.png"
+    if not unknown:
+        return ""
+    shown = ", ".join(map(str, unknown[:10])) + (", .." if len(unknown) > 10 else "")
+    return f"unknown ids {shown}; labelIds are needed (not trainIds), or a table by --classes"
 
 
 def _file(table: Table) -> Path:

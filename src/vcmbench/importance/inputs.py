@@ -222,6 +222,8 @@ def _read_png(path: Path, modes: tuple[str, ...], wanted: str) -> NDArray[Any]:
             raise JobError(f"{path}: holds {found} pictures or more; needed is {wanted}")
         if image.mode not in modes:
             raise JobError(f"{path}: has colour mode {image.mode}; needed is {wanted}")
+        if any(images.depths(image)) and image.mode == "L":
+            raise JobError(f"{path}: has fewer than 8 bits a pixel, or more; needed is {wanted}")
         return np.asarray(image)
 
 

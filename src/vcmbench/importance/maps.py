@@ -24,6 +24,8 @@ from vcmbench.importance.settings import (
     safe_distance_m,
 )
 
+_NUMBERED = 1000  # from here on instance ids are label_id * 1000 + n
+
 
 class BadArray(JobError):
     """An array that cannot be used; `part` says which: labels, instances or disparity."""
@@ -79,7 +81,7 @@ def importance_map(
     distances = distances_m(fx_px * baseline_m)
     kinds = np.take(table.kinds, labels).ravel()
     at = np.flatnonzero(kinds == classes.DISTANCE)
-    groups = _groups(labels, instance_ids, at, settings)
+    groups = _groups(labels, instance_ids, at, table, settings)
     objects = Objects(groups, disparity.ravel()[at], distances, d_safe)
     flat = values.ravel()
     flat[at] = objects.pixel_values() if settings.aggregate == "pixel" else objects.importance[groups]
@@ -114,20 +116,9 @@ def _labels(label_ids: NDArray[Any], table: Classes) -> U8:
     """Labels as 8-bit ids, -1 as 255. Raises BadArray where an id is not in the table."""
     if label_ids.ndim != 2 or not label_ids.size or label_ids.dtype.kind not in "ui":
         raise BadArray("labels", f"must be integers (H, W), are {label_ids.dtype} {label_ids.shape}")
-    if label_ids.dtype == np.uint8:
-        labels: U8 = np.ascontiguousarray(label_ids)
-        has_unknown = bool(np.take(table.kinds, labels).max() == classes.UNKNOWN) or labels.max() == classes.MINUS_ONE
-    else:
-        labels = label_ids.astype(np.uint8)
-        has_unknown = True
-    if has_unknown:
-        unknown = sorted(set(np.unique(label_ids).tolist()) - set(table.names))
-        if unknown:
-            shown = ", ".join(map(str, unknown[:10])) + (", .." if len(unknown) > 10 else "")
-            raise BadArray(
-                "labels", f"unknown ids {shown}; labelIds are needed (not trainIds), or a table by --classes"
-            )
-    return labels
+    if reason := classes.wrong_ids(label_ids, table):
+        raise BadArray("labels", reason)
+    return np.ascontiguousarray(label_ids.astype(np.uint8, copy=False))
 
 
 def _sixteen_bits(part: str, array: NDArray[Any] | None, shape: tuple[int, ...]) -> U16:
@@ -145,18 +136,27 @@ def _sixteen_bits(part: str, array: NDArray[Any] | None, shape: tuple[int, ...])
     return array.astype(np.uint16)
 
 
-def _groups(labels: U8, instance_ids: NDArray[Any] | None, at: NDArray[np.intp], settings: ImportanceSettings) -> U16:
+def _groups(
+    labels: U8, instance_ids: NDArray[Any] | None, at: NDArray[np.intp], table: Classes, settings: ImportanceSettings
+) -> U16:
     """To which object each of the pixels `at` belongs: its instance id, or its label id where a class is one object."""
     own = labels.ravel()[at]
     if settings.aggregate == "class":
         return own.astype(np.uint16)
-    groups = _sixteen_bits("instances", instance_ids, labels.shape).ravel()[at]
-    wrong = np.flatnonzero(owner_table()[groups] != own)
+    everywhere = _sixteen_bits("instances", instance_ids, labels.shape)
+    groups = everywhere.ravel()[at]
+    owners = owner_table()
+    # what is numbered, and all of a distance class, must lie on that class; what else has no instances may say anything
+    is_object = (np.arange(LEVELS) >= _NUMBERED) | (table.kinds[owners] == classes.DISTANCE)
+    is_object[LEVELS - 1] = False  # -1
+    strays = np.flatnonzero(is_object[everywhere] & (owners[everywhere] != labels))
+    wrong = np.union1d(at[owners[groups] != own], strays)
     if wrong.size:
         first = wrong[0]
         raise BadArray(
             "instances",
-            f"{wrong.size} pixels are of another class than their labels, as {groups[first]} on {own[first]}",
+            f"{wrong.size} pixels are of another class than their labels, as {everywhere.flat[first]} on "
+            f"{labels.flat[first]}",
         )
     return groups
 

@@ -53,7 +53,7 @@ def read_toml(path: Path, max_bytes: int) -> dict[str, Any]:
 
 def parse_toml(data: bytes) -> dict[str, Any]:
     """The same of a text. Raises ValueError alone."""
-    text = data.decode("utf-8")
+    text = data.decode("utf-8-sig")  # editors put a byte order mark before it
     for number, line in enumerate(text.split("\n"), 1):
         # the time and the memory that tomllib takes for a key grow with the square of its parts
         if line.count(".") > _MOST_DOTS:

@@ -40,8 +40,13 @@ class Unit:
         source = self.sources[index]
         picture = read_picture(source.path)
         if picture.sha256 != self.pristine_sha256(index):
-            raise JobError(f"{source.path}: is another picture than the one that was compressed; compress it again")
+            raise self.is_another(index)
         return picture
+
+    def is_another(self, index: int) -> JobError:
+        """What is wrong where a picture is not the one that was compressed."""
+        path = self.sources[index].path
+        return JobError(f"{path}: is another picture than the one that was compressed; compress it again")
 
 
 def find(

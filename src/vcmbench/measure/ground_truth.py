@@ -13,13 +13,13 @@ from vcmbench.data import images, labels
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
-from vcmbench.importance import ImportanceSettings
+from vcmbench.importance import ImportanceSettings, classes
 from vcmbench.importance.inputs import Inputs, digest_of_files, files_of, read_inputs
 from vcmbench.importance.objects import distances_m
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.tasks.kind import Truth
 
-VERSION = 2
+VERSION = 3
 """To be raised with every change of what is made of the files: it is part of the scores' keys."""
 
 _LABELS_ONLY = ImportanceSettings(use_distance=False)
@@ -48,7 +48,11 @@ def void(data: DataRoot, source: Source) -> NDArray[np.bool_] | None:
     """Which pixels are void, black in Cityscapes' colours, (H, W); None without labels. Raises JobError as `read`."""
     if _why_no_labels(data, source):
         return None
-    return _is_black()[_ids(read_inputs(files_of(data, source), _LABELS_ONLY))]
+    files = files_of(data, source)
+    found = _ids(read_inputs(files, _LABELS_ONLY))
+    if reason := classes.wrong_ids(found, classes.load()):
+        raise JobError(f"{files.labels}: {reason}")
+    return _is_black()[found]
 
 
 def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
@@ -94,6 +98,10 @@ def read(data: DataRoot, source: Source, wanted: ImportanceSource) -> Truth:
     if not has_distance:
         notes["distance"] = f"no {files.disparity.name}"
     distance_m = _distance_m(inputs) if has_distance else None
+    if reason := classes.wrong_ids(inputs.labels, classes.load()):
+        if getattr(wanted.settings, "classes", None) is None:
+            raise JobError(f"{files.labels}: {reason}")
+        return Truth(None, distance_m, values, notes | {"labels": "ids of a class table of your own"})
     return Truth(labels.train_ids(_ids(inputs)), distance_m, values, notes)
 
 

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vcmbench.data.dataset import DataRoot, find_sources, open_root
+from vcmbench.compress.job_keys import bitstreams
+from vcmbench.data.dataset import DataRoot, look, open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner.base import Runner
@@ -36,7 +37,8 @@ class MeasureRun:
         """`config` is what `-s` named, for the commands that messages name."""
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(folder)
-        self.sources = find_sources(self.data, experiment.dataset)
+        looked = look(self.data, experiment.dataset)
+        self.sources = looked.sources
         self.store = Store(self.data, experiment.name, experiment.seed)
         self.config = config or experiment.name
         self.units = find(
@@ -45,7 +47,10 @@ class MeasureRun:
         self.scores = ScoreStore(self.store)
         self.names = list(dict.fromkeys(experiment.metrics.iqa))
         self.levels: tuple[str, ...] = tuple(experiment.metrics.levels)
-        self.warnings = _warnings(experiment, self.data)
+        self.warnings = looked.notes + _warnings(experiment, self.data)
+        total = sum(1 for _ in bitstreams(experiment, self.data, self.sources))
+        if total > len(self.units):
+            self.warnings.append(f"--skip-missing: {total - len(self.units)} of {total} bitstreams are left out")
 
     def execute(
         self, predictor: Predictor | None, scorer: Scorer | None, levels: Sequence[str], commands: Sequence[str] = (),

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from vcmbench.data.dataset import Source
 from vcmbench.data.store import Store, job_key
+from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.iqa import Scorer
@@ -73,6 +74,7 @@ class ImageLevel:
         computable = [name for name in scorer.names if name not in missing] if scorer else []
         self._identities = {name: scorer.identity(name) for name in computable} if scorer else {}
         self._referred: set[tuple[Source, str]] = set()
+        self._now: dict[Source, str] = {}
         self.truths: dict[Source, str] = {}
         """What decides the truth of each picture that a machine was asked for."""
         self.known: set[str] = set()
@@ -81,6 +83,7 @@ class ImageLevel:
     def todo(self, unit: Unit, *, force: bool) -> Iterator[Todo]:
         """What there is to do for each frame of a unit. Raises JobError where files of it cannot be read."""
         for index, source in enumerate(unit.sources):
+            self._check_unchanged(unit, index)
             before = self._scores.read(unit.folder, source)
             fresh = begin(unit, index)
             if before is not None and before.get("compression_key") == fresh["compression_key"]:
@@ -92,6 +95,17 @@ class ImageLevel:
             if machine_key is not None:
                 fresh["machine"] = None
             yield Todo(unit, index, fresh, machine_key, lacking, is_written=before == fresh)
+
+    def _check_unchanged(self, unit: Unit, index: int) -> None:
+        """Raises JobError where a picture is another one by now, also if all was known of the one before."""
+        source = unit.sources[index]
+        if source not in self._now:
+            try:
+                self._now[source] = source.sha256()
+            except OSError as error:
+                raise JobError(f"{source.path}: cannot be read: {error.strerror}") from None
+        if self._now[source] != unit.pristine_sha256(index):
+            raise unit.is_another(index)
 
     def _iqa_todo(self, unit: Unit, index: int, score: Score, *, force: bool, same_file: bool) -> dict[str, str]:
         """The keys of what is to be computed. What holds no longer leaves the record, should it fail to be found out

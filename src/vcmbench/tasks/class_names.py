@@ -24,7 +24,7 @@ def given(classes: list[str] | str | None) -> list[str] | None:
         path = Path(classes).expanduser()
         if not path.is_file():
             raise RequestError(f"classes {short(classes)}: no text file with one name a line")
-        lines = read_bounded(path, _MAX_BYTES).decode("utf-8").splitlines()
+        lines = read_bounded(path, _MAX_BYTES).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise RequestError(f"classes {short(classes)}: cannot be read: {error.strerror}") from None
     except (ValueError, RuntimeError) as error:  # no UTF-8; a home folder of nobody

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from vcmbench.data import images
@@ -127,23 +128,30 @@ def _open(path: Path, shape: tuple[int, int] | None) -> Image.Image:
             found = picture.height, picture.width
             if shape is not None and found != tuple(shape):
                 sizes = f"{found[1]}x{found[0]} px, but its picture has {shape[1]}x{shape[0]}"
-                raise JobError(f"{path}: the prediction has {sizes}; remove it to have it made again")
+                is_ours = _KEY in picture.info
+                advice = "remove it to have it made again" if is_ours else "lay one of the picture's size there"
+                raise JobError(f"{path}: the prediction has {sizes}; {advice}")
             _check_mode(path, picture)
             picture.load()
             return picture
 
 
-def _check_mode(path: Path, picture: Image.Image) -> None:
-    raw = {str(tile[3]) for tile in getattr(picture, "tile", ())}
-    if picture.mode == "L" and raw != {"L"}:
-        # Pillow stretches the few values of such pictures over 0..255
+def _check_mode(path: Path, picture: ImageFile) -> None:
+    is_deep, is_stretched = images.depths(picture)
+    if picture.mode == "L" and is_stretched:
         raise JobError(f"{path}: a gray picture of class indices must have 8 bits a pixel")
-    if picture.mode not in {"L", "P", "RGB", "RGBA"} or any(";16" in mode for mode in raw):
+    if picture.mode not in {"L", "P", "RGB", "RGBA"} or is_deep:
         raise JobError(f"{path}: colour mode {picture.mode} is no prediction; palette, 8-bit gray or 8-bit RGB are")
 
 
 def _check_ids(path: Path, labels: NDArray[np.uint8], class_count: int) -> None:
-    wrong = [int(i) for i in np.flatnonzero(np.bincount(labels.ravel(), minlength=256)) if class_count <= i != VOID]
+    found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()
+    if VOID in found and not set(found) - {0, VOID}:
+        raise JobError(
+            f"{path}: holds {' and '.join(map(str, found))} alone, as masks do; {VOID} is void, which does not count: "
+            f"write the indices of classes, 0..{class_count - 1}"
+        )
+    wrong = [i for i in found if class_count <= i != VOID]
     if wrong:
         raise JobError(
             f"{path}: holds index {wrong[0]}; the classes are 0..{class_count - 1} and {VOID} is void "

@@ -11,6 +11,7 @@ from pathlib import Path
 from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
+from vcmbench.cli.dataset_options import add_dataset_options, with_dataset_options
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.job import Job
@@ -35,8 +36,9 @@ examples:
   python run_compression.py -d /shared/data -s qomex2023 \\
       --scheduler tcp://head:8786
 
-DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images. Results lie beside the
-pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/.
+DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images, or one image. Results lie beside
+the pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/; those of one
+image a.png in a.png.vcmbench/.
 A run that was stopped goes on where it was; what is done is not done twice.
 
 exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started),
@@ -58,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-missing", action="store_true", help="leave out encoders whose tools are not found, instead of an error"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    add_dataset_options(parser)
     add_run_options(parser)
 
 
@@ -96,9 +99,10 @@ def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = _only(which.wanted(arguments), arguments.encoder)
+    whole = with_dataset_options(which.wanted(arguments), arguments)
+    wanted = _only(whole, arguments.encoder)
     return run_experiment(
-        wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing
+        wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing, whole=whole
     )
 
 
@@ -109,13 +113,15 @@ def run_experiment(
     *,
     dry_run: bool = False,
     skip_missing: bool = False,
+    whole: experiment.Experiment | None = None,
 ) -> int:
+    """`whole`: the experiment of which `wanted` has some encoders, and whose tables are written."""
     root = open_root(data)
     find_sources(root, wanted.dataset)  # what is wrong with the data is said before anything about runners
     before = Store(root, wanted.name).any_runner()
     settings = CompressSettings(
         processes=_at_most_cores(arguments.jobs or 0), scheduler=arguments.scheduler, force=arguments.force,
-        timeout_s=arguments.timeout,
+        timeout_s=arguments.timeout, whole=whole or wanted,
     )  # fmt: skip
     runner = runners.choose(arguments, wanted.encoders(), before)
     if skip_missing:
@@ -192,6 +198,8 @@ def _print_end(this: CompressRun, outcome: CompressOutcome) -> None:
     end += [f"failed: {count} {'job' if count == 1 else 'jobs'}: {reason}" for reason, count in reasons.most_common(20)]
     if len(reasons) > 20:
         end.append(f"... and for {len(reasons) - 20} more reasons")
+    for note, names in outcome.summary.pictures_noted.items():
+        end.append(f"note: {len(names)} {'picture' if len(names) == 1 else 'pictures'}, such as {min(names)}: {note}")
     if outcome.summary.missed_rates:
         worst = max(outcome.summary.missed_rates, key=abs)
         end.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from vcmbench.execution.runner.base import Runner
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Decode the bitstreams of records and write their pictures as PNG, at their original size, into "
-        "one folder a coding configuration."
+        "one folder a coding configuration; records of several data roots go into a folder each."
     )
     parser.epilog = (
         "examples:\n  vcmbench decode a.265.json -o out  # a record, wherever it lies below DATA\n"
@@ -50,16 +51,34 @@ def run(arguments: argparse.Namespace) -> int:
     def runner_like(before: str) -> Runner:
         return runners.choose(arguments, encoders, before)
 
-    for path, record in records:
-        _decode(path, record, runner_like(record["runner"]), arguments.output)
+    for path, record, targets in _plan(records, arguments.output):
+        _decode(path, record, runner_like(record["runner"]), targets)
     return 0
 
 
-def _decode(path: Path, record: Record, runner: Runner, output: Path) -> None:
-    configuration = next(iter(Path(record["bitstream"]).parts), "")
+def _plan(records: list[tuple[Path, Record]], output: Path) -> list[tuple[Path, Record, list[Path]]]:
+    """Where the pictures of each record go: those of several data roots into a folder each.
+
+    Raises RequestError where two bitstreams would write the same file.
+    """
+    roots = {path: decode.data_root_of(path) for path, _ in records}
+    common = os.path.commonpath(roots.values())
+    plan, taken = [], dict[Path, Path]()
+    for path, record in records:
+        configuration = next(iter(Path(record["bitstream"]).parts), "")
+        folder = roots[path].relative_to(common) / configuration
+        targets = [_target(path, output, f"{folder}/{source['name']}.png") for source in record["sources"]]
+        bitstream = roots[path] / record["bitstream"]
+        for target in targets:
+            if (other := taken.setdefault(target, bitstream)) != bitstream:
+                raise RequestError(f"{target}: would be of {other} and of {bitstream}; decode one, then the other")
+        plan.append((path, record, targets))
+    return plan
+
+
+def _decode(path: Path, record: Record, runner: Runner, targets: list[Path]) -> None:
     pictures = decode.decode(record, decode.data_root_of(path), runner)
-    for source, picture in zip(record["sources"], pictures, strict=True):
-        target = _target(path, output, f"{configuration}/{source['name']}.png")
+    for target, picture in zip(targets, pictures, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(target, "PNG")
         print(target)

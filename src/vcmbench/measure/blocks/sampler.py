@@ -158,6 +158,11 @@ class _Draw:
         size = f"{self.width}x{self.height} px"
         if not self.has_room:
             raise RequestError(f"blocks of {size}: larger than every picture; take smaller ones")
+        if not self.pairs_with.any():
+            raise RequestError(
+                f"blocks of {size}: none is without void pixels in the {pairs} pairs of image and configuration; look "
+                "at the labels (void is what has no class), or take smaller blocks"
+            )
         missing = np.unique(self.stratum[self.pair < 0]).tolist()
         if missing:
             there = ", ".join(f"{self._range(i)} {self.pairs_with[i]}" for i in range(self.strata) if i not in missing)
