@@ -165,7 +165,7 @@ class BlockLevel:
                 pair = confusion.crop(decoded, block.box), confusion.crop(pristine, block.box)
                 share = confusion.accuracy(confusion.confusion(*pair, self._classes))
                 if share is None:
-                    raise JobError(f"block {number} at {block.box[:2]} of {image}: the prediction on the pristine picture "
+                    raise JobError(f"block {number} of {image}: the prediction on the pristine picture "
                                    "is void all over it, so it has no accuracy; leave it out")  # fmt: skip
                 found[number] = replace(block, accuracy=share)
         return found

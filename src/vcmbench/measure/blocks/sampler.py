@@ -3,8 +3,9 @@
 The published algorithm, for each block: draw a stratum i of k; draw an image and a coding configuration, and among all
 positions whose block has an accuracy in [i/k, (i+1)/k) (closed at 1) and no void pixel in the labels, draw one; where
 there is none, draw another image and configuration, with the same i. Nor may a block hold a pixel that is void in the
-prediction on the pristine picture: there is nothing to be right about, and whole pictures leave such pixels out, too. So the accepted pair of image and configuration is
-uniform among the pairs that have such a block at all, the position is uniform in the pair, and blocks are independent.
+prediction on the pristine picture: there is nothing to be right about, and whole pictures leave such pixels out, too.
+So the accepted pair of image and configuration is uniform among the pairs that have such a block at all, the position
+is uniform in the pair, and blocks are independent.
 
 Here each pair is looked at once, in any order. For every block of the sample it draws a 64-bit number, and the block
 goes to the pair with the smallest one of those that have its stratum: a uniform choice, independent for every block. A
@@ -97,8 +98,8 @@ def sample(
     each core). `advance` is called with the image of every finished pair. Memory does not grow with the pairs, beyond
     their list. A picture smaller than the block has none.
 
-    Raises NoBlocksError where a stratum that was drawn is empty everywhere, RequestError where numbers make no sense, and JobError where two predictions of a pair
-    differ in size; what `sources` raise goes through.
+    Raises NoBlocksError where a stratum that was drawn is empty everywhere, RequestError where numbers make no sense, and
+    JobError where two predictions of a pair differ in size; what `sources` raise goes through.
     """
     width, height = size
     _check(pairs, count, width, height, strata, seed, jobs)
