@@ -98,7 +98,7 @@ def sample(
     each core). `advance` is called with the image of every finished pair. Memory does not grow with the pairs, beyond
     their list. A picture smaller than the block has none.
 
-    Raises NoBlocksError where a stratum that was drawn is empty everywhere, RequestError where numbers make no sense, and
+    Raises NoBlocksError where a stratum that was drawn is empty everywhere, RequestError where numbers make no sense,
     JobError where two predictions of a pair differ in size; what `sources` raise goes through.
     """
     width, height = size
