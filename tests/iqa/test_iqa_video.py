@@ -115,3 +115,14 @@ def test_an_ffmpeg_that_fails_is_a_reason(
     scores = Scorer([name]).score(astronaut[None], astronaut[None, ::-1])
     assert np.isnan(scores.values[name][0])
     assert component in str(scores.reasons[name][0]) or "ffmpeg" in str(scores.reasons[name][0])
+
+
+def test_where_xpsnr_has_no_blocks_it_is_missing() -> None:
+    """Below 45x45 px FFmpeg weighs nothing: PSNR of luma would stand under its name."""
+    rng = np.random.default_rng(0)
+    pristine = rng.integers(0, 256, (1, 45, 45, 3), np.uint8)
+    decoded = np.roll(pristine, 1, axis=2)
+    scorer = Scorer(["XPSNR"])
+    assert scorer.score(pristine, decoded).reasons["XPSNR"] == (None,)
+    (why,) = scorer.score(pristine[:, :44], decoded[:, :44]).reasons["XPSNR"]
+    assert why == "needs 2025 pixels or more; there are 1980"

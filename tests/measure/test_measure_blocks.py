@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.measuring import Results, compressed, copy, counts, measure, outcome, tree, write_toml
 from vcmbench.iqa import Scorer
-from vcmbench.tasks.predictions import read_prediction
+from vcmbench.tasks.predictions import read_prediction, write_prediction
 
 IMAGE = "lindau/lindau_000000_000019"
 JPEG40, X265 = [1, 40, "420", 1.0], ["x265(preset=ultrafast)", 46, "420", 1.0]
@@ -196,3 +196,23 @@ def test_blocks_of_stacks_are_cut_from_their_frame(results: Results, tmp_path: P
         box = slice(int(row["y"]), int(row["y"]) + 24), slice(int(row["x"]), int(row["x"]) + 24)
         cut = [picture[box][None] for picture in found.decoded(of[row["source"]])]
         assert float(row["PSNR"]) == pytest.approx(scorer.score(*cut).values["PSNR"][0], abs=1e-6)
+
+
+def test_void_pixels_do_not_count_in_blocks_nor_in_pictures(results: Results, config: Path, tmp_path: Path) -> None:
+    """Blocks that tile a picture have, together, the accuracy of the picture."""
+    config.write_text(config.read_text().replace("[task]\n", '[task]\npredictions = "files"\n'))
+    for path in results.root.glob("P_*/**/lindau*.png"):
+        prediction = read_prediction(path)
+        prediction[24:48, 40:60] = 255
+        write_prediction(path, prediction)
+    boxes = [(x, y, 48, 24) for y in range(0, 96, 24) for x in range(0, 192, 48)]
+    blocks = [[IMAGE, X265, [*box[:2]], [*box[2:]], 0.5] for box in boxes]
+    done = measure(results.root, config, "--blocks", write(tmp_path / "tiles_val_blocks.json", blocks))
+    assert done.code == 0, done.err
+    (score,) = (one for one in results.scores() if one["encoder"] == "x265" and "lindau" in one["source"])
+    pristine = read_prediction(paths(results, score)[0])
+    counted = [(pristine[y : y + h, x : x + w] != 255).sum() for x, y, w, h in boxes]
+    assert sorted(set(counted)) == [24 * 36, 24 * 40, 24 * 48]
+    shares = [float(row["accuracy"]) for row in results.table("block_scores")]
+    (row,) = (row for row in results.table("image_scores") if row["encoder"] == "x265" and "lindau" in row["source"])
+    assert np.average(shares, weights=counted) == pytest.approx(float(row["accuracy_pseudo"]), abs=1e-12)

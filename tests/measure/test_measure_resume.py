@@ -40,6 +40,7 @@ from tests.helpers.measuring import (
 )
 from tests.helpers.pictures import save
 from vcmbench.data.record import as_json
+from vcmbench.io.sealed import sealed_json
 from vcmbench.iqa import Scorer
 from vcmbench.measure.blocks import level
 from vcmbench.measure.steps import Steps
@@ -209,6 +210,21 @@ def test_a_damaged_record_is_made_again(results: Results, config: Path, damage: 
     pristine.write_text(damage)
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (0, (1 + CONFIGURATIONS, ALL - 1 - CONFIGURATIONS, 0)), done.err
+    assert tree(results.folder) == before
+
+
+def test_a_record_in_anothers_place_or_of_more_pixels_than_there_are(results: Results, config: Path) -> None:
+    before = tree(results.folder)
+    large, other = results.score_path("jpeg 5"), results.score_path("x265")
+    score = json.loads(large.read_bytes())
+    score.pop("seal")
+    score["machine"]["pseudo"]["confusion"][0][2] += 192 * 96
+    large.write_bytes(sealed_json(score, sort_keys=True))
+    shutil.copy(results.score_path("x265", "munster"), other)
+    done = typed("verify", "-d", results.root, "-s", config, "--json")
+    found = {results.root / event["path"] for event in map(json.loads, done.out.splitlines())}
+    assert (done.code, found) == (1, {large, other})
+    assert counts(measure(results.root, config)) == (2, ALL - 2, 0)
     assert tree(results.folder) == before
 
 

@@ -197,6 +197,30 @@ def test_python_configs_with_bases(tmp_path: Path, astronaut: Picture) -> None:
     assert np.array_equal(*masks)
 
 
+def test_a_users_own_code_decides_the_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    code = tmp_path / "own_backbone.py"
+    code.write_text(
+        "from mmseg.models.backbones import FastSCNN\nfrom mmseg.registry import MODELS\n"
+        "@MODELS.register_module(force=True)\nclass OwnBackbone(FastSCNN): pass\n"
+    )
+    (tmp_path / "base.py").write_text(f"model = {small_networks.fast_scnn()['model']!r}\n")
+    (tmp_path / "own.py").write_text(
+        "_base_ = ['base.py']\ncustom_imports = dict(imports=['own_backbone'])\n"
+        "model = dict(backbone=dict(type='OwnBackbone'))\n"
+    )
+    published = small_networks.segmentation(tmp_path)
+    settings = published.model_copy(update={"model": str(tmp_path / "own.py")})
+    found = []
+    for more in ("", "# changed\n"):
+        code.write_text(code.read_text() + more)
+        with tasks.open_task(settings, "local", "none") as task:
+            found.append(task.identity()["code_sha256"])
+    assert found[0] != found[1]
+    with tasks.open_task(published, "local", "none") as task:
+        assert "code_sha256" not in task.identity()
+
+
 def test_yaml_configs_are_data_only(tmp_path: Path) -> None:
     """mmengine's own YAML reader would make the file below run a command."""
     target = tmp_path / "was-run"

@@ -33,7 +33,9 @@ _FLAT = "the pristine picture is flat: it holds no information that could be los
 _BOTH_FLAT = "both pictures are flat: nothing in them is salient"
 _FEW = "fewer than 11 DCT blocks of 8x8 px: 5 % of them are none"
 _EQUAL = "both pictures have the same luma: it is infinite"
-_XPSNR = _is("video:open_xpsnr", "FFmpeg's xpsnr, y", "luma, limited range", 0, None, None, Smallest(8), _EQUAL)
+# its blocks have 4 round(32 sqrt(pixels / (3840 x 2160))) px: below 45x45 none, and what comes out is PSNR of luma
+_WEIGHED = Smallest(8, area_px=45 * 45)
+_XPSNR = _is("video:open_xpsnr", "FFmpeg's xpsnr, y", "luma, limited range", 0, None, None, _WEIGHED, _EQUAL)
 _VMAF = _is("video:open_vmaf", "FFmpeg's libvmaf, vmaf_v0.6.1", "luma, limited range", 0, 100, None, Smallest(32))
 _NO_MOTION = "a picture stands still: no motion part"
 

@@ -87,7 +87,7 @@ def open_xpsnr(runner: LocalRunner) -> Opened:
             raise JobError(f"ffmpeg's xpsnr gave no luma values of {batch.size} pictures: {log.strip()[:80]!r}")
         return torch.tensor([found[number] for number in wanted], dtype=torch.float64)
 
-    return Opened(score, {"ffmpeg": tool.identity()})
+    return Opened(score, {"ffmpeg": tool.identity(), "smallest_px": 45 * 45})  # before, smaller pictures had values
 
 
 def open_vmaf(runner: LocalRunner) -> Opened:

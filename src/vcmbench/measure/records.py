@@ -7,7 +7,7 @@ each with the key of what decided it. So a new metric computes itself alone, and
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -86,6 +86,20 @@ class _ScoreRecord(Loose):
     schema_version: Literal[1]
     iqa: dict[str, _Metric]
     machine: _Machine | None
+    source: str = ""
+    configuration: str = PRISTINE
+    width_px: int = 0
+    height_px: int = 0
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> Self:
+        """No more pixels are counted than the picture has; the record of a pristine picture has no size."""
+        machine, most = self.machine, self.width_px * self.height_px
+        for part in (machine.pseudo, machine.labels) if machine is not None and most else ():
+            for triplets in [part.get("confusion", []), *(part.get("bands") or [])] if part is not None else ():
+                if sum(pixels for _, _, pixels in triplets) > most:
+                    raise ValueError("more pixels than the picture has")
+        return self
 
 
 class ScoreStore:
@@ -120,12 +134,19 @@ class ScoreStore:
 
 
 def read(path: Path) -> Score | None:
-    """A record as it was written; None where it is missing, damaged, edited or of another schema."""
+    """A record as it was written; None where it is missing, damaged, edited, in another's place or of another
+    schema."""
     try:
         score = read_sealed(path, _MAX_BYTES)
     except (OSError, ValueError):
         return None
-    return score if is_valid(_ScoreRecord, score) else None
+    return score if is_valid(_ScoreRecord, score) and _is_in_place(score, path) else None
+
+
+def _is_in_place(score: Score, path: Path) -> bool:
+    """Whether it lies where `ScoreStore.name` puts it: records may have been copied over one another."""
+    own = PurePosixPath(score.get("configuration", PRISTINE), f"{score.get('source', '')}.json").parts
+    return path.parts[-len(own) :] == own
 
 
 def begin(unit: Unit, index: int) -> Score:

@@ -8,6 +8,7 @@ where a network does call it. A compiled mmcv, where it is installed, is used as
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib.util
 import logging
 import sys
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import torch
 
 _EXTENSION = "mmcv._ext"
+_PUBLISHED = {"torch", "torchvision", "timm", "mmseg", "mmengine", "mmcv", "mmdet", "mmpretrain"}
+"""What networks are made of; their versions say what they do."""
 _FETCHED = ("pretrained", "init_cfg", "pretrained_cfg")
 
 
@@ -94,6 +98,18 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
         advice = f"{_absent(model)}{missing_import(error)}"
         raise RequestError(f"mmseg cannot build this config's model: {reason}{advice}") from error
     return built
+
+
+def own_code(network: torch.nn.Module) -> dict[str, str]:
+    """SHA-256 (hex) of a user's code that parts of a network come from, as a config's `custom_imports` names it: of all
+    files of those packages that are loaded. Empty where all parts are published ones."""
+    own = {type(part).__module__.partition(".")[0] for part in network.modules()} - _PUBLISHED
+    files = {name: Path(str(module.__file__)) for name, module in sorted(sys.modules.items())
+             if name.partition(".")[0] in own and getattr(module, "__file__", None)}  # fmt: skip
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return {"code_sha256": digest.hexdigest()} if files else {}
 
 
 def _absent(model: dict[str, Any]) -> str:

@@ -69,6 +69,7 @@ class Segmentation(LocalTask):
             "weights_sha256": options["weights_sha256"],
             "classes_sha256": hashlib.sha256(json.dumps(self.classes).encode()).hexdigest(),
             "version": VERSION,
+            **mmsegmentation.own_code(network),
             **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
             **{name: metadata.version(package) for name, package in _VERSIONS.items() if _is_there(package)},
             "precision": place.precision,

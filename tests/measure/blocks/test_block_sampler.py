@@ -19,7 +19,7 @@ from scipy import stats
 
 from vcmbench.errors import JobError, RequestError
 from vcmbench.measure.blocks import Block, Sources, sample
-from vcmbench.measure.blocks.sampler import _Draw
+from vcmbench.measure.blocks.sampler import NoBlocksError, _Draw
 from vcmbench.measure.blocks.strata import box_sums, strata_of
 
 Ids = NDArray[np.uint8]
@@ -331,15 +331,23 @@ def test_a_stratum_that_is_empty_but_was_not_drawn_does_no_harm() -> None:
 def test_nothing_but_void_is_no_block() -> None:
     world = make_world()
     world.void = {image: np.ones_like(mask) for image, mask in world.void.items()}
-    with pytest.raises(RequestError, match="pairs that have the others: none"):
+    with pytest.raises(NoBlocksError, match="each would hold void pixels"):
         sample(world.pairs, world.sources(), 50, (2, 2), 2)
 
 
-def test_void_pixels_that_leave_one_place() -> None:
-    world = make_world(shapes=((9, 11),))
+@pytest.mark.parametrize("labels", [True, False])
+def test_void_pixels_that_leave_one_place(labels: bool) -> None:
+    """Void in the labels, or in the prediction on the pristine picture, whatever the other one predicts there."""
+    world = make_world(shapes=((9, 11),), void=False)
     void = np.ones((9, 11), np.bool_)
     void[4:6, 7:10] = False
-    world.void = dict.fromkeys(world.pristine, void)
+    if labels:
+        world.void = dict.fromkeys(world.pristine, void)
+    else:
+        for pair in world.pairs:
+            world.decoded[pair][void] = 255
+        for pristine in world.pristine.values():
+            pristine[void] = 255
     blocks = sample(world.pairs, world.sources(), 50, (3, 2), 1).blocks
     assert {block.box for block in blocks} == {(7, 4, 3, 2)}
     assert {block.configuration for block in blocks} == {"good", "fair", "bad"}

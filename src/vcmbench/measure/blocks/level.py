@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vcmbench.data.dataset import Source
 from vcmbench.data.store import Store, job_key
 from vcmbench.encoder.plugins import loses_nothing
-from vcmbench.errors import Cancelled, RequestError
+from vcmbench.errors import Cancelled, JobError, RequestError
 from vcmbench.experiment import BlockSampling
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.iqa import Scorer
@@ -71,8 +71,8 @@ class BlockLevel:
     def of_file(self, path: Path) -> SampledBlocks:
         """The blocks of a file, with the accuracy that they have on the predictions here; a copy with that is kept."""
         blocks, name = self.named(path), name_of(path)
-        key = job_key({"predictions": self._key, "blocks": [[*block.box, block.image, block.configuration]
-                                                            for block in blocks]})  # fmt: skip
+        key = job_key({"predictions": self._key, "sampler": sampler.VERSION,
+                       "blocks": [[*block.box, block.image, block.configuration] for block in blocks]})  # fmt: skip
         if (before := self._kept(name, key)) is not None:
             return before
         blocks = self._with_accuracy(blocks)
@@ -159,11 +159,15 @@ class BlockLevel:
         for number, block in enumerate(blocks):
             groups[block.image, block.configuration].append(number)
         for (image, configuration), numbers in sorted(groups.items()):
-            same = self._pristine(image) == self._decoded(image, configuration)
+            pristine, decoded = self._pristine(image), self._decoded(image, configuration)
             for number in numbers:
                 block = blocks[number]
-                share = float(confusion.crop(same, block.box).mean())
-                found[number] = Block(image, configuration, *block.box, accuracy=share)
+                pair = confusion.crop(decoded, block.box), confusion.crop(pristine, block.box)
+                share = confusion.accuracy(confusion.confusion(*pair, self._classes))
+                if share is None:
+                    raise JobError(f"block {number} of {image}: the prediction on the pristine picture "
+                                   "is void all over it, so it has no accuracy; leave it out")  # fmt: skip
+                found[number] = replace(block, accuracy=share)
         return found
 
     def _pristine(self, image: str) -> NDArray[np.uint8]:

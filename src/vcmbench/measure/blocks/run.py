@@ -18,7 +18,7 @@ from vcmbench.iqa import Scorer
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.measure.blocks import state
 from vcmbench.measure.blocks.level import BlockLevel, name_of
-from vcmbench.measure.blocks.sampler import Block
+from vcmbench.measure.blocks.sampler import Block, NoBlocksError
 from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.decoders import Decoded, decoded
 from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings, as_job_error, asked
@@ -66,6 +66,8 @@ class BlockRun:
                     sampled = self._blocks_of(level, size_px, scorer, stop)
             except Cancelled:
                 return
+            except NoBlocksError as none:  # mild coding has no blocks that are all wrong: there is nothing to mend
+                outcome.reasons.append(str(none))
             except (RequestError, JobError, OSError) as error:
                 outcome.failed.append((title, as_job_error(error)))
             else:

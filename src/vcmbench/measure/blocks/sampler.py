@@ -2,8 +2,10 @@
 
 The published algorithm, for each block: draw a stratum i of k; draw an image and a coding configuration, and among all
 positions whose block has an accuracy in [i/k, (i+1)/k) (closed at 1) and no void pixel in the labels, draw one; where
-there is none, draw another image and configuration, with the same i. So the accepted pair of image and configuration is
-uniform among the pairs that have such a block at all, the position is uniform in the pair, and blocks are independent.
+there is none, draw another image and configuration, with the same i. Nor may a block hold a pixel that is void in the
+prediction on the pristine picture: there is nothing to be right about, and whole pictures leave such pixels out, too.
+So the accepted pair of image and configuration is uniform among the pairs that have such a block at all, the position
+is uniform in the pair, and blocks are independent.
 
 Here each pair is looked at once, in any order. For every block of the sample it draws a 64-bit number, and the block
 goes to the pair with the smallest one of those that have its stratum: a uniform choice, independent for every block. A
@@ -22,11 +24,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.labels import VOID
 from vcmbench.errors import JobError, RequestError
 from vcmbench.measure.blocks.strata import MOST_STRATA, Mask, Strata, box_sums, strata_of
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of which blocks come out: it is part of the drawn blocks' keys."""
+
+
+class NoBlocksError(RequestError):
+    """What was asked for is not to be found in these pictures."""
+
 
 Ids = NDArray[np.uint8]
 Pair = tuple[str, str]
@@ -55,8 +63,9 @@ class Block:
 class Sources:
     """Where pictures come from, (H, W) uint8 class ids; all are called from several threads at once.
 
-    `pristine(image)` and `decoded(image, configuration)` are the predictions; `void(image)` is a mask, (H, W) bool, of
-    pixels that no block may hold, or None where there are no labels. `pristine` and `void` are called once an image.
+    `pristine(image)` and `decoded(image, configuration)` are the predictions, 255 void; `void(image)` is a mask, (H, W)
+    bool, of pixels that are void in the labels, or None where there are none. `pristine` and `void` are called once an
+    image.
     """
 
     pristine: Callable[[str], Ids]
@@ -89,8 +98,8 @@ def sample(
     each core). `advance` is called with the image of every finished pair. Memory does not grow with the pairs, beyond
     their list. A picture smaller than the block has none.
 
-    Raises RequestError where a stratum that was drawn is empty everywhere, and JobError where two predictions of a pair
-    differ in size; what `sources` raise goes through.
+    Raises NoBlocksError where a stratum that was drawn is empty everywhere, RequestError where numbers make no sense,
+    JobError where two predictions of a pair differ in size; what `sources` raise goes through.
     """
     width, height = size
     _check(pairs, count, width, height, strata, seed, jobs)
@@ -154,19 +163,19 @@ class _Draw:
         return place
 
     def check(self, pairs: int) -> None:
-        """Raises RequestError where a stratum that was drawn is empty in all pairs."""
+        """Raises NoBlocksError where a stratum that was drawn is empty in all pairs."""
         size = f"{self.width}x{self.height} px"
         if not self.has_room:
-            raise RequestError(f"blocks of {size}: larger than every picture; take smaller ones")
+            raise NoBlocksError(f"blocks of {size}: larger than every picture; take smaller ones")
         if not self.pairs_with.any():
-            raise RequestError(
-                f"blocks of {size}: none is without void pixels in the {pairs} pairs of image and configuration; look "
-                "at the labels (void is what has no class), or take smaller blocks"
+            raise NoBlocksError(
+                f"blocks of {size}: each would hold void pixels, of labels or predictions, in all {pairs} pairs of "
+                "image and configuration; look at the labels (void is what has no class), or take smaller blocks"
             )
         missing = np.unique(self.stratum[self.pair < 0]).tolist()
         if missing:
             there = ", ".join(f"{self._range(i)} {self.pairs_with[i]}" for i in range(self.strata) if i not in missing)
-            raise RequestError(
+            raise NoBlocksError(
                 f"blocks of {size}: none of the {pairs} pairs of image and configuration has a block with an accuracy "
                 f"in {' or '.join(map(self._range, missing))}; pairs that have the others: {there or 'none'}. "
                 "Add configurations with other qualities, or take smaller blocks or fewer strata"
@@ -225,8 +234,9 @@ class _Picture:
     def _forbidden(self, pristine: Ids) -> Mask | None:
         void = self.sources.void(self.image) if self.sources.void else None
         self.labelled = void is not None
+        unseen = pristine == VOID
         if void is None:
-            return None
+            void = unseen
         if void.shape != pristine.shape:
             raise JobError(
                 f"{self.image}: the labels have {_size(void)}, the prediction {_size(pristine)}; "
@@ -235,7 +245,7 @@ class _Picture:
         width, height = self.draw.width, self.draw.height
         if void.shape[0] < height or void.shape[1] < width:
             return None
-        return box_sums(void, width, height) > 0
+        return box_sums(void | unseen, width, height) > 0
 
 
 Task = tuple[_Picture, int, str]
