@@ -452,7 +452,7 @@ def test_photographs_without_a_task_get_metrics_over_rate(tmp_path: Path, astron
     assert bd["PSNR"]["test_effort"]["preset"] == "medium" and bd["PSNR"]["test_effort"]["encode_s"] > 0
     assert all(name in done.out.splitlines()[1] for name in names)
     assert max(map(len, done.out.splitlines())) <= 100
-    assert "- At equal PSNR the rate differs from that of JPEG" in done.err
+    assert "- Rate at equal PSNR, against JPEG" in done.err
     page = (found.folder / "report.html").read_text()
     assert "what compression did to the pictures" in page and "Quality over rate" in page
     assert {"PSNR_pristine.svg", "GMSD_pristine.svg"} <= {path.name for path in (found.folder / "figures").iterdir()}

@@ -60,7 +60,7 @@ def _range(rows: Sequence[BdRow]) -> str:
     )
     row = rows[0]
     anchor = with_effort(row.anchor, row.anchor_effort)
-    return f"At equal {measure_words(row.measure)} the rate differs from that of {anchor} by {words}."
+    return f"Rate at equal {measure_words(row.measure)}, against {anchor}: {words}."
 
 
 def _metric(content: ReportContent) -> list[str]:
@@ -72,8 +72,7 @@ def _metric(content: ReportContent) -> list[str]:
             shown = (
                 f"{worse or 'none'} of the other {len(others)} metrics {'are' if worse > 1 else 'is'} shown to be worse"
             )
-            strength = figure(best.values["SROC"].magnitude(), 2)
-            return [f"{best.metric} follows the machine best: |SROCC| {strength}; {shown}."]
+            return [f"{best.metric} follows the machine best: SROCC {figure(best.oriented, 2)}; {shown}."]
     return []
 
 
