@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,19 @@ from tests.helpers.commands import JPEG, tree
 from vcmbench import cli, experiment
 from vcmbench.data.store import Store
 from vcmbench.tasks.predictions import prediction_path, write_prediction
+
+HOLD = """
+import sys
+from pathlib import Path
+from vcmbench.data.dataset import open_root
+from vcmbench.data.store import Store
+
+store = Store(open_root(Path(sys.argv[1])), "another")
+store.prepare()
+with store.probe():
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -97,6 +112,26 @@ def test_clean_leaves_what_others_have_records_of(coded: Path, tmp_path: Path) -
     assert cli.main(["clean", "-d", str(coded), "-s", str(other), "--yes"]) == 0
     assert names(coded) == {"a.png", "b.png"}
     assert not list(coded.glob("images_*"))
+
+
+def test_clean_follows_no_link_and_ends_no_run(coded: Path, tmp_path: Path) -> None:
+    """Records behind a link, and bitstreams that the copy of an experiment names, are those of others."""
+    text = (tmp_path / "trial.toml").read_text()
+    (tmp_path / "linked.toml").write_text(text.replace("trial", "linked"))
+    (coded / "results/linked").mkdir()
+    (coded / "results/linked/records").symlink_to("../trial/records")
+    shutil.copytree(coded / "results/trial", coded / "results/kept")
+    before = names(coded)
+    words = ["clean", "-d", str(coded), "-s"]
+    assert cli.main([*words, str(tmp_path / "linked.toml"), "--yes"]) == 0
+    assert names(coded) == before
+    hold = [sys.executable, "-c", HOLD, str(coded)]
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stdout.readline() == b"at work\n"
+        assert cli.main([*words, str(tmp_path / "trial.toml"), "--yes"]) == 2
+        run.stdin.close()  # type: ignore[union-attr]
+    assert cli.main([*words, str(tmp_path / "trial.toml"), "--yes"]) == 0
+    assert names(coded) == {path for path in before if not path.startswith(("results/trial/", "results/linked/"))}
 
 
 def test_predictions_of_the_users_own_are_left(coded: Path, tmp_path: Path, astronaut: object) -> None:

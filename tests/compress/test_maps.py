@@ -33,7 +33,7 @@ Write = Callable[..., Path]
 MAP = "qp_map = { delta = 6 }\n"
 X264 = f'encoder = "x264"\nquality = [30]\n{MAP}'
 # what is promised of a map with delta 6, in dB of luma PSNR where it matters, at equal rate
-GAINS_DB = {"x264": 2.0, "x265": 2.0, "kvazaar": 2.0, "jpeg": 0.7, "vvenc": 0.0}
+GAINS_DB = {"x264": 2.0, "x265": 1.5, "kvazaar": 2.0, "jpeg": 0.7, "vvenc": 0.0}
 QUALITIES = {"jpeg": 40}
 
 
@@ -69,6 +69,8 @@ def with_map(root: Path, name: str, picture: NDArray[np.uint8], importance: NDAr
 
 
 FILES = '[importance]\nsource = "files"\n'
+FEW = '[importance]\nclasses = "seed000"\n'
+"""Objects within the safe distance alone matter: few enough that a map's mean is far from its base."""
 
 
 def square(height: int, width: int) -> NDArray[np.float32]:
@@ -82,7 +84,7 @@ def square(height: int, width: int) -> NDArray[np.float32]:
 def test_at_equal_rate_bits_go_where_it_matters(name: str, scenes: Path, write_experiment: Write) -> None:
     """Delta 6 on the demo scenes, each file within 1 % of the uniform one: what is gained within the safe distance."""
     quality = QUALITIES.get(name, 30)
-    config = write_experiment(f'encoder = "{name}"\nquality = [{quality}]\n{MAP}match = "rate"')
+    config = write_experiment(f'encoder = "{name}"\nquality = [{quality}]\n{MAP}match = "rate"', head=FEW)
     done = compress(scenes, config)
     assert done.code == 0, done.err
     gains = []
@@ -112,7 +114,7 @@ def test_coded_mean_qp_is_the_requested_one(
     codings = [f"{coding}qp_map = {{ delta = {delta} }}" for delta in (3, 6)]
     for letter in "ab":
         with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), square(256, 320))
-    records = [(scenes, record) for record in compress(scenes, write_experiment(*codings)).records()]
+    records = [(scenes, record) for record in compress(scenes, write_experiment(*codings, head=FEW)).records()]
     others = compress(photos, write_experiment(*codings, name="other", head=FILES)).records()
     records += [(photos, record) for record in others]
     assert len(records) == 8 * 5

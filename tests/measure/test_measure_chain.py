@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -213,7 +214,7 @@ def test_correlations_are_those_of_the_tables(results: Results) -> None:
         machine = np.array([float(row[column]) for row in rows])
         found = results.json(f"correlation_{level}.json")
         about = found.pop("vcmbench")
-        assert (about["level"], about["resamples"], about["clustered_by"]) == (level.replace("_", " "), 100, "image")
+        assert (about["level"], about["intervals"], about["clustered_by"]) == (level.replace("_", " "), True, "image")
         for name in ("PSNR", "SSIM"):
             by_hand = correlate(np.array([float(row[name]) for row in rows]), machine)
             assert found[name]["SROC"][0] == pytest.approx(by_hand.values["SROC"].value, abs=1e-12)
@@ -283,18 +284,18 @@ def test_stacks_half_sizes_and_searched_rates(tmp_path: Path, tmp_path_factory: 
 def test_a_mean_of_means_is_nowhere(results: Results) -> None:
     """What is printed of a configuration is from summed counts: all right pixels over all, all bits over all pixels."""
     done = typed("metrics", "-d", results.root, "-s", results.root.parent / "trial.toml", "--runner", "local", "--gpu",
-                 "none", "--no-report")  # fmt: skip
+                 "none", "--no-report", "--wide")  # fmt: skip
     assert done.code == 0, done.err
-    header, _, *lines = done.out.split("\n\n")[0].splitlines()
-    columns = [name.strip() for name in header.replace("accuracy (", "accuracy(").replace("mIoU (", "mIoU(").split()]
-    for line, quality in ((one, one.split()[1]) for one in lines if one.startswith("JPEG")):
+    _, header, _, *lines = (re.split(r"\s{2,}", line.strip()) for line in done.out.split("\n\n")[0].splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines if line[0] == "JPEG"]
+    assert rows
+    for cells, quality in ((row, row["quality"]) for row in rows):
         summed: Counter[tuple[int, int]] = Counter()
         for score in results.scores():
             if score["configuration"] == FOLDERS[f"jpeg {quality}"]:
                 summed.update(told(score["machine"]["pseudo"]["confusion"]))
-        cells = dict(zip([name for name in columns if name != "options"], line.split(), strict=True))
-        assert cells["accuracy(pseudo)"] == f"{accuracy(summed):.4f}"
-        assert cells["mIoU(pseudo)"] == f"{mean_iou(summed):.4f}"
+        assert cells["accuracy (pseudo)"] == f"{accuracy(summed):.4f}"
+        assert cells["mIoU (pseudo)"] == f"{mean_iou(summed):.4f}"
 
 
 def test_nothing_half_written_is_left(results: Results) -> None:

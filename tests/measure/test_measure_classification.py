@@ -39,7 +39,10 @@ def results(tmp_path: Path, astronaut: U8, head: str) -> Results:
     compressed(root, write_toml(tmp_path, 'encoder = "lossless"', 'encoder = "jpeg"\nquality = [3, 60]', head=head))
     done = measure(root, tmp_path / "trial.toml")
     assert (done.code, counts(done)) == (0, (15, 0, 0)), done.err
-    assert outcome(done)["missing"] == ["blocks: the task is a classification; only pictures of labels have blocks"]
+    assert outcome(done)["missing"] == [
+        "blocks: the task is a classification; only pictures of labels have blocks",
+        "figures against labels: 4 of 5 pictures have what they need, and count",
+    ]
     return Results(root)
 
 

@@ -52,7 +52,7 @@ def recalled(run: MeasureRun) -> Findings:
     Raises RequestError where there was none, it did not end, or what it is about has changed since.
     """
     known = recall(run.store)
-    again = f"run first: python run_metrics.py -d {quote(str(run.data.root))} -s {quote(run.config)}"
+    again = f"run first: python run_metrics.py -d {quote(str(run.data.root))} -s {run.config}"
     name = run.experiment.name
     if known is None:
         raise RequestError(f"experiment {name}: no run has measured all of it yet; {again}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import uuid
 from collections import Counter
@@ -12,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from vcmbench.analysis.run import Findings, analyse, recalled
-from vcmbench.cli import INTERRUPTED, metrics_tables, runners, terminal
+from vcmbench.cli import INTERRUPTED, metrics_tables, runners, terminal, which
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.run import cores
@@ -118,7 +117,7 @@ def _scorer(run: MeasureRun, arguments: argparse.Namespace) -> Scorer | None:
 
 def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[str]) -> list[str]:
     """What makes the report's data, without the places of this machine."""
-    config = Path(_config(wanted, arguments)).name
+    config = which.changed(Path(str(getattr(arguments, "config", wanted.name))).name, arguments)
     words = [
         "" if set(levels) == set(wanted.metrics.levels) else f" --level {'all' if len(levels) == 2 else levels[0]}"
     ]
@@ -126,7 +125,6 @@ def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[st
         words.append(f" --blocks {blocks.name}")
     if arguments.skip_missing:
         words.append(" --skip-missing")
-    config += "".join(f" --set {shlex.quote(change)}" for change in getattr(arguments, "changes", ()))
     return [
         f"python run_compression.py -d DATA -s {config}",
         f"python run_metrics.py -d DATA -s {config}{''.join(words)}",
@@ -134,8 +132,8 @@ def _commands(wanted: Experiment, arguments: argparse.Namespace, levels: list[st
 
 
 def _config(wanted: Experiment, arguments: argparse.Namespace) -> str:
-    """What `-s` named; `vcmbench demo` has no such option."""
-    return str(getattr(arguments, "config", wanted.name))
+    """What `-s` named, and its changes, for commands in messages; `vcmbench demo` has no such option."""
+    return which.changed(str(getattr(arguments, "config", wanted.name)), arguments)
 
 
 def _as_json(outcome: MeasureOutcome, findings: Findings | None, report: Path | None) -> dict[str, object]:
@@ -173,5 +171,5 @@ def report_again(wanted: Experiment, arguments: argparse.Namespace) -> Path:
     root = open_root(arguments.data)
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
     settings = MeasureSettings(skip_missing=arguments.skip_missing)
-    this = MeasureRun(wanted, arguments.data, runner, settings, arguments.config)
+    this = MeasureRun(wanted, arguments.data, runner, settings, _config(wanted, arguments))
     return write(this, report_content(this, recalled(this)), arguments.output)

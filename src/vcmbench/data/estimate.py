@@ -117,9 +117,10 @@ def interval(
     from scipy.special import stdtrit  # here, because commands that need no interval start faster without
 
     error = _error(left_out)
-    if error <= _SAME:
-        return replace(found, low=found.value, high=found.value)
     try:
+        if error <= _SAME:
+            scale.there(found.value)  # the end of a scale, a correlation of 1, is no certainty
+            return replace(found, low=found.value, high=found.value)
         # the error is taken there by the slope, since without a unit a correlation or share may be 1, which is nowhere
         width = float(stdtrit(len(left_out) - 1, 1 - LEVEL / 2)) * error * scale.slope(found.value)
         low, high = (scale.back(scale.there(found.value) + sign * width) for sign in (-1, 1))
@@ -131,12 +132,16 @@ def interval(
 def with_p(found: Estimate, left_out: Array) -> Estimate:
     """A difference with its interval, and p of that there is none (two-sided, t of the same error)."""
     found = interval(found, left_out)
+    if found.value is not None and abs(found.value) <= _SAME:
+        return replace(found, p=1.0)
     if found.value is None or found.interval is None:
         return found
+    if (error := _error(left_out)) <= _SAME:  # units that agree to the last digit are no proof that all others would
+        return replace(found, low=None, high=None, reason="no interval: without any one of the pictures it is the same")
     from scipy.special import stdtr
 
-    deviate = abs(found.value) / max(_error(left_out), _SAME)
-    return replace(found, p=1.0 if abs(found.value) <= _SAME else float(2 * stdtr(len(left_out) - 1, -deviate)))
+    deviate = abs(found.value) / error
+    return replace(found, p=float(2 * stdtr(len(left_out) - 1, -deviate)))
 
 
 def _error(left_out: Array) -> float:

@@ -114,6 +114,14 @@ class Store:
         """A file in the results that is locked as long as a run goes: workers of other machines must see it so."""
         return locks.take_new(self._leases, "run-")
 
+    def is_at_work(self) -> bool:
+        """Whether another process makes anything below the data root now, of whatever experiment."""
+        if not self._leases.is_dir():
+            return False
+        own = locks.of_this_process(self._leases).path
+        places = (path for folder in (self._claims, self._leases) if folder.is_dir() for path in folder.iterdir())
+        return any(locks.is_held(path) for path in places if path != own)
+
     def record_path(self, bitstream: PurePosixPath) -> Path:
         """Where the record of a bitstream (named relative to the data root) lies."""
         return self.records / bitstream.with_name(bitstream.name + ".json")
@@ -150,7 +158,7 @@ class Store:
         except OSError:
             return False
 
-    def _everywhere(self, bitstream: PurePosixPath) -> Iterator[Path]:
+    def everywhere(self, bitstream: PurePosixPath) -> Iterator[Path]:
         """Where records of a bitstream may lie: below every experiment of the data root."""
         name = bitstream.with_name(bitstream.name + ".json")
         for records in sorted(self.folder.parent.glob("*/records")):
@@ -159,7 +167,7 @@ class Store:
 
     def of_all_experiments(self, bitstream: PurePosixPath) -> Iterator[Record]:
         """The records of a bitstream in every experiment of the data root."""
-        for path in self._everywhere(bitstream):
+        for path in self.everywhere(bitstream):
             if (record := read_record(path)) is not None:
                 yield record
 
@@ -184,7 +192,7 @@ class Store:
                 if len(os.fsencode(target.name)) > _NAME_BYTES:
                     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
                 target.parent.mkdir(parents=True, exist_ok=True)
-            for path in self._everywhere(bitstream):
+            for path in self.everywhere(bitstream):
                 try:
                     self._check(path)
                 except PermissionError:  # that of another data root, to which a link leads

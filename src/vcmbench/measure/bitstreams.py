@@ -77,7 +77,7 @@ def find(
         hint = "" if partial or not found else "; or measure what is there, with --skip-missing"
         raise RequestError(
             f"experiment {experiment.name}: {len(missing)} of {len(missing) + len(found)} bitstreams are not there; "
-            f"run first: python run_compression.py -d {quote(str(data.root))} -s {quote(config or experiment.name)}"
+            f"run first: python run_compression.py -d {quote(str(data.root))} -s {config or quote(experiment.name)}"
             f"{hint}{some}"
         )
     return found

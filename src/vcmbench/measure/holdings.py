@@ -8,31 +8,34 @@ from pathlib import Path, PurePosixPath
 
 from vcmbench.data.record import Record, read_record
 from vcmbench.data.store import Store
-from vcmbench.io.files import check_inside
+from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.measure import records
 from vcmbench.measure.records import SCORES
 from vcmbench.tasks.predictions import prediction_key, prediction_path
 
 KINDS = ("bitstreams", "records", "scores", "predictions", "tables")
 _TABLES = (
-    "compression.csv", "compression.state.json", "equal_rate.csv", "image_scores.*", "block_scores.*", "points.*",
+    "compression.csv", "compression.state.json", "equal_rate.csv", "image_scores.csv", "image_scores.parquet",
+    "block_scores.csv", "block_scores.parquet", "points.csv", "points.parquet",
     "correlation_*.json", "bd.json", "measured.json", "plan.json", "runs.jsonl", "report.html",
     "blocks/*.state.json", "blocks/*_val_blocks.json", "blocks/*_val_metrics.json",
-    "figures/*.pdf", "figures/*.svg",
+    *(f"figures/{name}.{kind}" for kind in ("pdf", "svg")
+      for name in ("*_pseudo", "*_labels", "*_pristine", "scatter", "correlation_*", "damage_*", "mapped_uniform")),
 )  # fmt: skip
 """Names that our tables have in the experiment's folder."""
 
 
-def holdings(store: Store) -> dict[str, list[Path]]:
+def holdings(store: Store, *, is_exact: bool = False) -> dict[str, list[Path]]:
     """The files of an experiment by kind (`KINDS`).
 
     Bitstreams and predictions that other experiments of the data root have records of, too, are left out, and so is
-    whatever has another size than its record says, is no record, or bears no key of ours.
+    whatever lies behind a link, has another size than its record says (`is_exact`: other content, too, for which all of
+    it is read), is no record, or bears no key of ours.
     """
     own = list(_records(store))
     scores = list(_scores(store))
     found = {
-        "bitstreams": [path for _, record in own for path in _coded(store, record)],
+        "bitstreams": [path for _, record in own for path in _coded(store, record, is_exact)],
         "records": [path for path, _ in own],
         "scores": [path for path, _, _ in scores],
         "predictions": list(_predictions(store, scores)),
@@ -53,16 +56,15 @@ def remove(store: Store, paths: list[Path]) -> None:
             for link in inside:
                 link.unlink()
             inside = []
-        if not inside and folder.is_dir():
+        if not inside and folder.is_dir() and not folder.is_symlink():
             folder.rmdir()
 
 
 def _is_ours(store: Store, path: Path) -> bool:
-    try:
-        check_inside(store.data.root, path)
-    except OSError:
-        return False
-    return path.is_file() and not path.is_symlink()
+    """Whether a file lies where its path says: behind a link it may be another experiment's."""
+    root = store.data.root
+    is_direct = path.parent.resolve() == root.resolve() / path.parent.relative_to(root)
+    return is_direct and path.is_file() and not path.is_symlink()
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -78,16 +80,19 @@ def _records(store: Store) -> Iterator[tuple[Path, Record]]:
             yield path, record
 
 
-def _coded(store: Store, record: Record) -> Iterator[Path]:
+def _coded(store: Store, record: Record, is_exact: bool) -> Iterator[Path]:
     """A record's bitstream and what was written beside it."""
     place = PurePosixPath(record["bitstream"])
-    own = store.folder.name
-    if any(other["experiment"] != own for other in store.of_all_experiments(place)):
+    others = (path for path in store.everywhere(place) if path != store.record_path(place))
+    if any(read_record(path) is not None for path in others):
         return
     path = store.data.root / place
     if path.is_file() and path.stat().st_size == record["size_bytes"]:
-        yield path
-        yield from (path.with_name(name) for name in record.get("files") or ())
+        known = {path.name: record["bitstream_sha256"], **record.get("files", {})}
+        for name, sha256 in known.items():
+            beside = path.with_name(name)
+            if not is_exact or (beside.is_file() and sha256_of(beside, beside.stat().st_size) == sha256):
+                yield beside
 
 
 def _scores(store: Store) -> Iterator[tuple[Path, str, PurePosixPath]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from vcmbench.compress.job_keys import bitstreams
 from vcmbench.data.dataset import DataRoot, look, open_root
@@ -34,13 +35,13 @@ class MeasureRun:
     def __init__(
         self, experiment: Experiment, folder: Path, runner: Runner, settings: MeasureSettings, config: str = ""
     ) -> None:
-        """`config` is what `-s` named, for the commands that messages name."""
+        """`config` are the words of a shell after `-s`, for the commands that messages name."""
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(folder)
         looked = look(self.data, experiment.dataset)
         self.sources = looked.sources
         self.store = Store(self.data, experiment.name, experiment.seed)
-        self.config = config or experiment.name
+        self.config = config or quote(experiment.name)
         self.units = find(
             experiment, self.data, self.sources, self.store, partial=settings.skip_missing, config=self.config
         )

@@ -132,6 +132,8 @@ def _open(path: Path, shape: tuple[int, int] | None) -> Image.Image:
                 advice = "remove it to have it made again" if is_ours else "lay one of the picture's size there"
                 raise JobError(f"{path}: the prediction has {sizes}; {advice}")
             _check_mode(path, picture)
+            if images.count(picture) > 1:
+                raise JobError(f"{path}: holds several pictures; a prediction is one")
             picture.load()
             return picture
 

@@ -121,7 +121,6 @@ def test_the_tables_say_it_in_words(write_experiment: Write) -> None:
         (("-w", "0"), "'0' is no whole number from 1"),
         (("-w", "-3"), "is no whole number from 1"),
         (("-w", "two"), "is no whole number from 1"),
-        ((), "-w/--workers"),
         (("-w", "1000000"), "--workers 1000000: must be 1 to"),
         (("-w", "1", "--gpus", "-1"), "is no whole number from 0"),
         (("-w", "1", "--size", "10"), "'10' is no size such as 2048x1024"),

@@ -67,10 +67,10 @@ def test_a_second_build_costs_nothing(built: Any) -> None:
     before = {name: images.image_id(built, name) for name in BUILDABLE}
     again = type_command("encoders", "build", "--verbose", *BUILDABLE)
     assert again.code == 0
-    steps = [line for line in again.out.splitlines() if line.startswith("Step ")]
+    steps = [line for line in again.err.splitlines() if line.startswith("Step ")]
     assert steps
     outside = [step for step in steps if " : FROM " in step or " : ARG BASE" in step]
-    assert again.out.count("---> Using cache") == len(steps) - len(outside)
+    assert again.err.count("---> Using cache") == len(steps) - len(outside)
     assert {name: images.image_id(built, name) for name in BUILDABLE} == before
 
 

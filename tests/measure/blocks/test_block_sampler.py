@@ -405,7 +405,7 @@ def test_a_prediction_that_cannot_be_read_is_named(error: Exception) -> None:
 def test_opencv_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world()
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(RequestError, match=r"needs OpenCV.*vcmbench\[metrics\]"):
+    with pytest.raises(RequestError, match=r"needs OpenCV.*install it: "):
         sample(world.pairs, world.sources(), 60, (2, 2), 2)
 
 

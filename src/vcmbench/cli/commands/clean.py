@@ -25,7 +25,7 @@ that is not known to be the experiment's stay where they are.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    which.add_which(parser)
+    which.add_which(parser, chooses_pictures=False)
     parser.add_argument("-n", "--dry-run", action="store_true", help="name the files and remove none")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="the files by kind as one JSON object on stdout")
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     store = Store(open_root(arguments.data), which.wanted(arguments).name)
-    found = holdings(store)
+    found = holdings(store, is_exact=True)
     paths = [path for some in found.values() for path in some]
     total = sum(path.stat().st_size for path in paths)
     if arguments.json:
@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"experiment {store.folder.name}: {kinds}; {total / 1e6:.1f} MB", always=not arguments.yes)
     if arguments.dry_run or not paths:
         return 0
-    if any(store.is_claimed(bitstream) for bitstream, _ in store.all_records()):
-        raise RequestError(f"{store.folder}: a run is at work there; end it first")
     if not arguments.yes and not _agreed():
         raise RequestError("nothing was removed; --yes removes them without a question")
+    if store.is_at_work():
+        raise RequestError(f"{store.data.root}: a run is at work there; end it first")
     remove(store, paths)
     say(f"removed: {len(paths)} files")
     return 0

@@ -11,7 +11,6 @@ from pathlib import Path
 from vcmbench import experiment
 from vcmbench.cli import INTERRUPTED, runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.cli.dataset_options import add_dataset_options, with_dataset_options
 from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.job import Job
@@ -60,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-missing", action="store_true", help="leave out encoders whose tools are not found, instead of an error"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
-    add_dataset_options(parser)
     add_run_options(parser)
 
 
@@ -99,7 +97,7 @@ def _only(wanted: experiment.Experiment, names: list[str] | None) -> experiment.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    whole = with_dataset_options(which.wanted(arguments), arguments)
+    whole = which.wanted(arguments)
     wanted = _only(whole, arguments.encoder)
     return run_experiment(
         wanted, arguments.data, arguments, dry_run=arguments.dry_run, skip_missing=arguments.skip_missing, whole=whole

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vcmbench.cli import runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.cli.dataset_options import add_dataset_options, with_dataset_options
 from vcmbench.cli.measure_options import add_measure_options, check_packages
 from vcmbench.compress.run import CompressSettings
 from vcmbench.errors import RequestError
@@ -36,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = _EXAMPLES
     which.add_which(parser)
-    add_dataset_options(parser)
     parser.add_argument("--level", choices=["image", "block", "all"], default=None,
                         help="metrics on whole pictures, on blocks, or on both (default: metrics.levels)")  # fmt: skip
     parser.add_argument("--blocks", type=Path, metavar="FILE",
@@ -62,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_packages()
     from vcmbench.cli import measuring
 
-    wanted = with_dataset_options(_with_blocks(which.wanted(arguments), arguments.blocks), arguments)
+    wanted = _with_blocks(which.wanted(arguments), arguments.blocks)
     level = arguments.level or ("all" if len(set(wanted.metrics.levels)) == 2 else wanted.metrics.levels[0])
     return measuring.run_experiment(
         wanted, arguments.data, arguments, ["image", "block"] if level == "all" else [level]
