@@ -39,6 +39,7 @@ from tests.helpers.measuring import (
     write_toml,
 )
 from tests.helpers.pictures import save
+from vcmbench.compress import decode
 from vcmbench.data.record import as_json
 from vcmbench.io.sealed import sealed_json
 from vcmbench.iqa import Scorer
@@ -234,6 +235,16 @@ def test_edited_figures_of_compression_do_not_stay(results: Results, config: Pat
     done = measure(results.root, config)
     assert counts(done) == (1, ALL - 1, 0)
     assert tree(results.folder) == before
+
+
+def test_a_decoder_that_gives_another_picture_is_not_believed(
+    results: Results, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = decode._pictures
+    monkeypatch.setattr(decode, "_pictures", lambda *words: (np.zeros_like(one) for one in real(*words)))
+    done = measure(results.root, config, "--force")
+    assert (done.code, counts(done)) == (1, (0, 0, ALL))
+    assert done.err.count("what is decoded is not what was coded: luma PSNR") >= 1
 
 
 def test_a_changed_digit_is_found_and_measured_again(results: Results, config: Path) -> None:

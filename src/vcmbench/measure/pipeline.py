@@ -70,6 +70,7 @@ class Pipeline:
 
     def _ask(self, steps: Steps, frames: Sequence[Frame], stop: threading.Event) -> Future[list[Future[None]]]:
         _go_on(stop)
+        steps.check(frames)
         steps.ask(frames, self._later)
         return self._scoring.submit(self._score, steps, frames, stop)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data import colour
 from vcmbench.errors import JobError
 from vcmbench.measure.outcome import as_job_error
 from vcmbench.measure.predictions import Predictor, Question
@@ -26,6 +27,10 @@ from vcmbench.tasks.kind import Answer, count
 
 Later = Callable[[Callable[[], None]], Future[None]]
 """Has something done in the background."""
+
+
+_TIMES, _ROUNDING = 4, 50
+"""How much larger than recorded the squared error of luma may be: R'G'B' is rounded, and clipped at strong colours."""
 
 
 @dataclass(eq=False)
@@ -53,6 +58,27 @@ class Steps:
         self._scores, self._level = context.scores, level
         self._predictor, self._scorer = context.predictor, context.scorer
 
+    def check(self, frames: Sequence[Frame]) -> None:
+        """Fail frames whose luma is much farther from the pristine one than the record says: a wrong decoder gives
+        pictures of the right size, too. Every second row and column is looked at."""
+        for frame in frames:
+            if frame.picture is None:
+                continue
+            try:
+                pristine = frame.pristine.picture.rgb
+            except (JobError, OSError):  # said where it is needed
+                continue
+            psnr = frame.score["psnr_y_db"]
+            coded = 0.0 if psnr is None else 255**2 / 10 ** (psnr / 10)
+            first, second = (colour.luma(rgb[::2, ::2]).astype(np.float32) for rgb in (pristine, frame.picture))
+            error = float(np.mean((first - second) ** 2))
+            if error > _TIMES * coded + _ROUNDING:
+                recorded = "no error" if psnr is None else f"{psnr:.1f} dB"
+                frame.error = JobError(
+                    f"{frame.todo.unit.record['bitstream']}: what is decoded is not what was coded: luma PSNR "
+                    f"{10 * np.log10(255**2 / error):.1f} dB, recorded {recorded}; see: vcmbench encoders test"
+                )
+
     # --- the machine
 
     def ask(self, frames: Sequence[Frame], later: Later) -> None:
@@ -62,7 +88,8 @@ class Steps:
         """
         if self._predictor is None:
             return
-        asked = [frame for frame in frames if frame.todo.machine_key is not None and not frame.pristine.has_failed]
+        asked = [frame for frame in frames if frame.todo.machine_key is not None and frame.error is None
+                 and not frame.pristine.has_failed]  # fmt: skip
         mine = [one for one in dict.fromkeys(frame.pristine for frame in asked) if one.is_mine_to_ask()]
         questions: list[tuple[Question, Frame | Pristine]] = []
         try:
@@ -114,7 +141,7 @@ class Steps:
 
     def wait_for_pristine(self, frames: Sequence[Frame]) -> None:
         """Until the machine has been asked about the pristine pictures of all these frames, which others may do."""
-        wait([frame.pristine.answer for frame in frames if frame.todo.machine_key is not None])
+        wait([frame.pristine.answer for frame in frames if frame.todo.machine_key is not None and frame.error is None])
 
     # --- the metrics
 
