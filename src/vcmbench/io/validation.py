@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -51,7 +52,8 @@ def first_mistake(error: ValidationError) -> str:
 def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str, type[BaseModel]]) -> str:
     """The first mistake that pydantic found, as key, value and what is allowed. `nested` are the models of the tables
     inside `whole`, by their keys."""
-    first = error.errors(include_url=False)[0]
+    # a key that is misspelt is lacking, too, which would be the first that is said
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     key = ""
     for part in first["loc"]:
         key += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if key else ''}{_shown(part)}"
@@ -60,8 +62,9 @@ def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str
         model = whole
         for part in first["loc"][:-1]:
             model = nested.get(str(part), model)
-        known = ", ".join(field.alias or name for name, field in model.model_fields.items())
-        return f"{key}: unknown key; known here: {known}{more}"
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        near = "".join(f"; did you mean {one}?" for one in get_close_matches(str(first["loc"][-1]), known, 1))
+        return f"{key}: unknown key; known here: {', '.join(known)}{near}{more}"
     if first["type"] == "model_type":
         return f"{key}: must be a table, such as {{ key = value }} (found {short(first['input'])})"
     message = first["msg"].removeprefix("Value error, ")
