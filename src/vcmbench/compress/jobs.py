@@ -11,8 +11,7 @@ from pathlib import PurePosixPath
 from vcmbench.compress.forecast.figures import Figures, rough
 from vcmbench.compress.job import Job, Tools
 from vcmbench.compress.job_keys import JobMaker, Measured
-from vcmbench.data import images
-from vcmbench.data.dataset import DataRoot, Source, read_picture
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.data.store import Store
 from vcmbench.encoder.base import Tool
 from vcmbench.encoder.plugins import get as get_encoder
@@ -28,11 +27,11 @@ def measure(source: Source) -> Measured:
     except UnicodeEncodeError:
         return Measured(problem=f"{source.path}: its name is not UTF-8; rename it")
     try:
-        width, height = images.size_of(source.path)
+        width, height = source.size()
         return Measured(source.sha256(), width, height)
     except Exception:  # whatever a hostile header makes the decoder raise; read_picture names it
         try:
-            read_picture(source.path)
+            source.read()
         except JobError as error:
             return Measured(problem=str(error))
         return Measured(problem=f"{source.path}: cannot be read")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vcmbench.compress.job import Geometry
 from vcmbench.data import colour, frames, resampling
-from vcmbench.data.dataset import Source, read_picture
+from vcmbench.data.dataset import Source
 from vcmbench.encoder.base import Clip, Encoder
 from vcmbench.errors import JobError
 
@@ -33,7 +33,7 @@ def prepare(
     source: Source, sha256: str, encoder: Encoder, geometry: Geometry, resampler: str = resampling.DEFAULT
 ) -> PreparedPicture:
     """Read, downscale, pad and convert one picture. Raises JobError where it is damaged or not the one of the plan."""
-    picture = read_picture(source.path)
+    picture = source.read()
     if picture.sha256 != sha256:
         raise JobError(f"{source.path}: changed since this run was planned; run it again")
     frame, luma = _frame_and_luma(picture.rgb, encoder.pixels, geometry, resampler)

@@ -36,10 +36,12 @@ _LINKS = ("gtFine", "val.txt", "train.txt", "test.txt")
 
 @dataclass(frozen=True, order=True, slots=True)
 class Source:
-    """One picture: its place below the pristine folder, without suffix (as results are named), and its file."""
+    """One picture: its place below the pristine folder, without suffix (as results are named), and its file; of a
+    video also which `frame` it is, from 0 in the order in which they are shown."""
 
     name: PurePosixPath
     path: Path
+    frame: int | None = None
 
     @property
     def group(self) -> PurePosixPath:
@@ -49,6 +51,14 @@ class Source:
     def sha256(self) -> str:
         """SHA-256 (hex) of the file. Raises OSError, also where it is larger than any picture or map, or a pipe."""
         return sha256_of(self.path, _MAX_BYTES)
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, by the file's header. Raises JobError, or what decoders raise."""
+        return images.size_of(self.path)
+
+    def read(self) -> Picture:
+        """The picture. Raises JobError, see `read_picture`."""
+        return read_picture(self.path)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from vcmbench.data import colour
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers, integer_quantisers
+from vcmbench.encoder.structure import Kind
 from vcmbench.errors import RequestError
 
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
 DECODED = {"yuv": "decoded.yuv", "rgb": "decoded.ppm"}
 QPS = "qps.raw"
+FRAME_LOG = "frames.log"
+"""What an encoder writes of every picture of a sequence beside its bitstream, where it does not print it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,16 @@ class Command:
     argv: tuple[str, ...]
     files: dict[str, str] = field(default_factory=dict)
     then: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class CodedFrame:
+    """A picture of a coded sequence by its encoder's own account: its place in display order from 0, its type, and the
+    QP that it was coded with, None where that is not told."""
+
+    index: int
+    type: Literal["I", "P", "B"]
+    qp: float | None
 
 
 Anchors = tuple[tuple[int, float], ...]
@@ -125,6 +138,8 @@ class Encoder(ABC):
     """Whether its published parameter sets leave room for a map."""
     logs_mean_qp: ClassVar[bool] = False
     """Whether the QP in its log is the mean over the blocks of a map, and not only the one that it started from."""
+    structures: ClassVar[tuple[Kind, ...]] = ("intra",)
+    """How it can code sequences, of `structure.KINDS`; for those that are `stackable`."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
 
@@ -198,6 +213,11 @@ class Encoder(ABC):
 
     def coded_qp(self, log: str) -> float | None:
         """The mean QP that the tool says it coded with, read from what it printed; None where it does not say."""
+        return None
+
+    def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
+        """The pictures of a sequence in the order in which they were coded, read from what the tool printed and from
+        its `FRAME_LOG` (empty where it writes none); None where it does not say."""
         return None
 
     def complaint(self, log: str) -> str | None:

@@ -36,6 +36,12 @@ def check(encoder: Encoder, coding: CodingConfiguration) -> None:
         _check_choice(encoder, "compat", coding.compat, encoder.compat)
         if coding.preset is not None:
             raise RequestError(f"preset: compat {coding.compat!r} fixes the parameters of {encoder.name}")
+    if coding.structure is not None and coding.structure.kind not in (encoder.structures if encoder.stackable else ()):
+        offered = ", ".join(encoder.structures) if encoder.stackable else ""
+        what = f"codes sequences as {offered}" if offered else "codes every picture by itself; leave structure out"
+        raise RequestError(f"structure {coding.structure.kind!r}: {encoder.name} {what}")
+    if coding.structure is not None and coding.compat is not None:
+        raise RequestError("structure: a published parameter set (compat) has its own; leave one of them out")
     if coding.stacked and not encoder.stackable:
         raise RequestError(f"stacked: {encoder.name} codes single images only")
 

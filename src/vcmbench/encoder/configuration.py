@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from vcmbench.data.resampling import DEFAULT
+from vcmbench.encoder.structure import Structure
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 
@@ -16,8 +17,9 @@ class CodingConfiguration:
 
     `quality` is on the encoder's own scale, None where it has none or where `target_bpp` decides it;
     `subsampling_factor` in (0, 1] scales both sides before coding; `compat` names a published parameter set; `stacked`
-    codes all images of a city as one video. With a `qp_map`, bits go where `importance` says; `match_rate` then moves
-    its base until the file is as large as the uniform one. `target_bpp` is in bits per pixel of the original size.
+    codes all images of a city as one video, of intra pictures alone unless a `structure` says otherwise. With a
+    `qp_map`, bits go where `importance` says; `match_rate` then moves its base until the file is as large as the
+    uniform one. `target_bpp` is in bits per pixel of the original size.
     """
 
     encoder: str
@@ -36,12 +38,16 @@ class CodingConfiguration:
     """More of the encoder's own parameters, as (name, value), sorted."""
     resampler: str = DEFAULT
     """What makes pictures smaller and large again, where `subsampling_factor` is not 1."""
+    structure: Structure | None = None
+    """How the pictures of a sequence are coded as video; it is `stacked` then. None: pictures on their own."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: what a record holds and a job's key hashes."""
         values = {**asdict(self, dict_factory=_plain), "parameters": dict(self.parameters)}
         if self.resampler == DEFAULT:  # as it was before there were others
             del values["resampler"]
+        if self.structure is None:
+            del values["structure"]
         return values
 
     def folder_name(self, label: str, published: bool) -> str:
@@ -62,7 +68,8 @@ class CodingConfiguration:
         options: dict[str, object] = {
             "preset": self.preset,
             "compat": None if published else self.compat,
-            "stacked": "true" if self.stacked and not published else None,
+            "stacked": "true" if self.stacked and not published and self.structure is None else None,
+            **(self.structure.options if self.structure else {}),
             "resampler": self.resampler if self.resampler != DEFAULT else None,
             "qp_map": self.qp_map.tag if self.qp_map else None,
             "importance": (self.importance.tag or None) if self.importance else None,
@@ -96,8 +103,11 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> CodingConfiguration:
     """The configuration that a record holds."""
-    values = {one.name: record[one.name] for one in fields(CodingConfiguration) if one.name != "resampler"}
-    values["resampler"] = record.get("resampler", DEFAULT)
+    later: dict[str, Any] = {"resampler": DEFAULT, "structure": None}  # records before these have none
+    values: dict[str, Any] = {one.name: record.get(one.name, later[one.name]) if one.name in later else record[one.name]
+              for one in fields(CodingConfiguration)}  # fmt: skip
+    if values["structure"] is not None:
+        values["structure"] = Structure(**values["structure"])
     if values["qp_map"] is not None:
         values["qp_map"] = QpMap(**values["qp_map"])
     values["parameters"] = tuple(values["parameters"].items())

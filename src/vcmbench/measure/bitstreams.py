@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 
 from vcmbench.compress import job_keys
-from vcmbench.data.dataset import DataRoot, Picture, Source, read_picture
+from vcmbench.data.dataset import DataRoot, Picture, Source
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
 from vcmbench.encoder.configuration import CodingConfiguration
@@ -38,7 +38,7 @@ class Unit:
         """The picture that was compressed. Raises JobError where it cannot be read, or is another one by now: what was
         decoded must not be held against what it never was."""
         source = self.sources[index]
-        picture = read_picture(source.path)
+        picture = source.read()
         if picture.sha256 != self.pristine_sha256(index):
             raise self.is_another(index)
         return picture

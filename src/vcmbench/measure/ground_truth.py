@@ -114,7 +114,7 @@ def _importance(
     if (path := wanted.lacking(data, source)) is not None:
         return None, {"importance": f"no {path.name}"}
     with images.complaints(source.path):
-        width, height = images.size_of(source.path)
+        width, height = source.size()
     return wanted.read(data, source, width, height).values, {}
 
 

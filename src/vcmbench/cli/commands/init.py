@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vcmbench import experiment
 from vcmbench.cli.terminal import say
-from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root, read_picture
+from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
@@ -74,7 +74,7 @@ def _pictures(root: DataRoot) -> tuple[str, list[Source]]:
 
 
 def _text(name: str, root: DataRoot, split: str, sources: list[Source]) -> str:
-    height, width, _ = read_picture(sources[0].path).rgb.shape
+    height, width, _ = sources[0].read().rgb.shape
     return "\n".join([
         f"# {len(sources)} pictures, the first of {width}x{height} px. Every key: docs/compress.md, docs/metrics.md.",
         f'name = "{name}"               # results lie in DATA/results/{name}',

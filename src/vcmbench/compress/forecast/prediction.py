@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from vcmbench.compress.forecast.figures import Figures, rough
 from vcmbench.compress.job import geometry
 from vcmbench.compress.job_keys import bitstream_path
-from vcmbench.data import images, runlog
+from vcmbench.data import runlog
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.data.store import Store
@@ -184,7 +184,7 @@ def _of_data(data: DataRoot, wanted: Selection) -> tuple[Sizes, int]:
     unreadable: list[Exception] = []
     for source in find_sources(data, wanted):
         try:
-            sizes[source] = images.size_of(source.path)
+            sizes[source] = source.size()
         except Exception as error:  # whatever a hostile header makes the decoder raise; the run itself names it
             unreadable.append(error)
     if not sizes:
