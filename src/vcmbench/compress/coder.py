@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,17 @@ from vcmbench.compress import prefilter
 from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.pixels import PreparedPicture, original_size, prepare
 from vcmbench.data import colour, frames
-from vcmbench.encoder.base import DECODED, QPS, SOURCE, Command
+from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Command
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
 from vcmbench.execution.runner.base import Completed, Worker
+from vcmbench.io.files import read_bounded
 
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
 T = TypeVar("T")
+_MAX_FRAME_LOG_BYTES = 1 << 28
 
 
 class Cache:
@@ -89,7 +91,8 @@ class Coder:
     def write_source(self) -> None:
         """Write the tool's input into the scratch folder; for stacks also the luma planes to compare with later."""
         job = self.job
-        self.notes = []
+        noted: Counter[str] = Counter()
+        first: dict[str, str] = {}
         with self._input.open("wb") as file, self._luma_file.open("wb") as references:
             for index, source in enumerate(job.sources):
                 if len(job.sources) == 1:
@@ -98,7 +101,11 @@ class Coder:
                     prepared = self._prepare(index)
                     references.write(prepared.luma.tobytes())
                 file.write(prepared.frame)
-                self.notes += [f"{source.name}: {note}" for note in prepared.notes]
+                noted.update(prepared.notes)
+                for note in prepared.notes:
+                    first.setdefault(note, str(source.name))
+        self.notes = [f"{first[note]}{f' and {count - 1} more' if count > 1 else ''}: {note}"
+                      for note, count in noted.items()]  # fmt: skip
 
     @property
     def _input(self) -> Path:
@@ -143,6 +150,11 @@ class Coder:
                 f"{command.argv[0]} reports {reported} bytes but its file has {size}: cut off", command.argv, done.log
             )
         return Encoded(size, command, done)
+
+    def frame_log(self) -> str:
+        """What the encoder wrote of every picture, if anything."""
+        path = self.worker.scratch.outputs / FRAME_LOG
+        return read_bounded(path, _MAX_FRAME_LOG_BYTES).decode(errors="replace") if path.is_file() else ""
 
     def decode(self, coding: CodingConfiguration) -> Completed:
         """Decode the bitstream. Raises JobError unless it holds exactly the frames that were coded."""

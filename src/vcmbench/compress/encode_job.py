@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import Any
 
-from vcmbench.compress import allocation, decode
+from vcmbench.compress import allocation, coded_sequence, decode
 from vcmbench.compress.allocation import Coded
-from vcmbench.compress.coder import Cache, Coder
+from vcmbench.compress.coder import Cache, Coder, Encoded
 from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.luma_errors import psnr_db
 from vcmbench.data import colour, resampling
@@ -68,10 +68,21 @@ def _code(coder: Coder, store: Store) -> Coded:
     if coding.qp_map is not None or coding.target_bpp is not None:
         return allocation.code(coder, store.data)
     encoded = coder.encode(coding)
+    if coding.structure is not None:
+        return _code_sequence(coder, encoded)
     qp = coder.job.encoder.coded_qp(encoded.done.log)
     is_other = qp is not None and coding.quality is not None and abs(qp - coding.quality) > 0.5
     notes = (f"coded with QP {qp:g}, asked was {coding.quality}",) if is_other and not coding.compat else ()
     return Coded(coding, encoded, coder.decode(coding), qp, notes=notes)
+
+
+def _code_sequence(coder: Coder, encoded: Encoded) -> Coded:
+    coding, structure = coder.job.coding, coder.job.coding.structure
+    reported = coder.job.encoder.coded_frames(encoded.done.log, coder.frame_log())
+    in_order = structure is None or structure.kind != "randomaccess"
+    frames, missing = coded_sequence.account(coder.bitstream, len(coder.job.sources), reported, in_order)
+    qp = fmean(frames["qp"]) if "qp" in frames else None
+    return Coded(coding, encoded, coder.decode(coding), qp, {"coded_frames": frames}, missing)
 
 
 def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:
@@ -95,7 +106,8 @@ def _sha256(path: Path) -> str:
 
 def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: list[float | None]) -> Record:
     encoder, coding, clip = job.encoder, job.coding, geometry.clip
-    bitstream = (worker.scratch.outputs / encoder.bitstream).read_bytes()
+    bitstream = worker.scratch.outputs / encoder.bitstream
+    size_bytes = bitstream.stat().st_size
     pixels = geometry.width * geometry.height * clip.frames
     finite = [psnr for psnr in psnrs if psnr is not None]
     missing = dict(coded.missing)
@@ -124,9 +136,9 @@ def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: l
         "coded_height_px": clip.height,
         "colour": colour.CONVERSION if encoder.pixels == "yuv" else None,
         "bitstream": str(job.bitstream),
-        "bitstream_sha256": hashlib.sha256(bitstream).hexdigest(),
-        "size_bytes": len(bitstream),
-        "rate_bpp": len(bitstream) * 8 / pixels,
+        "bitstream_sha256": _sha256(bitstream),
+        "size_bytes": size_bytes,
+        "rate_bpp": size_bytes * 8 / pixels,
         "encode_s": round(coded.encoded.done.seconds, 6),
         "decode_s": round(coded.decoded.seconds, 6),
         "coded_qp": coded.coded_qp,
