@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 from vcmbench import iqa
+from vcmbench.data.dataset import Source
+from vcmbench.data.jackknife import Grouping
 from vcmbench.data.selection import Selection
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Encoder
@@ -184,6 +186,13 @@ _NESTED: dict[str, type[BaseModel]] = {
     "dataset": Selection, "coding": CodingGrid, "qp_map": Map, "target": Target, "importance": ImportanceChoice,
     "task": TaskChoice, "metrics": Metrics, "blocks": BlockSampling, "report": ReportChoice,
 }  # fmt: skip
+
+
+def grouping(experiment: Experiment, sources: Sequence[Source]) -> Grouping:
+    """Which pictures are left out together: as the experiment says, else the frames of a video or a coded sequence."""
+    are_frames = any(coding.structure for coding in experiment.configurations())
+    of_sequence = {str(one.name): str(one.group) for one in sources if are_frames or one.frame is not None}
+    return Grouping(experiment.dataset.groups, of_sequence)
 
 
 def find(config: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from vcmbench.data.estimate import FISHER, PER_CENT, SHARE, Array, Estimate, Scale, interval, with_p
-from vcmbench.data.jackknife import MOST_UNITS, Jackknife, units_of
+from vcmbench.data.jackknife import MOST_UNITS, Grouping, Jackknife, units_of
 
 
 def left_out(data: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -106,3 +107,26 @@ def test_magnitude_of_negative_values() -> None:
 def test_what_is_no_estimate_is_refused(fields: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Estimate(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "frames", "units", "least"),
+    [
+        (5, 3, 5, 3),  # enough sequences
+        (2, 24, 6, 8),
+        (1, 15, 1, 15),  # no run is shorter than eight frames
+        (2, 1000, 20, 100),
+    ],
+)
+def test_sequences_are_units_and_runs_of_frames_where_they_are_few(
+    sequences: int, frames: int, units: int, least: int
+) -> None:
+    names = [f"s{sequence}/{frame:06d}" for sequence in range(sequences) for frame in range(frames)]
+    found = Grouping(sequences={name: name.partition("/")[0] for name in names}).units(names)
+    sizes = Counter(found)
+    assert len(sizes) == units
+    assert min(sizes.values()) == least
+    # a unit holds neighbours of one sequence
+    of_unit = [[name for name, unit in zip(names, found, strict=True) if unit == one] for one in sizes]
+    assert all(names[names.index(own[0]) :][: len(own)] == own and len({n[:2] for n in own}) == 1 for own in of_unit)
+    assert Grouping("s0", dict.fromkeys(names, "s")).units(names)[0] == "group s0"

@@ -30,6 +30,7 @@ from vcmbench.analysis.curves import ImageJackknife
 from vcmbench.analysis.run import measured, recalled
 from vcmbench.analysis.summary import Summary
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
+from vcmbench.data.jackknife import Grouping
 from vcmbench.data.record import as_json
 from vcmbench.data.selection import Selection
 from vcmbench.errors import JobError
@@ -228,7 +229,7 @@ def test_a_picture_that_lacks_something_takes_nothing_from_the_others() -> None:
         "figures by distance: 5 of 6 pictures have what they need, and count",
         "figures by importance: 5 of 6 pictures have what they need, and count",
     ]
-    grouped = Summary(scores, {}, True, "0(?=[0-3])").measures("pseudo")["accuracy"]
+    grouped = Summary(scores, {}, True, Grouping("0(?=[0-3])")).measures("pseudo")["accuracy"]
     assert grouped.lacking == "3 groups; an interval needs 5"
     shown = [
         curve

@@ -15,7 +15,7 @@ from vcmbench.analysis import correlation
 from vcmbench.analysis.correlation import Comparison
 from vcmbench.analysis.correlation_file import ABOUT, document
 from vcmbench.analysis.samples import Samples
-from vcmbench.data.jackknife import units_of
+from vcmbench.data.jackknife import Grouping
 from vcmbench.data.store import Store
 from vcmbench.experiment import Experiment
 from vcmbench.io import documents
@@ -60,17 +60,24 @@ class Correlated:
         return f"correlation_{self.level.replace(' ', '_')}.json"
 
 
-def digest(samples: Samples, machine: str, experiment: Experiment) -> str:
+def digest(samples: Samples, machine: str, experiment: Experiment, grouping: Grouping) -> str:
     """SHA-256 (hex) of what is correlated and how."""
     metrics = experiment.metrics
-    return samples.digest([machine, metrics.profile, "jackknife", metrics.intervals, experiment.dataset.groups])
+    return samples.digest([machine, metrics.profile, "jackknife", metrics.intervals, grouping.tag])
 
 
 def correlate(
-    level: str, samples: Samples, machine: str, experiment: Experiment, note: str = "", *, quiet: bool
+    level: str,
+    samples: Samples,
+    machine: str,
+    experiment: Experiment,
+    grouping: Grouping,
+    note: str = "",
+    *,
+    quiet: bool,
 ) -> Correlated:
     """All samples together, and those of each codec by itself, clustered by source image or group of them."""
-    found = Correlated(level, machine, digest(samples, machine, experiment), note=note)
+    found = Correlated(level, machine, digest(samples, machine, experiment, grouping), note=note)
     if not samples.names:
         return replace(found, reason="no metric was asked for")
     if ABOUT in samples.names:
@@ -82,7 +89,7 @@ def correlate(
         return replace(found, reason=reason)
     columns = {name: np.asarray(values, np.float64) for name, values in samples.values.items()}
     scores, labels = np.asarray(samples.machine, np.float64), np.array(samples.labels)
-    images = np.array(units_of(samples.images, experiment.dataset.groups))
+    images = np.array(grouping.units(samples.images))
     rises = {name: _rises(name, machine, experiment) for name in columns}
 
     def of(chosen: NDArray[np.bool_], codec: str | None = None) -> Comparison:

@@ -17,7 +17,7 @@ from vcmbench.data.labels import CLASSES
 from vcmbench.data.store import Store
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import JobError, RequestError
-from vcmbench.experiment import Experiment
+from vcmbench.experiment import Experiment, grouping
 from vcmbench.measure import ground_truth
 from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.outcome import MeasureOutcome, asked, keep, recall
@@ -81,22 +81,23 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
     this run was not asked for stays."""
     experiment = run.experiment
     passing = _Passing(experiment, outcome, run.store if writes else None)
+    groups = grouping(experiment, run.sources)
     pristine = (run.scores.read(PRISTINE, source) for source in run.sources)
     known = (score for score in pristine if score is not None)
     summary = Summary(passing.all_of(scores), known, experiment.metrics.intervals,
-                      experiment.dataset.groups)  # fmt: skip
+                      groups)  # fmt: skip
     machine = f"{passing.kind.correlated(experiment.metrics.machine)[0]}, {experiment.metrics.against}"
     fresh: list[tuple[str, Samples, str, str]] = []
     holding = {}
     if "image" in outcome.levels:
         fresh.append(("image", passing.images, machine, ""))
     else:
-        holding["image"] = digest(passing.images, machine, experiment)
+        holding["image"] = digest(passing.images, machine, experiment, groups)
     for one in outcome.sampled:
         fresh.append((one.level, passing.samples_of(one), OF_BLOCKS, "; ".join(one.notes)))
     for one in outcome.kept:
-        holding[one.level] = digest(passing.samples_of(one), OF_BLOCKS, experiment)
-    correlated = [correlate(level, samples, against, experiment, note, quiet=run.settings.quiet)
+        holding[one.level] = digest(passing.samples_of(one), OF_BLOCKS, experiment, groups)
+    correlated = [correlate(level, samples, against, experiment, groups, note, quiet=run.settings.quiet)
                   for level, samples, against, note in fresh]  # fmt: skip
     for level, samples, *_ in fresh:
         lacking = (f"{name}, {level}: {why}" for name in samples.names if (why := samples.missing(name))

@@ -20,7 +20,7 @@ from vcmbench.analysis.curves import ImageJackknife, Monotonicity, Resampled, mo
 from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.estimate import SHARE
-from vcmbench.data.jackknife import units_of
+from vcmbench.data.jackknife import EACH, Grouping
 from vcmbench.data.labels import CLASSES
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.measure.records import Score
@@ -113,7 +113,11 @@ class Summary:
     pictures."""
 
     def __init__(
-        self, scores: Iterable[Score], pristine: Iterable[Score], intervals: bool = True, groups: str | None = None
+        self,
+        scores: Iterable[Score],
+        pristine: Iterable[Score],
+        intervals: bool = True,
+        grouping: Grouping = EACH,
     ) -> None:
         slim = Slimmer().slim
         self.pristine = {score["source"]: slim(score) for score in pristine}
@@ -121,13 +125,13 @@ class Summary:
         sources = [set(point.scores) for point in self.points]
         self.images = sorted(set.intersection(*sources)) if sources else []
         self.left_out = len(set.union(*sources)) - len(self.images) if sources else 0
-        self._intervals, self._groups = intervals, groups
+        self._intervals, self.grouping = intervals, grouping
         self._measures: dict[str, dict[str, Resampled]] = {}
         self._over: dict[str, Summary] = {}
 
     @cached_property
     def jackknife(self) -> ImageJackknife:
-        return ImageJackknife(units_of(self.images, self._groups), self._intervals)
+        return ImageJackknife(self.grouping.units(self.images), self._intervals)
 
     def _scores(self, point: CodingPoint) -> list[Score]:
         return [point.scores[image] for image in self.images]
@@ -320,7 +324,7 @@ class Summary:
 
     def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
         """The same of some points, in that order, on some of the images."""
-        found = Summary((), (), self._intervals, self._groups)
+        found = Summary((), (), self._intervals, self.grouping)
         found.pristine, found.images = self.pristine, list(images)
         found.points = [self.points[number] for number in points]
         return found

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vcmbench.data.estimate import Estimate, interval
-from vcmbench.data.jackknife import Jackknife, units_of
+from vcmbench.data.jackknife import Grouping, Jackknife
 from vcmbench.encoder.configuration import options_in
 
 FIELDS = (
@@ -82,8 +82,8 @@ class EqualRateRow:
 class EqualRate:
     """Gathers the records of an experiment, configuration by configuration."""
 
-    def __init__(self, groups: str | None = None) -> None:
-        self._groups = groups
+    def __init__(self, grouping: Grouping) -> None:
+        self._grouping = grouping
         self._found: dict[str, tuple[dict[str, Any], list[tuple[str, Gain]]]] = {}
 
     def add(self, record: dict[str, Any]) -> None:
@@ -100,7 +100,7 @@ class EqualRate:
 
     def _row(self, folder: str, kept: dict[str, Any], gains: list[tuple[str, Gain]]) -> EqualRateRow:
         equal = [gain for _, gain in gains if gain.is_equal]
-        units = units_of([name for name, gain in gains if gain.is_equal], self._groups)
+        units = self._grouping.units([name for name, gain in gains if gain.is_equal])
         error = fmean(gain.size_error for gain in equal) if equal else 0.0
         inside = mean_of([gain.inside_db for gain in equal], units)
         outside = mean_of([gain.outside_db for gain in equal], units)

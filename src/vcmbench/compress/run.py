@@ -27,7 +27,7 @@ from vcmbench.execution import engine
 from vcmbench.execution.engine import Engine, ThreadsEngine
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.scratch import remove_stale_scratch
-from vcmbench.experiment import Experiment
+from vcmbench.experiment import Experiment, grouping
 from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
 
@@ -154,7 +154,7 @@ class CompressRun:
         wanted = {place for place, *_ in bitstreams(whole, self.data, self.sources)}
         wanted -= {job.bitstream for job, _ in outcome.failed}
         try:
-            comparison = equal_rate.EqualRate(self.experiment.dataset.groups)
+            comparison = equal_rate.EqualRate(grouping(self.experiment, self.sources))
 
             def rows() -> Iterator[Record]:
                 for bitstream, record in self.store.all_records():

@@ -6,14 +6,18 @@ than as many strangers would.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.data.estimate import too_few
 
+FEWEST_FRAMES, MOST_RUNS = 8, 20
 MOST_UNITS = 200
 """More units than that are left out several at a time: t of 199 degrees of freedom is the normal distribution's."""
 
@@ -50,3 +54,39 @@ def units_of(names: Sequence[str], groups: str | None) -> list[str]:
     found = [re.search(groups, name) for name in names]
     return [name if one is None else f"group {one.group(min(1, one.re.groups)) or one.group()}"
             for name, one in zip(names, found, strict=True)]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which pictures belong together: by a `pattern` of their names (see `units_of`), else frames of one sequence, by
+    `sequences`, the name of each one's. Others are by themselves."""
+
+    pattern: str | None = None
+    sequences: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str | None:
+        """What decides the units, for digests; None where every picture is one."""
+        return self.pattern if self.pattern is not None or not self.sequences else f"runs of {FEWEST_FRAMES}"
+
+    def units(self, names: Sequence[str]) -> list[str]:
+        """The unit of each picture. Neighbouring frames say nearly the same, so sequences are units; where they are too
+        few for an interval, runs of at least FEWEST_FRAMES frames of them, about MOST_RUNS in all."""
+        if self.pattern is not None or not self.sequences:
+            return units_of(names, self.pattern)
+        sequences = [self.sequences.get(name, name) for name in names]
+        if not too_few(len(set(sequences)), "sequence"):
+            return sequences
+        length = max(FEWEST_FRAMES, math.ceil(len(names) / MOST_RUNS))
+        frames: defaultdict[str, list[str]] = defaultdict(list)
+        for name, sequence in zip(names, sequences, strict=True):
+            frames[sequence].append(name)
+        unit: dict[str, str] = {}
+        for sequence, own in frames.items():
+            runs = max(1, len(own) // length)  # a rest is no run of its own
+            unit |= {name: f"{sequence} run {min(place // length, runs - 1)}" for place, name in enumerate(sorted(own))}
+        return [unit[name] for name in names]
+
+
+EACH = Grouping()
+"""Every picture by itself."""
