@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from shlex import quote
@@ -80,7 +80,7 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
     """Each record is read once, for the tables and for the summary. What holds no longer of earlier runs goes, and what
     this run was not asked for stays."""
     experiment = run.experiment
-    passing = _Passing(experiment, outcome, run.store if writes else None)
+    passing = _Passing(experiment, outcome, run.store if writes else None, run.stability().counts())
     groups = grouping(experiment, run.sources)
     pristine = (run.scores.read(PRISTINE, source) for source in run.sources)
     known = (score for score in pristine if score is not None)
@@ -115,7 +115,10 @@ class _Passing:
     """What is taken of records on their way to the summary: rows of a table (with a store), what is correlated, and
     what blocks need of their pictures. Nothing else of them is kept here."""
 
-    def __init__(self, experiment: Experiment, outcome: MeasureOutcome, store: Store | None) -> None:
+    def __init__(
+        self, experiment: Experiment, outcome: MeasureOutcome, store: Store | None,
+        stability: Mapping[tuple[str, str], tuple[int, int, int]],
+    ) -> None:  # fmt: skip
         task = experiment.task
         files = task is None or task.predictions == "files"  # which are a segmentation's
         self.kind = kinds.get(kinds.DEFAULT if task is None or files else tasks.get(task.name).kind)
@@ -125,12 +128,14 @@ class _Passing:
             (block.image, block.configuration): {} for one in self.blocks for block in one.blocks
         }
         self._names, self._metrics, self._store = outcome.names, experiment.metrics, store
+        self._stability = stability
 
     def all_of(self, scores: Iterable[Score]) -> Iterator[Score]:
         """The records as they come."""
-        columns = tables.image_columns(self._names, self.kind)
+        columns = tables.image_columns(self._names, self.kind, over_time=bool(self._stability))
         with tables.writing(self._store, "image_scores", columns) if self._store else nullcontext() as add:
             for score in scores:
+                score["stability"] = self._stability.get((score["configuration"], score["source"]))
                 if add is not None:
                     add(tables.image_row(score, self._names, self.kind))
                 which = score["source"], score["configuration"]

@@ -240,6 +240,15 @@ class Summary:
                 found[i, j] = dense(score["machine"][against]["confusion"], classes)
         return found
 
+    def instability(self) -> Resampled | None:
+        """By how much more of the pixels change their class from frame to frame than in the answers on the pristine
+        frames (`measure.stability`), on the frames of sequences but the first ones; None where there are none."""
+        found = self._where(lambda score: score.get("stability") is not None)
+        if not found.images:
+            return None
+        counts = np.array([[score["stability"] for score in found._scores(point)] for point in self.points], float)
+        return found.jackknife.ratio(counts[..., 0] - counts[..., 1], counts[..., 2])
+
     def weighted(self, against: str) -> Resampled | str:
         """Accuracy weighted by importance, or why there is none."""
         found = self._with(against, "importance")

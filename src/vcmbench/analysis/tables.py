@@ -22,6 +22,7 @@ _WHO = (
     "width_px", "height_px", "rate_bpp", "psnr_y_db",
 )  # fmt: skip
 _OF_POINTS = _WHO[:6]
+OVER_TIME = ("changed_share", "changed_share_pristine")
 OF_BLOCKS = _WHO[:8]
 """What a row of a block has of its picture's record."""
 _OF_BLOCK = ("x", "y", "width", "height", "accuracy")
@@ -30,9 +31,15 @@ _WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "he
 _ROWS_AT_ONCE = 4096
 
 
-def image_columns(names: Sequence[str], kind: Kind) -> list[str]:
-    """The columns of a table of pictures, of which a machine of that kind answers."""
-    return [*_WHO, *(f"{name}_{against}" for against in AGAINST for name in kind.columns), *names]
+def image_columns(names: Sequence[str], kind: Kind, *, over_time: bool = False) -> list[str]:
+    """The columns of a table of pictures, of which a machine of that kind answers; `over_time`: of sequences' frames,
+    with the shares of pixels whose class changed since the frame before."""
+    return [
+        *_WHO,
+        *(OVER_TIME if over_time else ()),
+        *(f"{name}_{against}" for against in AGAINST for name in kind.columns),
+        *names,
+    ]
 
 
 def image_row(score: Score, names: Sequence[str], kind: Kind) -> Row:
@@ -42,6 +49,9 @@ def image_row(score: Score, names: Sequence[str], kind: Kind) -> Row:
     for against in AGAINST:
         if (part := machine.get(against)) is not None and machine["kind"] == kind.name:
             row |= {f"{name}_{against}": value for name, value in kind.row(part, machine["classes"]).items()}
+    if stability := score.get("stability"):
+        row |= {name: count / stability[2] if stability[2] else None
+                for name, count in zip(OVER_TIME, stability, strict=False)}  # fmt: skip
     return row | {name: score["iqa"].get(name, {}).get("value") for name in names}
 
 
@@ -66,6 +76,10 @@ def write_points(store: Store, summary: Summary, names: Sequence[str], kind: Kin
     ]
     found = {f"{name}_{against}": values for against in AGAINST if summary.images and summary.has(against)
              for name, values in summary.measures(against).items()}  # fmt: skip
+    instability = summary.instability() if summary.images else None
+    if instability is not None:
+        found["instability"] = instability
+        measures += ["instability", "instability_low", "instability_high"]
     means = {name: of for name in names if summary.images and not isinstance(of := summary.metric(name), str)}
     with writing(store, "points", [*_OF_POINTS, "pictures", "rate_bpp", *measures, *names]) as add:
         for number, point in enumerate(summary.points if summary.images else ()):

@@ -71,6 +71,7 @@ class Predictor(ABC):
 
     kind: Kind
     classes: tuple[str, ...]
+    _root: Path
     needs_pictures: bool
     at_once: int = 1
     together: int = 1
@@ -90,6 +91,10 @@ class Predictor(ABC):
     @abstractmethod
     def lying_there(self, unit: Unit, index: int) -> Answer | None:
         """The answer on a frame's pristine picture where it is known without asking. Raises JobError."""
+
+    def kept_answer(self, unit: Unit, index: int, *, is_pristine: bool) -> Answer:
+        """The answer that lies there on a picture, of kinds that keep pictures of labels. Raises JobError."""
+        return read_prediction(_paths(self._root, unit, index)[not is_pristine], _shape(unit), len(self.classes))
 
     @abstractmethod
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
@@ -135,7 +140,7 @@ class RecordedPredictor(Predictor):
             or not is_whole(path)
         ):
             return None
-        return read_prediction(path, _shape(unit), len(self.classes))
+        return self.kept_answer(unit, index, is_pristine=True)
 
     def foreign(self, units: Sequence[Unit]) -> list[Path]:
         """Files in the places of predictions that no network of vcmbench wrote: they must not be lost."""
@@ -216,15 +221,10 @@ class FilePredictor(Predictor):
         return True
 
     def lying_there(self, unit: Unit, index: int) -> Answer | None:
-        return read_prediction(_paths(self._root, unit, index)[0], _shape(unit), len(self.classes))
+        return self.kept_answer(unit, index, is_pristine=True)
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
-        return [
-            read_prediction(
-                _paths(self._root, one.unit, one.index)[not one.is_pristine], _shape(one.unit), len(self.classes)
-            )
-            for one in questions
-        ]
+        return [self.kept_answer(one.unit, one.index, is_pristine=one.is_pristine) for one in questions]
 
     def keep(self, question: Question, answer: Answer) -> None:
         """They lie there."""

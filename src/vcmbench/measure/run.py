@@ -10,19 +10,20 @@ from shlex import quote
 from vcmbench.compress.job_keys import bitstreams
 from vcmbench.data.dataset import DataRoot, look, open_root
 from vcmbench.data.store import Store
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.scratch import remove_stale_scratch
-from vcmbench.experiment import Experiment
+from vcmbench.experiment import Experiment, grouping
 from vcmbench.io.progress import Progress
 from vcmbench.io.signals import interruptible
 from vcmbench.iqa import Scorer
 from vcmbench.measure.bitstreams import find
 from vcmbench.measure.blocks.run import BlockRun
-from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings, forget, recall
+from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings, as_job_error, forget, recall
 from vcmbench.measure.pictures_run import MeasuredPictures
 from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredictor
 from vcmbench.measure.records import ScoreStore
+from vcmbench.measure.stability import Stability
 from vcmbench.measure.todo import MeasureContext
 from vcmbench.measure.worker import MeasureWorker
 
@@ -78,6 +79,8 @@ class MeasureRun:
             outcome.done, outcome.resumed, outcome.failed = found.done, found.resumed, list(found.failed)
             if not stop.is_set() and "block" in levels:
                 self.blocks().execute(predictor, scorer, found.truths, outcome, stop)
+            if not stop.is_set() and predictor is not None:
+                self._follow(predictor, outcome, stop)
             outcome.interrupted = stop.is_set()
         remove_stale_scratch()  # what a killed run's processes still held at the start
         if not outcome.interrupted and "block" not in levels:
@@ -100,6 +103,22 @@ class MeasureRun:
                 return worker.measure(self.units, progress, force=settings.force, waits=True)
 
         return measure
+
+    def stability(self) -> Stability:
+        """Of the experiment's sequences, if there are any."""
+        return Stability(self.store, self.units, grouping(self.experiment, self.sources).sequences)
+
+    def _follow(self, predictor: Predictor, outcome: MeasureOutcome, stop: threading.Event) -> None:
+        """Count how steady the answers are over time."""
+        stability = self.stability()
+        if not predictor.kind.has_label_pictures or not stability.sequences:
+            return
+        with Progress(stability.frames, "frame", quiet=self.settings.quiet) as progress:
+            for sequence in stability.sequences:
+                try:
+                    stability.of_sequence(sequence, predictor, stop, progress.advance)
+                except (JobError, OSError) as error:  # of a frame that has failed, and is named there
+                    outcome.reasons.append(f"stability of {sequence}: {as_job_error(error)}")
 
     def _check(self, predictor: Predictor | None, levels: Sequence[str]) -> None:
         file = self.experiment.metrics.blocks.file
