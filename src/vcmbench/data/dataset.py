@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
-from vcmbench.data import images
+from vcmbench.data import images, video, video_frames
 from vcmbench.data.selection import Selection
 from vcmbench.data.walk import SUFFIXES, Walk
 from vcmbench.errors import JobError, RequestError
@@ -42,28 +42,41 @@ class Source:
     name: PurePosixPath
     path: Path
     frame: int | None = None
+    raw: video.RawGeometry | None = field(default=None, compare=False)
+    sequence: PurePosixPath | None = field(default=None, compare=False)
+    time_s: float = field(default=0.0, compare=False)
+    """When it is shown, in seconds from the first frame of its video or folder."""
+    fps: float = field(default=video.DEFAULT_FPS, compare=False)
+    """How many pictures of its group are shown a second; their mean, where that varies."""
 
     @property
     def group(self) -> PurePosixPath:
-        """The folder whose pictures are stacked together: a city."""
-        return self.name.parent
+        """The sequence that it belongs to, whose pictures are stacked together: a video, a folder, a city."""
+        return self.sequence or self.name.parent
 
     def sha256(self) -> str:
-        """SHA-256 (hex) of the file. Raises OSError, also where it is larger than any picture or map, or a pipe."""
+        """SHA-256 (hex) of the file, or one of the video's file and the frame. Raises OSError, also where it is larger
+        than any picture or map, or a pipe; of a video JobError."""
+        if self.frame is not None:
+            return video.frame_sha256(self.path, self.frame, self.raw)
         return sha256_of(self.path, _MAX_BYTES)
 
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, by the file's header. Raises JobError, or what decoders raise."""
-        return images.size_of(self.path)
+        return images.size_of(self.path) if self.frame is None else video.size_of(self.path, self.raw)
 
     def read(self) -> Picture:
-        """The picture. Raises JobError, see `read_picture`."""
-        return read_picture(self.path)
+        """The picture. Raises JobError, see `read_picture` and `video_frames.read`."""
+        if self.frame is None:
+            return read_picture(self.path)
+        rgb, notes = video_frames.read(self.path, self.frame, self.raw)
+        return Picture(rgb, self.sha256(), notes)
 
 
 @dataclass(frozen=True)
 class DataRoot:
-    """Where pictures come from and where results go: below `root`; a single picture has a folder beside it for them."""
+    """Where pictures come from and where results go: below `root`; a single picture or video has a folder beside it for
+    them."""
 
     root: Path
     is_cityscapes: bool
@@ -103,15 +116,16 @@ class DataRoot:
 
 
 def open_root(root: Path) -> DataRoot:
-    """The data root of a folder, or of a single picture (by its own path or that of its results' folder).
+    """The data root of a folder, or of a single picture or video (by its own path or that of its results' folder).
 
     Raises RequestError where it is neither.
     """
     picture = root.parent.resolve() / root.name.removesuffix(OF_ONE_PICTURE)
-    if picture.suffix.lower() in SUFFIXES and picture.is_file():
+    if (picture.suffix.lower() in SUFFIXES or video.is_video(picture)) and picture.is_file():
         return DataRoot(picture.with_name(picture.name + OF_ONE_PICTURE), is_cityscapes=False, picture=picture)
     if not root.is_dir():
-        wrong = f"is not a folder, nor a picture ({' '.join(sorted(SUFFIXES))})" if root.exists() else "does not exist"
+        known = " ".join(sorted(SUFFIXES | video.SUFFIXES))
+        wrong = f"is not a folder, nor a picture or video ({known})" if root.exists() else "does not exist"
         raise RequestError(f"data folder {str(root)!r}: {wrong}")
     if (root / "leftImg8bit").is_dir():
         raise RequestError(
@@ -141,24 +155,95 @@ class Found:
 
 def look(data: DataRoot, wanted: Selection) -> Found:
     """The pictures that an experiment wants. Raises RequestError where there are none."""
-    walk = Walk(_is_result)
+    walk = Walk(_is_result, SUFFIXES | video.SUFFIXES | ({video.RAW} if wanted.yuv else frozenset()))
     where = _go(walk, data, wanted)
     files = {PurePosixPath(file.relative_to(data.pristine)): file for file in walk.files}
     chosen, notes = wanted.chosen(list(files))
-    if not chosen:
-        some = f" of {len(files)}" if files else ""
-        besides = "".join(f"; {note}" for note in walk.notes())
-        raise RequestError(f"{where}: holds no images{some} that are wanted ({' '.join(sorted(SUFFIXES))}){besides}")
     by_name: defaultdict[PurePosixPath, list[Path]] = defaultdict(list)
     for name in chosen:
         by_name[name.with_suffix("")].append(files[name])
+    found, of_videos = _frames(_sequences(by_name, wanted), wanted)
+    if not found:
+        some = f" of {len(files)}" if files else ""
+        besides = "".join(f"; {note}" for note in walk.notes())
+        known = " ".join(sorted(walk.suffixes))
+        raise RequestError(f"{where}: holds no images{some} that are wanted ({known}){besides}")
+    sources = sorted(found)[: wanted.limit]
+    return Found(sources, [*walk.notes(), *notes, *of_videos, *_of_labels(data, sources)])
+
+
+_Sequences = dict[PurePosixPath, list[Source]]
+
+
+def _sequences(by_name: dict[PurePosixPath, list[Path]], wanted: Selection) -> _Sequences:
+    """Videos (each one source, which stands for all of its frames) and pictures by what they belong to, those that are
+    wanted. Raises RequestError where results would lie in the same places."""
+    of_videos = {name for name, paths in by_name.items() if any(map(video.is_video, paths))}
+    sequences: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
     twins = [paths for paths in by_name.values() if len(paths) > 1]
+    for name, (path, *_) in sorted(by_name.items()):
+        if name in of_videos:
+            raw = wanted.yuv if path.suffix.lower() == video.RAW else None
+            sequences[name].append(Source(name, path, 0, raw, sequence=name))
+        else:
+            sequences[name.parent].append(Source(name, path))
+            twins += [[*by_name[name.parent], path]] if name.parent in of_videos else []
     if twins:
         names = "; ".join(" and ".join(map(str, paths)) for paths in twins[:10])
         more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
         raise RequestError(f"results would have the same name, rename one of each: {names}{more}")
-    sources = sorted(Source(name, paths[0]) for name, paths in by_name.items())[: wanted.limit]
-    return Found(sources, [*walk.notes(), *notes, *_of_labels(data, sources)])
+    if wanted.images != Selection().images:
+        sequences = _snippets(sequences)
+    if wanted.clips is not None and not any(map(wanted.wants_sequence, sequences)):
+        some = ", ".join(map(str, sorted(sequences)[:10]))
+        raise RequestError(f"dataset.clips: no sequence is named {' or '.join(wanted.clips)}; there are: {some}")
+    return {group: found for group, found in sequences.items() if wanted.wants_sequence(group)}
+
+
+def _snippets(cities: _Sequences) -> defaultdict[PurePosixPath, list[Source]]:
+    """The pictures of cities by recording, `<city>_<seq>`; where its frames' numbers leave some out, there are several,
+    and the first number is part of their names."""
+    found: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
+    for city, sources in cities.items():
+        recordings: defaultdict[str, list[list[Source]]] = defaultdict(list)
+        before = ("", -1)
+        for source in sources:
+            recording, _, number = source.name.name.removesuffix("_leftImg8bit").rpartition("_")
+            at = int(number) if number.isdecimal() else 0
+            if (recording, at - 1) != before:
+                recordings[recording].append([])
+            recordings[recording][-1].append(source)
+            before = (recording, at)
+        for recording, runs in recordings.items():
+            for run in runs:
+                number = run[0].name.name.removesuffix("_leftImg8bit").rpartition("_")[2]
+                group = city / (recording if len(runs) == 1 else f"{recording}_{number}")
+                found[group] = [replace(source, sequence=group) for source in run]
+    return found
+
+
+def _frames(sequences: _Sequences, wanted: Selection) -> tuple[list[Source], list[str]]:
+    """Every frame that is wanted, with the time that it is shown at, and notes on videos. Raises RequestError."""
+    found: list[Source] = []
+    notes: list[str] = []
+    for group, sources in sequences.items():
+        first = sources[0]
+        if first.frame is None:
+            fps = wanted.fps or video.DEFAULT_FPS
+            found += [replace(sources[number], time_s=number / fps, fps=fps / wanted.step)
+                      for number in wanted.of_sequence(group, len(sources))]  # fmt: skip
+            continue
+        try:
+            index = video.index(first.path, first.raw)
+        except JobError as error:
+            raise RequestError(f"{error} (or leave it out: [dataset] exclude)") from None
+        notes += [f"{first.path}: {note}" for note in index.notes]
+        found += [
+            replace(first, name=group / f"{number:06}", frame=number, time_s=float(index.times_s[number]),
+                    fps=index.fps / wanted.step)
+            for number in wanted.of_sequence(group, len(index.times_s))
+        ]  # fmt: skip
+    return found, notes
 
 
 def find_sources(data: DataRoot, wanted: Selection) -> list[Source]:
@@ -169,7 +254,7 @@ def find_sources(data: DataRoot, wanted: Selection) -> list[Source]:
 def _go(walk: Walk, data: DataRoot, wanted: Selection) -> Path:
     """Walk to where the pictures are. Returns the folder that is meant, for messages."""
     if data.is_cityscapes:
-        return _go_through_cities(walk, data.pristine / "leftImg8bit", wanted)
+        return _go_through_cities(walk, data.pristine / wanted.images, wanted)
     if wanted.cities:
         raise RequestError(f"dataset.cities: {data.root} is a flat folder, it has no cities")
     if data.picture is not None:

@@ -15,10 +15,10 @@ SUFFIXES = frozenset(
 _NOT_READ = frozenset({
     ".gif", ".apng", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".avif", ".avifs", ".heic", ".heif", ".pbm",
     ".pam", ".pfm", ".dib", ".tga", ".ico", ".pcx", ".psd", ".svg", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef",
-    ".arw", ".raw", ".yuv", ".y4m", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv",
-    ".flv", ".264", ".265", ".266", ".h264", ".hevc", ".vvc", ".ivf", ".obu",
+    ".arw", ".raw", ".yuv", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".264", ".265", ".266",
+    ".h264", ".hevc", ".vvc", ".ivf", ".obu",
 })  # fmt: skip
-"""Endings of pictures and videos that cannot be coded as they are."""
+"""Endings of pictures and videos that cannot be coded as they are; raw video only where its geometry is given."""
 _BESIDE = frozenset({"gtFine", "gtCoarse", "disparity"})
 """What lies beside the pictures of a Cityscapes data set, and is none."""
 _MOST_LEVELS = 100
@@ -28,9 +28,11 @@ _NAMED = 3
 
 @dataclass
 class Walk:
-    """What lies below a folder: pictures, and by reason what else would have been expected to be one."""
+    """What lies below a folder: pictures and videos, by their endings, and by reason what else would have been expected
+    to be one."""
 
     is_result: Callable[[Path], bool]
+    suffixes: frozenset[str]
     files: list[Path] = field(default_factory=list)
     left_out: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     _known: set[Path] = field(default_factory=set)
@@ -73,9 +75,9 @@ class Walk:
         suffix = path.suffix.lower()
         if not path.exists():
             self.left_out["links that lead nowhere"].append(path)
-        elif suffix in SUFFIXES and not path.is_file():
+        elif suffix in self.suffixes and not path.is_file():
             self.left_out["no regular files"].append(path)
-        elif suffix in SUFFIXES:
+        elif suffix in self.suffixes:
             self.files.append(path)
         elif suffix in _NOT_READ:
             self.left_out["of formats that are not read"].append(path)

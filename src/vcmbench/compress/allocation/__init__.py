@@ -48,4 +48,4 @@ def _importance(coder: Coder, data: DataRoot, index: int) -> PixelImportance:
             raise JobError(f"importance of {source.name}: its files changed since this run was planned; run it again")
         return found
 
-    return coder.cache.get(("importance", source.path, planned, wanted), make)
+    return coder.cache.get(("importance", source, planned, wanted), make)

@@ -1,0 +1,123 @@
+"""What a video's decoder gives as R'G'B' as it is meant to be seen, or a clear line why that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from av import VideoFrame
+from av.buffer import Buffer
+from av.sidedata.sidedata import Type
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from vcmbench.errors import JobError
+
+U8 = NDArray[np.uint8]
+_UNSPECIFIED = 2
+_MATRICES = {0: None, 1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 9: Colorspace.BT2020}
+"""By their numbers in ITU-T H.273, as those below; 0 is R'G'B' itself."""
+_OTHER_MATRICES = {
+    4: "FCC", 7: "SMPTE 240M", 8: "YCgCo", 10: "BT.2020 constant luminance", 11: "SMPTE 2085",
+    12: "derived non-constant luminance", 13: "derived constant luminance", 14: "ICtCp", 15: "IPT-C2", 16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}  # fmt: skip
+_HDR = {16: "PQ (SMPTE 2084)", 18: "HLG (ARIB STD-B67)"}
+_EXACT = (
+    Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+)  # fmt: skip
+_WHOLE = 1 << 16  # in the fixed-point numbers of a display matrix
+_Turn = tuple[int, int, int, int]
+_AS_STORED: _Turn = (1, 0, 0, 1)
+VERSION = "1"
+"""Part of each frame's hash: to be raised where a frame's pixels come out other than before."""
+
+
+def refuse(frame: VideoFrame) -> None:
+    """Raises JobError where a frame has colours that 8-bit R'G'B' does not hold, or that are not converted rightly."""
+    if (transfer := _HDR.get(int(frame.color_trc))) is not None:
+        raise JobError(f"its transfer is {transfer}, high dynamic range; convert it to BT.709 first")
+    matrix = int(frame.colorspace)
+    if not frame.format.is_rgb and matrix not in {*_MATRICES, _UNSPECIFIED} - {0}:
+        name = _OTHER_MATRICES.get(matrix, f"number {matrix}")
+        raise JobError(f"its colour matrix is {name}; known are BT.601, BT.709 and BT.2020 non-constant luminance")
+    turn(frame)
+
+
+def turn(frame: VideoFrame) -> _Turn:
+    """The matrix (a, b, c, d) of 0, 1 and -1 by which a frame is turned and mirrored to be shown: a sample at (x, y),
+    y downwards, goes to (a x + c y, b x + d y). Raises JobError where it is another."""
+    found: Mapping[object, Buffer] = frame.side_data  # type: ignore[assignment]
+    if Type.DISPLAYMATRIX not in found:
+        return _AS_STORED
+    raw = np.frombuffer(bytes(found[Type.DISPLAYMATRIX]), np.int32)
+    a, b, c, d = (round(int(raw[place]) / _WHOLE, 3) for place in (0, 1, 3, 4))
+    if (abs(a), abs(b), abs(c), abs(d)) not in {(1, 0, 0, 1), (0, 1, 1, 0)}:
+        raise JobError(f"its display matrix ({a:g} {b:g} {c:g} {d:g}) is no turn by 90, 180 or 270 degrees")
+    return int(a), int(b), int(c), int(d)
+
+
+def size_of(frame: VideoFrame) -> tuple[int, int]:
+    """Width and height in pixels as it is shown."""
+    return (frame.width, frame.height) if turn(frame)[0] else (frame.height, frame.width)
+
+
+def to_rgb(frame: VideoFrame, by: VideoReformatter) -> U8:
+    """A frame as it is shown, (H, W, 3) uint8 R'G'B' of full range.
+
+    Chroma is upsampled bicubically, results are rounded. Where the stream names no colour matrix it is BT.709 from
+    1280 columns or 577 rows on and BT.601 below, as players have it; where it names no range it is limited. Raises
+    JobError where the frame is partly transparent.
+    """
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    matrix, is_full = _matrix(frame), _is_full(frame)
+    made = by.reformat(
+        frame, format="rgba" if has_alpha else "rgb24", src_colorspace=matrix, interpolation=_EXACT,
+        src_color_range=ColorRange.JPEG if is_full else ColorRange.MPEG, dst_color_range=ColorRange.JPEG, threads=1,
+    ).to_ndarray()  # fmt: skip
+    if has_alpha and made[..., 3].min() != 255:
+        raise JobError("partly transparent; flatten it onto a background first")
+    return np.ascontiguousarray(_turned(np.asarray(made[..., :3], np.uint8), turn(frame)))
+
+
+def _turned(rgb: U8, by: _Turn) -> U8:
+    a, b, c, d = by
+    shown = rgb if a else rgb.transpose(1, 0, 2)
+    return shown[:: (d or b), :: (a or c)]
+
+
+def _matrix(frame: VideoFrame) -> Colorspace | None:
+    if frame.format.is_rgb:
+        return None
+    if int(frame.colorspace) == _UNSPECIFIED:
+        return Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+    return _MATRICES[int(frame.colorspace)]
+
+
+def _is_full(frame: VideoFrame) -> bool:
+    named = int(frame.color_range)
+    return frame.format.is_rgb or frame.format.name.startswith("yuvj") or named == ColorRange.JPEG
+
+
+def notes_on(frame: VideoFrame) -> list[str]:
+    """What becomes of a frame on its way to 8-bit R'G'B', where that is more than a change of the colour space."""
+    kind, notes = frame.format, []
+    components = kind.components
+    if (bits := max(component.bits for component in components)) > 8:
+        notes.append(f"{bits} bits a sample rounded to 8")
+    if len(components) < 3:
+        notes.append("gray (or palette) converted to RGB")
+    elif not kind.is_rgb and (kind.chroma_width(16), kind.chroma_height(16)) != (8, 8):
+        named = {(8, 16): "4:2:2", (16, 16): "4:4:4", (4, 16): "4:1:1", (16, 8): "4:4:0", (4, 4): "4:1:0"}
+        chroma = named.get((kind.chroma_width(16), kind.chroma_height(16)), "of an unusual format")
+        notes.append(f"chroma is {chroma}; the pictures are its RGB")
+    if any(component.is_alpha for component in components):
+        notes.append("alpha channel without transparency dropped")
+    if frame.interlaced_frame:
+        notes.append("interlaced; both fields woven, as they are stored")
+    if (matrix := _matrix(frame)) is not None and int(frame.colorspace) == _UNSPECIFIED:
+        notes.append(f"no colour matrix named; {'BT.709' if matrix == Colorspace.ITU709 else 'BT.601'} taken")
+    if (by := turn(frame)) != _AS_STORED:
+        notes.append(f"shown as its display matrix says ({' '.join(map(str, by))}: turned or mirrored)")
+    return notes
