@@ -253,7 +253,7 @@ class Encoder(ABC):
         """The size of the bitstream by the tool's own account: a shorter file was cut off. None: it does not say."""
         return None
 
-    def check_structure(self, structure: Structure) -> None:
+    def check_structure(self, structure: Structure) -> None:  # noqa: B027  # most can code by any
         """Raises RequestError where the tool cannot code by this structure, of a kind that is in `structures`."""
 
     @property

@@ -65,8 +65,8 @@ name files."""
 
 
 STRUCTURE = frozenset({
-    "scenecut", "scenecut-bias", "hist-scenecut", "scenecut-aware-qp", "open-gop", "b-adapt", "b-pyramid", "intra-refresh",
-    "radl", "gop-lookahead", "temporal-layers", "frame-dup", "csv-log-level", "bframe-bias",
+    "scenecut", "scenecut-bias", "hist-scenecut", "scenecut-aware-qp", "open-gop", "b-adapt", "b-pyramid",
+    "intra-refresh", "radl", "gop-lookahead", "temporal-layers", "frame-dup", "csv-log-level", "mcstf",
 })  # fmt: skip
 """Parameters of x264 and x265 by which the types of a sequence's pictures, or the log of them, would be lost."""
 
