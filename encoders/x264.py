@@ -99,7 +99,7 @@ class X264(Encoder):
         )
         return by_picture_order(found)
 
-    def layer_offsets(self, structure: Structure) -> dict[str, float]:
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
         return ffmpeg.inter_offsets(structure)
 
     def check_structure(self, structure: Structure) -> None:

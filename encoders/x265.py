@@ -113,7 +113,7 @@ class X265(Encoder):
         rows = re.findall(r"([IiPBb])-SLICE, *(\d{1,9}), *(-?\d{1,9}\.\d{1,9}),", frame_log)
         return by_picture_order((order, kind, qp) for kind, order, qp in rows)
 
-    def layer_offsets(self, structure: Structure) -> dict[str, float]:
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
         return ffmpeg.inter_offsets(structure)
 
     def check_structure(self, structure: Structure) -> None:

@@ -239,10 +239,10 @@ class Encoder(ABC):
         its `FRAME_LOG` (empty where it writes none); None where it does not say."""
         return None
 
-    def layer_offsets(self, structure: Structure) -> dict[str, float]:
-        """What `structure` adds to the QP that is asked for, by what the tool calls its picture types or temporal
-        layers, such as {"I": -3, "P": 0, "B": 2}; all 0 where `structure.layer_offsets` is False. The sums are held
-        to the ends of the scale."""
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
+        """What `structure` adds to the QP `quality` that is asked for: by intra pictures ("I") and by what else the
+        tool calls its picture types ("P", "B") or temporal layers ("0", "1", ..); such as {"I": -3, "P": 0, "B": 2}.
+        All 0 where `structure.layer_offsets` is False. The sums are held to the ends of the scale."""
         return {"I": 0.0}
 
     def complaint(self, log: str) -> str | None:

@@ -59,8 +59,10 @@ def check_structure(encoder: Encoder, coding: CodingConfiguration, structure: St
         raise RequestError(f"structure {structure.kind!r}: {encoder.name} {what}")
     if coding.compat is not None:
         raise RequestError("structure: a published parameter set (compat) has its own; leave one of them out")
-    if structure.intra_period is not None and structure.intra_period < 1:
-        raise RequestError(f"intra_period {structure.intra_period}: is a number of pictures from 1")
+    if structure.intra_period is not None and structure.intra_period < 2:
+        raise RequestError(
+            f'intra_period {structure.intra_period}: is a number of pictures from 2; structure "intra" has no others'
+        )
     if structure.kind == "randomaccess" and structure.gop < 2:
         raise RequestError(f"gop {structure.gop}: a pyramid has 2 pictures or more")
     if structure.kind != "intra" and coding.qp_map is not None:

@@ -8,7 +8,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.encoder.base import DECODED, QPS, SOURCE, Clip, Tool
+from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Clip, CodedFrame, Tool
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers, rectangles
 from vcmbench.encoder.structure import Structure
@@ -130,6 +130,20 @@ def read_block_qps(data: bytes, clip: Clip) -> NDArray[np.float64]:
     painted = np.frombuffer(data, np.uint8).reshape(-1, *plane)[:, ::8, ::8].astype(np.float64)
     # codecview paints qp * 128 / 31, rounded down
     return np.ceil(painted * 31 / 128)
+
+
+FRAME_LOGGED = {"vstats_file": FRAME_LOG, "stats_enc_post": "pipe:1", "stats_enc_post_fmt": "coded {pts}"}
+"""Options with which FFmpeg reports every picture that an encoder of its own hands over: QP and type in the log of
+pictures, the place in display order among what it prints."""
+
+
+def coded_frames(log: str, frame_log: str) -> list[CodedFrame] | None:
+    """What those options made it report."""
+    places = re.findall(r"^coded (\d{1,9})$", log, re.MULTILINE)
+    pictures = re.findall(r"\bq= *(\d{1,9}(?:\.\d{1,9})?) .*\btype= *([IPB])\b", frame_log)
+    if not places or len(places) != len(pictures):
+        return None
+    return [CodedFrame(int(place), kind, float(qp)) for place, (qp, kind) in zip(places, pictures, strict=True)]
 
 
 def decode(clip: Clip, bitstream: str, demuxer: str, decoder: str | None = None) -> tuple[str, ...]:
