@@ -36,9 +36,9 @@ _LOG2_STEPS = np.log2([*(step for low, high, by in _RUNS for step in range(low, 
 _INDICES = np.array([*range(0, 245, 4), 249, 255])
 _SEGMENTS = 8
 # By how much of the step SVT-AV1 codes key pictures and the layers of a group finer, from the lowest up; those of the
-# highest, which are not referred to, never. Its parameters hold 16 QPs at most.
+# highest, which are not referred to, never. Its parameters hold 64 indices at most.
 _KEY_SHARE, _SHARES = 0.76, (0.60, 0.30, 0.15, 0.08)
-_MOST_FINER = 16
+_MOST_FINER = 64
 _LOW_DELAY_LAYERS = 4
 _HIGHEST_LAYER = 5
 _MAP = "roi.txt"
@@ -89,7 +89,7 @@ class SvtAv1(Encoder):
         return Command(ffmpeg.encode(clip, self.bitstream, "obu", **options))
 
     def _structure(self, structure: Structure, quality: int | None) -> str:
-        """The same words for every structure: the kind of prediction, the layers, and their offsets as indices."""
+        """The kind of prediction, the layers of a group, and their offsets as indices."""
         kind = 1 if structure.kind == "lowdelay" else 2
         asked = quality or self.scale.minimum
         key, *layers = (
@@ -113,7 +113,7 @@ class SvtAv1(Encoder):
 
     def _finer(self, quality: int, share: float) -> float:
         """Whole QPs, 0 or below, that take `share` off the quantiser step of `quality`."""
-        finest = max(self.scale.minimum, quality - _MOST_FINER)
+        finest = 1 + int(np.searchsorted(_INDICES[1:], _INDICES[quality] - _MOST_FINER))
         wanted = self.log2_step(quality) + np.log2(1 - share)
         steps = [self.log2_step(one) for one in range(finest, quality + 1)]
         return float(finest + int(np.argmin(np.abs(np.array(steps) - wanted))) - quality)
