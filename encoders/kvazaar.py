@@ -5,16 +5,26 @@ import re
 from vcmbench.encoder import (
     SOURCE,
     Clip,
+    CodedFrame,
     CodingConfiguration,
     Command,
     Encoder,
     QualityScale,
     Quantisers,
+    Structure,
     Tool,
+    by_picture_order,
     ffmpeg,
 )
+from vcmbench.encoder.layers import LOW_DELAY, PYRAMID, Layer
+from vcmbench.errors import RequestError
 
 _MAP = "roi.txt"
+# kvazaar has two pyramids, each with its offsets, and codes the intra pictures finer by a layer count of its own
+_PYRAMIDS = {
+    8: (Layer(-2), (Layer(0), Layer(3, -6.25, 0.25), Layer(4, -6.25, 0.25), Layer(8, -7.0, 0.245))),
+    16: (Layer(-3), PYRAMID),
+}
 
 
 def _map_text(quantisers: Quantisers) -> str:
@@ -22,6 +32,16 @@ def _map_text(quantisers: Quantisers) -> str:
     rows, columns = quantisers.offsets.shape
     lines = (" ".join(map(str, row)) for row in quantisers.offsets.tolist())
     return f"{columns} {rows}\n" + "\n".join(lines) + "\n"
+
+
+def _structure(structure: Structure) -> dict[str, str | int | None]:
+    """Low delay with offsets is a pattern of four pictures in three layers, without them it is no pattern at all."""
+    if structure.kind == "intra":
+        return {}
+    pattern: str | int = structure.gop
+    if structure.kind == "lowdelay":
+        pattern = "lp-g4d3t1" if structure.layer_offsets else 0
+    return {"gop": pattern, "period": structure.intra_period or 0}
 
 
 class Kvazaar(Encoder):
@@ -36,6 +56,7 @@ class Kvazaar(Encoder):
     decode_tools = (ffmpeg.decoder_tool("hevc"),)
     map_method = "native"
     map_units_px = (64,)
+    structures = ("intra", "lowdelay", "randomaccess")
     search_rates = ((0, 5.19), (6, 3.52), (12, 1.87), (22, 0.524), (32, 0.145), (42, 0.0379), (51, 0.011))
     rough_s_per_mpx = (("", 0.2), ("ultrafast", 0.1), ("slower", 0.6), ("veryslow", 0.7), ("placebo", 0.7))
 
@@ -52,13 +73,18 @@ class Kvazaar(Encoder):
         # The same words on both command lines. info=0 leaves out the text that kvazaar writes about itself, hash=none
         # the checksum of every picture, 21 bytes.
         settings = {"preset": coding.preset or "medium", **quality, "period": 1, "threads": 0, "owf": 0, "hash": "none"}
+        if coding.structure:
+            settings |= _structure(coding.structure)
         if program == "kvazaar":
             size = ("--input-res", f"{clip.width}x{clip.height}", "-n", str(clip.frames))
             words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
             files = ("-i", SOURCE["yuv"], "-o", self.bitstream)
             return (program, *files, *size, *words, "--no-wpp", "--no-info")
         parameters = ",".join(f"{name}={value}" for name, value in settings.items()) + ",wpp=0,info=0"
-        return ffmpeg.encode(clip, self.bitstream, "hevc", **{"c:v": "libkvazaar", "kvazaar-params": parameters})
+        options = {"c:v": "libkvazaar", "kvazaar-params": parameters}
+        return ffmpeg.encode(
+            clip, self.bitstream, "hevc", **options, **(ffmpeg.FRAME_LOGGED if coding.structure else {})
+        )
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))
@@ -66,6 +92,31 @@ class Kvazaar(Encoder):
     def coded_qp(self, log: str) -> float | None:
         qps = [float(qp) for qp in re.findall(r"POC +\d+ QP (\d{1,9})\b", log)]
         return sum(qps) / len(qps) if qps else None
+
+    def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
+        rows = re.findall(r"POC +(\d{1,9}) QP (\d{1,9}) .*?\(([IPB])-frame\)", log)
+        return by_picture_order((order, kind, qp) for order, qp, kind in rows) or ffmpeg.coded_frames(log, frame_log)
+
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
+        if structure.kind == "intra":
+            return {"I": 0.0}
+        intra, layers = (Layer(-1), LOW_DELAY) if structure.kind == "lowdelay" else _PYRAMIDS[structure.gop]
+        named = {"I": intra} | {str(number): layer for number, layer in enumerate(layers, 1)}
+        return {name: layer.at(quality) if structure.layer_offsets else 0.0 for name, layer in named.items()}
+
+    def check_structure(self, structure: Structure) -> None:
+        if structure.kind != "randomaccess":
+            return
+        if structure.gop not in _PYRAMIDS:
+            raise RequestError(f"gop {structure.gop}: {self.name} takes 8 or 16")
+        if not structure.layer_offsets:
+            raise RequestError(
+                f'layer_offsets false: {self.name} has offsets in every pyramid; with structure "lowdelay" it has none'
+            )
+        if structure.intra_period is not None and structure.intra_period % structure.gop:
+            raise RequestError(
+                f"intra_period {structure.intra_period}: {self.name} takes multiples of gop, {structure.gop}"
+            )
 
     def reported_bytes(self, log: str) -> int | None:
         found = re.search(r"Processed \d+ frames, +(\d{1,18}) bits", log)

@@ -8,8 +8,20 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.encoder import SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool, ffmpeg
+from vcmbench.encoder import (
+    SOURCE,
+    Clip,
+    CodedFrame,
+    CodingConfiguration,
+    Command,
+    Encoder,
+    QualityScale,
+    Structure,
+    Tool,
+    ffmpeg,
+)
 from vcmbench.encoder.quantisers import Quantisers, dithered, nearest_levels
+from vcmbench.errors import RequestError
 
 # The AC quantiser steps of 8-bit AV1 by quantiser index (AV1 specification, 7.12.2): runs of (from, to, by), then the
 # rest. The step grows by 5 to 12 % an index at the fine end, by 2 % at the coarse one.
@@ -23,6 +35,12 @@ _LOG2_STEPS = np.log2([*(step for low, high, by in _RUNS for step in range(low, 
 # SVT-AV1's QP 1..63 as quantiser indices
 _INDICES = np.array([*range(0, 245, 4), 249, 255])
 _SEGMENTS = 8
+# By how much of the step SVT-AV1 codes key pictures and the layers of a group finer, from the lowest up; those of the
+# highest, which are not referred to, never. Its parameters hold 64 indices at most.
+_KEY_SHARE, _SHARES = 0.76, (0.60, 0.30, 0.15, 0.08)
+_MOST_FINER = 64
+_LOW_DELAY_LAYERS = 4
+_HIGHEST_LAYER = 5
 _MAP = "roi.txt"
 
 
@@ -35,6 +53,7 @@ class SvtAv1(Encoder):
     min_side_px = 64
     encode_tools = (ffmpeg.encoder_tool("libsvtav1"),)
     decode_tools = (ffmpeg.decoder_tool("libdav1d"),)
+    structures = ("intra", "lowdelay", "randomaccess")
     map_method = "native"
     map_units_px = (64,)
     map_tools = (Tool("SvtAv1EncApp"),)
@@ -53,14 +72,58 @@ class SvtAv1(Encoder):
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         if program == "SvtAv1EncApp":
             return self._app(clip, coding, coding.quality)
-        options = {
+        options: dict[str, str | int] = {
             "c:v": "libsvtav1",
             "preset": coding.preset or "8",
             # rc 0 with aq-mode 0: one quantiser for the whole picture. Without fixed offsets SVT-AV1 still moves it
             # far from the one that was asked for, as if pictures to come were to be predicted from this one.
             "svtav1-params": f"rc=0:aq-mode=0:use-fixed-qindex-offsets=1:qp={coding.quality}:lp=1",
         }
+        if coding.structure:
+            options |= ffmpeg.FRAME_LOGGED
+            if coding.structure.kind != "intra":
+                options["g"] = coding.structure.intra_period or max(clip.frames, 2)
+                options["svtav1-params"] = (
+                    f"{options['svtav1-params']}{self._structure(coding.structure, coding.quality)}"
+                )
         return Command(ffmpeg.encode(clip, self.bitstream, "obu", **options))
+
+    def _structure(self, structure: Structure, quality: int | None) -> str:
+        """The kind of prediction, the layers of a group, and their offsets as indices."""
+        kind = 1 if structure.kind == "lowdelay" else 2
+        asked = quality or self.scale.minimum
+        key, *layers = (
+            int(_INDICES[int(asked + qps)] - _INDICES[asked]) for qps in self.layer_offsets(structure, asked).values()
+        )
+        listed = ",".join(map(str, [*layers, *[0] * (_HIGHEST_LAYER + 1 - len(layers))]))
+        return (
+            f":pred-struct={kind}:hierarchical-levels={len(layers) - 1}:key-frame-qindex-offset={key}"
+            f":qindex-offsets=[{listed}]"
+        )
+
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
+        if structure.kind == "intra":
+            return {"I": 0.0}
+        count = _LOW_DELAY_LAYERS if structure.kind == "lowdelay" else structure.gop.bit_length()
+        shares = [_KEY_SHARE, *([*_SHARES, 0.0, 0.0][: count - 1]), 0.0]
+        if not structure.layer_offsets:
+            shares = [0.0] * len(shares)
+        names = ["I", *map(str, range(count))]
+        return {name: self._finer(quality, share) for name, share in zip(names, shares, strict=True)}
+
+    def _finer(self, quality: int, share: float) -> float:
+        """Whole QPs, 0 or below, that take `share` off the quantiser step of `quality`."""
+        finest = 1 + int(np.searchsorted(_INDICES[1:], _INDICES[quality] - _MOST_FINER))
+        wanted = self.log2_step(quality) + np.log2(1 - share)
+        steps = [self.log2_step(one) for one in range(finest, quality + 1)]
+        return float(finest + int(np.argmin(np.abs(np.array(steps) - wanted))) - quality)
+
+    def check_structure(self, structure: Structure) -> None:
+        if structure.kind == "randomaccess" and structure.gop not in (2, 4, 8, 16, 32):
+            raise RequestError(f"gop {structure.gop}: {self.name} takes 2, 4, 8, 16 or 32")
+
+    def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
+        return ffmpeg.coded_frames(log, frame_log)
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         # a line a picture: its number, then the offset of every block of 64x64 in reading order

@@ -5,10 +5,25 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, ffmpeg
+from vcmbench.encoder import (
+    FRAME_LOG,
+    Clip,
+    CodedFrame,
+    CodingConfiguration,
+    Command,
+    Encoder,
+    QualityScale,
+    Quantisers,
+    Structure,
+    by_picture_order,
+    ffmpeg,
+)
 
 # ipratio=1: x264 would otherwise lower intra frames by 3 QP
 _EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:mbtree=0"
+_INTER = "qp={qp}:{structure}:aq-mode=0:mbtree=0"
+# what a first pass writes of each picture; the bits are the same
+_FRAME_LOG = f":pass=1:stats={FRAME_LOG}"
 # A constant QP ignores regions without a word, and so does adaptive quantisation of strength 0. A rate factor with
 # qcomp=1 is a constant QP that obeys them.
 _MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:mbtree=0:qcomp=1:ipratio=1:keyint=1"
@@ -26,6 +41,7 @@ class X264(Encoder):
     encode_tools = (ffmpeg.encoder_tool("libx264"),)
     decode_tools = (ffmpeg.decoder_tool("h264"),)
     fixed_parameters = ffmpeg.RATE_CONTROL
+    fixed_with_structure = ffmpeg.STRUCTURE
     # a search of QPs around the one that was told
     fixed_with_map = frozenset({"subme", "subq"})
     map_method = "native"
@@ -33,12 +49,16 @@ class X264(Encoder):
     # below subme 10 x264 leaves a block the QP of the one before where they differ by one, however long that goes on
     map_multiple = 2
     logs_mean_qp = True
+    structures = ("intra", "lowdelay", "randomaccess")
     zones = True
     search_rates = ((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218))
     rough_s_per_mpx = (("", 0.045), ("slow", 0.09), ("slower", 0.09), ("veryslow", 0.09), ("placebo", 0.09))
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
-        return Command(self._argv(coding, clip, _EXACT.format(qp=coding.quality)))
+        if coding.structure is None or coding.structure.kind == "intra":
+            return Command(self._argv(coding, clip, _EXACT.format(qp=coding.quality)))
+        structure = ffmpeg.inter_parameters(coding.structure, clip.frames)
+        return Command(self._argv(coding, clip, _INTER.format(qp=coding.quality, structure=structure)))
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         tuning = ":subme=9" if coding.preset in _SEARCHING_PRESETS else ""
@@ -53,7 +73,7 @@ class X264(Encoder):
         options = {
             "c:v": "libx264",
             "preset": coding.preset or "medium",
-            "x264-params": parameters + ffmpeg.more_parameters(coding),
+            "x264-params": parameters + (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(coding),
             # drops the text about itself that x264 writes into an SEI message (NAL unit type 6), about 700 bytes
             "bsf:v": "filter_units=remove_types=6",
             **more,
@@ -72,6 +92,18 @@ class X264(Encoder):
     def coded_qp(self, log: str) -> float | None:
         found = re.search(r"frame I:\d+ +Avg QP: *(\d{1,9}(?:\.\d{1,9})?)", log)
         return float(found[1]) if found else None
+
+    def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
+        found = re.findall(
+            r"^in:(\d{1,9}) out:\d+ type:([IiPBb]) .*? aq:(-?\d{1,9}\.\d{1,9}) ", frame_log, re.MULTILINE
+        )
+        return by_picture_order(found)
+
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
+        return ffmpeg.inter_offsets(structure)
+
+    def check_structure(self, structure: Structure) -> None:
+        ffmpeg.check_inter(self.name, structure)
 
     def complaint(self, log: str) -> str | None:
         return ffmpeg.complaint(log)

@@ -2,11 +2,26 @@
 
 import re
 
-from vcmbench.encoder import Clip, CodingConfiguration, Command, Encoder, QualityScale, Quantisers, ffmpeg
+from vcmbench.encoder import (
+    FRAME_LOG,
+    Clip,
+    CodedFrame,
+    CodingConfiguration,
+    Command,
+    Encoder,
+    QualityScale,
+    Quantisers,
+    Structure,
+    by_picture_order,
+    ffmpeg,
+)
 
 # x265 lowers intra frames by ipratio=1.4, that is 3 QP, unless told not to; info=0 leaves out the text that it
 # writes about itself, more than a kilobyte a file. One thread: more would change the bits (no wavefront with none).
 _EXACT = "qp={qp}:ipratio=1:keyint=1:aq-mode=0:pools=none:frame-threads=1:info=0"
+# x265 refuses to look ahead less far than it has B pictures in a row, as its fast presets do
+_INTER = "qp={qp}:{structure}:rc-lookahead=20:aq-mode=0:pools=none:frame-threads=1:info=0"
+_FRAME_LOG = f":csv={FRAME_LOG}:csv-log-level=1"
 # A constant QP ignores regions without a word, and so does adaptive quantisation of strength 0. A rate factor with
 # qcomp=1 is a constant QP that obeys them.
 _MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:cutree=0:qcomp=1:ipratio=1:keyint=1:pools=none:frame-threads=1:info=0"
@@ -34,11 +49,13 @@ class X265(Encoder):
     compat = ("qomex2023",)
     published_stacked = True
     fixed_parameters = ffmpeg.RATE_CONTROL
+    fixed_with_structure = ffmpeg.STRUCTURE
     # searches of QPs around the one that was told
     fixed_with_map = frozenset({"rd-refine", "dynamic-rd", "tu-inter-depth", "tu-intra-depth", "max-tu-size"})
     map_method = "native"
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
+    structures = ("intra", "lowdelay", "randomaccess")
     zones = True
     search_rates = ((0, 5.09), (6, 3.56), (12, 1.98), (22, 0.564), (32, 0.168), (42, 0.0476), (51, 0.0132))
     rough_s_per_mpx = (
@@ -52,11 +69,14 @@ class X265(Encoder):
     )
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
-        more = ffmpeg.more_parameters(coding)
         if coding.compat == "qomex2023":
             options = {"preset": "slow", "x265-params": _QOMEX2023.format(qp=coding.quality), "signal_colour": False}
         else:
-            options = {"preset": coding.preset or "medium", "x265-params": _EXACT.format(qp=coding.quality) + more}
+            parameters = _EXACT.format(qp=coding.quality)
+            if coding.structure and coding.structure.kind != "intra":
+                structure = ffmpeg.inter_parameters(coding.structure, clip.frames)
+                parameters = _INTER.format(qp=coding.quality, structure=structure)
+            options = {"preset": coding.preset or "medium", "x265-params": parameters + self._more(coding)}
         return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **{"c:v": "libx265"}, **options))
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
@@ -67,9 +87,12 @@ class X265(Encoder):
         else:
             parameters = _MAPPED.format(qp=int(quantisers.base)) + self._units(coding, clip, quantisers.unit_px)
             files, regions = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}, ffmpeg.WITH_REGIONS
-        parameters += ffmpeg.more_parameters(coding)
+        parameters += self._more(coding)
         options = {"c:v": "libx265", "preset": coding.preset or "medium", "x265-params": parameters, **regions}
         return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options), files)
+
+    def _more(self, coding: CodingConfiguration) -> str:
+        return (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(coding)
 
     def _units(self, coding: CodingConfiguration, clip: Clip, unit_px: int) -> str:
         # x265 refuses units that are larger than the picture
@@ -85,6 +108,16 @@ class X265(Encoder):
     def coded_qp(self, log: str) -> float | None:
         found = re.search(r"encoded \d+ frames.{1,200}?Avg QP: *(\d{1,9}(?:\.\d{1,9})?)", log)
         return float(found[1]) if found else None
+
+    def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
+        rows = re.findall(r"([IiPBb])-SLICE, *(\d{1,9}), *(-?\d{1,9}\.\d{1,9}),", frame_log)
+        return by_picture_order((order, kind, qp) for kind, order, qp in rows)
+
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
+        return ffmpeg.inter_offsets(structure)
+
+    def check_structure(self, structure: Structure) -> None:
+        ffmpeg.check_inter(self.name, structure)
 
     def complaint(self, log: str) -> str | None:
         return ffmpeg.complaint(log)

@@ -6,26 +6,34 @@ Imports `importance`, `data` and `io`.
 
 from vcmbench.encoder.base import (
     DECODED,
+    FRAME_LOG,
     QPS,
     SOURCE,
     Clip,
+    CodedFrame,
     Command,
     Encoder,
     QualityScale,
     Tool,
+    by_picture_order,
 )
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
+from vcmbench.encoder.structure import Structure
 
 __all__ = [
     "DECODED",
+    "FRAME_LOG",
     "QPS",
     "SOURCE",
     "Clip",
+    "CodedFrame",
     "CodingConfiguration",
     "Command",
     "Encoder",
     "QualityScale",
     "Quantisers",
+    "Structure",
     "Tool",
+    "by_picture_order",
 ]

@@ -11,6 +11,7 @@ strange, ever reaches a tool.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from vcmbench.data import colour
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers, integer_quantisers
-from vcmbench.encoder.structure import Kind
+from vcmbench.encoder.structure import Kind, Structure
 from vcmbench.errors import RequestError
 
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
@@ -75,11 +76,26 @@ class Command:
 @dataclass(frozen=True)
 class CodedFrame:
     """A picture of a coded sequence by its encoder's own account: its place in display order from 0, its type, and the
-    QP that it was coded with, None where that is not told."""
+    QP that it was coded with, None where that is not reported."""
 
     index: int
     type: Literal["I", "P", "B"]
     qp: float | None
+
+
+def by_picture_order(rows: Iterable[tuple[str, str, str | None]]) -> list[CodedFrame] | None:
+    """The pictures of a log that gives (picture order count, type, QP) of each in coding order, as its text has them.
+
+    Counts begin again at 0 with every closed group, when all pictures before it have been coded. None where there are
+    no rows.
+    """
+    frames: list[CodedFrame] = []
+    first = 0
+    for order, kind, qp in rows:
+        first = len(frames) if int(order) == 0 else first
+        letter: Literal["I", "P", "B"] = "I" if kind in "Ii" else "P" if kind in "Pp" else "B"
+        frames.append(CodedFrame(first + int(order), letter, None if qp is None else float(qp)))
+    return frames or None
 
 
 Anchors = tuple[tuple[int, float], ...]
@@ -125,6 +141,8 @@ class Encoder(ABC):
     parameters beyond ours."""
     fixed_with_map: ClassVar[frozenset[str]] = frozenset()
     """Those that must be left alone where there is a QP map, too."""
+    fixed_with_structure: ClassVar[frozenset[str]] = frozenset()
+    """Those that must be left alone where a sequence is coded with a structure, too."""
     map_method: ClassVar[Literal["native", "coefficients", "prefilter"]] = "prefilter"
     """How it spends bits by a QP map: it takes one itself, its coefficients are quantised anew, or else the picture is
     low-passed before it, which every encoder with a quality scale allows."""
@@ -139,7 +157,8 @@ class Encoder(ABC):
     logs_mean_qp: ClassVar[bool] = False
     """Whether the QP in its log is the mean over the blocks of a map, and not only the one that it started from."""
     structures: ClassVar[tuple[Kind, ...]] = ("intra",)
-    """How it can code sequences, of `structure.KINDS`; for those that are `stackable`."""
+    """How it can code sequences, of `structure.KINDS`; for those that are `stackable`. `encode` obeys
+    `coding.structure`: None is a plain stack, and must give the argv that it gave before there were structures."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
 
@@ -220,6 +239,12 @@ class Encoder(ABC):
         its `FRAME_LOG` (empty where it writes none); None where it does not say."""
         return None
 
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
+        """What `structure` adds to the QP `quality` that is asked for: by intra pictures ("I") and by what else the
+        tool calls its picture types ("P", "B") or temporal layers ("0", "1", ..); such as {"I": -3, "P": 0, "B": 2}.
+        All 0 where `structure.layer_offsets` is False. The sums are held to the ends of the scale."""
+        return {"I": 0.0}
+
     def complaint(self, log: str) -> str | None:
         """What the tool said of a parameter that it did not take, though it went on without; None where all is well."""
         return None
@@ -227,6 +252,9 @@ class Encoder(ABC):
     def reported_bytes(self, log: str) -> int | None:
         """The size of the bitstream by the tool's own account: a shorter file was cut off. None: it does not say."""
         return None
+
+    def check_structure(self, structure: Structure) -> None:  # noqa: B027  # most can code by any
+        """Raises RequestError where the tool cannot code by this structure, of a kind that is in `structures`."""
 
     @property
     def bitstream(self) -> str:

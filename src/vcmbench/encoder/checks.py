@@ -7,6 +7,7 @@ import re
 from vcmbench.data import resampling
 from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.structure import Structure
 from vcmbench.errors import RequestError
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.io.documents import short
@@ -36,12 +37,8 @@ def check(encoder: Encoder, coding: CodingConfiguration) -> None:
         _check_choice(encoder, "compat", coding.compat, encoder.compat)
         if coding.preset is not None:
             raise RequestError(f"preset: compat {coding.compat!r} fixes the parameters of {encoder.name}")
-    if coding.structure is not None and coding.structure.kind not in (encoder.structures if encoder.stackable else ()):
-        offered = ", ".join(encoder.structures) if encoder.stackable else ""
-        what = f"codes sequences as {offered}" if offered else "codes every picture by itself; leave structure out"
-        raise RequestError(f"structure {coding.structure.kind!r}: {encoder.name} {what}")
-    if coding.structure is not None and coding.compat is not None:
-        raise RequestError("structure: a published parameter set (compat) has its own; leave one of them out")
+    if coding.structure is not None:
+        check_structure(encoder, coding, coding.structure)
     if coding.stacked and not encoder.stackable:
         raise RequestError(f"stacked: {encoder.name} codes single images only")
 
@@ -52,6 +49,25 @@ def check(encoder: Encoder, coding: CodingConfiguration) -> None:
         check_map(encoder, coding, coding.qp_map)
     elif coding.match_rate:
         raise RequestError('match "rate": is between a uniform and a mapped encode; give a qp_map, too')
+
+
+def check_structure(encoder: Encoder, coding: CodingConfiguration, structure: Structure) -> None:
+    """Refuse a structure that the tool lacks, or in which something else would not be what it says."""
+    offered = encoder.structures if encoder.stackable else ()
+    if structure.kind not in offered:
+        what = f"codes sequences as {', '.join(offered)}" if offered else "codes every picture by itself; leave it out"
+        raise RequestError(f"structure {structure.kind!r}: {encoder.name} {what}")
+    if coding.compat is not None:
+        raise RequestError("structure: a published parameter set (compat) has its own; leave one of them out")
+    if structure.intra_period is not None and structure.intra_period < 2:
+        raise RequestError(
+            f'intra_period {structure.intra_period}: is a number of pictures from 2; structure "intra" has no others'
+        )
+    if structure.kind == "randomaccess" and structure.gop < 2:
+        raise RequestError(f"gop {structure.gop}: a pyramid has 2 pictures or more")
+    if structure.kind != "intra" and coding.qp_map is not None:
+        raise RequestError(f'qp_map with structure {structure.kind!r}: QPs by a map need structure "intra", or none')
+    encoder.check_structure(structure)
 
 
 def check_resampler(encoder: Encoder, coding: CodingConfiguration) -> None:
@@ -80,8 +96,12 @@ def check_parameters(encoder: Encoder, coding: CodingConfiguration) -> None:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise RequestError(f"parameters {name!r} = {value!r}: names match {_NAME.pattern}, values {_VALUE.pattern}")
         fixed = encoder.fixed_parameters | (encoder.fixed_with_map if coding.qp_map else frozenset())
+        if coding.structure is not None:
+            fixed |= encoder.fixed_with_structure
         if name.removeprefix("no-") in fixed:
             why = "every QP is coded as asked"
+            if name.removeprefix("no-") in encoder.fixed_with_structure:
+                why = "the structure is the one that is asked for"
             if coding.qp_map is not None:
                 why = "the map is obeyed (a constant QP or an aq-strength of 0 would make it deaf)"
             raise RequestError(

@@ -8,9 +8,11 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.encoder.base import DECODED, QPS, SOURCE, Clip, Tool
+from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Clip, CodedFrame, Tool
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers, rectangles
+from vcmbench.encoder.structure import Structure
+from vcmbench.errors import RequestError
 
 # x264 named them; x265 and kvazaar took the names over
 X26X_PRESETS = (
@@ -33,7 +35,8 @@ def decoder_tool(component: str) -> Tool:
 
 
 def encode(clip: Clip, output: str, muxer: str, *, signal_colour: bool = True, **options: str | int) -> tuple[str, ...]:
-    """argv that codes the raw source of `clip` into the elementary stream `output`; all-intra, one thread.
+    """argv that codes the raw source of `clip` into the elementary stream `output`; all-intra unless `options` say
+    otherwise, one thread.
 
     `signal_colour` writes matrix and range into the stream, so that a player shows it as it was meant.
     """
@@ -59,6 +62,38 @@ RATE_CONTROL = frozenset({
 })  # fmt: skip
 """Parameters of x264 and x265 by which the QP of a block, the one thread or the intra pictures would be lost, or that
 name files."""
+
+
+STRUCTURE = frozenset({
+    "scenecut", "scenecut-bias", "hist-scenecut", "scenecut-aware-qp", "open-gop", "b-adapt", "b-pyramid",
+    "intra-refresh", "radl", "gop-lookahead", "temporal-layers", "frame-dup", "csv-log-level", "mcstf",
+})  # fmt: skip
+"""Parameters of x264 and x265 by which the types of a sequence's pictures, or the log of them, would be lost."""
+
+
+def inter_parameters(structure: Structure, frames: int) -> str:
+    """x264's and x265's parameters for a structure that is not intra: low delay is P pictures in closed groups, random
+    access a pyramid of two levels in open ones. With ratios of 1 every picture has the QP that is asked for."""
+    period = structure.intra_period or max(frames, 2)  # with 1 every picture would be an intra picture
+    bframes, is_open = (structure.gop - 1, 1) if structure.kind == "randomaccess" else (0, 0)
+    ratios = "ipratio=1.4:pbratio=1.3" if structure.layer_offsets else "ipratio=1:pbratio=1"
+    return f"{ratios}:keyint={period}:bframes={bframes}:b-adapt=0:open-gop={is_open}:scenecut=0"
+
+
+def inter_offsets(structure: Structure) -> dict[str, float]:
+    """What those ratios are in whole QPs: 6 log2(1.4) and 6 log2(1.3); "B" is referred to, and half-way to "b"."""
+    if structure.kind == "intra":
+        return {"I": 0.0}
+    offsets = {"I": -3.0, "P": 0.0}
+    if structure.kind == "randomaccess":
+        offsets |= {"B": 1.0, "b": 2.0} if structure.gop > 2 else {"b": 2.0}
+    return offsets if structure.layer_offsets else dict.fromkeys(offsets, 0.0)
+
+
+def check_inter(name: str, structure: Structure) -> None:
+    """Raises RequestError where x264 or x265 cannot code by `structure`."""
+    if structure.kind == "randomaccess" and structure.gop > 17:
+        raise RequestError(f"gop {structure.gop}: {name} takes 2..17, since it has at most 16 B pictures in a row")
 
 
 def more_parameters(coding: CodingConfiguration) -> str:
@@ -95,6 +130,20 @@ def read_block_qps(data: bytes, clip: Clip) -> NDArray[np.float64]:
     painted = np.frombuffer(data, np.uint8).reshape(-1, *plane)[:, ::8, ::8].astype(np.float64)
     # codecview paints qp * 128 / 31, rounded down
     return np.ceil(painted * 31 / 128)
+
+
+FRAME_LOGGED = {"vstats_file": FRAME_LOG, "stats_enc_post": "pipe:1", "stats_enc_post_fmt": "coded {pts}"}
+"""Options with which FFmpeg reports every picture that an encoder of its own hands over: QP and type in the log of
+pictures, the place in display order among what it prints."""
+
+
+def coded_frames(log: str, frame_log: str) -> list[CodedFrame] | None:
+    """What those options made it report."""
+    places = re.findall(r"^coded (\d{1,9})$", log, re.MULTILINE)
+    pictures = re.findall(r"\bq= *(\d{1,9}(?:\.\d{1,9})?) .*\btype= *([IPB])\b", frame_log)
+    if not places or len(places) != len(pictures):
+        return None
+    return [CodedFrame(int(place), kind, float(qp)) for place, (qp, kind) in zip(places, pictures, strict=True)]
 
 
 def decode(clip: Clip, bitstream: str, demuxer: str, decoder: str | None = None) -> tuple[str, ...]:
