@@ -75,12 +75,21 @@ class Runner(ABC):
     """Finds tools and makes workers. `cancel` may be called from another thread and ends all that is running."""
 
     name: str
+    places: str
+    """Where `first_of` looks, and what to do where nothing is there: the end of a sentence."""
     passed_over: Mapping[str, str] = {}
     """Programs that `find` came across and that cannot be started here, and why."""
 
     @abstractmethod
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
         """The first of `tools` that this runner can call for `encoder`; None where it has none of them."""
+
+    @abstractmethod
+    def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
+        """The first of `tools` that this runner can call, whatever it is for; None where it has none of them.
+
+        Raises RequestError where one was named that lacks what is needed.
+        """
 
     @abstractmethod
     def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:

@@ -30,6 +30,7 @@ def _wheel_ffmpeg() -> Path | None:
 
 class LocalRunner(Runner):
     name = "local"
+    places = "on PATH; install the wheel imageio-ffmpeg, which has it"
 
     def __init__(self, bin_dir: Path | None = None) -> None:
         if bin_dir is not None and not bin_dir.is_dir():
@@ -42,10 +43,6 @@ class LocalRunner(Runner):
         return self.first_of(tools)
 
     def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
-        """The first of `tools` that is here and can be started, whatever it is for; None where there is none.
-
-        Raises RequestError where the one of --bin-dir lacks what is needed.
-        """
         for tool in tools:
             if (found := builtin.find(tool.program)) is not None:
                 return found
