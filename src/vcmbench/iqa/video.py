@@ -24,7 +24,7 @@ from vcmbench.encoder.base import Command, Tool
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.tool import FoundTool
-from vcmbench.io.files import read_bounded
+from vcmbench.io.files import named, read_bounded
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Missing, Opened
 
@@ -53,7 +53,7 @@ def _find(runner: Runner, component: str) -> FoundTool:
 
 
 def _write(path: Path, pictures: NDArray[np.uint8]) -> None:
-    with path.open("wb") as file:
+    with named(path), path.open("wb") as file:
         for picture in pictures:
             for plane in rgb_to_planes(np.ascontiguousarray(picture), _FORMAT):
                 file.write(plane.tobytes())
