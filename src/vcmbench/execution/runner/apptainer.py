@@ -236,6 +236,8 @@ class ApptainerWorker(Worker):
             raise JobError(f"{runner.program}: cannot be started: {error.strerror}", argv) from None
         except subprocess.TimeoutExpired:
             raise timed_out(argv, timeout_s) from None
+        if runner.sif_of(tool) != sif:
+            raise JobError(f"{sif}: was replaced while {argv[0]} ran in it; run again", argv)
         result = timing.read(self.scratch.outputs)
         if ended.code in _KILLED:
             raise JobError(f"{argv[0]} was killed, most likely at the memory limit of {runner.memory} (--memory)", argv)
