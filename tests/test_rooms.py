@@ -123,6 +123,26 @@ def test_only_what_is_heavy_is_imported_inside_a_function() -> None:
     assert not wrong, f"import these at the top of the module: {wrong}"
 
 
+_STARTS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
+
+
+def test_only_runners_start_processes() -> None:
+    """Pools of our own functions, which `multiprocessing` spawns, are no tools."""
+    wrong = []
+    for module, tree in TREES.items():
+        if module.startswith("vcmbench.execution.runner"):
+            continue
+        for node in ast.walk(tree):
+            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            if isinstance(node, ast.ImportFrom):
+                names = {str(node.module)}
+            called = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+            starts = called and (node.attr in _STARTS or node.attr.startswith(("exec", "spawn")))
+            if starts or any(name.split(".")[0] in ("subprocess", "pty") for name in names):
+                wrong.append(f"{module}, line {node.lineno}")
+    assert not wrong, f"processes are started by execution/runner alone: {wrong}"
+
+
 def test_streetscenes_stands_alone() -> None:
     for file in (PACKAGE.parent / "streetscenes").rglob("*.py"):
         assert "vcmbench" not in {name.split(".")[0] for name in _roots(file)}, f"{file} imports vcmbench"

@@ -218,6 +218,43 @@ def test_disk_full(where: tuple[object, ...], tmp_path: Path, write_experiment: 
         subprocess.run(["umount", root], check=True)
 
 
+def test_a_binary_that_is_swapped_while_a_run_goes_makes_no_record(
+    tmp_path: Path, photos: Path, write_experiment: Write
+) -> None:
+    """Neither of what it coded before the swap and might not have, nor of what the other one would code."""
+    config = write_experiment(X265, X265.replace("32", "40"))
+    swapping = 'cp -p "$0" "$0.new"; mv "$0.new" "$0"; exec "$real" "$@"'
+    for script, why in (
+        (swapping, "was replaced or changed while it ran"),
+        (swapping.replace("mv", 'echo >> "$0.new"; mv'), "is another binary than when this run began"),
+    ):
+        folder = faulty_ffmpeg(tmp_path / "bin", script)
+        done = compress(photos, config, "--bin-dir", folder)
+        assert done.code == 1 and not done.records()
+        assert {why in event["error"] for event in done.events} >= {True}, done.err
+        assert all(str(folder / "ffmpeg") in event["error"] for event in done.events)
+    assert compress(photos, config, "--bin-dir", faulty_ffmpeg(folder, 'exec "$real" "$@"')).code == 0
+
+
+@pytest.mark.parametrize("coding", [JPEG, X265])
+def test_a_full_scratch_folder_is_named_and_not_the_data_root(
+    coding: str, tmp_path: Path, photos: Path, write_experiment: Write
+) -> None:
+    """Whether we or a tool fill it up."""
+    small = tmp_path / "small"
+    small.mkdir()
+    size = "16k" if coding == JPEG else "300k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small], capture_output=True).returncode:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        done = compress(photos, write_experiment(coding), env={**os.environ, "TMPDIR": str(small)})
+        assert done.code == 1
+        errors = [event["error"] for event in done.events]
+        assert errors and all(str(small) in error and str(photos) not in error for error in errors)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_at_once_and_goes_on_later(
     tmp_path: Path, photos: Path, write_experiment: Write, number: signal.Signals

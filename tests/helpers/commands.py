@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,17 @@ def type_command(*words: object, **options: Any) -> Typed:
         [sys.executable, "-m", "vcmbench", *map(str, words)], capture_output=True, text=True, timeout=600, **options
     )
     return Typed(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Larger ones fail half-written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def compress(root: Path, config: object, *words: object, **options: Any) -> Typed:

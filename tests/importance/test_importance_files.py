@@ -6,12 +6,10 @@ import hashlib
 import json
 import os
 import re
-import resource
 import shutil
 import stat
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.commands import tree
+from tests.helpers.commands import files_up_to, tree
 from tests.helpers.pictures import save, write_png
 from vcmbench import experiment
 from vcmbench.cli.commands.importance import _Tally
@@ -80,17 +78,6 @@ def batch(root: Path, **options: Any) -> list[MapResult]:
 
 def record_of(result: MapResult) -> Any:
     return json.loads(result.record_path.read_text())
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """Larger ones fail half-written, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_files_are_found_by_the_pictures_name(root: Path) -> None:

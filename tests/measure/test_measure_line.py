@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.commands import files_up_to
 from tests.helpers.measuring import (
     CONFIGURATIONS,
     METRICS,
@@ -27,8 +28,10 @@ from tests.helpers.measuring import (
     once,
     outcome,
     tree,
+    typed,
     write_toml,
 )
+from vcmbench.cli import measuring
 from vcmbench.compress import decode
 from vcmbench.measure import bitstreams, predictions
 from vcmbench.measure.predictions import NetworkPredictor
@@ -135,6 +138,24 @@ def test_a_pristine_prediction_that_cannot_be_written_fails_its_picture_under_al
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (1, (ALL - CONFIGURATIONS, 0, CONFIGURATIONS))
     assert not list((results.folder / "scores").rglob("lindau*.json"))
+
+
+@pytest.mark.parametrize(("step", "file"), [("analyse", "image_scores.parquet"), ("write", "report.html")])
+def test_a_disk_that_is_full_when_all_is_measured_is_named_and_costs_nothing(
+    step: str, file: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, real = copy(tmp_path_factory, tmp_path), getattr(measuring, step)
+    before = (results.folder / file).read_bytes() if (results.folder / file).exists() else None
+
+    def full(*given: Any) -> Any:
+        with files_up_to(100):
+            return real(*given)
+
+    monkeypatch.setattr(measuring, step, full)
+    done = typed("metrics", "-d", results.root, "-s", tmp_path / "trial.toml", "--runner", "local", "--gpu", "none")
+    assert done.code == 1 and f"{results.folder / file}: File too large; what was measured is kept" in done.err
+    assert not list(results.root.glob("results/.tmp/*"))
+    assert ((results.folder / file).read_bytes() if before is not None else None) == before
 
 
 def test_a_record_is_written_after_the_predictions_that_it_speaks_of(

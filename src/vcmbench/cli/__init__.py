@@ -23,6 +23,7 @@ from vcmbench.cli import terminal
 from vcmbench.cli.parser import CommandParser
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.images import is_engine_fault
+from vcmbench.io.files import is_disk_fault
 from vcmbench.io.plugins import Plugins, files, user_folders
 from vcmbench.io.progress import LOG
 from vcmbench.io.text import lines
@@ -106,7 +107,7 @@ def _run(argv: Sequence[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(lines(f"vcmbench: error: {where}{error.strerror or error}"), file=sys.stderr)
-        return 2
+        return 1 if is_disk_fault(error) else 2
     except Exception as error:
         if is_engine_fault(error):
             print(f"vcmbench: error: the Docker engine failed: {error}", file=sys.stderr)

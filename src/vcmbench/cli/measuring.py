@@ -19,7 +19,7 @@ from vcmbench.compress.worker import software
 from vcmbench.data import runlog
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.execution import engine
 from vcmbench.experiment import Experiment
 from vcmbench.iqa import Scorer
@@ -50,9 +50,13 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
         else:
             answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
             outcome = this.execute(answers, scorer, levels, commands)
-    findings = None if outcome.interrupted else analyse(this, outcome)
-    content = report_content(this, findings, pictures=not arguments.no_report) if findings else None
-    report = write(this, content) if content and not arguments.no_report else None
+    try:
+        findings = None if outcome.interrupted else analyse(this, outcome)
+        content = report_content(this, findings, pictures=not arguments.no_report) if findings else None
+        report = write(this, content) if content and not arguments.no_report else None
+    except OSError as error:
+        why = f"{error.filename or this.store.folder}: {error.strerror or error}"
+        raise JobError(f"{why}; what was measured is kept, run again when that is mended") from None
     said = headline(content) if content else []
     engine = "threads" if scheduler is None else "cluster"
     log = watch.stop("metrics", engine, settings.jobs, elsewhere=scheduler is not None, done=outcome.done,

@@ -41,7 +41,7 @@ def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, 
             record["files"] = beside
         return store.publish(files, job.bitstream, record)
     except OSError as error:
-        raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
+        raise JobError(f"{error.filename or worker.scratch.root}: {error.strerror or error}") from error
 
 
 def is_whole(job: Job, record: Record, store: Store) -> bool:
@@ -60,7 +60,7 @@ def reconstruct(job: Job, record: Record, worker: Worker, store: Store, timeout_
         record = record | {"keep_reconstruction": True, "files": files}
         return store.publish({decoded: job.reconstruction}, job.bitstream, record)
     except OSError as error:
-        raise JobError(f"{error.filename or job.bitstream}: {error.strerror or error}") from error
+        raise JobError(f"{error.filename or worker.scratch.root}: {error.strerror or error}") from error
 
 
 def _code(coder: Coder, store: Store) -> Coded:

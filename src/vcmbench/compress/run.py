@@ -167,7 +167,7 @@ class CompressRun:
             content = equal_rate.as_csv(outcome.comparisons) if outcome.comparisons else None
             outcome.comparison_csv = self.store.write_table("equal_rate.csv", content)
         except OSError as error:
-            message = f"{self.store.folder / compression_table.TABLE}: {error.strerror}"
+            message = f"{error.filename or self.store.folder}: {error.strerror}"
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None
 
 

@@ -22,7 +22,7 @@ from vcmbench.data.dataset import RESULTS, DataRoot
 from vcmbench.data.record import Record, as_text, read_record, sealed
 from vcmbench.errors import RequestError
 from vcmbench.io import locks
-from vcmbench.io.files import check_inside, write_atomically
+from vcmbench.io.files import check_inside, named, write_atomically
 
 _AT_WORK = (".tmp", ".leases", ".claims")
 """Folders below the results that hold nothing once all runs have ended."""
@@ -184,10 +184,12 @@ class Store:
         try:
             for source, name in files.items():
                 renames.append((self.temporary(), self._inside(name)))
-                _move(source, renames[-1][0])
+                with named(renames[-1][1]):
+                    _move(source, renames[-1][0])
             renames.append((self.temporary(), self._inside(self.record_path(bitstream))))
             record = sealed(record)
-            renames[-1][0].write_bytes(as_text(record))
+            with named(renames[-1][1]):
+                renames[-1][0].write_bytes(as_text(record))
             for _, target in renames:
                 if len(os.fsencode(target.name)) > _NAME_BYTES:
                     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
@@ -244,9 +246,10 @@ class Store:
         self._check(self.folder / name)
         temporary = self.temporary()
         try:
-            with temporary.open("wb") as file:
-                yield file
-            os.replace(temporary, self.folder / name)
+            with named(self.folder / name):
+                with temporary.open("wb") as file:
+                    yield file
+                os.replace(temporary, self.folder / name)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -23,6 +23,7 @@ from PIL import Image
 from streetscenes.camera import Array
 from streetscenes.scene import FRAMES_PER_SECOND, Scene, render
 from vcmbench.data.labels import colorize
+from vcmbench.io.files import write_atomically
 
 VERSION = 2  # to be raised with every change of what the pictures show
 VAL_CITIES = ("frankfurt", "lindau", "munster")
@@ -248,9 +249,4 @@ def _save_text(path: Path, text: str) -> None:
 
 
 def _save(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, content, path.with_name(f".{path.name}.{os.getpid()}.tmp"))

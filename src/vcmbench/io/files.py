@@ -11,16 +11,37 @@ import hashlib
 import os
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE}
+
+
+def is_disk_fault(error: OSError) -> bool:
+    """Whether a disk failed, or had no room, under what was asked rightly."""
+    return error.errno in _OF_DISKS
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """OSErrors of the block name a file; those of writes, as on a full disk, have no name of their own."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and error.filename2 is None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(error.filename2 or path)) from error
 
 
 def write_atomically(path: Path, data: bytes, temporary: Path) -> None:
     """All of the file or none of it: written under a temporary name of the same file system, and renamed."""
     try:
-        _write_new(temporary, data)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, path)
+        with named(path):
+            _write_new(temporary, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

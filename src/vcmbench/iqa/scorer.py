@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.errors import Cancelled, JobError, RequestError
+from vcmbench.errors import Cancelled, JobError, Lost, RequestError
+from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.io.files import sha256_of
 from vcmbench.iqa.metric import Convention, Missing
@@ -54,7 +55,7 @@ class Scorer:
 
     `weights` is a folder with weights of learned metrics; without it they are looked for in the cache and fetched.
     `jobs` is the number of small pictures that are scored side by side on a CPU (None: as many as torch has threads).
-    `runner` finds and runs the FFmpeg of XPSNR and VMAF, and ends it when it is cancelled (None: one of its own).
+    `runner` finds and runs the FFmpeg of XPSNR and VMAF, and ends it when it is cancelled (None: this machine's).
     Raises RequestError where a name, the profile, the device, or a given file of weights is wrong.
     """
 
@@ -65,7 +66,7 @@ class Scorer:
         device: str = "cpu",
         weights: Path | None = None,
         jobs: int | None = None,
-        runner: LocalRunner | None = None,
+        runner: Runner | None = None,
     ) -> None:
         check(names, profile)
         from vcmbench.iqa.devices import open_device  # imports torch, as all do that compute
@@ -86,7 +87,7 @@ class Scorer:
             except Exception as error:  # a fault in one metric must not take the others along
                 self.missing[name] = _fault(name, "cannot be opened", error)
 
-    def _open(self, name: str, store: Weights, runner: LocalRunner) -> None:
+    def _open(self, name: str, store: Weights, runner: Runner) -> None:
         metric, function = self._metrics[name], self.convention(name).resolve()
         libraries = {library: version(library) for library in ("piq", "piqa")}
         if metric.needs is None:
@@ -161,12 +162,12 @@ class Scorer:
 
         try:
             found = compute(self._functions[name], batch)
+        except (Cancelled, Lost):  # nothing is known of the pictures
+            raise
         except JobError as error:
             why = str(error)
         except MemoryError:
             why = f"{batch.width_px}x{batch.height_px} px: not enough memory on {self.device}"
-        except Cancelled:
-            raise
         except Exception as error:  # a fault in one metric must not take the others along
             why = _fault(name, "failed", error)
         else:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from vcmbench.data.colour import CHROMA_FORMATS, rgb_to_planes
 from vcmbench.encoder.base import Command, Tool
 from vcmbench.errors import JobError, RequestError
-from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.tool import FoundTool
-from vcmbench.io.files import read_bounded
+from vcmbench.io.files import named, read_bounded
 from vcmbench.iqa.batch import Batch
 from vcmbench.iqa.metric import Missing, Opened
 
@@ -41,25 +41,25 @@ _XPSNR_GRAPH = "[1][0]xpsnr=stats_file=log"
 _XPSNR_LINE = re.compile(r"n: *(\d{1,9}) +XPSNR y: *(inf|nan|-?\d{1,9}(?:\.\d{1,9})?)\b")
 
 
-def _find(runner: LocalRunner, component: str) -> FoundTool:
-    """An FFmpeg with a filter: that of --bin-dir, of PATH, or of the imageio-ffmpeg wheel. Raises `Missing`."""
+def _find(runner: Runner, component: str) -> FoundTool:
+    """An FFmpeg with a filter, where the run's tools are. Raises `Missing`."""
     try:
         found = runner.first_of((Tool("ffmpeg", needs=f"filter:{component}"),))
     except RequestError as error:
         raise Missing(str(error)) from None
     if found is None:
-        raise Missing(f"no FFmpeg with the filter {component} on PATH; install the wheel imageio-ffmpeg, which has it")
+        raise Missing(f"no FFmpeg with the filter {component} {runner.places}")
     return found
 
 
 def _write(path: Path, pictures: NDArray[np.uint8]) -> None:
-    with path.open("wb") as file:
+    with named(path), path.open("wb") as file:
         for picture in pictures:
             for plane in rgb_to_planes(np.ascontiguousarray(picture), _FORMAT):
                 file.write(plane.tobytes())
 
 
-def _compare(runner: LocalRunner, tool: FoundTool, graph: str, batch: Batch, times: int = 1) -> str:
+def _compare(runner: Runner, tool: FoundTool, graph: str, batch: Batch, times: int = 1) -> str:
     """The log of a filter that compares the pictures of a batch as the frames of two videos, each so many `times`."""
     raw = ("-f", "rawvideo", "-pix_fmt", _FORMAT.pixel_format, "-s", f"{batch.width_px}x{batch.height_px}", "-i")
     argv = ("ffmpeg", "-hide_banner", "-nostdin", "-v", "error", *raw, "decoded", *raw, "pristine",
@@ -75,7 +75,7 @@ def _compare(runner: LocalRunner, tool: FoundTool, graph: str, batch: Batch, tim
             raise JobError(f"ffmpeg wrote no log: {error.strerror}", argv) from None
 
 
-def open_xpsnr(runner: LocalRunner) -> Opened:
+def open_xpsnr(runner: Runner) -> Opened:
     """XPSNR of luma in dB."""
     tool = _find(runner, "xpsnr")
 
@@ -90,7 +90,7 @@ def open_xpsnr(runner: LocalRunner) -> Opened:
     return Opened(score, {"ffmpeg": tool.identity(), "smallest_px": 45 * 45})  # before, smaller pictures had values
 
 
-def open_vmaf(runner: LocalRunner) -> Opened:
+def open_vmaf(runner: Runner) -> Opened:
     """VMAF v0.6.1, 0 to 100."""
     tool = _find(runner, "libvmaf")
 

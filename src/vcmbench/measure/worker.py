@@ -20,7 +20,6 @@ from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.choice import RunnerChoice
-from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.execution.runner.opening import open_runner
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
@@ -138,10 +137,11 @@ def open_predictor(
 
 
 def open_scorer(experiment: Experiment, gpu: str, weights: Path | None, runner: Runner) -> Scorer | None:
-    """The metrics of an experiment, None where it asks for none. `runner` finds FFmpeg for them, if it is local."""
+    """The metrics of an experiment, None where it asks for none. `runner` has FFmpeg for them."""
     names = list(dict.fromkeys(experiment.metrics.iqa))
-    local = runner if isinstance(runner, LocalRunner) else None
-    return Scorer(names, experiment.metrics.profile, devices.local(gpu), weights, None, local) if names else None
+    if not names:
+        return None
+    return Scorer(names, experiment.metrics.profile, devices.local(gpu), weights, runner=runner)
 
 
 # --- pieces

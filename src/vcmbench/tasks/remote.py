@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 import vcmbench
 from vcmbench.errors import JobError, RequestError
+from vcmbench.execution.runner.processes import start_beside
 from vcmbench.tasks import messages, serve
 from vcmbench.tasks.base import Device, Picture, Prepared, Task, check_pictures
 from vcmbench.tasks.messages import Message
@@ -130,14 +129,7 @@ class ProcessTransport(Transport):
     def __init__(self) -> None:
         # a file, not a pipe: nobody would read a pipe while we wait for an answer
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", serve.__name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            bufsize=0,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
-        )
+        self.process = start_beside(serve.__name__, {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}, self._log)
 
     def read(self, buffer: memoryview) -> None:
         serve.read_all(_fileno(self.process.stdout), buffer)

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 
 from tests.helpers.commands import JPEG, X265, type_command
@@ -29,12 +30,13 @@ from tests.helpers.paths import CHECKOUT
 from vcmbench.encoder import plugins
 from vcmbench.encoder.base import Command
 from vcmbench.errors import Cancelled, JobError, RequestError
-from vcmbench.execution.runner import apptainer, images, leftovers
+from vcmbench.execution.runner import apptainer, images, leftovers, probe
 from vcmbench.execution.runner.apptainer import ApptainerRunner, exec_argv
 from vcmbench.execution.runner.choice import RunnerChoice
 from vcmbench.execution.runner.opening import open_runner
 from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.io.files import is_alive
+from vcmbench.iqa import Scorer
 
 Write = Callable[..., Path]
 STAND_IN = CHECKOUT / "tests/helpers/apptainer_stand_in"
@@ -372,3 +374,14 @@ def test_a_choice_opens_the_same_runner_elsewhere(
 def test_a_choice_of_nothing() -> None:
     with pytest.raises(RequestError, match="runner 'podman': there are docker, local, apptainer"):
         open_runner(RunnerChoice("podman"))
+
+
+def test_metrics_that_need_ffmpeg_take_the_images(runner: ApptainerRunner) -> None:
+    rng = np.random.default_rng(0)
+    pristine, decoded = rng.integers(0, 256, (2, 1, 48, 48, 3), np.uint8)
+    inside, here = Scorer(["XPSNR"], runner=runner), Scorer(["XPSNR"])
+    digest = inside.identity("XPSNR")["ffmpeg"]["digest"]
+    assert digest == probe.sha256(runner.sif_dir / "x265.sif")
+    assert inside.score(pristine, decoded).at("XPSNR", 0) == here.score(pristine, decoded).at("XPSNR", 0)
+    (runner.sif_dir / "x265.sif").unlink()
+    assert Scorer(["XPSNR"], runner=runner).missing["XPSNR"].startswith("no FFmpeg with the filter xpsnr in the images")

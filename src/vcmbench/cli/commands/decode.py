@@ -16,6 +16,7 @@ from vcmbench.data.record import Record
 from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner.base import Runner
+from vcmbench.io.files import named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +81,8 @@ def _decode(path: Path, record: Record, runner: Runner, targets: list[Path]) -> 
     pictures = decode.decode(record, decode.data_root_of(path), runner)
     for target, picture in zip(targets, pictures, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(target, "PNG")
+        with named(target):
+            Image.fromarray(picture).save(target, "PNG")
         print(target)
 
 

@@ -14,10 +14,11 @@ from vcmbench.compress.run import cores
 from vcmbench.data.dataset import MAPS, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes, photos
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.batch import ImportanceBatch
 from vcmbench.importance.generate import tasks_of
+from vcmbench.io.files import is_disk_fault
 from vcmbench.io.progress import Progress
 
 
@@ -99,6 +100,7 @@ def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> 
     except (FileExistsError, ValueError) as error:
         raise RequestError(str(error)) from None
     except OSError as error:
-        raise RequestError(f"{error.filename or arguments.output}: {error.strerror}") from None
+        kind = JobError if is_disk_fault(error) else RequestError
+        raise kind(f"{error.filename or arguments.output}: {error.strerror}") from None
     say(f"{len(made.val)} val and {len(made.train)} train scenes: {made.folder}")
     say(f"{count} photographs: {photographs}")

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vcmbench.encoder.base import Encoder, Tool
@@ -79,6 +79,7 @@ def environment(program: str, mark: str, caller: Mapping[str, str]) -> dict[str,
 
 class ApptainerRunner(Runner):
     name = "apptainer"
+    places = "in the images of --sif-dir; that of vcmbench tasks build has it"
 
     def __init__(self, sif_dir: Path | None = None, memory: str = MEMORY) -> None:
         found = find_program()
@@ -136,6 +137,14 @@ class ApptainerRunner(Runner):
                 # as with Docker: an image must not be passed over for a copy of the tool inside this process
                 return found if not images.has_dockerfile(encoder.name) else None
             if digest and (found := container_tools.find(digest, [tool], lambda argv: self._ask(sif, digest, argv))):
+                return found
+        return None
+
+    def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
+        for sif in sorted(self.sif_dir.glob("*.sif")):
+            digest = probe.sha256(sif)
+            if (found := container_tools.find(digest, tools, partial(self._ask, sif, digest))) is not None:
+                self._sifs[digest] = sif
                 return found
         return None
 
@@ -227,6 +236,8 @@ class ApptainerWorker(Worker):
             raise JobError(f"{runner.program}: cannot be started: {error.strerror}", argv) from None
         except subprocess.TimeoutExpired:
             raise timed_out(argv, timeout_s) from None
+        if runner.sif_of(tool) != sif:
+            raise JobError(f"{sif}: was replaced while {argv[0]} ran in it; run again", argv)
         result = timing.read(self.scratch.outputs)
         if ended.code in _KILLED:
             raise JobError(f"{argv[0]} was killed, most likely at the memory limit of {runner.memory} (--memory)", argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -16,7 +17,9 @@ from vcmbench.execution.runner.choice import RunnerChoice
 from vcmbench.execution.runner.scratch import Scratch
 from vcmbench.execution.runner.timing import FILE_LIMIT_BYTES
 from vcmbench.execution.runner.tool import FoundTool
+from vcmbench.io.files import named
 
+_NO_ROOM_BYTES = 1 << 16
 _LOG_CHARACTERS = 1 << 20
 _FAILED_LOG_CHARACTERS = 1 << 12  # failures are kept until the end of a run
 
@@ -42,12 +45,17 @@ class Worker(ABC):
         leaves what is no file; Lost where that is not the command's fault.
         """
         for name, text in command.files.items():
-            (self.scratch.inputs / name).write_text(text, encoding="utf-8")
+            with named(self.scratch.inputs / name):
+                (self.scratch.inputs / name).write_text(text, encoding="utf-8")
         if tool.is_builtin:
             done = self._run_builtin(command.argv)
         else:
             try:
                 done = self._run(tool, command.argv, timeout_s)
+            except JobError as error:
+                if shutil.disk_usage(self.scratch.root).free < _NO_ROOM_BYTES:
+                    error.args = (f"{error}; {self.scratch.root.parent} is full (TMPDIR names another folder)",)
+                raise
             finally:
                 strange = self.scratch.remove_strange_outputs()
             if strange:
@@ -59,7 +67,8 @@ class Worker(ABC):
     def _run_builtin(self, argv: tuple[str, ...]) -> Completed:
         start = time.perf_counter()
         try:
-            builtin.run(argv, self.scratch.outputs)
+            with named(self.scratch.outputs):
+                builtin.run(argv, self.scratch.outputs)
         except (OSError, ValueError, SyntaxError) as error:
             raise JobError(f"{argv[0]}: {error}", argv) from error
         return Completed("", time.perf_counter() - start)
@@ -75,12 +84,21 @@ class Runner(ABC):
     """Finds tools and makes workers. `cancel` may be called from another thread and ends all that is running."""
 
     name: str
+    places: str
+    """Where `first_of` looks, and what to do where nothing is there: the end of a sentence."""
     passed_over: Mapping[str, str] = {}
     """Programs that `find` came across and that cannot be started here, and why."""
 
     @abstractmethod
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
         """The first of `tools` that this runner can call for `encoder`; None where it has none of them."""
+
+    @abstractmethod
+    def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
+        """The first of `tools` that this runner can call, whatever it is for; None where it has none of them.
+
+        Raises RequestError where one was named that lacks what is needed.
+        """
 
     @abstractmethod
     def missing(self, encoder: Encoder, tools: tuple[Tool, ...]) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.encoder.base import Encoder, Tool
@@ -39,6 +40,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _SLICE_S = 0.05, 2.0, 0.1
 
 class DockerRunner(Runner):
     name = "docker"
+    places = "in the images that are built; vcmbench tasks build makes one that has it"
 
     def __init__(self, memory: str = MEMORY) -> None:
         self.memory = memory
@@ -69,6 +71,12 @@ class DockerRunner(Runner):
                 # An image must not be passed over in silence for a copy of the tool inside this process.
                 return found if not images.has_dockerfile(encoder.name) else None
             if image and (found := container_tools.find(image, [tool], lambda argv: self._ask(image, argv))):
+                return found
+        return None
+
+    def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
+        for image in images.built(self._client):
+            if (found := container_tools.find(image, tools, partial(self._ask, image))) is not None:
                 return found
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,14 @@ def image_id(client: docker.DockerClient, encoder: str) -> str | None:
         return str(client.images.get(tag(encoder)).id)
     except docker.errors.ImageNotFound:
         return None
+
+
+def built(client: docker.DockerClient) -> Iterator[str]:
+    """The ids of the images that are here: the encoders', as they would be built now, and the tasks', newest first."""
+    names = {path.parent.name for folder in (resources.folder("docker"), *user_folders("docker"))
+             for path in folder.glob("*/Dockerfile")}  # fmt: skip
+    yield from (image for name in sorted(names) if (image := image_id(client, name)) is not None)
+    yield from (str(image.id) for image in client.images.list(filters={"label": "vcmbench.task"}))
 
 
 def build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -28,8 +29,14 @@ def _wheel_ffmpeg() -> Path | None:
         return None
 
 
+def _status(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 class LocalRunner(Runner):
     name = "local"
+    places = "on PATH; install the wheel imageio-ffmpeg, which has it"
 
     def __init__(self, bin_dir: Path | None = None) -> None:
         if bin_dir is not None and not bin_dir.is_dir():
@@ -37,15 +44,12 @@ class LocalRunner(Runner):
         self.bin_dir = bin_dir.resolve() if bin_dir else None
         self.processes = Processes()
         self.passed_over: dict[str, str] = {}
+        self._seen: dict[str, tuple[int, ...]] = {}
 
     def find(self, encoder: Encoder, tools: tuple[Tool, ...]) -> FoundTool | None:
         return self.first_of(tools)
 
     def first_of(self, tools: tuple[Tool, ...]) -> FoundTool | None:
-        """The first of `tools` that is here and can be started, whatever it is for; None where there is none.
-
-        Raises RequestError where the one of --bin-dir lacks what is needed.
-        """
         for tool in tools:
             if (found := builtin.find(tool.program)) is not None:
                 return found
@@ -53,8 +57,25 @@ class LocalRunner(Runner):
                 if why_not := probe.cannot_start(tool.program, path):
                     self.passed_over[str(path)] = f"{path}: cannot be started here and is passed over: {why_not}"
                 elif self._has_component(path, tool):
+                    self._seen[str(path)] = _status(path)
                     return FoundTool(tool.program, str(path), probe.version(tool.program, path), probe.sha256(path))
         return None
+
+    def check(self, tool: FoundTool) -> tuple[int, ...]:
+        """What a binary's file is like now. Raises JobError where it is another one than was found.
+
+        It is hashed again only where its file was touched; what this runner has not found itself is not known.
+        """
+        path = Path(tool.path)
+        if not os.access(path, os.X_OK):
+            raise JobError(f"{path}: cannot be started: it is gone, or not executable")
+        status = _status(path)
+        if self._seen.get(tool.path, status) != status:
+            with path.open("rb") as file:
+                if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != tool.digest:
+                    raise JobError(f"{path}: is another binary than when this run began; run again to use it")
+            self._seen[tool.path] = status
+        return status
 
     def _candidates(self, tool: Tool) -> list[Path]:
         names = (tool.program, *tool.aliases)
@@ -103,13 +124,12 @@ class LocalRunner(Runner):
 class LocalWorker(Worker):
     def __init__(self, runner: LocalRunner) -> None:
         super().__init__()
-        self._processes = runner.processes
+        self._runner = runner
 
     def _run(self, tool: FoundTool, argv: tuple[str, ...], timeout_s: float) -> Completed:
-        if not os.access(tool.path, os.X_OK):
-            raise JobError(f"{tool.path}: cannot be started: it is gone, or not executable", argv)
+        before = self._runner.check(tool)
         try:
-            ended = self._processes.run(
+            ended = self._runner.processes.run(
                 [tool.path, *argv[1:]],
                 self.scratch.outputs,
                 {**os.environ, "LC_ALL": "C"},
@@ -120,4 +140,6 @@ class LocalWorker(Worker):
             raise JobError(f"{tool.path}: cannot be started: {error.strerror}", argv) from None
         except subprocess.TimeoutExpired:
             raise timed_out(argv, timeout_s) from None
+        if self._runner.check(tool) != before:
+            raise JobError(f"{tool.path}: was replaced or changed while it ran; run again", argv)
         return completed(argv, ended.code, ended.stdout, ended.stderr, ended.seconds)

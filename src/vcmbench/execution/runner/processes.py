@@ -106,6 +106,18 @@ class Processes:
         return process
 
 
+def start_beside(module: str, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A module of ours as a process beside this one, asked through pipes. It is to end when its standard input does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        bufsize=0,
+        env=environment,
+    )
+
+
 def _limit(pid: int) -> None:
     """Bound what a process writes into one file; no core dumps."""
     if sys.platform == "linux":
