@@ -16,14 +16,14 @@ from vcmbench.encoder import (
     by_picture_order,
     ffmpeg,
 )
-from vcmbench.encoder.layers import LOW_DELAY, PYRAMID, Layer
+from vcmbench.encoder.layers import LOW_DELAY, PYRAMID, QpLayer
 from vcmbench.errors import RequestError
 
 _MAP = "roi.txt"
 # kvazaar has two pyramids, each with its offsets, and codes the intra pictures finer by a layer count of its own
 _PYRAMIDS = {
-    8: (Layer(-2), (Layer(0), Layer(3, -6.25, 0.25), Layer(4, -6.25, 0.25), Layer(8, -7.0, 0.245))),
-    16: (Layer(-3), PYRAMID),
+    8: (QpLayer(-2), (QpLayer(0), QpLayer(3, -6.25, 0.25), QpLayer(4, -6.25, 0.25), QpLayer(8, -7.0, 0.245))),
+    16: (QpLayer(-3), PYRAMID),
 }
 
 
@@ -100,7 +100,7 @@ class Kvazaar(Encoder):
     def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
         if structure.kind == "intra":
             return {"I": 0.0}
-        intra, layers = (Layer(-1), LOW_DELAY) if structure.kind == "lowdelay" else _PYRAMIDS[structure.gop]
+        intra, layers = (QpLayer(-1), LOW_DELAY) if structure.kind == "lowdelay" else _PYRAMIDS[structure.gop]
         named = {"I": intra} | {str(number): layer for number, layer in enumerate(layers, 1)}
         return {name: layer.at(quality) if structure.layer_offsets else 0.0 for name, layer in named.items()}
 

@@ -40,7 +40,7 @@ def _structure(structure: Structure) -> dict[str, str | int]:
     }
 
 
-def _picture(picture: layers.Picture, layer: layers.Layer, is_low: bool) -> str:
+def _picture(picture: layers.CodedPicture, layer: layers.QpLayer, is_low: bool) -> str:
     """A picture of a group in VVenC's words: slice type, number, QP offset and how it follows the QP, offsets of
     chroma, factor of lambda, deblocking offsets, temporal layer, then two lists of how far back references lie."""
     after = [-one for one in picture.ahead]

@@ -123,6 +123,7 @@ def test_sequences_are_units_and_runs_of_frames_where_they_are_few(
 ) -> None:
     names = [f"s{sequence}/{frame:06d}" for sequence in range(sequences) for frame in range(frames)]
     found = Grouping(sequences={name: name.partition("/")[0] for name in names}).units(names)
+    assert Grouping(sequences={name: name.partition("/")[0] for name in names}).units(names * 2) == found * 2
     sizes = Counter(found)
     assert len(sizes) == units
     assert min(sizes.values()) == least

@@ -159,6 +159,9 @@ def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: l
     }
     if clip.frames > 1:
         record["frame_psnr_y_db"] = psnrs
+    if coding.structure is not None:
+        fps = job.sources[0].fps
+        record |= {"fps": fps, "rate_kbps": size_bytes * 8 * fps / clip.frames / 1000}
     if coding.resampler != resampling.DEFAULT:
         record["resampler_sha256"] = resampling.get(coding.resampler).sha256()
     return record

@@ -77,10 +77,10 @@ class Grouping:
         sequences = [self.sequences.get(name, name) for name in names]
         if not too_few(len(set(sequences)), "sequence"):
             return sequences
-        length = max(FEWEST_FRAMES, math.ceil(len(names) / MOST_RUNS))
-        frames: defaultdict[str, list[str]] = defaultdict(list)
+        length = max(FEWEST_FRAMES, math.ceil(len(set(names)) / MOST_RUNS))
+        frames: defaultdict[str, set[str]] = defaultdict(set)
         for name, sequence in zip(names, sequences, strict=True):
-            frames[sequence].append(name)
+            frames[sequence].add(name)  # samples of several configurations have the same frame
         unit: dict[str, str] = {}
         for sequence, own in frames.items():
             runs = max(1, len(own) // length)  # a rest is no run of its own

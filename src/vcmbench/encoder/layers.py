@@ -9,7 +9,7 @@ from vcmbench.encoder.structure import Structure
 from vcmbench.errors import RequestError
 
 
-class Layer(NamedTuple):
+class QpLayer(NamedTuple):
     """A layer's QP offset. A part of it, 0 to 3, follows the QP (JCTVC-X0038): `scale` x QP + `shift`, rounded."""
 
     offset: int
@@ -22,7 +22,7 @@ class Layer(NamedTuple):
         return float(self.offset + min(max(more, 0), 3))
 
 
-class Picture(NamedTuple):
+class CodedPicture(NamedTuple):
     """A picture of a group: its number from 1 in display order, its layer, and how far back and how far ahead those
     lie that it may refer to, nearest first. It names those, too, that only later ones refer to: others are dropped."""
 
@@ -32,23 +32,23 @@ class Picture(NamedTuple):
     ahead: list[int]
 
 
-PYRAMID = (Layer(1), Layer(1, -4.8848, 0.2061), Layer(4, -5.7476, 0.2286), Layer(5, -5.9, 0.2333),
-           Layer(6, -7.1444, 0.3))  # fmt: skip
+PYRAMID = (QpLayer(1), QpLayer(1, -4.8848, 0.2061), QpLayer(4, -5.7476, 0.2286), QpLayer(5, -5.9, 0.2333),
+           QpLayer(6, -7.1444, 0.3))  # fmt: skip
 """Random access in groups of 16 pictures, from the lowest layer up; shorter groups have the first of them."""
-LOW_DELAY = (Layer(1), Layer(4, -6.5, 0.259), Layer(5, -6.5, 0.259))
+LOW_DELAY = (QpLayer(1), QpLayer(4, -6.5, 0.259), QpLayer(5, -6.5, 0.259))
 """Low delay: the last picture of a group, the other even ones, the odd ones."""
 INTRA = {"lowdelay": -1, "randomaccess": -3}
 
 
-def group(structure: Structure) -> list[Picture]:
+def group(structure: Structure) -> list[CodedPicture]:
     """The pictures of a group in coding order."""
     return _low_delay(8) if structure.kind == "lowdelay" else _pyramid(structure.gop)
 
 
-def layers(structure: Structure) -> tuple[Layer, ...]:
+def layers(structure: Structure) -> tuple[QpLayer, ...]:
     """The layers of `group`, all without an offset where the structure has none."""
     found = LOW_DELAY if structure.kind == "lowdelay" else PYRAMID[: structure.gop.bit_length()]
-    return found if structure.layer_offsets else (Layer(0),) * len(found)
+    return found if structure.layer_offsets else (QpLayer(0),) * len(found)
 
 
 def offsets(structure: Structure, quality: int) -> dict[str, float]:
@@ -70,10 +70,10 @@ def check(name: str, structure: Structure) -> None:
         raise RequestError(f"intra_period {period}: {name} takes multiples of gop, {gop}")
 
 
-def _low_delay(size: int) -> list[Picture]:
+def _low_delay(size: int) -> list[CodedPicture]:
     """Each picture refers to the one before it and to three that end groups."""
     return [
-        Picture(number, 0 if number == size else 1 + number % 2, [1, *_group_ends(number, size)][:4], [])
+        CodedPicture(number, 0 if number == size else 1 + number % 2, [1, *_group_ends(number, size)][:4], [])
         for number in range(1, size + 1)
     ]
 
@@ -82,16 +82,16 @@ def _group_ends(number: int, size: int) -> list[int]:
     return [number + more for more in range(0, 4 * size, size) if number + more > 1]
 
 
-def _pyramid(gop: int) -> list[Picture]:
+def _pyramid(gop: int) -> list[CodedPicture]:
     """Each picture refers to the nearest coded ones, those of the highest layer apart, and to the group before."""
-    found = [Picture(gop, 0, [gop, 2 * gop], [])]
+    found = [CodedPicture(gop, 0, [gop, 2 * gop], [])]
 
     def split(low: int, high: int, layer: int) -> None:
         if high - low < 2:
             return
         middle = (low + high) // 2
         ahead = sorted(one.number - middle for one in found if one.number > middle)
-        found.append(Picture(middle, layer, sorted({middle - low, middle}), ahead))
+        found.append(CodedPicture(middle, layer, sorted({middle - low, middle}), ahead))
         split(low, middle, layer + 1)
         split(middle, high, layer + 1)
 
