@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from vcmbench.analysis import bdrate, curves
 from vcmbench.analysis.curves import Resampled
-from vcmbench.analysis.summary import CodingPoint, Summary
+from vcmbench.analysis.points import CodingPoint
+from vcmbench.analysis.summary import Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.estimate import Estimate
 from vcmbench.measure.records import AGAINST

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.summary import CodingPoint, Summary
+from vcmbench.analysis.points import CodingPoint
+from vcmbench.analysis.summary import Summary
 from vcmbench.compress import decode
 from vcmbench.data.dataset import Source
 from vcmbench.errors import JobError, RequestError
