@@ -162,7 +162,7 @@ def look(data: DataRoot, wanted: Selection) -> Found:
     by_name: defaultdict[PurePosixPath, list[Path]] = defaultdict(list)
     for name in chosen:
         by_name[name.with_suffix("")].append(files[name])
-    found, of_videos = _frames(_sequences(by_name, wanted), wanted)
+    found, of_videos = _frames(_sequences(by_name, wanted, data.is_cityscapes), wanted)
     if not found:
         some = f" of {len(files)}" if files else ""
         besides = "".join(f"; {note}" for note in walk.notes())
@@ -175,7 +175,7 @@ def look(data: DataRoot, wanted: Selection) -> Found:
 _Sequences = dict[PurePosixPath, list[Source]]
 
 
-def _sequences(by_name: dict[PurePosixPath, list[Path]], wanted: Selection) -> _Sequences:
+def _sequences(by_name: dict[PurePosixPath, list[Path]], wanted: Selection, is_cityscapes: bool) -> _Sequences:
     """Videos (each one source, which stands for all of its frames) and pictures by what they belong to, those that are
     wanted. Raises RequestError where results would lie in the same places."""
     of_videos = {name for name, paths in by_name.items() if any(map(video.is_video, paths))}
@@ -192,7 +192,7 @@ def _sequences(by_name: dict[PurePosixPath, list[Path]], wanted: Selection) -> _
         names = "; ".join(" and ".join(map(str, paths)) for paths in twins[:10])
         more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
         raise RequestError(f"results would have the same name, rename one of each: {names}{more}")
-    if wanted.images != Selection().images:
+    if is_cityscapes and wanted.images != Selection().images:
         sequences = _snippets(sequences)
     if wanted.clips is not None and not any(map(wanted.wants_sequence, sequences)):
         some = ", ".join(map(str, sorted(sequences)[:10]))
@@ -206,7 +206,7 @@ def _snippets(cities: _Sequences) -> defaultdict[PurePosixPath, list[Source]]:
     found: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
     for city, sources in cities.items():
         recordings: defaultdict[str, list[list[Source]]] = defaultdict(list)
-        before = ("", -1)
+        before: tuple[str, int] | None = None
         for source in sources:
             recording, _, number = source.name.name.removesuffix("_leftImg8bit").rpartition("_")
             at = int(number) if number.isdecimal() else 0

@@ -39,6 +39,7 @@ from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
 from vcmbench.report.text import listed
+from vcmbench.report.timeline import timelines
 from vcmbench.tasks.predictions import palette
 
 REPORT, FIGURES = "report.html", "figures"
@@ -68,6 +69,7 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
     near = comparable(summary)
     gallery = Gallery(run, summary, near.points)
     overlays, worst = (gallery.overlays(), gallery.worst()) if pictures else ([], [])
+    over_time = timelines(run, summary, gallery, near.points) if pictures else []
     experiment = run.experiment
     profile = experiment.metrics.profile
     measures = fill.shown_measures(
@@ -95,6 +97,7 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
         bd=fill.bd_rows(summary, measures, worked, experiment.report.anchor),
         overlays=overlays,
         worst=worst,
+        timelines=over_time,
         commands=outcome.commands,
         provenance=_provenance(run, summary),
         missing=[*_missing(findings), *(near.missing if summary.has_confusions else ()), *gallery.missing],

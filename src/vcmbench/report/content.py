@@ -280,6 +280,25 @@ class WorstFrame:
 
 
 @dataclass(frozen=True)
+class Timeline:
+    """A coded sequence, an entry a frame: `kbit`, `qp` and `types` ("IPPB") are empty where they are not known;
+    `accuracy` and the shares of pixels that `changed` class since the frame before are None where one is not known.
+    `clip` is an animated WebP."""
+
+    title: str
+    series: Series
+    times_s: Sequence[float]
+    types: str
+    kbit: Sequence[float]
+    qp: Sequence[float]
+    accuracy: Sequence[float | None]
+    changed: Sequence[float | None]
+    changed_pristine: Sequence[float | None]
+    clip: bytes
+    fps: float
+
+
+@dataclass(frozen=True)
 class Facts:
     """A block of provenance: names and values."""
 
@@ -313,6 +332,7 @@ class ReportContent:
     bd: Sequence[BdRow] = ()
     overlays: Sequence[Overlay] = ()
     worst: Sequence[WorstFrame] = ()
+    timelines: Sequence[Timeline] = ()
     commands: Sequence[str] = ()
     provenance: Sequence[Facts] = ()
     missing: Sequence[tuple[str, str]] = ()

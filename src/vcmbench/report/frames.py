@@ -55,7 +55,7 @@ class Gallery:
             self.missing.append((f"picture of {source.name.name}", str(error)))
             return None
 
-    def _predictions(self, score: Score) -> tuple[Ids, Ids] | None:
+    def predictions(self, score: Score) -> tuple[Ids, Ids] | None:
         """What was predicted on the pristine and on the decoded picture; None (and said why) where that is not there.
 
         The files may be of another experiment's network by now: then they are not what the score is about.
@@ -107,7 +107,7 @@ class Gallery:
         source, pristine, decoded = frame
         part = score["machine"]
         kind = get_kind(part["kind"])
-        answers: Any = self._predictions(score) if kind.has_label_pictures else kind.answers(part)
+        answers: Any = self.predictions(score) if kind.has_label_pictures else kind.answers(part)
         if answers is None:
             return None
         title = f"{source.name.name}, {self._names[score['configuration']]}"
@@ -167,7 +167,7 @@ class Gallery:
         part = score["machine"]
         if part is None or not get_kind(part["kind"]).has_label_pictures:
             return None
-        predictions = self._predictions(score)
+        predictions = self.predictions(score)
         if predictions is None:
             return None
         lost: NDArray[np.float32] = (predictions[0] != predictions[1]).astype(np.float32)

@@ -74,3 +74,9 @@ INTERVALS = (
     "blocks of one picture are no independent samples. A dash is a figure that could not be computed; the letter "
     "beside it says why."
 )
+
+OVER_TIME = (
+    "One sequence, frame by frame; lines across the panels are intra pictures. Pixels that change class are those "
+    "whose class differs from the one in the frame before, followed along the motion of the pristine video. Gray is "
+    "what changes in the pristine video, too, so the distance between both lines is flicker that coding adds."
+)
