@@ -111,7 +111,8 @@ class X265(Encoder):
 
     def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
         rows = re.findall(r"([IiPBb])-SLICE, *(\d{1,9}), *(-?\d{1,9}\.\d{1,9}),", frame_log)
-        return by_picture_order((order, kind, qp) for kind, order, qp in rows)
+        # it reckons with QPs beyond those of HEVC, and codes the last one
+        return by_picture_order((order, kind, str(min(float(qp), self.scale.maximum))) for kind, order, qp in rows)
 
     def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
         return ffmpeg.inter_offsets(structure)

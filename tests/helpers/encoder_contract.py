@@ -9,20 +9,23 @@ import itertools
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.helpers import sequences
 from tests.helpers.pictures import save
 from vcmbench import experiment
 from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.data.record import Record
 from vcmbench.encoder import checks
-from vcmbench.encoder.base import DECODED, SOURCE, Clip, Command, Encoder
+from vcmbench.encoder.base import DECODED, SOURCE, Clip, CodedFrame, Command, Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.structure import KINDS, Structure
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.execution.runner.local import LocalRunner
@@ -45,7 +48,26 @@ def codings(one: Encoder) -> list[CodingConfiguration]:
     presets = [CodingConfiguration(one.name, quality, one.chroma[0], preset=preset) for preset in one.presets]
     published = [CodingConfiguration(one.name, quality, one.chroma[0], compat=compat) for compat in one.compat]
     stacked = [CodingConfiguration(one.name, quality, one.chroma[0], stacked=True)] if one.stackable else []
-    return base + presets + published + stacked
+    sequences = [replace(one_stack, structure=structure) for one_stack in stacked for structure in structures(one)]
+    return base + presets + published + stacked + sequences
+
+
+def structures(one: Encoder) -> list[Structure]:
+    """Of each kind that it says it codes, with its usual offsets and with none; those that it refuses by name apart."""
+    wanted = [Structure("intra"), *(Structure("lowdelay", 8, layer_offsets=offsets) for offsets in (True, False)),
+              *(Structure("randomaccess", 8, 8, offsets) for offsets in (True, False))]  # fmt: skip
+    found = []
+    for structure in [structure for structure in wanted if structure.kind in one.structures and one.stackable]:
+        try:
+            one.check_structure(structure)
+        except RequestError as error:
+            assert one.name in str(error), f"{one.name}: check_structure must name the encoder: {error}"
+            assert structure.layer_offsets is False, (
+                f"{one.name}: its own offsets must do where it has {structure.kind}"
+            )
+            continue
+        found.append(structure)
+    return found
 
 
 def check_what_it_is(one: Encoder, folder: Path, picture: U8) -> None:
@@ -145,6 +167,67 @@ def check_scale(one: Encoder, folder: Path, picture: U8) -> None:
         assert not any(one.is_in_range(one.quality_at(quality, end)) for end in (low - 0.1, high + 0.1)), todo
 
 
+def check_what_structures_are(one: Encoder, folder: Path, picture: U8) -> None:
+    """What needs no tool: the kinds, the offsets, and what it reads from a log that says nothing."""
+    name, quality = one.name, better_and_worse(one)[0]
+    kinds = set(one.structures)
+    assert "intra" in kinds and kinds <= set(KINDS), f"{name}: structures must be of {KINDS}, and have intra"
+    assert one.stackable or kinds == {"intra"}, f"{name}: is not stackable: leave structures out"
+    assert one.coded_frames("", "") is None, f"{name}: coded_frames must return None for logs that say nothing"
+    for structure in structures(one):
+        if quality is not None:
+            offsets = one.layer_offsets(structure, quality)
+            assert "I" in offsets, f"{name}: layer_offsets must name what intra pictures have, as I: {offsets}"
+            exact = structure.kind == "intra" or not structure.layer_offsets
+            assert not exact or not any(offsets.values()), f"{name}: {structure} asks for no offsets: {offsets}"
+
+
+def check_real_sequences(one: Encoder, folder: Path, picture: U8) -> None:
+    """A moving picture in every structure: types, QPs and numbers of pictures are what was asked for."""
+    name, runner, quality = one.name, LocalRunner(), better_and_worse(one)[1 if one.quality else 0]
+    if not structures(one):
+        pytest.skip(f"{name} codes every picture by itself")
+    if not (runner.find(one, one.encode_tools) and runner.find(one, one.decode_tools)):
+        pytest.skip(runner.missing(one, one.encode_tools))
+    plain = sequences.code(one, None, quality)
+    for structure in structures(one):
+        coded = sequences.code(one, structure, quality)
+        assert len(coded.decoded) == len(sequences.moving()), f"{name}, {structure}: must code every picture, once"
+        assert coded.squared_error() < 2000, (
+            f"{name}, {structure}: pictures come out in another order, or as other ones"
+        )
+        if structure.kind == "intra":
+            assert coded.stream == plain.stream, f"{name}: structure intra must be coded as a stack without one"
+        else:
+            assert len(coded.stream) < len(plain.stream), f"{name}, {structure}: must take fewer bits than intra"
+        if coded.frames is not None:
+            _check_frames(one, structure, quality, coded.frames)
+    again = sequences.code(one, structure, quality)
+    assert again.stream == coded.stream, f"{name}, {structure}: must give the same bytes twice: one thread"
+
+
+def _check_frames(one: Encoder, structure: Structure, quality: int | None, frames: list[CodedFrame]) -> None:
+    what, count = f"{one.name}, {structure}: coded_frames", sequences.CLIP.frames
+    places = [frame.index for frame in frames]
+    assert sorted(places) == list(range(count)), (
+        f"{what} must name every picture by its place in display order: {places}"
+    )
+    if structure.kind == "lowdelay":
+        assert places == sorted(places), f"{what}: low delay codes in display order: {places}"
+    period = 1 if structure.kind == "intra" else structure.intra_period or count
+    intra = sorted(frame.index for frame in frames if frame.type == "I")
+    assert intra == list(range(0, count, period)), (
+        f"{what}: pictures that must be intra are not, or others are: {intra}"
+    )
+    if quality is None or any(frame.qp is None for frame in frames):
+        return
+    offsets = one.layer_offsets(structure, quality)
+    for frame in frames:
+        allowed = [offsets["I"]] if frame.type == "I" else [value for key, value in offsets.items() if key != "I"]
+        qps = {min(max(quality + value, one.scale.minimum), one.scale.maximum) for value in allowed}
+        assert frame.qp in qps, f"{what}: {frame} is coded with none of {qps}, which layer_offsets says"
+
+
 def check_real_pictures(one: Encoder, folder: Path, picture: U8) -> None:
     """From pixels to record: odd sides, every chroma format, half size, and stacks; more bits give more PSNR."""
     name, runner = one.name, LocalRunner()
@@ -193,4 +276,7 @@ def check_real_pictures(one: Encoder, folder: Path, picture: U8) -> None:
                 )
 
 
-CHECKS = (check_what_it_is, check_commands, check_refusals, check_image, check_logs, check_scale, check_real_pictures)
+CHECKS = (
+    check_what_it_is, check_commands, check_refusals, check_image, check_logs, check_scale, check_what_structures_are,
+    check_real_pictures, check_real_sequences,
+)  # fmt: skip

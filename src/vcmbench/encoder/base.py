@@ -235,8 +235,9 @@ class Encoder(ABC):
         return None
 
     def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
-        """The pictures of a sequence in the order in which they were coded, read from what the tool printed and from
-        its `FRAME_LOG` (empty where it writes none); None where it does not say."""
+        """The pictures of a sequence as their bits follow each other in the stream, read from what the tool printed and
+        from its `FRAME_LOG` (empty where it writes none); None where it does not say. Types: B where a picture may be
+        predicted from two; I and P alone in AV1, whose hidden pictures count where they are shown."""
         return None
 
     def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
