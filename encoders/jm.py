@@ -2,7 +2,19 @@
 
 import re
 
-from vcmbench.encoder import DECODED, SOURCE, Clip, CodingConfiguration, Command, Encoder, QualityScale, Tool
+from vcmbench.encoder import (
+    DECODED,
+    SOURCE,
+    Clip,
+    CodedFrame,
+    CodingConfiguration,
+    Command,
+    Encoder,
+    QualityScale,
+    Structure,
+    Tool,
+    by_picture_order,
+)
 
 # lencod wants a configuration file before anything else. This one holds what an all-intra High profile stream needs,
 # with the coding tools on that JM's own encoder_JM_Intra_HE.cfg has on, so no file of JM's has to be found on the
@@ -33,6 +45,15 @@ NumberofLeakyBuckets  = 8
 LeakyBucketRateFile   = "leakybucketrate.cfg"
 LeakyBucketParamFile  = "leakybucketparam.cfg"
 """
+# P pictures that refer to the four before them, in groups that IDR pictures close. Nothing decides about intra pictures
+# but the period.
+_LOW_DELAY = (
+    _CONFIGURATION.replace("IntraPeriod           = 1", "IntraPeriod           = {period}")
+    .replace("IDRPeriod             = 1", "IDRPeriod             = {period}")
+    .replace("NumberReferenceFrames = 1", "NumberReferenceFrames = 4")
+    .replace("Log2MaxFNumMinus4     = 0", "Log2MaxFNumMinus4     = -1   # as many bits as the number of frames needs")
+    + "AdaptiveIntraPeriod   = 0\nAdaptiveIDRPeriod     = 0\n"
+)
 _LEVELS = {None: 51, "qomex2023": 42}
 
 
@@ -48,6 +69,7 @@ class Jm(Encoder):
     decode_tools = (Tool("ldecod", ("ldecod.exe", "ldecod_static")),)
     compat = ("qomex2023",)
     published_stacked = True
+    structures = ("intra", "lowdelay")
     # By analogy, since no lencod was at hand: rates are x264's. One picture of 2048x1024 took 6.7 s at full
     # rate-distortion optimisation; how that follows the QP is taken from HM, which searches as exhaustively, and so is
     # the memory.
@@ -55,7 +77,7 @@ class Jm(Encoder):
     rough_s_per_mpx = (("", 3.4),)
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
-        settings = {
+        settings: dict[str, object] = {
             "InputFile": SOURCE["yuv"],
             "OutputFile": self.bitstream,
             "ReconFile": "reconstruction.yuv",
@@ -65,11 +87,22 @@ class Jm(Encoder):
             "QPISlice": coding.quality,
             "LevelIDC": _LEVELS[coding.compat],
         }
+        configuration = _CONFIGURATION
+        if coding.structure and coding.structure.kind != "intra":
+            configuration = _LOW_DELAY.format(period=coding.structure.intra_period or 0)
+            settings["QPPSlice"] = coding.quality
         words = [word for name, value in settings.items() for word in ("-p", f"{name}={value}")]
-        return Command((program, "-d", "../in/jm.cfg", *words), files={"jm.cfg": _CONFIGURATION})
+        return Command((program, "-d", "../in/jm.cfg", *words), files={"jm.cfg": configuration})
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command((program, "-i", self.bitstream, "-o", DECODED["yuv"]))
+
+    def coded_frames(self, log: str, frame_log: str) -> list[CodedFrame] | None:
+        rows = re.findall(r"^ *(\d{1,9})\( *(I|P|B)(?:DR)? *\) *\d+ +(\d{1,9})\b", log, re.MULTILINE)
+        return by_picture_order(rows)
+
+    def layer_offsets(self, structure: Structure, quality: int) -> dict[str, float]:
+        return {"I": 0.0} if structure.kind == "intra" else {"I": 0.0, "P": 0.0}
 
     def coded_qp(self, log: str) -> float | None:
         qps = [float(qp) for qp in re.findall(r"^ *\d+\( *(?:IDR|I) *\) *\d+ +(\d{1,9})\b", log, re.MULTILINE)]

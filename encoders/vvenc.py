@@ -103,7 +103,7 @@ class VVenC(Encoder):
         exact = _words(_EXACT)
         if coding.structure and coding.structure.kind != "intra":
             intra = ("-t", "0")
-            exact += _words(_structure(coding.structure))
+            exact = _words(_EXACT | _structure(coding.structure))
         tuning = ("--ALFSpeed", "0", "-qpa", "1") if published else ("-qpa", "0", *exact)
         if coding.structure:
             tuning += ("-v", "4")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import sequences
 from vcmbench.encoder import checks, layers, plugins
-from vcmbench.encoder.base import FRAME_LOG
+from vcmbench.encoder.base import FRAME_LOG, CodedFrame
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.structure import Structure
 from vcmbench.errors import RequestError
@@ -107,3 +107,61 @@ def test_what_a_structure_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(RequestError, match=complaint):
         checks.check(plugins.get(name), CodingConfiguration(name, 30, stacked=True, structure=structure, **more))
+
+
+def test_tools_that_are_not_here_report_pictures_as_their_sources_print_them() -> None:
+    """HM's TEncGOP, JM's ReportSimple and kvazaar's own program; counts of pictures begin again at IDR pictures."""
+    hm = """\
+POC    0 TId: 0 ( I-SLICE, nQP 29 QP 29 )      18600 bits [Y 38.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
+POC    2 TId: 0 ( B-SLICE, nQP 33 QP 33 )       1592 bits [Y 36.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
+POC    1 TId: 1 ( b-SLICE, nQP 35 QP 35 )        592 bits [Y 36.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
+POC    0 TId: 0 ( I-SLICE, nQP 29 QP 29 )      18600 bits [Y 38.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
+"""
+    jm = """\
+00000(NVB)     176
+00000(IDR)  590728   27  38.911  42.516  43.020      6702       0    FRM    1
+00001( P )   91234   28  38.900  42.500  43.000      6690       0    FRM    1
+"""
+    kvazaar = """\
+POC    0 QP 31 AVG QP 31.0 (I-frame)     8392 bits PSNR Y 37.0 U 40.0 V 41.0
+POC    1 QP 40 AVG QP 40.0 (B-frame)      392 bits PSNR Y 36.0 U 40.0 V 41.0 [L0 0 ] [L1 0 ]
+POC    0 QP 31 AVG QP 31.0 (I-frame)     8392 bits PSNR Y 37.0 U 40.0 V 41.0
+"""
+    expected = {
+        "hm": (hm, [(0, "I", 29), (2, "B", 33), (1, "B", 35), (3, "I", 29)]),
+        "jm": (jm, [(0, "I", 27), (1, "P", 28)]),
+        "kvazaar": (kvazaar, [(0, "I", 31), (1, "B", 40), (2, "I", 31)]),
+    }
+    for name, (log, pictures) in expected.items():
+        assert plugins.get(name).coded_frames(log, "") == [CodedFrame(*picture) for picture in pictures]
+
+
+def test_command_lines_of_tools_that_are_not_here() -> None:
+    """Low delay with an intra picture every 16, as HM's encoder_lowdelay_main.cfg has its groups."""
+    low = Structure("lowdelay", 16)
+    argv = {
+        (name, program): plugins.get(name).encode(
+            program, CodingConfiguration(name, 30, stacked=True, structure=low), sequences.CLIP
+        )
+        for name, program in (
+            ("hm", "TAppEncoderStatic"),
+            ("vvenc", "vvencFFapp"),
+            ("kvazaar", "kvazaar"),
+            ("jm", "lencod"),
+        )
+    }
+    hm = argv["hm", "TAppEncoderStatic"].argv
+    assert "--IntraPeriod=16" in hm and "--GOPSize=8" in hm and "--IntraQPOffset=-1" in hm
+    assert "--Frame1=B 1 5 -6.5 0.259 0 0 1.0 0 0 0 4 4 -1 -9 -17 -25 0" in hm
+    assert "--Frame2=B 2 4 -6.5 0.259 0 0 1.0 0 0 0 4 4 -1 -2 -10 -18 0" in hm
+    assert "--Frame8=B 8 1 0.0 0.0 0 0 1.0 0 0 0 4 4 -1 -8 -16 -24 0" in hm
+    vvenc = argv["vvenc", "vvencFFapp"].argv
+    assert vvenc[vvenc.index("--Frame8") + 1] == "B 8 1 0.0 0.0 0 0 1.0 0 0 0 0 0 0 0 4 4 1 8 16 24 4 4 1 8 16 24"
+    assert vvenc.count("--IntraQPOffset") == 1 and vvenc.count("--IntraPeriod") == 1
+    kvazaar = argv["kvazaar", "kvazaar"].argv
+    assert [kvazaar[kvazaar.index(word) + 1] for word in ("--gop", "--period")] == ["lp-g4d3t1", "16"]
+    jm = argv["jm", "lencod"]
+    assert {"QPISlice=30", "QPPSlice=30"} <= set(jm.argv)
+    lines = dict(line.split("#")[0].split("=") for line in jm.files["jm.cfg"].splitlines())
+    settings = {name.strip(): value.strip() for name, value in lines.items()}
+    assert [settings[name] for name in ("IntraPeriod", "IDRPeriod", "NumberReferenceFrames")] == ["16", "16", "4"]
