@@ -46,7 +46,7 @@ def _structure(structure: Structure) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _picture(picture: layers.Picture, layer: layers.Layer, is_low: bool) -> str:
+def _picture(picture: layers.CodedPicture, layer: layers.QpLayer, is_low: bool) -> str:
     """A picture of a group in HM's words: slice type, number, QP offset and how it follows the QP, offsets of chroma,
     factor of lambda, deblocking offsets, temporal layer, how many pictures it refers to, which, and no prediction of
     that list."""

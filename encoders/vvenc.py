@@ -54,6 +54,11 @@ def _words(parameters: dict[str, str | int]) -> list[str]:
     return [word for name, value in parameters.items() for word in (f"--{name}", str(value))]
 
 
+# Of stacks of so many pictures FFmpeg writes none, when the encoder looks ahead for more than it is given; without
+# parallel pictures, of which one thread has none, it has the same bytes and all of them.
+_LOST = range(7, 11)
+
+
 class VVenC(Encoder):
     label = "VVENC"
     extension = ".266"
@@ -80,6 +85,8 @@ class VVenC(Encoder):
         parameters |= {"ALFSpeed": 0} if published else _EXACT
         if coding.structure and coding.structure.kind != "intra":
             parameters |= _structure(coding.structure)
+        if coding.structure or clip.frames in _LOST:
+            parameters["MaxParallelFrames"] = 0
         options: dict[str, str | int] = {
             "c:v": "libvvenc",
             "preset": preset,

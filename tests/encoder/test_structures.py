@@ -110,12 +110,12 @@ def test_what_a_structure_cannot_be_is_refused(
 
 
 def test_tools_that_are_not_here_report_pictures_as_their_sources_print_them() -> None:
-    """HM's TEncGOP, JM's ReportSimple and kvazaar's own program; counts of pictures begin again at IDR pictures."""
+    """HM's TEncGOP, JM's ReportSimple and kvazaar's own program, whose count begins again at IDR pictures."""
     hm = """\
 POC    0 TId: 0 ( I-SLICE, nQP 29 QP 29 )      18600 bits [Y 38.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
 POC    2 TId: 0 ( B-SLICE, nQP 33 QP 33 )       1592 bits [Y 36.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
 POC    1 TId: 1 ( b-SLICE, nQP 35 QP 35 )        592 bits [Y 36.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
-POC    0 TId: 0 ( I-SLICE, nQP 29 QP 29 )      18600 bits [Y 38.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
+POC    3 TId: 0 ( I-SLICE, nQP 29 QP 29 )      18600 bits [Y 38.0000 dB    U 40.0000 dB    V 40.0000 dB] [ET     1 ]
 """
     jm = """\
 00000(NVB)     176

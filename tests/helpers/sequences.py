@@ -15,19 +15,19 @@ from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.structure import Structure
 from vcmbench.execution.runner.local import LocalRunner
 
-CLIP = Clip(128, 96, 9, CHROMA_FORMATS["420"])
+CLIP = Clip(96, 64, 9, CHROMA_FORMATS["420"])
 
 
 def moving(clip: Clip = CLIP) -> bytes:
     """Planar frames of a texture that is panned, with a block that moves over it: 2 px down and 1 px right a frame."""
     rng = np.random.default_rng(0)
-    rough = rng.normal(size=(clip.height // 4 + 8, clip.width // 4 + 8))
-    texture = (np.kron(rough, np.ones((4, 4))) * 40 + 128).clip(16, 235).astype(np.uint8)
+    rough = rng.normal(size=(clip.height // 8 + 10, clip.width // 8 + 10))
+    texture = (np.kron(rough, np.ones((8, 8))) * 40 + 128).clip(16, 235).astype(np.uint8)
     chroma = np.full((clip.height // 2, clip.width // 2), 128, np.uint8).tobytes() * 2
     frames = []
     for number in range(clip.frames):
         luma = texture[2 * number : 2 * number + clip.height, number : number + clip.width].copy()
-        luma[10 + number : 42 + number, 8 + 3 * number : 40 + 3 * number] = 200
+        luma[8 + number : 32 + number, 8 + 3 * number : 40 + 3 * number] = 200
         frames.append(luma.tobytes() + chroma)
     return b"".join(frames)
 
