@@ -251,6 +251,27 @@ def test_a_video_is_a_data_root(tmp_path: Path) -> None:
         look(data, Selection(start=FRAMES))
 
 
+def test_what_is_known_of_a_video_holds_as_long_as_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is no more believed than a file that anybody may have written."""
+    path = write(tmp_path / "drive.mp4")
+    data = open_root(path)
+    wanted = find_sources(data, Selection())
+    assert not data.root.exists()  # to look leaves nothing
+    (data.root / "results").mkdir(parents=True)
+    assert find_sources(data, Selection()) == wanted
+    (kept,) = (data.root / "results" / ".videos").iterdir()
+    passes = []
+    monkeypatch.setattr(video, "index", lambda path, raw, index=video.index: passes.append(path) or index(path, raw))
+    again = find_sources(data, Selection())
+    assert [(one.name, one.time_s, one.fps) for one in again] == [(one.name, one.time_s, one.fps) for one in wanted]
+    assert not passes
+    kept.write_text(kept.read_text().replace("25.0", "26.0"))
+    assert find_sources(data, Selection())[0].fps == 25
+    write(path, pictures=[numbered(0)] * 3)
+    assert len(find_sources(data, Selection())) == 3
+    assert len(passes) == 2
+
+
 def test_videos_lie_beside_pictures_and_folders_of_frames(photos: Path, astronaut: U8) -> None:
     for number in range(3):
         save(photos / "clip" / f"{number}.png", astronaut)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
-from vcmbench.data import images, video, video_frames
+from vcmbench.data import images, known_videos, video, video_frames
 from vcmbench.data.selection import Selection
 from vcmbench.data.sequences import Recording, recordings
 from vcmbench.data.walk import SUFFIXES, Walk
@@ -160,7 +160,7 @@ def look(data: DataRoot, wanted: Selection) -> Found:
     where = _go(walk, data, wanted)
     files = {PurePosixPath(file.relative_to(data.pristine)): file for file in walk.files}
     chosen, notes = wanted.chosen(list(files))
-    found, of_videos = _frames(recordings({name: files[name] for name in chosen}, wanted), wanted)
+    found, of_videos = _frames(data, recordings({name: files[name] for name in chosen}, wanted), wanted)
     if not found:
         some = f" of {len(files)}" if files else ""
         besides = "".join(f"; {note}" for note in walk.notes())
@@ -170,7 +170,7 @@ def look(data: DataRoot, wanted: Selection) -> Found:
     return Found(sources, [*walk.notes(), *notes, *of_videos, *_of_labels(data, sources)])
 
 
-def _frames(sequences: list[Recording], wanted: Selection) -> tuple[list[Source], list[str]]:
+def _frames(data: DataRoot, sequences: list[Recording], wanted: Selection) -> tuple[list[Source], list[str]]:
     """Every frame that is wanted, with the time that it is shown at, and notes on videos. Raises RequestError."""
     found: list[Source] = []
     notes: list[str] = []
@@ -183,7 +183,7 @@ def _frames(sequences: list[Recording], wanted: Selection) -> tuple[list[Source]
             continue
         raw = wanted.yuv if one.video.suffix.lower() == video.RAW else None
         try:
-            index = video.index(one.video, raw)
+            index = known_videos.index(one.video, raw, data.root / RESULTS)
         except JobError as error:
             raise RequestError(f"{error} (or leave it out: [dataset] exclude)") from None
         notes += [f"{one.video}: {note}" for note in index.notes]
