@@ -282,6 +282,8 @@ def test_videos_lie_beside_pictures_and_folders_of_frames(photos: Path, astronau
     write(photos / "cam" / "drive.mkv", pictures=[numbered(0)] * 2)
     write(photos / "drive.mp4.vcmbench" / "other.mp4")
     data = open_root(photos)
+    flat = look(data, Selection(images="leftImg8bit_sequence")).sources  # which is of Cityscapes alone
+    assert [(one.name, str(one.group)) for one in flat] == [(one.name, str(one.name.parent)) for one in flat]
     assert names(look(data, Selection())) == [
         "a", "b", "cam/drive/000000", "cam/drive/000001", "clip/0", "clip/1", "clip/2",
     ]  # fmt: skip

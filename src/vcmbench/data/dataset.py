@@ -160,7 +160,8 @@ def look(data: DataRoot, wanted: Selection) -> Found:
     where = _go(walk, data, wanted)
     files = {PurePosixPath(file.relative_to(data.pristine)): file for file in walk.files}
     chosen, notes = wanted.chosen(list(files))
-    found, of_videos = _frames(data, recordings({name: files[name] for name in chosen}, wanted), wanted)
+    sequences = recordings({name: files[name] for name in chosen}, wanted, data.is_cityscapes)
+    found, of_videos = _frames(data, sequences, wanted)
     if not found:
         some = f" of {len(files)}" if files else ""
         besides = "".join(f"; {note}" for note in walk.notes())
@@ -176,10 +177,10 @@ def _frames(data: DataRoot, sequences: list[Recording], wanted: Selection) -> tu
     notes: list[str] = []
     for one in sequences:
         if one.video is None:
-            fps, group = wanted.fps or video.DEFAULT_FPS, one.name if wanted.in_recordings else None
+            fps = wanted.fps or video.DEFAULT_FPS
             for number in wanted.of_sequence(one.name, len(one.files)):
                 name, path = one.files[number]
-                found.append(Source(name, path, sequence=group, time_s=number / fps, fps=fps / wanted.step))
+                found.append(Source(name, path, sequence=one.name, time_s=number / fps, fps=fps / wanted.step))
             continue
         raw = wanted.yuv if one.video.suffix.lower() == video.RAW else None
         try:

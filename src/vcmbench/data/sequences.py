@@ -30,7 +30,7 @@ class Recording:
         return path if video.is_video(path) else None
 
 
-def recordings(files: dict[PurePosixPath, Path], wanted: Selection) -> list[Recording]:
+def recordings(files: dict[PurePosixPath, Path], wanted: Selection, is_cityscapes: bool) -> list[Recording]:
     """The sequences that are wanted, of files by their names with suffixes. Raises RequestError where results would lie
     in the same places, or no sequence has one of the names."""
     pictures: defaultdict[PurePosixPath, Files] = defaultdict(list)
@@ -48,8 +48,11 @@ def recordings(files: dict[PurePosixPath, Path], wanted: Selection) -> list[Reco
         names = "; ".join(" and ".join(map(str, paths)) for paths in twins[:10])
         more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
         raise RequestError(f"results would have the same name, rename one of each: {names}{more}")
-    found = [*_by_number(pictures), *(Recording(*one) for one in videos.items())] if wanted.in_recordings else [
-        Recording(*one) for one in (pictures | videos).items()]  # fmt: skip
+    found = [Recording(*one) for one in videos.items()]
+    if is_cityscapes and wanted.in_recordings:
+        found += _by_number(pictures)
+    else:
+        found += [Recording(*one) for one in pictures.items()]
     chosen = [one for one in found if wanted.wants_sequence(one.name)]
     if found and not chosen:
         some = ", ".join(sorted(str(one.name) for one in found)[:10])
