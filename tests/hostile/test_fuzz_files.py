@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,11 @@ from PIL import Image
 
 from tests.helpers import hostile
 from tests.helpers.fuzzing import BYTES, VALUES, as_bytes, fuzz, lay, mutated, only_documented, spoilt
+from tests.helpers.videos import numbered, write
 from vcmbench import experiment
 from vcmbench.data.dataset import read_picture
+from vcmbench.data.video import index
+from vcmbench.data.video_frames import read_all
 from vcmbench.encoder import plugins
 from vcmbench.importance import classes, inputs, polygons, qp_map
 from vcmbench.importance import record as importance_record
@@ -287,6 +292,22 @@ def test_pictures(tmp_path: Path, content: bytes) -> None:
     only_documented(lambda: read_prediction(path))
     only_documented(lambda: inputs._read_png(path, ("L", "I;16"), "gray"))
     prediction_key(path)
+
+
+@cache
+def _video(ending: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        return write(Path(folder, f"a{ending}"), pictures=[numbered(number) for number in range(4)]).read_bytes()
+
+
+@fuzz(30)
+@given(st.sampled_from((".mp4", ".mkv", ".ts", ".avi")).flatmap(lambda ending: spoilt(_video(ending))) | BYTES)
+def test_videos(tmp_path: Path, content: bytes) -> None:
+    path = lay(tmp_path / "a.mp4", content)
+    found = only_documented(lambda: sum(rgb.ndim == 3 for rgb in read_all(path)))
+    known = only_documented(lambda: index(path))
+    assert (found is None) == (known is None)
+    assert known is None or len(known.times_s) == found
 
 
 # --- tables

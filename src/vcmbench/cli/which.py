@@ -14,7 +14,7 @@ _OF_DATASET = ("limit", "include", "exclude")
 
 
 def add_which(parser: argparse.ArgumentParser, *, needs_experiment: bool = True, chooses_pictures: bool = True) -> None:
-    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="the data root, or one picture")
+    parser.add_argument("-d", "--data", type=Path, required=True, metavar="DATA", help="data root, picture or video")
     add_experiment(parser, is_needed=needs_experiment)
     if chooses_pictures:
         _add_dataset(parser)

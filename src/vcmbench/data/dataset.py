@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
-from vcmbench.data import images, video, video_frames
+from vcmbench.data import images, known_videos, video, video_frames
 from vcmbench.data.selection import Selection
+from vcmbench.data.sequences import Recording, recordings
 from vcmbench.data.walk import SUFFIXES, Walk
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.files import check_inside, sha256_of
@@ -159,10 +160,8 @@ def look(data: DataRoot, wanted: Selection) -> Found:
     where = _go(walk, data, wanted)
     files = {PurePosixPath(file.relative_to(data.pristine)): file for file in walk.files}
     chosen, notes = wanted.chosen(list(files))
-    by_name: defaultdict[PurePosixPath, list[Path]] = defaultdict(list)
-    for name in chosen:
-        by_name[name.with_suffix("")].append(files[name])
-    found, of_videos = _frames(_sequences(by_name, wanted, data.is_cityscapes), wanted)
+    sequences = recordings({name: files[name] for name in chosen}, wanted, data.is_cityscapes)
+    found, of_videos = _frames(data, sequences, wanted)
     if not found:
         some = f" of {len(files)}" if files else ""
         besides = "".join(f"; {note}" for note in walk.notes())
@@ -172,77 +171,26 @@ def look(data: DataRoot, wanted: Selection) -> Found:
     return Found(sources, [*walk.notes(), *notes, *of_videos, *_of_labels(data, sources)])
 
 
-_Sequences = dict[PurePosixPath, list[Source]]
-
-
-def _sequences(by_name: dict[PurePosixPath, list[Path]], wanted: Selection, is_cityscapes: bool) -> _Sequences:
-    """Videos (each one source, which stands for all of its frames) and pictures by what they belong to, those that are
-    wanted. Raises RequestError where results would lie in the same places."""
-    of_videos = {name for name, paths in by_name.items() if any(map(video.is_video, paths))}
-    sequences: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
-    twins = [paths for paths in by_name.values() if len(paths) > 1]
-    for name, (path, *_) in sorted(by_name.items()):
-        if name in of_videos:
-            raw = wanted.yuv if path.suffix.lower() == video.RAW else None
-            sequences[name].append(Source(name, path, 0, raw, sequence=name))
-        else:
-            sequences[name.parent].append(Source(name, path))
-            twins += [[*by_name[name.parent], path]] if name.parent in of_videos else []
-    if twins:
-        names = "; ".join(" and ".join(map(str, paths)) for paths in twins[:10])
-        more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
-        raise RequestError(f"results would have the same name, rename one of each: {names}{more}")
-    if is_cityscapes and wanted.images != Selection().images:
-        sequences = _snippets(sequences)
-    if wanted.clips is not None and not any(map(wanted.wants_sequence, sequences)):
-        some = ", ".join(map(str, sorted(sequences)[:10]))
-        raise RequestError(f"dataset.clips: no sequence is named {' or '.join(wanted.clips)}; there are: {some}")
-    return {group: found for group, found in sequences.items() if wanted.wants_sequence(group)}
-
-
-def _snippets(cities: _Sequences) -> defaultdict[PurePosixPath, list[Source]]:
-    """The pictures of cities by recording, `<city>_<seq>`; where its frames' numbers leave some out, there are several,
-    and the first number is part of their names."""
-    found: defaultdict[PurePosixPath, list[Source]] = defaultdict(list)
-    for city, sources in cities.items():
-        recordings: defaultdict[str, list[list[Source]]] = defaultdict(list)
-        before: tuple[str, int] | None = None
-        for source in sources:
-            recording, _, number = source.name.name.removesuffix("_leftImg8bit").rpartition("_")
-            at = int(number) if number.isdecimal() else 0
-            if (recording, at - 1) != before:
-                recordings[recording].append([])
-            recordings[recording][-1].append(source)
-            before = (recording, at)
-        for recording, runs in recordings.items():
-            for run in runs:
-                number = run[0].name.name.removesuffix("_leftImg8bit").rpartition("_")[2]
-                group = city / (recording if len(runs) == 1 else f"{recording}_{number}")
-                found[group] = [replace(source, sequence=group) for source in run]
-    return found
-
-
-def _frames(sequences: _Sequences, wanted: Selection) -> tuple[list[Source], list[str]]:
+def _frames(data: DataRoot, sequences: list[Recording], wanted: Selection) -> tuple[list[Source], list[str]]:
     """Every frame that is wanted, with the time that it is shown at, and notes on videos. Raises RequestError."""
     found: list[Source] = []
     notes: list[str] = []
-    for group, sources in sequences.items():
-        first = sources[0]
-        if first.frame is None:
+    for one in sequences:
+        if one.video is None:
             fps = wanted.fps or video.DEFAULT_FPS
-            found += [replace(sources[number], time_s=number / fps, fps=fps / wanted.step)
-                      for number in wanted.of_sequence(group, len(sources))]  # fmt: skip
+            for number in wanted.of_sequence(one.name, len(one.files)):
+                name, path = one.files[number]
+                found.append(Source(name, path, sequence=one.name, time_s=number / fps, fps=fps / wanted.step))
             continue
+        raw = wanted.yuv if one.video.suffix.lower() == video.RAW else None
         try:
-            index = video.index(first.path, first.raw)
+            index = known_videos.index(one.video, raw, data.root / RESULTS)
         except JobError as error:
             raise RequestError(f"{error} (or leave it out: [dataset] exclude)") from None
-        notes += [f"{first.path}: {note}" for note in index.notes]
-        found += [
-            replace(first, name=group / f"{number:06}", frame=number, time_s=float(index.times_s[number]),
-                    fps=index.fps / wanted.step)
-            for number in wanted.of_sequence(group, len(index.times_s))
-        ]  # fmt: skip
+        notes += [f"{one.video}: {note}" for note in index.notes]
+        for number in wanted.of_sequence(one.name, len(index.times_s)):
+            time_s, fps = float(index.times_s[number]), index.fps / wanted.step
+            found.append(Source(one.name / f"{number:06}", one.video, number, raw, time_s=time_s, fps=fps))
     return found, notes
 
 

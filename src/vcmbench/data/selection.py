@@ -65,6 +65,11 @@ class Selection(Strict):
         notes = [f"dataset: the pattern {pattern!r} matches no picture" for pattern, found in hits.items() if not found]
         return [name for name in texts if name in left], notes
 
+    @property
+    def in_recordings(self) -> bool:
+        """Whether a city's pictures are several sequences."""
+        return self.images == "leftImg8bit_sequence"
+
     def wants_sequence(self, group: PurePosixPath) -> bool:
         """Whether a sequence is one of the `clips`, by its whole name below the folder of pictures or its last part."""
         names = (str(group), group.name)

@@ -122,14 +122,18 @@ def _index(stamp: Stamp, raw: RawGeometry | None) -> VideoIndex:
     with Reader(stamp.path, raw) as reader:
         first = reader.next()
         times = [first.time, *(frame.time for frame in reader)]
-        notes, rate = reader.notes, reader.rate
-        notes += _on_number(reader.said, len(times))
+        notes, rate, said = reader.notes, reader.rate, reader.said
     seconds, fps, more = _timed(times, raw.fps if raw else rate)
-    return VideoIndex(video_pixels.size_of(first), seconds, fps, (*notes, *more))
+    return VideoIndex(video_pixels.size_of(first), seconds, fps, (*notes, *more, *_on_end(said, seconds, fps)))
 
 
-def _on_number(said: int, found: int) -> tuple[str, ...]:
-    return (f"its header says {said} frames, {found} are shown",) if said not in (0, found) else ()
+def _on_end(said: tuple[int, float], seconds: Seconds, fps: float) -> tuple[str, ...]:
+    """A note where a file's header promises more (or less) than there is to be shown."""
+    frames, length, found = *said, float(seconds[-1]) + 1 / fps
+    if frames not in (0, len(seconds)):
+        return (f"its header says {frames} frames, {len(seconds)} are shown",)
+    is_short = length - found > max(0.1, 1.5 / fps)
+    return (f"its header says {length:.2f} s, {found:.2f} s are shown",) if is_short else ()
 
 
 def _timed(times: Sequence[float | None], rate: float | None) -> tuple[Seconds, float, tuple[str, ...]]:
@@ -190,9 +194,13 @@ class Reader:
         return float(self._stream.average_rate) if self._stream.average_rate else None
 
     @property
-    def said(self) -> int:
-        """How many frames the header says that there are; 0 where it does not."""
-        return self._stream.frames
+    def said(self) -> tuple[int, float]:
+        """How many frames and seconds the header says that there are; 0 where it does not."""
+        length, base = self._stream.duration, self._stream.time_base
+        if length is not None and base is not None:
+            return self._stream.frames, float(length * base)
+        is_alone = len(self._container.streams) == 1  # sound may well be longer
+        return self._stream.frames, (self._container.duration or 0) / av.time_base if is_alone else 0.0
 
     def close(self) -> None:
         self._container.close()

@@ -37,7 +37,7 @@ class _Kept:
 
 
 class _Pool:
-    """Readers that nobody uses at the moment, the one that was used last at the end."""
+    """Readers that are not in use at the moment, the one that was used last at the end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

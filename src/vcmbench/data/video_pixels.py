@@ -70,6 +70,8 @@ def to_rgb(frame: VideoFrame, by: VideoReformatter) -> U8:
     1280 columns or 577 rows on and BT.601 below, as players have it; where it names no range it is limited. Raises
     JobError where the frame is partly transparent.
     """
+    if _is_gray(frame):
+        return _turned(_gray_to_rgb(frame, by), turn(frame)).copy()
     has_alpha = any(component.is_alpha for component in frame.format.components)
     matrix, is_full = _matrix(frame), _is_full(frame)
     made = by.reformat(
@@ -79,6 +81,19 @@ def to_rgb(frame: VideoFrame, by: VideoReformatter) -> U8:
     if has_alpha and made[..., 3].min() != 255:
         raise JobError("partly transparent; flatten it onto a background first")
     return np.ascontiguousarray(_turned(np.asarray(made[..., :3], np.uint8), turn(frame)))
+
+
+def _gray_to_rgb(frame: VideoFrame, by: VideoReformatter) -> U8:
+    """swscale takes gray of limited range for full."""
+    full = ColorRange.JPEG
+    gray = by.reformat(frame, format="gray", src_color_range=full, dst_color_range=full, threads=1).to_ndarray()
+    if not _is_full(frame):
+        gray = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)[gray]
+    return np.repeat(np.asarray(gray, np.uint8)[..., None], 3, axis=2)
+
+
+def _is_gray(frame: VideoFrame) -> bool:
+    return len(frame.format.components) == 1 and not frame.format.has_palette
 
 
 def _turned(rgb: U8, by: _Turn) -> U8:
@@ -107,7 +122,7 @@ def notes_on(frame: VideoFrame) -> list[str]:
     if (bits := max(component.bits for component in components)) > 8:
         notes.append(f"{bits} bits a sample rounded to 8")
     if len(components) < 3:
-        notes.append("gray (or palette) converted to RGB")
+        notes.append("palette converted to RGB" if kind.has_palette else "gray converted to RGB")
     elif not kind.is_rgb and (kind.chroma_width(16), kind.chroma_height(16)) != (8, 8):
         named = {(8, 16): "4:2:2", (16, 16): "4:4:4", (4, 16): "4:1:1", (16, 8): "4:4:0", (4, 4): "4:1:0"}
         chroma = named.get((kind.chroma_width(16), kind.chroma_height(16)), "of an unusual format")
@@ -116,7 +131,7 @@ def notes_on(frame: VideoFrame) -> list[str]:
         notes.append("alpha channel without transparency dropped")
     if frame.interlaced_frame:
         notes.append("interlaced; both fields woven, as they are stored")
-    if (matrix := _matrix(frame)) is not None and int(frame.colorspace) == _UNSPECIFIED:
+    if len(components) > 2 and (matrix := _matrix(frame)) is not None and int(frame.colorspace) == _UNSPECIFIED:
         notes.append(f"no colour matrix named; {'BT.709' if matrix == Colorspace.ITU709 else 'BT.601'} taken")
     if (by := turn(frame)) != _AS_STORED:
         notes.append(f"shown as its display matrix says ({' '.join(map(str, by))}: turned or mirrored)")

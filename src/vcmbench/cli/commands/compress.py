@@ -35,9 +35,9 @@ examples:
   python run_compression.py -d /shared/data -s qomex2023 \\
       --scheduler tcp://head:8786
 
-DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images, or one image. Results lie beside
-the pictures: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/; those of one
-image a.png in a.png.vcmbench/.
+DATA holds cityscapes/ (leftImg8bit/<split>/<city>/*.png), or is any folder of images and videos, or one of these.
+Results lie beside them: DATA/cityscapes_<configuration>/ (or images_<configuration>/) and DATA/results/<experiment>/;
+those of one video a.mp4 (or one image) in a.mp4.vcmbench/.
 A run that was stopped goes on where it was; what is done is not done twice.
 
 exit codes: 0 all done, 1 some jobs failed (each is named), 2 the request was wrong (nothing was started),
