@@ -123,10 +123,10 @@ def test_tables_hold_the_content(content: c.ReportContent, html: str) -> None:
     curve_rows = tables["Pixel accuracy against the pseudo ground truth, over rate"]
     curves = [curve for curve in content.curves if (curve.against, curve.measure) == ("pseudo", "accuracy")]
     assert len(curve_rows) == 1 + sum(len(curve.points) for curve in curves)
-    lowest = min(curves[0].points, key=lambda point: point.rate_bpp)
+    lowest = min(curves[0].points, key=lambda point: point.rate)
     row = curve_rows[1]
     assert row[0][0] == curves[0].series.label
-    assert float(row[2][1] or "nan") == pytest.approx(lowest.rate_bpp, rel=1e-8)
+    assert float(row[2][1] or "nan") == pytest.approx(lowest.rate, rel=1e-8)
     assert float(row[3][1] or "nan") == pytest.approx(lowest.value.value or 0, rel=1e-8)
     assert interval(lowest.value) in row[3][0]
     correlations = next(rows for caption, rows in tables.items() if caption.startswith("Blocks: correlation"))
@@ -254,15 +254,15 @@ def curve(values: list[tuple[float, float, float, float]], **other: Any) -> c.Ra
 
 def test_the_rate_that_keeps_an_accuracy() -> None:
     found = rate_at(curve([(0.1, 0.7, 0.6, 0.8), (0.4, 0.95, 0.9, 1.0), (1.6, 0.99, 0.98, 1.0)]), 0.9)
-    assert found.rate_bpp == pytest.approx(0.1 * 4**0.8)  # four fifths of the way from 0.70 to 0.95, in log rate
+    assert found.rate == pytest.approx(0.1 * 4**0.8)  # four fifths of the way from 0.70 to 0.95, in log rate
     assert found.low == pytest.approx(0.1 * 4**0.5)  # upper limits: 0.8 to 1.0
     assert found.high == pytest.approx(0.4)
     half = curve([(0.1, 0.8, 0.7, 0.95), (0.4, 0.95, 0.8, 0.97)])
     assert (rate_at(half, 0.9).low, rate_at(half, 0.9).high) == (None, None), "beyond what was measured"
     told = findings(c.ReportContent("a", "b", "2026-11-20", curves=[half]))[0].replace("\u00a0", " ")
     assert told.endswith("(n = 20), an accuracy of 0.90 is kept by x265 at 0.252 bpp [< 0.100, > 0.400].")
-    assert rate_at(curve([(0.1, 0.95, 0.9, 1.0), (0.4, 0.97, 0.95, 1.0)]), 0.9).rate_bpp is None, "kept at every rate"
-    assert rate_at(curve([(0.1, 0.5, 0.4, 0.6), (0.4, 0.7, 0.6, 0.8)]), 0.9).rate_bpp is None, "never reached"
+    assert rate_at(curve([(0.1, 0.95, 0.9, 1.0), (0.4, 0.97, 0.95, 1.0)]), 0.9).rate is None, "kept at every rate"
+    assert rate_at(curve([(0.1, 0.5, 0.4, 0.6), (0.4, 0.7, 0.6, 0.8)]), 0.9).rate is None, "never reached"
 
 
 def test_codecs_that_keep_it_always_or_never_are_named() -> None:

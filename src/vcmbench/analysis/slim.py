@@ -13,7 +13,7 @@ from vcmbench.tasks.confusion import dense
 _KEPT = (
     "configuration", "source", "label", "encoder", "quality", "color_subsampling", "subsampling_factor", "options",
     "qp_map", "match_rate", "map_method", "bitstream", "width_px", "height_px", "rate_bpp", "psnr_y_db",
-    "size_bytes", "size_error", "is_equal", "target_bpp", "stability",
+    "size_bytes", "size_error", "is_equal", "target_bpp", "stability", "fps",
 )  # fmt: skip
 _UNIQUE = ("bitstream", "key")
 

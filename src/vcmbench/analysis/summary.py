@@ -70,6 +70,21 @@ class Summary:
         return self.jackknife.ratio(rates * pixels, pixels)
 
     @cached_property
+    def rate_kbps(self) -> Resampled | None:
+        """Kilobits a second of every point; None unless all are of sequences, which have a number of frames a
+        second."""
+        scores = [self._scores(point) for point in self.points]
+        if not self.images or any(score.get("fps") is None for row in scores for score in row):
+            return None
+        kbit = np.array([[s["rate_bpp"] * s["width_px"] * s["height_px"] / 1000 for s in row] for row in scores])
+        return self.jackknife.ratio(kbit, np.array([[1 / score["fps"] for score in row] for row in scores]))
+
+    @property
+    def rate_and_unit(self) -> tuple[Resampled, str]:
+        """The rate in kbit/s where there is one, else in bpp."""
+        return (self.rate, "bpp") if self.rate_kbps is None else (self.rate_kbps, "kbit/s")
+
+    @cached_property
     def kind(self) -> Kind | None:
         """What kind of answers these are; None where no machine, or several, looked at them."""
         kinds = {(part["kind"], part["classes"]) for part in self._machines()}
@@ -256,6 +271,19 @@ class Summary:
             if first[image].get("is_equal")
             and abs(first[image]["size_bytes"] / second[image]["size_bytes"] - 1) <= TOLERANCE
         ]  # fmt: skip
+
+    def of_sequences(self) -> list[Summary]:
+        """The same of each sequence by itself, without intervals, where there are several."""
+        names = self.grouping.sequences
+        sequences = dict.fromkeys(names[image] for image in self.images if image in names)
+        if len(sequences) < 2:
+            return []
+        found = []
+        for sequence in sequences:
+            part = self.part(range(len(self.points)), [image for image in self.images if names.get(image) == sequence])
+            part._intervals = False
+            found.append(part)
+        return found
 
     def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
         """The same of some points, in that order, on some of the images."""

@@ -76,15 +76,19 @@ def write_points(store: Store, summary: Summary, names: Sequence[str], kind: Kin
     ]
     found = {f"{name}_{against}": values for against in AGAINST if summary.images and summary.has(against)
              for name, values in summary.measures(against).items()}  # fmt: skip
+    kbps = summary.rate_kbps
+    of_sequences = [] if kbps is None else ["rate_kbps"]
     instability = summary.instability() if summary.images else None
     if instability is not None:
         found["instability"] = instability
         measures += ["instability", "instability_low", "instability_high"]
     means = {name: of for name in names if summary.images and not isinstance(of := summary.metric(name), str)}
-    with writing(store, "points", [*_OF_POINTS, "pictures", "rate_bpp", *measures, *names]) as add:
+    with writing(store, "points", [*_OF_POINTS, "pictures", "rate_bpp", *of_sequences, *measures, *names]) as add:
         for number, point in enumerate(summary.points if summary.images else ()):
             row: Row = {name: getattr(point, name) for name in _OF_POINTS}
             row |= {"pictures": len(summary.images), "rate_bpp": float(summary.rate.values[number])}
+            if kbps is not None:
+                row["rate_kbps"] = float(kbps.values[number])
             for name, values in found.items():
                 one = values.estimate(number)
                 row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}

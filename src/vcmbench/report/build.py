@@ -72,9 +72,9 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
     over_time = timelines(run, summary, gallery, near.points) if pictures else []
     experiment = run.experiment
     profile = experiment.metrics.profile
-    measures = fill.shown_measures(
-        summary, {name: METRICS[name].higher_is_better(profile) for name in findings.outcome.names}
-    )
+    better = {name: METRICS[name].higher_is_better(profile) for name in findings.outcome.names}
+    measures = fill.shown_measures(summary, better)
+    of_sequences = [fill.shown_measures(part, better) for part in summary.of_sequences()]
     curves = {name: [summary.points[number].configuration for number in numbers]
               for name, numbers in summary.series().items()}  # fmt: skip
     worked = efforts(((unit.folder, unit.record) for unit in run.units), curves)
@@ -94,7 +94,7 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
         class_damage=fill.class_damage(summary, near),
         band_damage=fill.band_damage(summary, near),
         comparisons=fill.comparisons(summary),
-        bd=fill.bd_rows(summary, measures, worked, experiment.report.anchor),
+        bd=fill.bd_rows(summary, measures, worked, experiment.report.anchor, of_sequences),
         overlays=overlays,
         worst=worst,
         timelines=over_time,

@@ -36,17 +36,18 @@ class Series:
 
 @dataclass(frozen=True)
 class RatePoint:
-    """One configuration on a curve. `rate_bpp` > 0: bits over pixels, of all pictures. `quality`: the encoder's own."""
+    """One configuration on a curve. `rate` > 0, of all pictures, in the curve's unit. `quality`: the encoder's own."""
 
     quality: float | None
-    rate_bpp: float
+    rate: float
     value: Estimate
 
 
 @dataclass(frozen=True)
 class RateCurve:
     """A measure over rate. `against` of AGAINST, `measure` of `text.measures`; `pristine` is what the pristine
-    pictures reach (against labels; None where it is 1 by definition). Points in any order."""
+    pictures reach (against labels; None where it is 1 by definition). Points in any order. Rates are in `unit`: bpp,
+    bits over pixels, or of sequences kbit/s."""
 
     series: Series
     against: str
@@ -54,6 +55,7 @@ class RateCurve:
     points: Sequence[RatePoint]
     pristine: Estimate | None = None
     higher_is_better: bool = True
+    unit: str = "bpp"
 
     def __post_init__(self) -> None:
         if self.against not in AGAINST or self.measure not in measures():
@@ -62,8 +64,8 @@ class RateCurve:
     @property
     def shown(self) -> list[tuple[float, Estimate, float | None]]:
         """Rate, value and quality of the points that can be drawn, by rate."""
-        points = [(p.rate_bpp, p.value, p.quality) for p in self.points
-                  if p.value.value is not None and p.rate_bpp > 0]  # fmt: skip
+        points = [(p.rate, p.value, p.quality) for p in self.points
+                  if p.value.value is not None and p.rate > 0]  # fmt: skip
         return sorted(points, key=lambda point: point[0])
 
 
@@ -218,6 +220,8 @@ class BdRow:
     overlap: str = ""
     anchor_effort: Effort | None = None
     test_effort: Effort | None = None
+    of_sequences: Estimate | None = None
+    """The mean of the BD-rates of all sequences; None where there are none."""
 
     @property
     def times(self) -> str:

@@ -145,7 +145,7 @@ def rate_figure(curves: Sequence[RateCurve], styles: Styles) -> Figure:
         axes.annotate("pristine", (0.01, value), xycoords=("axes fraction", "data"), va="bottom", fontsize=6.5)
     axes.set_xscale("log")
     _log_labels(axes)
-    axes.set_xlabel("Rate in bpp")
+    axes.set_xlabel(f"Rate in {curves[0].unit}")
     axes.set_ylabel(f"{measures()[curves[0].measure]}, {AGAINST[curves[0].against]}")
     axes.grid(axis="y")
     _legend(axes, labelled, loc="lower right")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -16,7 +16,7 @@ from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.points import CodingPoint
 from vcmbench.analysis.summary import Summary
 from vcmbench.compress.rate_search import TOLERANCE
-from vcmbench.data.estimate import Estimate
+from vcmbench.data.estimate import Estimate, interval, too_few
 from vcmbench.measure.records import AGAINST
 from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
@@ -43,6 +43,8 @@ class Shown:
     higher_is_better: bool = True
     pristine: Estimate | None = None
     """What pristine pictures reach; None where that is no news."""
+    unit: str = "bpp"
+    """Of the rates."""
 
 
 def shown_measures(summary: Summary, metrics: Mapping[str, bool]) -> list[Shown]:
@@ -54,11 +56,12 @@ def shown_measures(summary: Summary, metrics: Mapping[str, bool]) -> list[Shown]
             values = summary.measures(against)
             for name in kind.curves or kind.measures:
                 reference = pristine[name].estimate(0) if against == "labels" and name in pristine else None
-                rates = summary.over(against).rate
-                found.append(Shown(against, kind.heading(name)[0], values[name], rates, pristine=reference))
+                rates, unit = summary.over(against).rate_and_unit
+                found.append(Shown(against, kind.heading(name)[0], values[name], rates, pristine=reference, unit=unit))
     if kind is None:
         means = {name: mean for name in metrics if not isinstance(mean := summary.metric(name), str)}
-        found = [Shown("pristine", name, mean, summary.rate, metrics[name]) for name, mean in means.items()]
+        rates, unit = summary.rate_and_unit
+        found = [Shown("pristine", name, mean, rates, metrics[name], unit=unit) for name, mean in means.items()]
     return found
 
 
@@ -70,7 +73,9 @@ def curve_list(summary: Summary, measures: Sequence[Shown]) -> list[RateCurve]:
             points = [CurvePoint(summary.points[i].quality, float(one.rates.values[i]), one.values.estimate(i))
                       for i in numbers]  # fmt: skip
             series = series_of(summary.points[numbers[0]])
-            found.append(RateCurve(series, one.against, one.measure, points, one.pristine, one.higher_is_better))
+            found.append(
+                RateCurve(series, one.against, one.measure, points, one.pristine, one.higher_is_better, one.unit)
+            )
     return found
 
 
@@ -220,10 +225,11 @@ def missed_rates(summary: Summary) -> list[tuple[str, str]]:
 
 
 def bd_rows(
-    summary: Summary, measures: Sequence[Shown], efforts: Mapping[str, Effort], wanted: str | None = None
-) -> list[BdRow]:
+    summary: Summary, measures: Sequence[Shown], efforts: Mapping[str, Effort], wanted: str | None = None,
+    of_sequences: Sequence[Sequence[Shown]] = (),
+) -> list[BdRow]:  # fmt: skip
     """Every series against one anchor: that of the name (or the encoder) `wanted`, else the one with most points.
-    `efforts` are by the names of series."""
+    `efforts` are by the names of series; `of_sequences` are the measures of each sequence by itself."""
     series = {name: numbers for name, numbers in summary.series().items() if len(numbers) >= _FEWEST_BD}
     if len(series) < 2:
         return []
@@ -231,18 +237,37 @@ def bd_rows(
     anchor = next(iter(sorted(named, key=lambda name: name != wanted)), max(series, key=lambda name: len(series[name])))
     names = [point.name for point in summary.points]
     rows = []
-    for one, method, (name, numbers) in product(measures, bdrate.METHODS, series.items()):
+    for (place, one), method, (name, numbers) in product(enumerate(measures), bdrate.METHODS, series.items()):
         if name == anchor:
             continue
-        first, second = (curves.curve(one.rates, one.values, points, names) for points in (series[anchor], numbers))
+
+        def pair(shown: Shown, numbers: Sequence[int] = numbers) -> tuple[bdrate.Curve, bdrate.Curve]:
+            first, second = (curves.curve(shown.rates, shown.values, points, names)
+                             for points in (series[anchor], numbers))  # fmt: skip
+            return first, second
+
+        first, second = pair(one)
         rate = bdrate.bd_rate(first, second, method, one.higher_is_better)
         value = bdrate.bd_accuracy(first, second, method, one.higher_is_better)
+        alone = [bdrate.bd_rate(*pair(shown[place]), method, one.higher_is_better).estimate for shown in of_sequences]
         rows.append(BdRow(
             series_of(summary.points[series[anchor][0]]), series_of(summary.points[numbers[0]]), one.against,
             one.measure, method, rate.estimate, value.estimate, _overlap(rate, value), efforts.get(anchor),
-            efforts.get(name),
+            efforts.get(name), _mean(alone) if of_sequences else None,
         ))  # fmt: skip
     return rows
+
+
+def _mean(of_sequences: Sequence[Estimate]) -> Estimate:
+    """The mean of the BD-rates of sequences, as common test conditions have it; sequences are what is left out."""
+    values = np.array([one.value for one in of_sequences if one.value is not None])
+    if len(values) < len(of_sequences):
+        why = next(one.reason for one in of_sequences if one.value is None)
+        return Estimate(n=len(of_sequences), reason=f"{len(of_sequences) - len(values)} sequences have none: {why}")
+    mean = Estimate(float(values.mean()), n=len(values))
+    if reason := too_few(len(values), "sequence"):
+        return replace(mean, reason=reason)
+    return interval(mean, (values.sum() - values) / (len(values) - 1))
 
 
 def _overlap(rate: bdrate.Delta, value: bdrate.Delta) -> str:

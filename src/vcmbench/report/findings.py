@@ -48,7 +48,7 @@ class RateAt:
     """The rate at which a curve reaches a target, and where the limits of its band do (None: not within the curve)."""
 
     curve: RateCurve
-    rate_bpp: float | None
+    rate: float | None
     low: float | None
     high: float | None
 
@@ -163,11 +163,11 @@ def kept_rates(curves: Sequence[RateCurve]) -> KeptRates | None:
         return None
     top = [curve.pristine.value for curve in curves if curve.pristine and curve.pristine.value is not None]
     scale = max(top, default=1.0)
-    counts = [sum(rate_at(curve, share * scale).rate_bpp is not None for curve in curves) for share in _TARGETS]
+    counts = [sum(rate_at(curve, share * scale).rate is not None for curve in curves) for share in _TARGETS]
     if not max(counts):
         return None
     share = _TARGETS[counts.index(max(counts))]
-    found = sorted((rate_at(curve, share * scale) for curve in curves), key=lambda one: one.rate_bpp or math.inf)
+    found = sorted((rate_at(curve, share * scale) for curve in curves), key=lambda one: one.rate or math.inf)
     words = f"{percent(share)} of the pristine pictures\u2019 accuracy" if top else f"An accuracy of {share:.2f}"
     return KeptRates(words, share * scale, found)
 
@@ -179,11 +179,13 @@ def _rates(curves: Sequence[RateCurve]) -> list[str]:
     stands = _n(point.value for one in kept.found for point in one.curve.points)
     target = kept.target[:1].lower() + kept.target[1:]
     head = f"Against the {AGAINST[curves[0].against]}{stands}, {target} is kept by "
-    reached = [f"{one.curve.series.label} at {rate_in_words(one)}" for one in kept.found if one.rate_bpp]
+    reached = [f"{one.curve.series.label} at {rate_in_words(one)}" for one in kept.found if one.rate]
     sentence = f"{head}{listed(reached)}."
-    others = [one.curve for one in kept.found if not one.rate_bpp]
+    others = [one.curve for one in kept.found if not one.rate]
     below = [curve.series.label for curve in others if (curve.shown[-1][1].value or 0.0) < kept.value]
-    always = [f"{c.series.label} (from {rate(c.shown[0][0])} bpp on)" for c in others if c.series.label not in below]
+    always = [
+        f"{c.series.label} (from {rate(c.shown[0][0])} {c.unit} on)" for c in others if c.series.label not in below
+    ]
     sentence += f" {listed(always)} {_verb('keep', always)} it at every rate measured." if always else ""
     sentence += f" {listed(below)} {_verb('do', below, 'does')} not, at any rate measured." if below else ""
     return [sentence]
@@ -195,13 +197,13 @@ def _verb(plural: str, names: Sequence[str], singular: str | None = None) -> str
 
 def rate_in_words(one: RateAt) -> str:
     """The rate with its interval. Where an end of the band lies beyond all rates measured, it says so."""
-    if one.rate_bpp is None:
+    if one.rate is None:
         return ""
     rates = [point for point, _, _ in one.curve.shown]
     low = f"< {rate(rates[0])}" if one.low is None else rate(one.low)
     high = f"> {rate(rates[-1])}" if one.high is None else rate(one.high)
     banded = any(value.interval for _, value, _ in one.curve.shown)
-    return together(f"{rate(one.rate_bpp)} bpp" + (f" [{low}, {high}]" if banded else ""))
+    return together(f"{rate(one.rate)} {one.curve.unit}" + (f" [{low}, {high}]" if banded else ""))
 
 
 def _saved(rows: Sequence[BdRow]) -> list[str]:

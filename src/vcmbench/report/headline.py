@@ -26,7 +26,7 @@ def headline(content: ReportContent) -> list[str]:
 
 def _rates(content: ReportContent) -> list[str]:
     kept = kept_rates([c for c in content.curves if c.against == "pseudo" and c.measure in ("accuracy", "top1")])
-    reached = [one for one in kept.found if one.rate_bpp] if kept else []
+    reached = [one for one in kept.found if one.rate] if kept else []
     if kept is None or not reached:
         return []
     ends = reached[:: max(len(reached) - 1, 1)]

@@ -17,9 +17,9 @@ from vcmbench.report.html.draw import BOTTOM, LEFT, RIGHT, TOP, WIDTH
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.styles import Style, Styles
 from vcmbench.report.text import interval, number
-from vcmbench.report.text import rate as bpp
+from vcmbench.report.text import rate as rate_words
 
-RATE_LABEL = "Rate in bits per pixel, logarithmic"
+RATE_LABELS = {"bpp": "Rate in bits per pixel, logarithmic", "kbit/s": "Rate in kbit/s, logarithmic"}
 _HEIGHT, _ROW = 290.0, 22.0
 
 
@@ -31,7 +31,7 @@ def rate_chart(curves: Sequence[RateCurve], styles: Styles, y_label: str, name: 
     low, high = padded(extent(value for _, value, _ in points) + pristine, *limits)
     x = Axis(*padded_log([rate for rate, _, _ in points]), LEFT, WIDTH - RIGHT, log=True)
     y = Axis(low, high, _HEIGHT - BOTTOM, TOP)
-    parts = [draw.frame(x, y, RATE_LABEL, y_label)]
+    parts = [draw.frame(x, y, RATE_LABELS[curves[0].unit], y_label)]
     for value in pristine:
         parts.append(draw.line(x.start, y(value), x.end, y(value), "reference"))
         parts.append(draw.text(x.start + 4, y(value) - 4, f"pristine {number(value)}", class_="tick"))
@@ -55,16 +55,16 @@ def _bands(curve: RateCurve, x: Axis, y: Axis, style: Style) -> Markup:
 def _line(curve: RateCurve, x: Axis, y: Axis, style: Style) -> Markup:
     places = [(x(rate), y(value.value)) for rate, value, _ in curve.shown if value.value is not None]
     marks = [
-        draw.marker(*place, style, _hint(curve.series.label, rate, value, quality))
+        draw.marker(*place, style, _hint(curve, rate, value, quality))
         for place, (rate, value, quality) in zip(places, curve.shown, strict=True)
     ]
     drawn = draw.polyline(places, style) if len(places) > 1 else None
     return element("g", drawn, marks, class_=f"series-{style.index}")
 
 
-def _hint(label: str, rate: float, value: Estimate, quality: float | None) -> str:
+def _hint(curve: RateCurve, rate: float, value: Estimate, quality: float | None) -> str:
     at = "" if quality is None else f" at quality {quality:g}"
-    return f"{label}{at}: {number(value.value or 0.0)} {interval(value)}, {bpp(rate)} bpp"
+    return f"{curve.series.label}{at}: {number(value.value or 0.0)} {interval(value)}, {rate_words(rate)} {curve.unit}"
 
 
 @dataclass(frozen=True)

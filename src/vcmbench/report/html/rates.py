@@ -64,7 +64,7 @@ def _chart(page: Page, curves: Sequence[RateCurve]) -> Markup:
 
 def _ends(curve: RateCurve) -> str:
     """Both ends of a curve in words; nothing where it has none."""
-    ends = [f"{value.value:.3f} at {rate(bpp)} bpp" for bpp, value, _ in curve.shown]
+    ends = [f"{value.value:.3f} at {rate(at)} {curve.unit}" for at, value, _ in curve.shown]
     return f"{curve.series.label}: {ends[0]} to {ends[-1]}" if ends else ""
 
 
@@ -74,14 +74,14 @@ def _data(page: Page, curves: Sequence[RateCurve], caption: str) -> Markup:
         [
             Cell(element("bdi", curve.series.label)),
             Cell("" if point.quality is None else f"{point.quality:g}", point.quality),
-            Cell(rate(point.rate_bpp), point.rate_bpp),
+            Cell(rate(point.rate), point.rate),
             notes.cell(point.value),
             Cell("" if point.value.n is None else point.value.n, point.value.n),
         ]
         for curve in curves
-        for point in sorted(curve.points, key=lambda point: point.rate_bpp)
+        for point in sorted(curve.points, key=lambda point: point.rate)
     ]
-    titles = ("Quality", "Rate in bpp", f"{measures()[curves[0].measure]} [95 %]", "n")
+    titles = ("Quality", f"Rate in {curves[0].unit}", f"{measures()[curves[0].measure]} [95 %]", "n")
     columns = [Column("Codec", numeric=False), *(Column(title) for title in titles)]
     return table(page.id("table"), caption, columns, rows, notes)
 
@@ -103,6 +103,7 @@ def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
     pairs = list(dict.fromkeys((row.test, row.anchor) for row in rows))
     found = {(row.test, row.anchor, row.method): row for row in rows}
     notes, missing = page.notes(), Estimate(reason="not computed")
+    per_sequence = any(row.of_sequences for row in rows)
     cells = []
     for test, anchor in pairs:
         known = [found.get((test, anchor, method)) for method in methods]
@@ -111,6 +112,7 @@ def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
             [
                 Cell([element("bdi", test.label), " against ", element("bdi", anchor.label)]),
                 *(notes.cell(row.bd_rate_percent if row else missing, 1, signed=True) for row in known),
+                *(notes.cell(row.of_sequences or missing, 1, signed=True) for row in known if row and per_sequence),
                 *(notes.cell(row.bd_value if row else missing, 3, signed=True) for row in known),
                 Cell(_efforts(known)),
                 Cell(overlap),
@@ -121,6 +123,7 @@ def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
     columns = [
         Column("Codecs", numeric=False, best="ascending"),
         *(Column(f"BD-rate in %, {name}", best="ascending") for name in names),
+        *(Column(f"BD-rate in %, {name}, mean of sequences", best="ascending") for name in names if per_sequence),
         *(Column(f"BD-{measure_words(measure)}, {name}") for name in names),
         Column("Preset, time", numeric=False),
         Column("Shared range", numeric=False),
