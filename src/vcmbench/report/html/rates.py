@@ -112,7 +112,11 @@ def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
             [
                 Cell([element("bdi", test.label), " against ", element("bdi", anchor.label)]),
                 *(notes.cell(row.bd_rate_percent if row else missing, 1, signed=True) for row in known),
-                *(notes.cell(row.of_sequences or missing, 1, signed=True) for row in known if row and per_sequence),
+                *(
+                    [notes.cell((known[0].of_sequences if known[0] else None) or missing, 1, signed=True)]
+                    if per_sequence
+                    else []
+                ),
                 *(notes.cell(row.bd_value if row else missing, 3, signed=True) for row in known),
                 Cell(_efforts(known)),
                 Cell(overlap),
@@ -123,7 +127,7 @@ def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
     columns = [
         Column("Codecs", numeric=False, best="ascending"),
         *(Column(f"BD-rate in %, {name}", best="ascending") for name in names),
-        *(Column(f"BD-rate in %, {name}, mean of sequences", best="ascending") for name in names if per_sequence),
+        *([Column(f"BD-rate in %, {names[0]}, mean of sequences", best="ascending")] if per_sequence else []),
         *(Column(f"BD-{measure_words(measure)}, {name}") for name in names),
         Column("Preset, time", numeric=False),
         Column("Shared range", numeric=False),
