@@ -47,16 +47,23 @@ OF_FILES: Identity = {"predictions": "files of P_GT and P_hat_C"}
 
 def pristine_key(identity: Identity, unit: Unit, index: int) -> str:
     """What decides a network's prediction on a pristine picture: the same for all configurations and experiments."""
-    return job_key({"picture": unit.pristine_sha256(index), "task": identity})
+    return pristine_key_of(identity, unit.pristine_sha256(index))
+
+
+def pristine_key_of(identity: Identity, sha256: str) -> str:
+    """The same by the picture's SHA-256."""
+    return job_key({"picture": sha256, "task": identity})
 
 
 def decoded_key(identity: Identity, unit: Unit, index: int) -> str:
     """What decides a network's predictions on a decoded picture and on its pristine one."""
     record = unit.record
-    return job_key({
-        "task": identity, "record": record["key"], "bitstream": record["bitstream_sha256"], "frame": index,
-        "pristine": unit.pristine_sha256(index),
-    })  # fmt: skip
+    return key_of(identity, record["key"], record["bitstream_sha256"], index, unit.pristine_sha256(index))
+
+
+def key_of(identity: Identity, record: str, bitstream: str, index: int, pristine: str) -> str:
+    """The same by a record's key and the SHA-256 of its bitstream and of the pristine picture."""
+    return job_key({"task": identity, "record": record, "bitstream": bitstream, "frame": index, "pristine": pristine})
 
 
 def is_of(root: Path, unit: Unit, index: int, identity: Identity) -> bool:
