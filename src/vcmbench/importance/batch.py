@@ -148,7 +148,9 @@ class ImportanceBatch:
         except JobError as error:
             # anew: the one that was raised holds on to all arrays on its way
             failure = JobError(str(error), error.command, error.log)
-        except Exception as error:  # whatever one picture holds, the others finish
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever one picture holds, the others finish
             failure = JobError(f"internal error: {error!r}", log=traceback.format_exc()[-_LOG_CHARACTERS:])
         return MapResult("failed", task.name, self.output, failure), None
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vcmbench.data import images, labels
 from vcmbench.data.store import Store, job_key
-from vcmbench.errors import JobError, VcmbenchError
+from vcmbench.errors import JobError
 from vcmbench.io.files import check_inside, sha256_of
+from vcmbench.io.plugins import only_its_job
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.tasks import class_names
 from vcmbench.tasks import kind as kinds
@@ -183,15 +184,23 @@ class NetworkPredictor(RecordedPredictor):
         pictures = [one.picture for one in questions if one.picture is not None]
         if len(pictures) < len(questions):
             raise JobError("internal error: a network was asked without a picture")
-        try:
-            found = self._task.predict(pictures)
-        except VcmbenchError:
-            raise
-        except Exception as error:  # a plugin may raise anything
-            raise JobError(f"task {self._name}: {type(error).__name__}: {error}") from error
+        with only_its_job(f"task {self._name}"):
+            found = list(self._task.predict(pictures))
         if len(found) != len(pictures):
             raise JobError(f"task {self._name}: {len(found)} answers on {len(pictures)} pictures")
+        for answer, picture in zip(found, pictures, strict=True):
+            self._check(answer, picture)
         return found
+
+    def _check(self, answer: Any, picture: Rgb) -> None:
+        """Raises JobError where an answer is none that its kind could be about."""
+        is_array = isinstance(answer, np.ndarray)
+        got = f"{answer.dtype} {answer.shape}" if is_array else type(answer).__name__
+        if self.kind.has_label_pictures:
+            if not is_array or answer.dtype != np.uint8 or answer.shape != picture.shape[:2]:
+                raise JobError(f"task {self._name}: its answer is {got}, must be uint8 {picture.shape[:2]}")
+        elif not is_array or not answer.size or not np.isfinite(answer).all():
+            raise JobError(f"task {self._name}: its answer is {got}, must be an array of finite numbers")
 
 
 class FilePredictor(Predictor):
