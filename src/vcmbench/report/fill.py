@@ -17,6 +17,7 @@ from vcmbench.analysis.points import CodingPoint
 from vcmbench.analysis.summary import Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.estimate import Estimate
+from vcmbench.io.progress import counted
 from vcmbench.measure.records import AGAINST
 from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
@@ -231,9 +232,8 @@ def bd_rows(
     anchor = next(iter(sorted(named, key=lambda name: name != wanted)), max(series, key=lambda name: len(series[name])))
     names = [point.name for point in summary.points]
     rows = []
-    for one, method, (name, numbers) in product(measures, bdrate.METHODS, series.items()):
-        if name == anchor:
-            continue
+    pairs = [pair for pair in product(measures, bdrate.METHODS, series.items()) if pair[2][0] != anchor]
+    for one, method, (name, numbers) in counted(pairs, len(pairs), "BD-rate", lambda pair: pair[2][0]):
         first, second = (curves.curve(one.rates, one.values, points, names) for points in (series[anchor], numbers))
         rate = bdrate.bd_rate(first, second, method, one.higher_is_better)
         value = bdrate.bd_accuracy(first, second, method, one.higher_is_better)
