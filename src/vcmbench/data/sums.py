@@ -16,10 +16,11 @@ _FILES = {
     MEASURED: (
         "measured.json", "image_scores.*", "block_scores.*", "points.*", "correlation_*.json", "bd.json",
         "blocks/*.state.json", "blocks/*_val_blocks.json", "blocks/*_val_metrics.json",
+        "stability/**/*.json",
     ),
 }  # fmt: skip
 _MAX_BYTES, _MAX_FILE_BYTES = 1 << 20, 1 << 36
-_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0]+|blocks/[^/\0]+)")
+_LINE = re.compile(r"([0-9a-f]{64})  ((?!/|(?:[^\0]*/)?\.\./)[^\0]+)")
 
 
 def write(store: Store, name: str) -> None:
