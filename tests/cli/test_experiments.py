@@ -55,6 +55,8 @@ def test_a_written_experiment_says_what_it_found_and_runs(
     assert cli.main(["init", "-d", str(photos)]) == 0
     assert experiment.load("my-photos.toml").name == "my-photos", "an experiment photos is shipped"
     assert cli.main(["init", "-d", str(photos), "-o", str(path)]) == 2, "a file that is there stays"
+    assert cli.main(["init", "-d", str(photos), "-o", str(path.parent / "none/x.toml")]) == 2
+    assert f"there is no folder {path.parent / 'none'}; make it" in capsys.readouterr().err
     assert cli.main(["init", "-d", str(streets), "-o", str(path), "--force"]) == 0
     found = experiment.load(str(path))
     assert found.task is not None

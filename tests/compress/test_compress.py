@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from vcmbench import experiment
 from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.data.dataset import read_picture
 from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.io.progress import Progress
 
 U8 = NDArray[np.uint8]
 Write = Callable[..., Path]
@@ -233,6 +235,25 @@ def test_another_binary_is_another_job(tmp_path: Path, photos: Path, write_exper
     assert states == [{"done"}, {"resumed"}, {"done"}, {"resumed"}]
     note = "results that another tool made are there (experiment trial), and are made anew"
     assert [note in run.err for run in runs] == [False, False, True, False]
+
+
+def test_a_run_that_waits_for_another_says_for_whom(
+    photos: Path, write_experiment: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = CompressRun(experiment.load(str(write_experiment(JPEG))), photos, LocalRunner(), CompressSettings(jobs=1))
+    run.store.prepare()
+    first = next(run.jobs())
+    claim, lines = run.store.claim(first.bitstream), list[str]()
+
+    def say(_: Progress, line: str) -> None:
+        lines.append(line)
+        if "waiting for another run" in line and claim is not None:
+            claim.release()
+
+    monkeypatch.setattr(Progress, "say", say)
+    assert run.execute(lambda *_: None).done == 2
+    assert any(f"1 jobs, {first.title}: process {os.getpid()} on {socket.gethostname()}, since " in line
+               for line in lines)  # fmt: skip
 
 
 def test_a_picture_replaced_while_the_run_is_on(photos: Path, write_experiment: Write) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import hostile
-from tests.helpers.commands import JPEG, X265, tree
+from tests.helpers.commands import JPEG, X265, compress, tree
 from tests.helpers.pictures import save
 from vcmbench.compress import job_keys
 from vcmbench.data.dataset import DataRoot, Source, open_root
@@ -46,6 +46,18 @@ def test_they_are_coded_resumed_and_decoded(root: Path, tmp_path: Path, write_ex
     assert done.code == 0, done.err
     assert {path.stem for path in (tmp_path / "out").rglob("*.png")} == set(hostile.NAMES)
     hostile.printable(done)
+
+
+def test_names_are_utf_8_whatever_the_locale(photos: Path, write_experiment: Write) -> None:
+    (photos / "a.png").rename(photos / "Größe 서울.png")
+    (photos / "b.png").unlink()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUTF8"}
+    done = compress(
+        photos, write_experiment(JPEG), env=environment | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}, encoding="utf-8"
+    )
+    assert done.code == 0, done.err
+    assert [record["sources"][0]["name"] for record in done.records()] == ["Größe 서울"]
+    assert (photos / FOLDER / "Größe 서울.jpg").is_file()
 
 
 def test_the_table_holds_them_as_they_are(root: Path, write_experiment: Write) -> None:

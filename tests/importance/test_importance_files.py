@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import stat
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -469,14 +471,29 @@ def test_a_class_table_that_goes_is_the_fault_of_the_pictures(root: Path, tmp_pa
     assert [str(result.error).startswith(f"{table}: class table") for result in results] == [True] * 3
 
 
-def test_leftovers_of_killed_runs_go(root: Path) -> None:
+@pytest.mark.parametrize("apart", [(), ("unshare", "--pid", "--fork")])
+def test_leftovers_of_killed_runs_go_and_those_of_living_ones_stay(root: Path, apart: tuple[str, ...]) -> None:
+    """Also where the living one's process id means another process here, or none."""
+    if apart and subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("a process namespace needs root")
     folder = root / "importance_map/.tmp"
     folder.mkdir(parents=True)
-    dead, alive = f"{os.uname().nodename}@999999999-ab", f"{os.uname().nodename}@{os.getpid()}-ab"
-    for name in (dead, alive, "of somebody else"):
-        (folder / name).touch()
-    batch(root, every=0)
-    assert sorted(path.name for path in folder.iterdir()) == sorted([alive, "of somebody else"])
+    holding = (
+        "import sys; from pathlib import Path; from vcmbench.io import locks\n"
+        "print(locks.take_new(Path(sys.argv[1])).path.name, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [*apart, sys.executable, "-c", holding, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as living:
+        lease = str(living.stdout.readline().strip())  # type: ignore[union-attr]
+        staying = sorted([lease, f"{lease}.{'a' * 12}", "of somebody else"])
+        for name in (*staying, f"{'b' * 32}.{'a' * 12}", "c" * 32):
+            (folder / name).touch()
+        batch(root, every=0)
+        assert sorted(path.name for path in folder.iterdir()) == staying
+        living.communicate()  # its input ends, and it lets go without removing anything
+    batch(root, every=0, force=True)
+    assert [path.name for path in folder.iterdir()] == ["of somebody else"]
 
 
 def test_an_output_that_cannot_be_written_is_said_first(root: Path) -> None:

@@ -41,11 +41,12 @@ def test_a_file_is_fetched_once(web: Web, path: Path, capsys: pytest.CaptureFixt
     assert f"fetching {web.address}/net.pth" in capsys.readouterr().err
 
 
-def test_what_a_killed_fetch_left_and_a_damaged_file_are_overwritten(web: Web, path: Path) -> None:
+def test_what_killed_fetches_left_goes_and_a_damaged_file_is_overwritten(web: Web, path: Path) -> None:
     web.files["/net.pth"] = DATA
     path.parent.mkdir()
     path.write_bytes(b"half")
-    (path.parent / f"{fetch.hidden_stem(path)}part").write_bytes(DATA + b"more")
+    for name in ("net.pth", "another.pth"):
+        (path.parent / f"{fetch.hidden_stem(path.with_name(name))}part").write_bytes(DATA + b"more")
     fetch.cached(f"{web.address}/net.pth", path, SUM)
     assert path.read_bytes() == DATA
     assert list(tree(path.parent)) == ["net.pth"]

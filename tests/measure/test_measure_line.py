@@ -33,7 +33,8 @@ from tests.helpers.measuring import (
 )
 from vcmbench.cli import measuring
 from vcmbench.compress import decode
-from vcmbench.measure import bitstreams, predictions
+from vcmbench.data.dataset import Source
+from vcmbench.measure import predictions
 from vcmbench.measure.predictions import NetworkPredictor
 from vcmbench.measure.records import PRISTINE, ScoreStore
 from vcmbench.measure.steps import Steps
@@ -62,18 +63,18 @@ def test_each_bitstream_is_decoded_once_and_each_pristine_picture_read_once(
     """For the machine, its truth and the metrics together, whatever the number of threads."""
     decoded: Counter[str] = Counter()
     read: Counter[Path] = Counter()
-    decode_on, read_picture = decode.decode_on, bitstreams.read_picture
+    decode_on, read_source = decode.decode_on, Source.read
 
     def decoding(worker: Any, record: Any, *rest: Any) -> Iterator[U8]:
         decoded[record["bitstream"]] += 1
         return decode_on(worker, record, *rest)
 
-    def reading(path: Path) -> Any:
-        read[path] += 1
-        return read_picture(path)
+    def reading(source: Source) -> Any:
+        read[source.path] += 1
+        return read_source(source)
 
     monkeypatch.setattr(decode, "decode_on", decoding)
-    monkeypatch.setattr(bitstreams, "read_picture", reading)
+    monkeypatch.setattr(Source, "read", reading)
     done = measure(results.root, config, "--level", "image", "--jobs", 2)
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
     assert sorted(decoded.values()) == [1] * ALL

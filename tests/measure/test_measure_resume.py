@@ -249,7 +249,10 @@ def test_a_decoder_that_gives_another_picture_is_not_believed(
 
 def test_a_changed_digit_is_found_and_measured_again(results: Results, config: Path) -> None:
     before = tree(results.folder)
-    changed = {results.score_path("jpeg 5"), results.folder / "blocks/trial_32x32.state.json"}
+    sealed = {results.score_path("jpeg 5"), results.folder / "blocks/trial_32x32.state.json",
+              results.folder / "measured.json"}  # fmt: skip
+    tables = {"points.csv", "image_scores.csv", "blocks/trial_32x32_val_blocks.json", "compression.csv"}
+    changed = sealed | {results.folder / name for name in tables}
     for path in changed:
         text = path.read_text()
         at = re.search(r"\d\.\d", text).start()  # type: ignore[union-attr]
@@ -257,9 +260,25 @@ def test_a_changed_digit_is_found_and_measured_again(results: Results, config: P
     done = typed("verify", "-d", results.root, "-s", config, "--json")
     found = {results.root / event["path"]: event["why"] for event in map(json.loads, done.out.splitlines())}
     assert (done.code, found.keys()) == (1, changed)
-    assert all("its seal does not hold" in why for why in found.values())
+    assert all("its seal does not hold" in found[path] for path in sealed - {results.folder / "measured.json"})
+    assert all("was changed after it was written" in why for why in found.values())
+    assert typed("report", "-d", results.root, "-s", config).code == 2, "its reader notices, too"
+    bd = typed("bdrate", results.folder / "points.csv", "--quality", "PSNR", "--anchor", "jpeg")
+    assert "points.csv: was changed after it was written" in bd.err
+    assert typed("verify", "-d", results.root, "-s", config, "--repair").code == 1
     assert counts(measure(results.root, config)) == (1, ALL - 1, 0)
+    compressed(results.root, config)
     assert tree(results.folder) == before
+
+
+@pytest.mark.parametrize(("ours", "other"), [("jpeg 5", "jpeg 40"), (None, "x265")])
+def test_a_prediction_in_anothers_place_is_found(ours: str | None, other: str, results: Results, config: Path) -> None:
+    place = results.prediction(ours)
+    place.write_bytes(results.prediction(other).read_bytes())
+    done = typed("verify", "-d", results.root, "-s", config, "--json")
+    (event,) = map(json.loads, done.out.splitlines())
+    assert (done.code, results.root / event["path"]) == (1, place)
+    assert event["why"].startswith("is the prediction that belongs at ")
 
 
 def test_edited_blocks_are_drawn_again(results: Results, config: Path) -> None:

@@ -18,6 +18,7 @@ from vcmbench.data.store import Store
 from vcmbench.encoder.plugins import loses_nothing
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment, grouping
+from vcmbench.io.progress import counted
 from vcmbench.measure import ground_truth
 from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.outcome import MeasureOutcome, asked, keep, recall
@@ -84,7 +85,9 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
     groups = grouping(experiment, run.sources)
     pristine = (run.scores.read(PRISTINE, source) for source in run.sources)
     known = (score for score in pristine if score is not None)
-    summary = Summary(passing.all_of(scores), known, experiment.metrics.intervals,
+    total = sum(len(unit.sources) for unit in run.units)
+    read = counted(scores, total, "record", lambda score: str(score.get("label")), quiet=run.settings.quiet)
+    summary = Summary(passing.all_of(read), known, experiment.metrics.intervals,
                       groups)  # fmt: skip
     machine = f"{passing.kind.correlated(experiment.metrics.machine)[0]}, {experiment.metrics.against}"
     fresh: list[tuple[str, Samples, str, str]] = []

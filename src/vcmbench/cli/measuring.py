@@ -16,7 +16,7 @@ from vcmbench.cli.terminal import say
 from vcmbench.compress import forecast
 from vcmbench.compress.run import cores
 from vcmbench.compress.worker import software
-from vcmbench.data import runlog
+from vcmbench.data import runlog, sums
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
@@ -54,6 +54,8 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
         findings = None if outcome.interrupted else analyse(this, outcome)
         content = report_content(this, findings, pictures=not arguments.no_report) if findings else None
         report = write(this, content) if content and not arguments.no_report else None
+        if findings is not None:
+            sums.write(this.store, sums.MEASURED)
     except OSError as error:
         why = f"{error.filename or this.store.folder}: {error.strerror or error}"
         raise JobError(f"{why}; what was measured is kept, run again when that is mended") from None
@@ -176,4 +178,6 @@ def report_again(wanted: Experiment, arguments: argparse.Namespace) -> Path:
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
     settings = MeasureSettings(skip_missing=arguments.skip_missing)
     this = MeasureRun(wanted, arguments.data, runner, settings, _config(wanted, arguments))
-    return write(this, report_content(this, recalled(this)), arguments.output)
+    path = write(this, report_content(this, recalled(this)), arguments.output)
+    sums.write(this.store, sums.MEASURED)
+    return path

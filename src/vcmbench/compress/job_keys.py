@@ -134,7 +134,9 @@ class JobMaker:
             parts = _parts(self.encoder, self.coding, self._tools, size)
         except RequestError as error:
             return _OfSize(problem=str(error))
-        except Exception as error:  # a fault in an encoder's file must not end the other jobs
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a fault in an encoder's file must not end the other jobs
             return _OfSize(problem=f"{self.encoder.name} cannot make its command: {error!r}")
         names = sorted(parts)
         first = {name: parts[name] for name in names if name < "maps"}

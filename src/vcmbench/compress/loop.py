@@ -42,6 +42,7 @@ class Loop:
         self._deaths: Counter[PurePosixPath] = Counter()
         self._asked_again = time.monotonic()
         self._has_warned = self._force
+        self._awaited = PurePosixPath()
 
     def execute(self, jobs: Iterable[Job]) -> None:
         for job in itertools.takewhile(lambda _: not self._stop.is_set(), jobs):
@@ -122,6 +123,10 @@ class Loop:
         waiting, self._put_off = self._put_off, []
         for job in waiting:
             self._take(job)
+        if self._put_off and not self._running and self._put_off[0].bitstream != self._awaited:
+            self._awaited = self._put_off[0].bitstream
+            whom = self._store.holder(self._awaited)
+            self._progress.say(f"waiting for another run, {len(self._put_off)} jobs, {self._put_off[0].title}: {whom}")
 
     def _resumed(self, job: Job, record: Record) -> None:
         self._outcome.resumed += 1

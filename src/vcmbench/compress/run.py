@@ -18,7 +18,7 @@ from vcmbench.compress.jobs import find_tools, jobs_of, measure
 from vcmbench.compress.loop import Loop
 from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
 from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, WorkerSettings, software
-from vcmbench.data import compression_table
+from vcmbench.data import compression_table, sums
 from vcmbench.data.dataset import MAPS, DataRoot, Source, look, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
@@ -162,10 +162,12 @@ class CompressRun:
                         comparison.add(record)
                         yield record
 
+            sums.forget(self.store, sums.COMPRESSION)
             outcome.csv = compression_table.write(self.store, rows())
             outcome.comparisons = comparison.rows()
             content = equal_rate.as_csv(outcome.comparisons) if outcome.comparisons else None
             outcome.comparison_csv = self.store.write_table("equal_rate.csv", content)
+            sums.write(self.store, sums.COMPRESSION)
         except OSError as error:
             message = f"{error.filename or self.store.folder}: {error.strerror}"
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None

@@ -108,7 +108,9 @@ def do(worker: CompressWorker, job: Job) -> JobResult:
         return JobResult("failed", error=error)
     except OSError as error:
         return JobResult("failed", error=JobError(f"{error.filename or job.bitstream}: {error.strerror or error}"))
-    except Exception as error:  # a fault in an encoder's file must not end the other jobs
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a fault in an encoder's file must not end the other jobs
         return JobResult("failed", error=JobError(f"internal error: {error!r}", log=traceback.format_exc()))
 
 

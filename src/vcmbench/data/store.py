@@ -102,6 +102,10 @@ class Store:
         """Whether a process, this one included, has the claim of what lies at `name`."""
         return locks.is_held(self._claim_path(name))
 
+    def holder(self, name: PurePosixPath) -> str:
+        """Which process has the claim of what lies at `name`, in words."""
+        return locks.holder(self._claim_path(name))
+
     def was_abandoned(self, name: PurePosixPath) -> bool:
         """Whether a process died while it had the claim of what lies at `name`."""
         path = self._claim_path(name)

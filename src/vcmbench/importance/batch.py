@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
+import re
 import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -29,11 +29,12 @@ from vcmbench.importance.maps import ImportanceMap
 from vcmbench.importance.polygons import read_polygons
 from vcmbench.importance.record import Record
 from vcmbench.importance.settings import ImportanceSettings
-from vcmbench.io.files import check_inside, is_alive
+from vcmbench.io import locks
+from vcmbench.io.files import check_inside
 from vcmbench.io.progress import Progress
 
 State = Literal["done", "resumed", "failed"]
-_TEMPORARIES = ".tmp"
+_TEMPORARIES, _OURS = ".tmp", re.compile(r"[0-9a-f]{32}(\.[0-9a-f]{12})?")
 _RECORD = "importance.json"
 _ENDINGS = ("importance.npy", "importance.png", "importance_vis.png", "distance_annotation.png", _RECORD)
 _LOG_CHARACTERS = 4000
@@ -96,6 +97,7 @@ class ImportanceBatch:
     jobs: int = 1
     force: bool = False
     quiet: bool = False
+    _lease: locks.Lease = field(init=False, repr=False)
 
     def execute(self, listen: Listener = lambda *_: None) -> list[MapResult]:
         """Do what is not done, in threads; results in the order of the tasks. `listen` hears of each as it comes.
@@ -146,7 +148,9 @@ class ImportanceBatch:
         except JobError as error:
             # anew: the one that was raised holds on to all arrays on its way
             failure = JobError(str(error), error.command, error.log)
-        except Exception as error:  # whatever one picture holds, the others finish
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever one picture holds, the others finish
             failure = JobError(f"internal error: {error!r}", log=traceback.format_exc()[-_LOG_CHARACTERS:])
         return MapResult("failed", task.name, self.output, failure), None
 
@@ -154,21 +158,19 @@ class ImportanceBatch:
     def _temporaries(self) -> Iterator[None]:
         """The folder of temporary files: first without what killed runs left there, and in the end gone if empty.
 
-        A file of our own lies there meanwhile, so that no other run takes the folder away. Raises RequestError where
-        nothing can be written.
+        A lease of ours lies there meanwhile, whose name temporary files begin with: by it other runs see that we live,
+        and do not take the folder away. Raises RequestError where nothing can be written.
         """
-        folder, ours = self.output / _TEMPORARIES, self._temporary()
+        folder = self.output / _TEMPORARIES
         try:
             for _ in range(9):
                 folder.mkdir(parents=True, exist_ok=True)
-                check_inside(self.output, ours, str(self.output))
+                check_inside(self.output, folder / "any", str(self.output))
                 with suppress(FileNotFoundError):  # another run has just ended, and removed it in between
-                    ours.touch()
+                    self._lease = locks.take_new(folder)
                     break
-            for path in folder.iterdir():
-                host, _, rest = path.name.rpartition("@")
-                pid = rest.split("-")[0]
-                if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
+            for path in folder.iterdir() if self._lease.is_real else ():  # without locks it cannot be known
+                if _OURS.fullmatch(path.name) and not locks.is_held(folder / path.name.partition(".")[0]):
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise RequestError(f"{self.output}: cannot be written: {error.strerror}; choose another folder") from None
@@ -176,11 +178,11 @@ class ImportanceBatch:
             yield
         finally:
             with suppress(OSError):  # there may be others
-                ours.unlink(missing_ok=True)
+                self._lease.release()
                 folder.rmdir()
 
     def _temporary(self) -> Path:
-        return self.output / _TEMPORARIES / f"{socket.gethostname()}@{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        return self._lease.path.with_name(f"{self._lease.path.name}.{uuid.uuid4().hex[:12]}")
 
     def path(self, task: MapTask, ending: str) -> Path:
         return _path(self.output, task.name, ending)

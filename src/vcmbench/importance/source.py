@@ -225,9 +225,9 @@ def choose(source: str, region: float, values: Mapping[str, Any]) -> ImportanceS
             raise RequestError(f"{key}: unknown key; source {source!r} knows {', '.join(['source', 'region', *known])}")
     try:
         return ImportanceSource(source, _settings(origin, values), region)
-    except RequestError:
+    except (RequestError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a plugin may raise anything
+    except BaseException as error:  # a plugin may raise anything
         raise RequestError(f"source {source!r}: its settings failed: {type(error).__name__}: {error}") from error
 
 

@@ -33,7 +33,8 @@ _POLL_S = 0.5
 def cached(url: str, path: Path, checksum: str) -> Path:
     """`path`, whose SHA-256 begins with `checksum` (hex digits); fetched from `url` unless it is there and whole.
 
-    Two processes at once fetch it once. A killed fetch leaves a `.part` beside it, which the next one overwrites.
+    Two processes at once fetch it once. A killed fetch leaves a `.part` beside it, which the next one in that folder
+    removes.
     Raises RequestError with one line where it cannot be fetched, is larger than MAX_BYTES, or is another file.
     """
     if _is_whole(path, checksum):
@@ -41,9 +42,17 @@ def cached(url: str, path: Path, checksum: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.parent / f"{hidden_stem(path)}part"
+        awaited = ""
         while (lease := locks.take(part)) is None:  # another process fetches it, and gives up where nothing comes
+            if (whom := locks.holder(part)) != awaited:
+                awaited = whom
+                Progress(0).say(f"{path.name} is being fetched; waiting for it: {whom}")
             time.sleep(_POLL_S)
         with lease:
+            for other in path.parent.glob(f".{'[0-9a-f]' * 16}.part"):  # of fetches of other files that were killed
+                if other != part:
+                    with locks.abandoned(other):  # it goes with the block
+                        pass
             if not _is_whole(path, checksum):
                 _fetch(url, part, checksum)
                 part.chmod(0o644)

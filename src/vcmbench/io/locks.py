@@ -10,13 +10,18 @@ import atexit
 import errno
 import fcntl
 import os
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from vcmbench.io.files import read_bounded
+
+_MAX_SIGN_BYTES = 1 << 10
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -65,8 +70,28 @@ def take(path: Path) -> Lease | None:
                 raise
             is_real = False
         if _is_same(number, path):
+            _sign(number)
             return Lease(path, number, is_real=is_real)
         os.close(number)  # the process that held it removed it in between: this lock is of a file without a name
+
+
+def _sign(number: int) -> None:
+    """Say in a lease who holds it, for people: no program goes by it."""
+    text = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%d %b %H:%M:%S}"
+    with suppress(OSError):  # a full disk
+        if os.fstat(number).st_nlink != 1:  # a file of somebody else's that was linked here
+            return
+        os.ftruncate(number, 0)
+        os.pwrite(number, text.encode(), 0)
+
+
+def holder(path: Path) -> str:
+    """Who holds a lease, in words; "another process" where that cannot be read."""
+    try:
+        text = read_bounded(path, _MAX_SIGN_BYTES).decode(errors="replace")
+    except OSError:
+        text = ""
+    return text if text.isprintable() and text else "another process"
 
 
 def _is_same(number: int, path: Path) -> bool:

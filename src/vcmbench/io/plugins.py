@@ -77,7 +77,9 @@ class Plugins(Generic[T]):
             return self.take(_module(path, self.own(), self.package), path.stem)
         except RequestError as error:
             raise error if str(error).startswith(str(path)) else RequestError(f"{path}: {error}") from None
-        except Exception as error:  # a plugin may raise anything while it is imported
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything while it is imported, SystemExit too
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
             line = getattr(error, "lineno", None) or (lines or [0])[-1]
             raise RequestError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
@@ -103,14 +105,15 @@ class Plugins(Generic[T]):
 
 @contextmanager
 def only_its_job(what: str) -> Iterator[None]:
-    """Whatever a plugin raises is a JobError that begins with `what`, so that jobs without it go on."""
+    """Whatever a plugin raises is a JobError that begins with `what`, so that jobs without it go on; SystemExit too,
+    which would end the run where its future is asked."""
     try:
         yield
-    except (JobError, Cancelled):
+    except (JobError, Cancelled, KeyboardInterrupt):
         raise
     except RequestError as error:
         raise JobError(f"{what}: {error}") from None
-    except Exception as error:
+    except BaseException as error:
         log = traceback.format_exc()[-_LOG_CHARACTERS:]
         raise JobError(f"{what}: {type(error).__name__}: {error}", log=log) from error
 

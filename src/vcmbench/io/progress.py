@@ -6,15 +6,20 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from vcmbench.io.text import lines
+
+T = TypeVar("T")
 
 LOG = logging.getLogger("vcmbench")
 """Its level is what the user asked for: above INFO no progress and no prose, DEBUG a line for every job."""
 _LINE_EVERY_S = 5.0
 _BAR_EVERY_S = 0.1
+_SHORT_S = 2.0
+"""What users wait for without asking."""
 _BAR_COLUMNS = 72
 """What the bar and its figures keep of a terminal's width; what was done last has the rest."""
 
@@ -31,19 +36,20 @@ def _said(what: str | Callable[[], str]) -> str:
 
 
 class Progress:
-    """Counts finished jobs out of `total`. Use as a context manager."""
+    """Counts finished jobs out of `total`. Use as a context manager. What ends within `delay_s` shows nothing."""
 
-    def __init__(self, total: int, unit: str = "job", quiet: bool = False) -> None:
+    def __init__(self, total: int, unit: str = "job", quiet: bool = False, delay_s: float = 0.0) -> None:
         self._quiet, self._has_news = quiet, not quiet and LOG.level <= logging.INFO
         self.total, self.done, self.unit = total, 0, unit
         self._start = self._last_line = time.monotonic()
-        self._bar = None
+        self._delay_s, self._bar = delay_s, None
         # a bar moves the cursor, which others may not (see `cli.terminal`)
         self._terminal = getattr(sys.stderr, "plain", sys.stderr)
         if sys.stderr.isatty() and total and self._has_news and LOG.level != logging.DEBUG:
             from tqdm import tqdm  # only a terminal needs it, and its import costs as much as a small job
 
-            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, file=self._terminal)
+            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, file=self._terminal,
+                             delay=delay_s)  # fmt: skip
 
     def advance(self, what: str | Callable[[], str], done: int | None = None) -> None:
         """One more is done, or `done` of them are. `what` is only asked for where it is shown."""
@@ -59,6 +65,8 @@ class Progress:
         if not self.done:
             return
         now = time.monotonic()
+        if now - self._start < self._delay_s:
+            return
         if now - self._last_line >= _LINE_EVERY_S or self.done == self.total or LOG.level == logging.DEBUG:
             self._last_line = now
             remaining = (now - self._start) / self.done * (self.total - self.done)
@@ -86,3 +94,11 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def counted(items: Iterable[T], total: int, unit: str, what: Callable[[T], str], *, quiet: bool = False) -> Iterator[T]:
+    """The items as they come, with progress where they take longer than users wait without asking."""
+    with Progress(total, unit, quiet, _SHORT_S) as progress:
+        for item in items:
+            yield item
+            progress.advance(what(item))

@@ -49,6 +49,12 @@ def first_mistake(error: ValidationError) -> str:
     return one_line(error, BaseModel, {})
 
 
+_TOOLS_WORDS = dict.fromkeys(("crf", "qp", "q", "cq", "qscale", "quality_factor"), "quality") | dict.fromkeys(
+    ("bitrate", "bpp", "rate"), "target"
+)
+"""What encoders call a key of ours."""
+
+
 def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str, type[BaseModel]]) -> str:
     """The first mistake that pydantic found, as key, value and what is allowed. `nested` are the models of the tables
     inside `whole`, by their keys."""
@@ -63,7 +69,9 @@ def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str
         for part in first["loc"][:-1]:
             model = nested.get(str(part), model)
         known = [field.alias or name for name, field in model.model_fields.items()]
-        near = "".join(f"; did you mean {one}?" for one in get_close_matches(str(first["loc"][-1]), known, 1))
+        asked = str(first["loc"][-1])
+        meant = [one for one in known if one == _TOOLS_WORDS.get(asked)] or get_close_matches(asked, known, 1)
+        near = "".join(f"; did you mean {one}?" for one in meant)
         return f"{key}: unknown key; known here: {', '.join(known)}{near}{more}"
     if first["type"] == "model_type":
         return f"{key}: must be a table, such as {{ key = value }} (found {short(first['input'])})"

@@ -82,9 +82,9 @@ class Scorer:
                 self._open(name, store, runner)
             except Missing as missing:
                 self.missing[name] = str(missing)
-            except RequestError:
+            except (RequestError, KeyboardInterrupt):
                 raise
-            except Exception as error:  # a fault in one metric must not take the others along
+            except BaseException as error:  # a fault in one metric must not take the others along
                 self.missing[name] = _fault(name, "cannot be opened", error)
 
     def _open(self, name: str, store: Weights, runner: Runner) -> None:
@@ -162,13 +162,13 @@ class Scorer:
 
         try:
             found = compute(self._functions[name], batch)
-        except (Cancelled, Lost):  # nothing is known of the pictures
+        except (Cancelled, Lost, KeyboardInterrupt):  # nothing is known of the pictures
             raise
         except JobError as error:
             why = str(error)
         except MemoryError:
             why = f"{batch.width_px}x{batch.height_px} px: not enough memory on {self.device}"
-        except Exception as error:  # a fault in one metric must not take the others along
+        except BaseException as error:  # a fault in one metric must not take the others along
             why = _fault(name, "failed", error)
         else:
             why = self.convention(name).not_finite or "no number comes out"
@@ -177,7 +177,7 @@ class Scorer:
         return np.full(batch.size, np.nan), [why] * batch.size
 
 
-def _fault(name: str, what: str, error: Exception) -> str:
+def _fault(name: str, what: str, error: BaseException) -> str:
     lines = f"{name} {what}: {type(error).__name__}: {error}".splitlines()
     return lines[0][:300]
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from vcmbench.data import sums
 from vcmbench.data.record import Record, read_record
 from vcmbench.data.store import Store
 from vcmbench.io.files import check_inside, sha256_of
@@ -17,8 +18,9 @@ KINDS = ("bitstreams", "records", "scores", "predictions", "tables")
 _TABLES = (
     "compression.csv", "compression.state.json", "equal_rate.csv", "image_scores.csv", "image_scores.parquet",
     "block_scores.csv", "block_scores.parquet", "points.csv", "points.parquet",
-    "correlation_*.json", "bd.json", "measured.json", "plan.json", "runs.jsonl", "report.html",
+    "correlation_*.json", "bd.json", "measured.json", "plan.json", "runs.jsonl", *sums.NAMES, "report.html",
     "blocks/*.state.json", "blocks/*_val_blocks.json", "blocks/*_val_metrics.json",
+    "stability/**/*.json",
     *(f"figures/{name}.{kind}" for kind in ("pdf", "svg")
       for name in ("*_pseudo", "*_labels", "*_pristine", "scatter", "correlation_*", "damage_*", "mapped_uniform")),
 )  # fmt: skip

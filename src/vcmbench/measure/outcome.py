@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from vcmbench.compress.run import TIMEOUT_S, cores
-from vcmbench.data import resampling
+from vcmbench.data import resampling, sums
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
-from vcmbench.io import documents
+from vcmbench.io.sealed import read_sealed, sealed_json
 from vcmbench.io.validation import Loose, is_valid
 from vcmbench.measure.blocks.state import SampledBlocks
 
@@ -81,6 +81,7 @@ class MeasureOutcome:
 def forget(store: Store) -> None:
     """To be called before anything is changed."""
     store.write_table(FILE, None)
+    sums.forget(store, sums.MEASURED)
 
 
 def keep(store: Store, experiment: Experiment, outcome: MeasureOutcome) -> None:
@@ -96,13 +97,13 @@ def keep(store: Store, experiment: Experiment, outcome: MeasureOutcome) -> None:
         "unavailable": outcome.unavailable,
         "commands": outcome.commands,
     }
-    store.write_table(FILE, json.dumps(content, indent=1, allow_nan=False).encode())
+    store.write_table(FILE, sealed_json(content))
 
 
 def recall(store: Store) -> dict[str, Any] | None:
-    """What `keep` wrote; None where the last run did not end, or there was none."""
+    """What `keep` wrote; None where the last run did not end, there was none, or the file was changed since."""
     try:
-        content = documents.read_json(store.folder / FILE, _MAX_BYTES)
+        content = read_sealed(store.folder / FILE, _MAX_BYTES)
     except (OSError, ValueError):
         return None
     if not is_valid(_Measured, content):

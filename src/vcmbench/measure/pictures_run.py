@@ -68,7 +68,7 @@ class PicturesRun:
         self._claimed: dict[str, _Claimed] = {}
         self._under_way: deque[Chunk] = deque()
         self._found = MeasuredPictures()
-        self._has_said = False
+        self._awaited = ""
 
     def execute(self, *, waits: bool) -> MeasuredPictures:
         """All of it. Units that other runs are at work on are waited for, or left as `MeasuredPictures.put_off`."""
@@ -166,7 +166,7 @@ class PicturesRun:
                     yield unit
             if len(put_off) == len(asked) and not self._stop.is_set():
                 yield None
-                self._say_waiting(len(asked))
+                self._say_waiting(asked)
                 self._stop.wait(_PAUSE_S)
 
     def _claim(self, unit: Unit) -> bool | None:
@@ -176,9 +176,7 @@ class PicturesRun:
             if all(one.is_done for one in todo):
                 self._resume(unit, len(todo))
                 return False
-            # what is claimed is the first score record of a unit
-            score = PurePosixPath(SCORES, unit.folder, f"{unit.sources[0].name}.json")
-            lease = self._store.claim(PurePosixPath(RESULTS, self._store.folder.name, score))
+            lease = self._store.claim(self._claim_of(unit))
             if lease is None:
                 return None
             try:
@@ -196,6 +194,11 @@ class PicturesRun:
             return False
         self._claimed[unit.record["bitstream"]] = _Claimed(todo, lease, left)
         return True
+
+    def _claim_of(self, unit: Unit) -> PurePosixPath:
+        """What is claimed is the first score record of a unit."""
+        score = PurePosixPath(SCORES, unit.folder, f"{unit.sources[0].name}.json")
+        return PurePosixPath(RESULTS, self._store.folder.name, score)
 
     def _look(self, unit: Unit) -> list[Todo]:
         return list(self._level.todo(unit, force=self._force))
@@ -230,7 +233,8 @@ class PicturesRun:
             self._progress.advance(unit.title)
             self._finish(unit)
 
-    def _say_waiting(self, count: int) -> None:
-        if not self._has_said:
-            self._has_said = True
-            self._progress.say(f"another run is at work on {count} bitstreams; waiting for it")
+    def _say_waiting(self, units: Sequence[Unit]) -> None:
+        whom = self._store.holder(self._claim_of(units[0]))
+        if whom != self._awaited:
+            self._awaited = whom
+            self._progress.say(f"another run is at work on {len(units)} bitstreams; waiting for it: {whom}")

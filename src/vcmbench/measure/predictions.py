@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vcmbench.data import images, labels
 from vcmbench.data.store import Store, job_key
-from vcmbench.errors import JobError, VcmbenchError
+from vcmbench.errors import JobError
 from vcmbench.io.files import check_inside, sha256_of
+from vcmbench.io.plugins import only_its_job
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.tasks import class_names
 from vcmbench.tasks import kind as kinds
@@ -47,16 +48,23 @@ OF_FILES: Identity = {"predictions": "files of P_GT and P_hat_C"}
 
 def pristine_key(identity: Identity, unit: Unit, index: int) -> str:
     """What decides a network's prediction on a pristine picture: the same for all configurations and experiments."""
-    return job_key({"picture": unit.pristine_sha256(index), "task": identity})
+    return pristine_key_of(identity, unit.pristine_sha256(index))
+
+
+def pristine_key_of(identity: Identity, sha256: str) -> str:
+    """The same by the picture's SHA-256."""
+    return job_key({"picture": sha256, "task": identity})
 
 
 def decoded_key(identity: Identity, unit: Unit, index: int) -> str:
     """What decides a network's predictions on a decoded picture and on its pristine one."""
     record = unit.record
-    return job_key({
-        "task": identity, "record": record["key"], "bitstream": record["bitstream_sha256"], "frame": index,
-        "pristine": unit.pristine_sha256(index),
-    })  # fmt: skip
+    return key_of(identity, record["key"], record["bitstream_sha256"], index, unit.pristine_sha256(index))
+
+
+def key_of(identity: Identity, record: str, bitstream: str, index: int, pristine: str) -> str:
+    """The same by a record's key and the SHA-256 of its bitstream and of the pristine picture."""
+    return job_key({"task": identity, "record": record, "bitstream": bitstream, "frame": index, "pristine": pristine})
 
 
 def is_of(root: Path, unit: Unit, index: int, identity: Identity) -> bool:
@@ -176,15 +184,23 @@ class NetworkPredictor(RecordedPredictor):
         pictures = [one.picture for one in questions if one.picture is not None]
         if len(pictures) < len(questions):
             raise JobError("internal error: a network was asked without a picture")
-        try:
-            found = self._task.predict(pictures)
-        except VcmbenchError:
-            raise
-        except Exception as error:  # a plugin may raise anything
-            raise JobError(f"task {self._name}: {type(error).__name__}: {error}") from error
+        with only_its_job(f"task {self._name}"):
+            found = list(self._task.predict(pictures))
         if len(found) != len(pictures):
             raise JobError(f"task {self._name}: {len(found)} answers on {len(pictures)} pictures")
+        for answer, picture in zip(found, pictures, strict=True):
+            self._check(answer, picture)
         return found
+
+    def _check(self, answer: Any, picture: Rgb) -> None:
+        """Raises JobError where an answer is none that its kind could be about."""
+        is_array = isinstance(answer, np.ndarray)
+        got = f"{answer.dtype} {answer.shape}" if is_array else type(answer).__name__
+        if self.kind.has_label_pictures:
+            if not is_array or answer.dtype != np.uint8 or answer.shape != picture.shape[:2]:
+                raise JobError(f"task {self._name}: its answer is {got}, must be uint8 {picture.shape[:2]}")
+        elif not is_array or not answer.size or not np.isfinite(answer).all():
+            raise JobError(f"task {self._name}: its answer is {got}, must be an array of finite numbers")
 
 
 class FilePredictor(Predictor):

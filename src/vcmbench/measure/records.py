@@ -73,7 +73,7 @@ class _Machine(Loose):
     def _fits(self) -> Self:
         kind = kinds.discover().get(self.kind)
         parts = [one for one in (self.pseudo, self.labels) if one is not None]
-        if kind is None or not all(kind.is_part(one, self.classes) for one in parts):
+        if kind is None or not all(kinds.is_part(kind, one, self.classes) for one in parts):
             raise ValueError("counts that no kind of task makes")
         if "answer" in self.model_fields_set and self.answer >= self.classes:
             raise ValueError("a class that is not there")

@@ -188,6 +188,8 @@ class Steps:
             self._scores.write(frame.todo.unit.folder, frame.todo.source, frame.score)
         except (JobError, OSError) as error:
             _fail(frame, error)
+        except (TypeError, ValueError) as error:  # what a kind of a user's own keeps may be no JSON
+            _fail(frame, JobError(f"its score record cannot be written: {error}"))
         finally:
             frame.picture = frame.answer = None  # what waits for this frame does not need them
 

@@ -1,4 +1,5 @@
-"""Whether results are still what was written: records by their seals, all other files by the hashes in records."""
+"""Whether results are still what was written: records by their seals, tables by their lists, all other files by
+the hashes in records."""
 
 from __future__ import annotations
 
@@ -11,18 +12,21 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from vcmbench.data import sums
 from vcmbench.data.dataset import PREDICTIONS
 from vcmbench.data.record import Record, read_record
 from vcmbench.data.store import Store
 from vcmbench.io.sealed import BrokenSealError, read_sealed
 from vcmbench.measure import records
 from vcmbench.measure.blocks.state import FOLDER, MAX_BYTES, SUFFIX
-from vcmbench.measure.records import SCORES
-from vcmbench.tasks.predictions import is_whole
+from vcmbench.measure.predictions import key_of, pristine_key_of
+from vcmbench.measure.records import SCORES, Score
+from vcmbench.tasks.predictions import is_whole, prediction_key, prediction_path
 
 T = TypeVar("T")
 
 _AT_ONCE = 64
+_MAKERS = {sums.COMPRESSION: "run_compression.py", sums.MEASURED: "run_metrics.py"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Damaged:
     bitstream: PurePosixPath | None = None
     sha256: str | None = None
     """What the bitstream was, where a sound record says so."""
+    maker: str = "run_metrics.py"
+    """What makes it again where it is no job's."""
 
 
 @dataclass
@@ -63,23 +69,30 @@ def verify(store: Store, wanted: Iterable[PurePosixPath], jobs: int, advance: Ca
             found.not_done += 1
             if (store.data.root / bitstream).exists() and not _is_at_work(store, bitstream):
                 found.damages.append(Damaged(path, "is missing, though its bitstream is there", bitstream))
+    homes = _Homes(store)
     with ThreadPoolExecutor(jobs) as pool:
         for path, size_bytes, damages in _mapped(pool, lambda path: _job(store, path), _files_below(store.records)):
             found.jobs += 1
             found.size_bytes += size_bytes
             found.damages += damages
             advance(path.name)
-        for path, damage in _mapped(pool, _score, _files_below(store.folder / SCORES)):
+        for path, score in _mapped(pool, lambda path: (path, records.read(path)), _files_below(store.folder / SCORES)):
             found.scores += 1
-            found.damages += damage
+            if score is None or path.suffix != ".json":
+                found.damages.append(Damaged(path, _broken_seal(path) or "is no whole score record"))
+            else:
+                homes.add(score)
             advance(path.name)
         for path, damage in _mapped(pool, _block_state, _block_states(store)):
             found.damages += damage
             advance(path.name)
-        for path, damage in _mapped(pool, _prediction, _predictions(store)):
+        for path, damage in _mapped(pool, homes.look, _predictions(store)):
             found.predictions += 1
             found.damages += damage
             advance(path.name)
+    seen = {damage.path for damage in found.damages}
+    found.damages += [Damaged(path, why, maker=_MAKERS[name]) for name, path, why in sums.damages(store.folder)
+                      if path not in seen]  # fmt: skip
     return found
 
 
@@ -168,11 +181,6 @@ def _differs(path: Path, sha256: str, size_bytes: int | None = None) -> str:
 # --- what was measured
 
 
-def _score(path: Path) -> tuple[Path, list[Damaged]]:
-    is_whole = path.suffix == ".json" and records.read(path) is not None
-    return path, [] if is_whole else [Damaged(path, _broken_seal(path) or "is no whole score record")]
-
-
 def _block_states(store: Store) -> Iterator[Path]:
     return (path for path in _files_below(store.folder / FOLDER) if path.name.endswith(SUFFIX))
 
@@ -204,5 +212,25 @@ def _predictions(store: Store) -> Iterator[Path]:
         yield from (path for path in _files_below(folder) if path.suffix == ".png")
 
 
-def _prediction(path: Path) -> tuple[Path, list[Damaged]]:
-    return path, [] if is_whole(path) else [Damaged(path, "is no whole picture: its checksums do not hold")]
+class _Homes:
+    """Where the predictions that score records speak of belong, by the keys inside: one may lie in another's place."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._places: dict[str, set[Path]] = {}
+
+    def add(self, score: Score) -> None:
+        record = self._store.read(PurePosixPath(score["bitstream"])) if "bitstream" in score else None
+        identity, index = (score["machine"] or {}).get("identity"), score.get("frame", 0)
+        if record is None or not identity or not 0 <= index < len(record["sources"]):
+            return
+        source, sha256 = PurePosixPath(score["source"]), record["sources"][index]["sha256"]
+        decoded = key_of(identity, record["key"], record["bitstream_sha256"], index, sha256)
+        for key, folder in ((decoded, score["configuration"]), (pristine_key_of(identity, sha256), None)):
+            self._places.setdefault(key, set()).add(prediction_path(self._store.data.root, source, folder))
+
+    def look(self, path: Path) -> tuple[Path, list[Damaged]]:
+        if not is_whole(path):
+            return path, [Damaged(path, "is no whole picture: its checksums do not hold")]
+        places = self._places.get(prediction_key(path) or "", {path})
+        return path, [] if path in places else [Damaged(path, f"is the prediction that belongs at {min(places)}")]

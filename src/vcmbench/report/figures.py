@@ -19,6 +19,7 @@ import numpy as np
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.io.files import hidden_beside, write_atomically
+from vcmbench.io.progress import counted
 from vcmbench.io.text import visible
 from vcmbench.report.content import (
     CorrelationTable,
@@ -62,7 +63,8 @@ def write_figures(content: ReportContent, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box is shown in the PDF
-        for name, figure in _figures(content):
+        figures = list(_figures(content))
+        for name, figure in counted(figures, len(figures), "figure", lambda one: one[0]):
             for kind, metadata in _METADATA.items():
                 data = io.BytesIO()
                 figure.savefig(data, format=kind, bbox_inches="tight", pad_inches=0.02, metadata=metadata)

@@ -17,6 +17,7 @@ from vcmbench.analysis.points import CodingPoint
 from vcmbench.analysis.summary import Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.estimate import Estimate, interval, too_few
+from vcmbench.io.progress import counted
 from vcmbench.measure.records import AGAINST
 from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
@@ -237,9 +238,8 @@ def bd_rows(
     anchor = next(iter(sorted(named, key=lambda name: name != wanted)), max(series, key=lambda name: len(series[name])))
     names = [point.name for point in summary.points]
     rows = []
-    for (place, one), method, (name, numbers) in product(enumerate(measures), bdrate.METHODS, series.items()):
-        if name == anchor:
-            continue
+    pairs = [one for one in product(enumerate(measures), bdrate.METHODS, series.items()) if one[2][0] != anchor]
+    for (place, one), method, (name, numbers) in counted(pairs, len(pairs), "BD-rate", lambda one: one[2][0]):
 
         def pair(shown: Shown, numbers: Sequence[int] = numbers) -> tuple[bdrate.Curve, bdrate.Curve]:
             first, second = (curves.curve(shown.rates, shown.values, points, names)

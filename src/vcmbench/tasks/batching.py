@@ -138,9 +138,9 @@ def _about(image: Picture) -> Iterator[None]:
     """Whatever a network raises over a picture becomes a JobError that tells the picture's size."""
     try:
         yield
-    except VcmbenchError:
+    except (VcmbenchError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         advice = ""
         if "out of memory" in reason or "allocate memory" in reason:

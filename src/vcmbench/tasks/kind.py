@@ -6,6 +6,7 @@ tasks name it. Counts, not scores, are kept of every picture: what is reported i
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.errors import JobError, VcmbenchError
-from vcmbench.io.plugins import Plugins, only_subclass
+from vcmbench.io.documents import short
+from vcmbench.io.plugins import Plugins, only_its_job, only_subclass
 
 DEFAULT = "segmentation"
 Answer = NDArray[Any]
@@ -128,14 +129,29 @@ discover, get = _PLUGINS.found, _PLUGINS.get
 
 
 def count(kind: Kind, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
-    """`Kind.count`, with what every record has. Raises JobError that names the kind, whatever it raises."""
-    try:
+    """`Kind.count`, with what every record has. Raises JobError that names the kind, whatever it raises, and where it
+    gives no parts that the kind itself knows and can add up: the tables rely on that."""
+    with only_its_job(f"kind of task {kind.name!r}: count failed"):
         found = kind.count(answer, pristine, truth, classes)
-    except VcmbenchError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raise JobError(f"kind of task {kind.name!r}: count failed: {type(error).__name__}: {error}") from error
+        if not isinstance(found, dict) or not {"pseudo", "labels"} <= found.keys():
+            raise TypeError(f"gives {short(found)}, must give a dict with pseudo and labels")
+        for part in (found[name] for name in ("pseudo", "labels") if found[name] is not None):
+            if not kind.is_part(part, len(classes)):
+                raise ValueError(f"gives {short(part)}, which is no part by its own is_part")
+            sums = kind.sums(part, len(classes))
+            if not all(math.isfinite(value) for pair in sums.values() for value in pair):
+                raise ValueError(f"gives a part whose sums are {short(sums)}")
     return {"kind": kind.name, "classes": len(classes), **found}
+
+
+def is_part(kind: Kind, part: Any, classes: int) -> bool:
+    """`Kind.is_part`; what it cannot even look at is none."""
+    try:
+        return bool(kind.is_part(part, classes))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a plugin may raise anything
+        return False
 
 
 def headings() -> dict[str, str]:

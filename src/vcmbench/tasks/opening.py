@@ -35,9 +35,9 @@ def open_task(
         place = Device(device, jobs, settings.batch_size, is_mixed)
         try:
             task = kind(prepared, place)
-        except VcmbenchError:
+        except (VcmbenchError, KeyboardInterrupt):
             raise
-        except Exception as error:  # a plugin may raise anything
+        except BaseException as error:  # a plugin may raise anything
             raise RequestError(f"task {settings.name!r}: cannot be opened: {type(error).__name__}: {error}") from error
         kinds.get(task.kind)  # refuses one that there is not
         return task

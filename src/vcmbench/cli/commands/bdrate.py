@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from vcmbench.analysis.curves import ImageJackknife, curve
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import GROUPS_HELP, add_intervals, pattern
 from vcmbench.cli.curve_table import PICTURE, RATE, SUMS, Columns, CurveTable, Row, number_in, read
+from vcmbench.data import sums
 from vcmbench.data.jackknife import units_of
 from vcmbench.errors import RequestError
+from vcmbench.io.progress import Progress
 
 _EXAMPLES = """\
 examples:
@@ -85,8 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError("--test: what it is compared with is missing; name it with --anchor")
     columns = Columns(arguments.rate, arguments.quality, arguments.group, arguments.where)
     found = read(arguments.table, columns)
+    for _, path, why in sums.damages(arguments.table.parent, {arguments.table.name}):
+        print(f"warning: {path}: {why}", file=sys.stderr)
     chosen = found.pairs(arguments.anchor, arguments.test or ())
-    pairs = [_compare(anchor, test, found, arguments) for anchor, test in chosen]
+    pairs = []
+    with Progress(len(chosen), "pair") as progress:
+        for anchor, test in chosen:
+            pairs.append(_compare(anchor, test, found, arguments))
+            progress.advance(f"{test} against {anchor}")
     if arguments.json:
         keys = ("rate", "quality", "group", "where", "method", "intervals", "groups")
         about = {"schema_version": 1, "version": __version__, "table": arguments.table.name}

@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
             file.write(text)
     except FileExistsError:
         raise RequestError(f"{path}: is there already; --force writes over it, -o names another file") from None
+    except FileNotFoundError:
+        raise RequestError(f"{path}: there is no folder {path.parent}; make it, or name another with -o") from None
     wanted = experiment.load(str(path))
     say(f"{path}: {len(wanted.configurations())} coding configurations of {len(sources)} pictures; run it with")
     for command in ("compress", "metrics"):

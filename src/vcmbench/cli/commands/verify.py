@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -29,10 +30,11 @@ examples:
   vcmbench verify -d vcmbench-demo/data -s demo --repair
   vcmbench verify -d data -s qomex2023 --json > damages.jsonl
 
-Reads every record, bitstream, QP map, score record and prediction of an experiment. Records are checked by their
-seals, what lies beside them by the hashes in them, predictions by their own checksums. --repair codes again what is
-damaged and nothing else; damaged scores and predictions are removed, and run_metrics.py makes them again (exit code 1
-until it has).
+Reads every record, bitstream, QP map, score record, prediction and table of an experiment. Records are checked by
+their seals, what lies beside them by the hashes in them, predictions by their own checksums and keys, tables and files
+of blocks by the lists compression.sha256 and measured.sha256. --repair codes again what is damaged and nothing else;
+damaged scores, predictions and tables are removed, and the script that is named makes them again (exit code 1 until it
+has).
 
 exit codes: 0 all is as it was written, or is again; 1 something is damaged; 2 the request was
 wrong; 130 interrupted
@@ -110,7 +112,7 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
 
 
 def _remove_loose(wanted: Experiment, store: Store, loose: list[Damaged], arguments: argparse.Namespace) -> int:
-    """Remove damaged scores and predictions, which measuring makes anew; predictions that are the user's own stay.
+    """Remove damaged scores, predictions and tables, which are made anew; predictions that are the user's own stay.
 
     Returns the exit code: 1 where something is left to be done.
     """
@@ -118,16 +120,15 @@ def _remove_loose(wanted: Experiment, store: Store, loose: list[Damaged], argume
     kept = [damage for damage in loose if is_own and damage.path.suffix == ".png"]
     for damage in kept:
         say(f"left alone: {damage.path.relative_to(store.data.root)} is yours; lay it there again", always=True)
-    removed = 0
+    removed: Counter[str] = Counter()
     for damage in loose:
         if damage not in kept:
             with suppress(OSError):  # where a link leads out of the data root
                 check_inside(store.data.root, damage.path)
                 damage.path.unlink(missing_ok=True)
-                removed += 1
-    if removed:
-        say(f"{removed} files were removed; made again by: python run_metrics.py "
-             f"{which.again(arguments)}")  # fmt: skip
+                removed[damage.maker] += 1
+    for maker, count in sorted(removed.items()):
+        say(f"{count} files were removed; made again by: python {maker} {which.again(arguments)}")
     return 1 if loose else 0
 
 

@@ -129,7 +129,11 @@ class BlockRun:
 def _alone(store: Store, name: str, stop: threading.Event) -> Iterator[None]:
     """No other run makes what lies at `name` in the experiment's folder meanwhile. Raises Cancelled where `stop` is set
     while it is waited for."""
-    while (lease := store.claim(PurePosixPath(RESULTS, store.folder.name, name))) is None:
+    place, awaited = PurePosixPath(RESULTS, store.folder.name, name), ""
+    while (lease := store.claim(place)) is None:
+        if (whom := store.holder(place)) != awaited:
+            awaited = whom
+            Progress(0).say(f"another run is at work on {name}; waiting for it: {whom}")
         if stop.wait(_PAUSE_S):
             raise Cancelled
     with lease:
