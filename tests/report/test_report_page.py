@@ -317,6 +317,7 @@ def test_bd_rates_name_preset_and_seconds_and_warn_where_those_differ(content: c
     rows = [replace(row, anchor_effort=Effort("", 0.15), test_effort=slow if row.test.label == "vvenc" else fast)
             for row in content.bd if row.against == "pseudo"]  # fmt: skip
     assert [row.differs_in_time for row in rows] == [row.test.label == "vvenc" for row in rows]
+    assert slow.beside("x264 slower") == "x264 slower (8.4 s/Mpx)", "a preset is said once"
     told = time_warning(rows)
     assert told.startswith("Encode times differ by up to 56 times, from jpeg (0.15 s/Mpx) to vvenc (slower, 8.4 s/Mpx)")
     said = headline(replace(content, bd=rows))

@@ -28,6 +28,11 @@ class Effort:
         """ "medium, 0.45 s/Mpx"."""
         return ", ".join(filter(None, (self.preset, f"{self.s_per_mpx:.2g} s/Mpx")))
 
+    def beside(self, name: str) -> str:
+        """ "x265 (medium, 0.45 s/Mpx)"; a preset that the name has is not said twice."""
+        words = f"{self.s_per_mpx:.2g} s/Mpx" if self.preset in name.split() else self.words
+        return f"{name} ({words})"
+
     def ratio(self, other: Effort) -> float:
         """How many times the time of the faster the slower one takes."""
         low, high = sorted((self.s_per_mpx, other.s_per_mpx))
@@ -85,7 +90,8 @@ def warning(pairs: Iterable[tuple[tuple[str, Effort | None], tuple[str, Effort |
         return ""
     known = dict(side for pair in found for side in pair)
     low, *_, high = sorted(known, key=lambda name: known[name].s_per_mpx)
+    ends = " to ".join(known[name].beside(name) for name in (low, high))
     return (
-        f"Encode times differ by up to {known[low].times(known[high])} times, from {low} ({known[low].words}) to "
-        f"{high} ({known[high].words}): above {TIMES:g} times, BD-rates compare presets rather than codecs."
+        f"Encode times differ by up to {known[low].times(known[high])} times, from {ends}: above {TIMES:g} times, "
+        "BD-rates compare presets rather than codecs."
     )

@@ -120,7 +120,9 @@ def time_warning(rows: Sequence[BdRow]) -> str:
 
 def with_effort(series: Series, effort: Effort | None) -> str:
     """A codec with preset and seconds, where they are known."""
-    return f"{series.label} ({together(effort.words)})" if effort else series.label
+    if effort is None:
+        return series.label
+    return series.label + " " + together(effort.beside(series.label).removeprefix(series.label).lstrip())
 
 
 def _falls_with_rate(curve: RateCurve) -> bool:
