@@ -376,6 +376,12 @@ def test_what_has_no_column_is_read_from_the_folder_of_a_bitstream(
     }  # fmt: skip
 
 
+SPENT: dict[str, dict[str, Any]] = {
+    "x265": {"preset_used": "medium", "encode_s_per_mpx": 0.25},
+    "vvenc": {"preset_used": "fast", "encode_s_per_mpx": 1.5},
+}
+
+
 def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, images: int = 8) -> Path:
     """A table as the compress step writes it: two encoders, one of them with two factors, and PSNR of pictures."""
     rng = np.random.default_rng(5)
@@ -394,6 +400,7 @@ def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, i
                     row |= {"source": f"img{image}", "frames": 1, "width_px": 512, "height_px": 256 + 256 * (image % 2)}
                     row |= {"size_bytes": size, "rate_bpp": size / 1000}
                     row |= {"psnr_y_db": 45 - 2.5 * step - share[image] + 0.1 * rng.normal(), "experiment": "trial"}
+                    row |= SPENT[encoder] | {"encode_s_per_mpx": SPENT[encoder]["encode_s_per_mpx"] * share[image] ** 2}
                     writer.writerow(row)
         lossless = {"encoder": "lossless", "source": "img0", "frames": 1, "width_px": 512, "height_px": 256}
         writer.writerow(lossless | {"size_bytes": 200_000, "rate_bpp": 12.2, "subsampling_factor": 1.0})
@@ -420,13 +427,19 @@ def test_a_table_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for name, delta in (("rate", bd_rate), ("accuracy", bd_accuracy)):
         assert pair[name]["value"] == pytest.approx(delta(*curves).estimate.value, rel=1e-9)
         assert pair[name]["low"] < pair[name]["value"] < pair[name]["high"]
+    for which, encoder in (("anchor_effort", "x265"), ("test_effort", "vvenc")):
+        own = [float(row["encode_s_per_mpx"]) for row in rows if row["encoder"] == encoder]
+        assert pair[which] == {"preset": SPENT[encoder]["preset_used"], "s_per_mpx": pytest.approx(np.median(own))}
     assert json.loads(typed(capsys, *words, "--json"))["pairs"] == [pair]
+    told = " ".join(typed(capsys, *words).split())
+    assert "fast, " in told and " 6.0 ! " in told
+    assert "! Encode times differ by up to 6.0 times, from x265 subsampling_factor=1.0 (medium, " in told
     text = typed(capsys, path, "--quality", "psnr_y_db")
     assert "rows are pictures: rates are all bits over all pixels, psnr_y_db is the mean" in text
     assert "lossless: left out, because psnr_y_db or rate is missing there" in text
     assert len([line for line in text.splitlines() if line.startswith("x265 subsampling_factor=1.0  ")]) == 3
     one = typed(capsys, path, "--quality", "psnr_y_db", "--where", "subsampling_factor=1.0", "encoder=x265,vvenc")
-    assert one.splitlines()[2].split()[:2] == ["x265", "vvenc"]
+    assert next(line for line in one.splitlines() if line.startswith("x265")).split()[1] == "vvenc"
 
 
 def test_pictures_that_not_all_points_have_do_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

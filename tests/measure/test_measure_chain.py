@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -328,5 +329,13 @@ def test_points_are_a_table_for_bdrate(results: Results) -> None:
         assert float(row["rate_bpp"]) == pytest.approx(bits / sum(pixels))
         right = sum(float(one["accuracy_pseudo"]) * size for one, size in zip(own, pixels, strict=True))
         assert float(row["accuracy_pseudo"]) == pytest.approx(right / sum(pixels), abs=1e-9)
+    seconds: dict[str, list[float]] = {}
+    for row in results.table("compression"):
+        spent = float(row["encode_s"]) / (int(row["width_px"]) * int(row["height_px"]) * int(row["frames"])) * 1e6
+        assert float(row["encode_s_per_mpx"]) == pytest.approx(spent, rel=1e-3)
+        seconds.setdefault(row["bitstream"].partition("/")[0], []).append(spent)
+    for row in points:
+        assert row["preset_used"] == ("ultrafast" if row["encoder"] == "x265" else "")
+        assert float(row["encode_s_per_mpx"]) == pytest.approx(median(seconds[row["configuration"]]), rel=1e-3)
     done = typed("bdrate", results.folder / "points.csv", "--quality", "accuracy_pseudo", "--json")
     assert done.code == 0, done.err

@@ -449,7 +449,7 @@ def test_photographs_without_a_task_get_metrics_over_rate(tmp_path: Path, astron
             curves += [sign * values[0][order], values[1][order]]
         wanted = bjontegaard.bd_rate(*curves, method="pchip", require_matching_points=False, min_overlap=0)
         assert bd[name]["bd_rate_percent"]["value"] == pytest.approx(wanted)
-    assert bd["PSNR"]["test_effort"]["preset"] == "medium" and bd["PSNR"]["test_effort"]["encode_s"] > 0
+    assert bd["PSNR"]["test_effort"]["preset"] == "medium" and bd["PSNR"]["test_effort"]["s_per_mpx"] > 0
     assert all(name in done.out.splitlines()[1] for name in names)
     assert max(map(len, done.out.splitlines())) <= 100
     assert "- Rate at equal PSNR, against JPEG" in done.err

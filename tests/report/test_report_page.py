@@ -16,11 +16,11 @@ import pytest
 
 from tests.helpers.report_sample import CODECS, METRICS, sample, scores, series
 from vcmbench.analysis import correlation
+from vcmbench.data.effort import Effort, preset_of
 from vcmbench.data.estimate import Estimate
 from vcmbench.io.text import visible
 from vcmbench.report import content as c
 from vcmbench.report.build import correlation_table
-from vcmbench.report.effort import Effort, preset_of
 from vcmbench.report.findings import cautions, findings, rate_at, time_warning
 from vcmbench.report.headline import headline
 from vcmbench.report.html import gallery, page, pictures
@@ -317,15 +317,17 @@ def test_bd_rates_name_preset_and_seconds_and_warn_where_those_differ(content: c
     rows = [replace(row, anchor_effort=Effort("", 0.15), test_effort=slow if row.test.label == "vvenc" else fast)
             for row in content.bd if row.against == "pseudo"]  # fmt: skip
     assert [row.differs_in_time for row in rows] == [row.test.label == "vvenc" for row in rows]
+    assert slow.beside("x264 slower") == "x264 slower (8.4 s/Mpx)", "a preset is said once"
     told = time_warning(rows)
-    assert told.startswith("Encode times differ by up to 56 times, from jpeg (0.15 s) to vvenc (slower, 8.4 s)")
+    assert told.startswith("Encode times differ by up to 56 times, from jpeg (0.15 s/Mpx) to vvenc (slower, 8.4 s/Mpx)")
     said = headline(replace(content, bd=rows))
-    assert told in said and "x264 (fast,\u00a00.2\u00a0s)" in " ".join(said)
+    assert told in said and "x264 (fast,\u00a00.2\u00a0s/Mpx)" in " ".join(said)
     assert told in cautions(replace(content, bd=rows))
-    assert "vvenc (slower,\u00a08.4\u00a0s) \u221254.0" in " ".join(findings(replace(content, bd=rows)))
+    assert "vvenc (slower,\u00a08.4\u00a0s/Mpx) \u221254.0" in " ".join(findings(replace(content, bd=rows)))
     shown = render(replace(content, bd=rows))
     assert (
-        escape("slower, 8.4 s against 0.15 s: 56 times") in shown and escape("fast, 0.2 s against 0.15 s<") not in shown
+        escape("slower, 8.4 s/Mpx against 0.15 s/Mpx: 56 times") in shown
+        and escape("fast, 0.2 s/Mpx against 0.15 s/Mpx<") not in shown
     )
     assert time_warning([row for row in rows if not row.differs_in_time]) == ""
 

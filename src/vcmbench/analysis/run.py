@@ -13,6 +13,7 @@ from vcmbench.analysis.correlated import OF_BLOCKS, Correlated, correlate, diges
 from vcmbench.analysis.correlated import write as write_correlations
 from vcmbench.analysis.samples import Samples
 from vcmbench.analysis.summary import Summary
+from vcmbench.data.effort import efforts
 from vcmbench.data.labels import CLASSES
 from vcmbench.data.store import Store
 from vcmbench.encoder.plugins import loses_nothing
@@ -110,7 +111,9 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
     if writes:
         tables.write_blocks(run.store, passing.blocks, passing.of_blocks)
         write_correlations(run.store, experiment, correlated, holding)
-        tables.write_points(run.store, summary, outcome.names, passing.kind)
+        each = {point.configuration: [point.configuration] for point in summary.points}
+        worked = efforts(((unit.folder, unit.record) for unit in run.units), each)
+        tables.write_points(run.store, summary, outcome.names, passing.kind, worked)
     return Findings(outcome, summary, correlated, {level: samples for level, samples, *_ in fresh})
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from vcmbench.analysis.summary import Summary
+from vcmbench.data import effort
 from vcmbench.data.store import Store
 from vcmbench.measure.blocks.state import SampledBlocks
 from vcmbench.measure.records import AGAINST, Score
@@ -26,7 +27,7 @@ OVER_TIME = ("changed_share", "changed_share_pristine")
 OF_BLOCKS = _WHO[:8]
 """What a row of a block has of its picture's record."""
 _OF_BLOCK = ("x", "y", "width", "height", "accuracy")
-_TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group"}
+_TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group", "preset_used"}
 _WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "height"}
 _ROWS_AT_ONCE = 4096
 
@@ -68,9 +69,11 @@ def write_blocks(store: Store, blocks: Sequence[SampledBlocks], of: Mapping[tupl
                 add(row | {name: column[number] for name, column in sampled.values.items()})
 
 
-def write_points(store: Store, summary: Summary, names: Sequence[str], kind: Kind) -> None:
+def write_points(
+    store: Store, summary: Summary, names: Sequence[str], kind: Kind, worked: Mapping[str, effort.Effort]
+) -> None:
     """`points.csv` and `points.parquet` in the experiment's folder: rate, the machine's measures (`_low` and `_high`
-    are the ends of 95 % intervals), and the metrics' means."""
+    are the ends of 95 % intervals), the metrics' means, and what each configuration `worked`."""
     measures = [
         f"{name}_{against}{end}" for against in AGAINST for name in kind.measures for end in ("", "_low", "_high")
     ]
@@ -83,7 +86,8 @@ def write_points(store: Store, summary: Summary, names: Sequence[str], kind: Kin
         found["instability"] = instability
         measures += ["instability", "instability_low", "instability_high"]
     means = {name: of for name in names if summary.images and not isinstance(of := summary.metric(name), str)}
-    with writing(store, "points", [*_OF_POINTS, "pictures", "rate_bpp", *of_sequences, *measures, *names]) as add:
+    columns = [*_OF_POINTS, "pictures", "rate_bpp", *of_sequences, *measures, *names, *effort.COLUMNS]
+    with writing(store, "points", columns) as add:
         for number, point in enumerate(summary.points if summary.images else ()):
             row: Row = {name: getattr(point, name) for name in _OF_POINTS}
             row |= {"pictures": len(summary.images), "rate_bpp": float(summary.rate.values[number])}
@@ -92,6 +96,8 @@ def write_points(store: Store, summary: Summary, names: Sequence[str], kind: Kin
             for name, values in found.items():
                 one = values.estimate(number)
                 row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+            if (known := worked.get(point.configuration)) is not None:
+                row |= dict(zip(effort.COLUMNS, (known.preset, known.s_per_mpx), strict=True))
             add(row | {name: of.estimate(number).value for name, of in means.items()})
 
 

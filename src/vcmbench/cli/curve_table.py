@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from statistics import median
 
+from vcmbench.data.effort import COLUMNS, Effort
 from vcmbench.encoder.configuration import options_in
 from vcmbench.errors import RequestError
 from vcmbench.io.documents import short, short_list
@@ -63,6 +65,15 @@ class CurveRows:
     @property
     def name(self) -> str:
         return f"{self.coding} {self.content}".strip()
+
+    @property
+    def effort(self) -> Effort | None:
+        """By the table's columns of presets and seconds, where it has them."""
+        used, seconds = COLUMNS
+        rows = [row for own in self.points.values() for row in own]
+        known = [number for row in rows if seconds in row and (number := number_in(row, seconds) or 0.0) > 0]
+        presets = dict.fromkeys(row.get(used, "") for row in rows)
+        return Effort(" and ".join(filter(None, presets)), median(known)) if known else None
 
     def is_called(self, name: str) -> bool:
         """Whether it is of that coding, or of that coding and content; capitals do not count: JPEG is jpeg."""
@@ -213,7 +224,7 @@ def _telling_apart(
     taken = {columns.group, columns.quality, columns.rate}
     coding = [column for column in known if column in header and column not in taken]
     content = [] if is_pictures else [
-        column for column in header if column not in {*taken, *_VARIANT, *_POINT, _LABEL}
+        column for column in header if column not in {*taken, *_VARIANT, *_POINT, _LABEL, *COLUMNS}
         and (column == _CONTENT or _is_shared_text(rows, column))
     ]  # fmt: skip
     differing = {column for one in _differing(rows, columns.group, content).values() for column in one}

@@ -68,11 +68,10 @@ def bd_rates(found: Sequence[BdRow]) -> str:
     rows = []
     for row in (row for row in found if row.method == bdrate.METHODS[0]):
         against = "" if row.against == "pristine" else f" ({row.against})"
-        efforts = [one.words if one else "-" for one in (row.test_effort, row.anchor_effort)]
-        times = f"{row.times} !" if row.differs_in_time else row.times
+        efforts = table.of_effort(row.anchor_effort, row.test_effort)
         rows.append((f"{measure_words(row.measure)}{against}", row.test.label, row.anchor.label,
-                     f"{row.bd_rate_percent:+.1f}", *efforts, times))  # fmt: skip
-    header = ("at equal", "test", "anchor", "BD-rate %", "preset, time", "anchor's preset, time", "times")
+                     f"{row.bd_rate_percent:+.1f}", *efforts))  # fmt: skip
+    header = ("at equal", "test", "anchor", "BD-rate %", *table.EFFORT)
     text = table.render(header, rows)
     warning = time_warning(found)
     return f"{text}\n{terminal.wrapped(f'! {warning}', '  ')}" if warning else text

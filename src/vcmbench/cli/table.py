@@ -12,6 +12,7 @@ from itertools import zip_longest
 from vcmbench.cli import terminal
 from vcmbench.compress.equal_rate import EqualRateRow
 from vcmbench.compress.summary import CompressSummary
+from vcmbench.data.effort import Effort
 from vcmbench.encoder.plugins import get
 from vcmbench.io.text import visible
 
@@ -111,6 +112,15 @@ def _lines(columns: Sequence[_Column]) -> Iterator[str]:
             yield (" " * _GAP).join(cells).rstrip()
         if not number:
             yield (" " * _GAP).join("-" * column.width for column in columns)
+
+
+EFFORT = ("preset, time", "anchor's preset, time", "times")
+
+
+def of_effort(anchor: Effort | None, test: Effort | None) -> tuple[str, str, str]:
+    """The cells below EFFORT; times that differ too much have a mark."""
+    times = anchor.times(test) + (" !" if anchor.differs(test) else "") if anchor and test else ""
+    return test.words if test else "-", anchor.words if anchor else "-", times
 
 
 def comparison(rows: list[EqualRateRow]) -> str:

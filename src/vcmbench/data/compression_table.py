@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vcmbench.data import effort
 from vcmbench.data.record import MAX_RECORD_BYTES, Record
 from vcmbench.data.store import Store
 from vcmbench.io.files import read_bounded
@@ -22,6 +23,7 @@ CSV_FIELDS = (
     "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "encode_s", "decode_s", "coded_qp",
     "psnr_y_db", "found_quality", "size_error", "map_method", "importance", "psnr_y_inside_db", "psnr_y_outside_db",
     "uniform_size_bytes", "uniform_psnr_y_inside_db", "uniform_psnr_y_outside_db", "runner", "bitstream", "key",
+    *effort.COLUMNS,
 )  # fmt: skip
 _NESTED = {
     "region": {"psnr_y_inside_db": "psnr_y_inside_db", "psnr_y_outside_db": "psnr_y_outside_db"},
@@ -78,6 +80,8 @@ def _state(path: Path, digest: RecordsDigest) -> dict[str, Any]:
 def _as_row(record: Record) -> list[Any]:
     """A record as a line of the table: what is a table itself as JSON, empty where there is nothing in it."""
     row = {**record, "source": record["sources"][0]["name"]}
+    worked = effort.preset_of(record), round(effort.seconds_per_mpx(record), 6)
+    row |= zip(effort.COLUMNS, worked, strict=True)
     for name in ("qp_map", "importance", "parameters"):
         row[name] = json.dumps(record[name], sort_keys=True) if record[name] else ""
     for part, names in _NESTED.items():

@@ -18,6 +18,7 @@ from vcmbench.analysis.correlated import Correlated
 from vcmbench.analysis.correlation import Comparison
 from vcmbench.analysis.run import Findings
 from vcmbench.analysis.summary import Summary
+from vcmbench.data.effort import efforts
 from vcmbench.data.estimate import Estimate
 from vcmbench.io.files import check_inside
 from vcmbench.iqa import METRICS
@@ -34,7 +35,6 @@ from vcmbench.report.content import (
     Scatter,
     Series,
 )
-from vcmbench.report.effort import efforts
 from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report

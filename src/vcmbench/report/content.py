@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.effort import Effort
 from vcmbench.data.estimate import Estimate
 from vcmbench.data.labels import CLASSES, PALETTE
-from vcmbench.report.effort import Effort
 from vcmbench.report.text import AGAINST, measures
 
 MOST_DOTS = 600
@@ -226,10 +226,8 @@ class BdRow:
     @property
     def times(self) -> str:
         """How much more time the slower encoder took than the faster one, as "3.9"; empty where that is not known."""
-        if self.anchor_effort is None or self.test_effort is None:
-            return ""
-        low, high = sorted((self.anchor_effort.encode_s, self.test_effort.encode_s))
-        return f"{high / low:.{1 if high < 10 * low else 0}f}" if low else ""
+        one, other = self.anchor_effort, self.test_effort
+        return one.times(other) if one is not None and other is not None else ""
 
     @property
     def differs_in_time(self) -> bool:

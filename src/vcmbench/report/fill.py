@@ -16,13 +16,13 @@ from vcmbench.analysis.curves import Resampled
 from vcmbench.analysis.points import CodingPoint
 from vcmbench.analysis.summary import Summary
 from vcmbench.compress.rate_search import TOLERANCE
+from vcmbench.data.effort import Effort
 from vcmbench.data.estimate import Estimate, interval, too_few
 from vcmbench.io.progress import counted
 from vcmbench.measure.records import AGAINST
 from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
 from vcmbench.report.content import RatePoint as CurvePoint
-from vcmbench.report.effort import Effort
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 

@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from vcmbench.data import effort
+from vcmbench.data.effort import Effort
 from vcmbench.data.estimate import Estimate
 from vcmbench.report.content import (
     BdRow,
@@ -20,7 +22,6 @@ from vcmbench.report.content import (
     Series,
     by_measure,
 )
-from vcmbench.report.effort import TIMES, Effort
 from vcmbench.report.text import (
     AGAINST,
     capital,
@@ -33,7 +34,6 @@ from vcmbench.report.text import (
     number,
     percent,
     rate,
-    significant,
     together,
 )
 
@@ -115,25 +115,14 @@ def cautions(content: ReportContent) -> list[str]:
 
 def time_warning(rows: Sequence[BdRow]) -> str:
     """What to think of BD-rates whose encoders took very different times; empty where they did not."""
-    efforts: dict[str, Effort] = {}
-    for row in rows:
-        for series, one in ((row.anchor, row.anchor_effort), (row.test, row.test_effort)):
-            if one is not None:
-                efforts[series.label] = one
-    if not any(row.differs_in_time for row in rows):
-        return ""
-    order = sorted(efforts, key=lambda name: efforts[name].encode_s)
-    low, high = (f"{name} ({efforts[name].words})" for name in (order[0], order[-1]))
-    times = efforts[order[-1]].encode_s / max(efforts[order[0]].encode_s, 1e-9)
-    return (
-        f"Encode times differ by up to {significant(times, 2)} times, from {low} to {high} a picture: "
-        f"above {TIMES:g} times, BD-rates compare presets rather than codecs."
-    )
+    return effort.warning(((row.anchor.label, row.anchor_effort), (row.test.label, row.test_effort)) for row in rows)
 
 
 def with_effort(series: Series, effort: Effort | None) -> str:
     """A codec with preset and seconds, where they are known."""
-    return f"{series.label} ({together(effort.words)})" if effort else series.label
+    if effort is None:
+        return series.label
+    return series.label + " " + together(effort.beside(series.label).removeprefix(series.label).lstrip())
 
 
 def _falls_with_rate(curve: RateCurve) -> bool:

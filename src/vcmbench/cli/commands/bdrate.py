@@ -17,10 +17,11 @@ from vcmbench import __version__
 from vcmbench.analysis import bdrate
 from vcmbench.analysis.bdrate import METHODS, Curve, Delta
 from vcmbench.analysis.curves import ImageJackknife, curve
-from vcmbench.cli import table
+from vcmbench.cli import table, terminal
 from vcmbench.cli.argtypes import GROUPS_HELP, add_intervals, pattern
 from vcmbench.cli.curve_table import PICTURE, RATE, SUMS, Columns, CurveTable, Row, number_in, read
-from vcmbench.data import sums
+from vcmbench.data import effort, sums
+from vcmbench.data.effort import Effort
 from vcmbench.data.jackknife import units_of
 from vcmbench.errors import RequestError
 from vcmbench.io.progress import Progress
@@ -56,6 +57,8 @@ class Pair:
     rate: Delta
     accuracy: Delta
     notes: tuple[str, ...]
+    anchor_effort: Effort | None = None
+    test_effort: Effort | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +115,9 @@ def _compare(anchor: str, test: str, found: CurveTable, arguments: argparse.Name
     curves = [_complete(curve, arguments.quality, notes) for curve in make((anchor, test), found, arguments, notes)]
     method, higher = arguments.method, not arguments.lower_is_better
     rate = bdrate.bd_rate(curves[0], curves[1], method, higher)
-    return Pair(anchor, test, rate, bdrate.bd_accuracy(curves[0], curves[1], method, higher), tuple(notes))
+    accuracy = bdrate.bd_accuracy(curves[0], curves[1], method, higher)
+    efforts = (found.curves[name].effort for name in (anchor, test))
+    return Pair(anchor, test, rate, accuracy, tuple(notes), *efforts)
 
 
 def _column(rows: Sequence[Row], column: str) -> NDArray[np.float64]:
@@ -164,13 +169,18 @@ def _complete(curve: Curve, quality: str, notes: list[str]) -> Curve:
 
 
 def _rendered(pairs: Sequence[Pair], found: CurveTable, arguments: argparse.Namespace) -> str:
-    header = ("anchor", "test", "points", "BD-rate %", "overlap", f"BD-{arguments.quality}", "overlap")
+    quality = f"BD-{arguments.quality}"
+    has_efforts = any(pair.anchor_effort or pair.test_effort for pair in pairs)
+    header = ("anchor", "test", "points", "BD-rate %", *(table.EFFORT if has_efforts else ()), "overlap", quality,
+              "overlap")  # fmt: skip
     rows: list[tuple[str, ...]] = []
     remarks: dict[str, dict[str, list[str]]] = {}
     for pair in pairs:
-        cells = [*_cells(pair.rate, ".2f"), *_cells(pair.accuracy, ".4g")]
-        rows.append((pair.anchor, pair.test, "{}, {}".format(*pair.rate.points), *cells))
-        for delta, what in ((pair.rate, "BD-rate"), (pair.accuracy, header[5])):
+        rate, overlap = _cells(pair.rate, ".2f")
+        efforts = table.of_effort(pair.anchor_effort, pair.test_effort) if has_efforts else ()
+        rows.append((pair.anchor, pair.test, "{}, {}".format(*pair.rate.points), rate, *efforts, overlap,
+                     *_cells(pair.accuracy, ".4g")))  # fmt: skip
+        for delta, what in ((pair.rate, "BD-rate"), (pair.accuracy, quality)):
             for remark in (delta.estimate.reason, delta.note):
                 if remark:
                     remarks.setdefault(remark, {}).setdefault(f"{pair.anchor} - {pair.test}", []).append(what)
@@ -181,6 +191,9 @@ def _rendered(pairs: Sequence[Pair], found: CurveTable, arguments: argparse.Name
     if found.is_pictures:
         lines.append(f"rows are pictures: rates are all bits over all pixels, {arguments.quality} is the mean")
     lines.append(f"BD-rate: below 0 the test needs less rate; interpolated by {arguments.method}")
+    worked = (((pair.anchor, pair.anchor_effort), (pair.test, pair.test_effort)) for pair in pairs)
+    if warning := effort.warning(worked):
+        lines.append(terminal.wrapped(f"! {warning}", "  "))
     return "\n".join(lines)
 
 

@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 from vcmbench import experiment
-from vcmbench.cli import INTERRUPTED, runners, table, which
+from vcmbench.cli import INTERRUPTED, compress_findings, runners, table, which
 from vcmbench.cli.argtypes import positive_int, positive_seconds
-from vcmbench.cli.terminal import say
+from vcmbench.cli.terminal import say, wrapped
 from vcmbench.compress import forecast
 from vcmbench.compress.job import Job
 from vcmbench.compress.jobs import estimate, find_tools
@@ -201,6 +201,8 @@ def _print_end(this: CompressRun, outcome: CompressOutcome) -> None:
     if outcome.summary.missed_rates:
         worst = max(outcome.summary.missed_rates, key=abs)
         end.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")
+    found = compress_findings.sentences(outcome.summary, outcome.comparisons)
+    end += [wrapped(f"- {sentence}", hanging="  ") for sentence in found]
     end.append(f"bitstreams: {this.data.configuration_folder('*')}")
     end.append(f"records: {this.store.records}")
     if outcome.csv is not None:
