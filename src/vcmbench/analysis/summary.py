@@ -278,12 +278,14 @@ class Summary:
         sequences = dict.fromkeys(names[image] for image in self.images if image in names)
         if len(sequences) < 2:
             return []
-        found = []
-        for sequence in sequences:
-            part = self.part(range(len(self.points)), [image for image in self.images if names.get(image) == sequence])
-            part._intervals = False
-            found.append(part)
-        return found
+        every = range(len(self.points))
+        return [self.part(every, [image for image in self.images if names.get(image) == sequence]).without_intervals()
+                for sequence in sequences]  # fmt: skip
+
+    def without_intervals(self) -> Summary:
+        """Itself, whose figures need none from now on."""
+        self._intervals = False
+        return self
 
     def part(self, points: Sequence[int], images: Sequence[str]) -> Summary:
         """The same of some points, in that order, on some of the images."""
