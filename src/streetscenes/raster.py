@@ -39,7 +39,11 @@ Cut = Callable[[Array, Array, Array], Array]
 
 
 class Canvas:
-    """Samples of the picture: ``inv_z`` (1/m, 0 where empty), ``obj`` (object number), ``rgb`` (linear radiance)."""
+    """Samples of the picture: ``inv_z`` (1/m, 0 where empty), ``obj`` (object number), ``rgb`` (linear radiance).
+
+    ``limb_at`` is 1 + the number of the limb in ``limbs``, 0 where the sample is of none; a limb is (object, ends (2, 3)
+    in the world). By them a walker's legs can be followed from one picture to the next.
+    """
 
     def __init__(self, camera: Camera, light: Light, supersample: int = 2, labels_only: bool = False) -> None:
         self.camera = camera
@@ -53,9 +57,15 @@ class Canvas:
         self.v0 = camera.v0 * supersample + supersample - 1
         self.inv_z = np.zeros(self.width * self.height, np.float32)
         self.obj = np.zeros(self.width * self.height, np.int32)
+        self.limb_at = np.zeros(self.width * self.height, np.int32)
+        self.limbs: list[tuple[int, Array]] = []
         self.rgb = np.zeros((0 if labels_only else self.width * self.height, 3), np.float32)
         self._rotation = camera.rotation
         self._centre = camera.centre
+
+    def at_pixels(self, samples: Array) -> Array:
+        """Values (H, W) at the pixels' centres of an array over the samples."""
+        return samples.reshape(self.height, self.width)[self.step - 1 :: self.step, self.step - 1 :: self.step]
 
     def face(
         self,
@@ -111,8 +121,7 @@ class Canvas:
                 return
             u, v, fu, fv, z = u[kept], v[kept], fu[kept], fv[kept], z[kept]
             inv, index = inv[kept], index[kept]
-        self.inv_z[index] = inv
-        self.obj[index] = obj
+        self._put(index, inv, obj)
         if self.labels_only:
             return
         color = shade(Frag(u, v, fu, fv, z, self.light.on(outward)))
@@ -121,6 +130,11 @@ class Canvas:
             self.rgb[index] += alpha * (color[:, :3] - self.rgb[index])
         else:
             self.rgb[index] = color
+
+    def _put(self, index: Array, inv: Array, obj: int, limb: int = 0) -> None:
+        self.inv_z[index] = inv
+        self.obj[index] = obj
+        self.limb_at[index] = limb
 
     def _affine(self, vector: Array) -> tuple[float, float, float]:
         """Coefficients (x, y, 1) of vector.ray over the samples."""
@@ -171,7 +185,9 @@ class Canvas:
 
         Surface coordinates: u along the limb in metres, v across it in [-1, 1] times the radius.
         """
-        ends = (np.stack([a, b]) - self._centre) @ self._rotation.T
+        ends = np.stack([a, b])
+        self.limbs.append((obj, ends))
+        ends = (ends - self._centre) @ self._rotation.T
         if ends[0, 2] < NEAR_M or ends[1, 2] < NEAR_M:
             return
         za, zb = float(ends[0, 2]), float(ends[1, 2])
@@ -200,8 +216,7 @@ class Canvas:
         if not inside.any():
             return
         index, inv, t, r = index[inside], inv[inside], t[inside], r[inside]
-        self.inv_z[index] = inv
-        self.obj[index] = obj
+        self._put(index, inv, obj, len(self.limbs))
         if self.labels_only:
             return
         nx, ny = ox[inside] / r, -oy[inside] / r
@@ -240,8 +255,7 @@ class Canvas:
         if kept.size == 0:
             return
         u, v, foot, index = u[kept], v[kept], foot[kept], index[kept]
-        self.inv_z[index] = inv
-        self.obj[index] = obj
+        self._put(index, inv, obj)
         if self.labels_only:
             return
         nx, ny = u / np.float32(radius), v / np.float32(radius)

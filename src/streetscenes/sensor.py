@@ -10,7 +10,7 @@ from streetscenes.raster import Canvas
 _F = np.float32
 
 
-def expose(canvas: Canvas, seed: int, frame: int) -> Array:
+def expose(canvas: Canvas, seed: int, frame: int, noisy: bool = True) -> Array:
     """The picture (H, W, 3) uint8 RGB of a canvas with two samples a pixel.
 
     ``frame`` numbers the noise: two pictures of one scene share everything but it.
@@ -28,14 +28,15 @@ def expose(canvas: Canvas, seed: int, frame: int) -> Array:
     y = (np.arange(height, dtype=np.float32) / height - _F(0.5))[:, None]
     x = (np.arange(width, dtype=np.float32) / width - _F(0.5))[None, :]
     image *= (1 - _F(0.38) * (x * x + _F(0.5) * y * y))[:, :, None]
-    rng = np.random.default_rng([seed, frame, 77])
     image *= _F(_exposure(image))
     # Street colours are duller than paint charts: some of each channel leaks into the others.
     gray = image.mean(axis=2, keepdims=True)
     image += _F(0.16) * (gray - image)
     # Photon noise grows with the root of the signal, read noise is constant; full scale is some 9000 electrons.
-    sigma = np.sqrt(np.maximum(image, 0) * _F(1.1e-4) + _F(3e-6))
-    image += sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    if noisy:
+        rng = np.random.default_rng([seed, frame, 77])
+        sigma = np.sqrt(np.maximum(image, 0) * _F(1.1e-4) + _F(3e-6))
+        image += sigma * rng.standard_normal(image.shape, dtype=np.float32)
     return tone(image)
 
 
