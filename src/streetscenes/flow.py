@@ -1,4 +1,4 @@
-"""Where each pixel goes from one picture of a drive to the next: by the camera's motion, the thing's own, and distance."""
+"""Where each pixel goes from one picture of a drive to the next: the camera moves, things move, distance counts."""
 
 from __future__ import annotations
 

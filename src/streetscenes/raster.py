@@ -41,8 +41,8 @@ Cut = Callable[[Array, Array, Array], Array]
 class Canvas:
     """Samples of the picture: ``inv_z`` (1/m, 0 where empty), ``obj`` (object number), ``rgb`` (linear radiance).
 
-    ``limb_at`` is 1 + the number of the limb in ``limbs``, 0 where the sample is of none; a limb is (object, ends (2, 3)
-    in the world). By them a walker's legs can be followed from one picture to the next.
+    ``limb_at`` is 1 + the number of the limb in ``limbs``, 0 where the sample is of none; a limb is (object, its ends
+    (2, 3) in the world). By them a walker's legs can be followed from one picture to the next.
     """
 
     def __init__(self, camera: Camera, light: Light, supersample: int = 2, labels_only: bool = False) -> None:

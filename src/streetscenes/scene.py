@@ -121,7 +121,9 @@ def check(seed: int, width: int, height: int, ensure: tuple[str, ...]) -> None:
             raise ValueError(f"cannot ensure {name!r}: not one of the 19 evaluated Cityscapes classes")
 
 
-def draw(world: World, camera: Camera, time_s: float, *, labels_only: bool = False, reach_m: float = math.inf) -> Canvas:
+def draw(
+    world: World, camera: Camera, time_s: float, *, labels_only: bool = False, reach_m: float = math.inf
+) -> Canvas:
     """All that the camera sees of the world at ``time_s`` within ``reach_m``, but the own hood.
 
     ``labels_only`` draws one sample a pixel and no colours.
