@@ -74,6 +74,7 @@ class Canvas:
         self.u0 = camera.u0 * supersample + supersample - 1
         self.v0 = camera.v0 * supersample + supersample - 1
         self.inv_z = np.zeros(self.width * self.height, np.float32)
+        self._grid = self.inv_z.reshape(self.height, self.width)
         self.obj = np.zeros(self.width * self.height, np.int32)
         self.limb_at = np.zeros(self.width * self.height, np.int32)
         self.limbs: list[tuple[int, Array]] = []
@@ -84,6 +85,27 @@ class Canvas:
     def at_pixels(self, samples: Array) -> Array:
         """Values (H, W) at the pixels' centres of an array over the samples."""
         return samples.reshape(self.height, self.width)[self.step - 1 :: self.step, self.step - 1 :: self.step]
+
+    def hides(self, corners: Array) -> bool:
+        """Whether nothing within the convex hull of world points (N, 3) can be seen any more."""
+        points = (corners - self._centre) @ self._rotation.T
+        z = points[:, 2]
+        nearest = float(z.min())
+        if nearest < NEAR_M:
+            return bool(z.max() < NEAR_M)
+        px, py = self.u0 + self.fx * points[:, 0] / z, self.v0 - self.fy * points[:, 1] / z
+        return self._covered(float(px.min()), float(px.max()), float(py.min()), float(py.max()), 1 / nearest)
+
+    def _covered(self, left: float, right: float, top: float, bottom: float, inv: float) -> bool:
+        """Whether a rectangle of samples lies outside, or behind what is drawn if its 1/z is at most ``inv``."""
+        x_lo, x_hi = max(0, int(left) - 1), min(self.width, int(right) + 3)
+        y_lo, y_hi = max(0, int(top) - 1), min(self.height, int(bottom) + 3)
+        if x_lo >= x_hi or y_lo >= y_hi:
+            return True
+        drawn = self._grid[y_lo:y_hi, x_lo:x_hi]
+        # Most of what can be seen is seen at one of two spots already.
+        least = inv * 1.001
+        return bool(drawn[0, 0] > least and drawn[-1, -1] > least and drawn.min() > least)
 
     def face(
         self,
@@ -227,6 +249,9 @@ class Canvas:
         y_lo, y_hi = (max(0, math.ceil(min(ya - ra, yb - rb))), min(self.height - 1, math.floor(max(ya + ra, yb + rb))))
         if x_hi < x_lo or y_hi < y_lo:
             return
+        nearest = min(za, zb) - max(radius_a, radius_b)
+        if nearest > NEAR_M and self._covered(x_lo, x_hi, y_lo, y_hi, 1 / nearest):
+            return
         gx = np.arange(x_lo, x_hi + 1, dtype=np.float32)[None, :] - np.float32(xa)
         gy = np.arange(y_lo, y_hi + 1, dtype=np.float32)[:, None] - np.float32(ya)
         ex, ey = xb - xa, yb - ya
@@ -270,6 +295,8 @@ class Canvas:
         if x_hi < x_lo or y_hi < y_lo:
             return
         inv = np.float32(1 / z)
+        if self._covered(x - r, x + r, y - r, y + r, 1 / z):
+            return
         u = (np.arange(x_lo, x_hi + 1, dtype=np.float32)[None, :] - np.float32(x)) * np.float32(z / self.fx)
         v = (np.float32(y) - np.arange(y_lo, y_hi + 1, dtype=np.float32)[:, None]) * np.float32(z / self.fy)
         index = np.arange(y_lo, y_hi + 1)[:, None] * self.width + np.arange(x_lo, x_hi + 1)[None, :]

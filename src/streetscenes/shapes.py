@@ -93,6 +93,8 @@ def box(
     y0, y1 = bottom + oy, bottom + oy + h
     x0, x1, z0, z1 = ox - w, ox + w, oz - d, oz + d
     ye = y0 + clear
+    if canvas.hides(pose.world([(x, y, z) for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)])):
+        return
     plate(canvas, pose, [(x0, ye, z0), (x1, ye, z0), (x1, y1, z0), (x0, y1, z0)], back, obj)
     plate(canvas, pose, [(x1, ye, z1), (x0, ye, z1), (x0, y1, z1), (x1, y1, z1)], front, obj)
     plate(canvas, pose, [(x0, y0, z1), (x0, y0, z0), (x0, y1, z0), (x0, y1, z1)], left, obj, cut=side_cut)
