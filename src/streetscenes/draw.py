@@ -112,7 +112,7 @@ def draw_solid(canvas: Canvas, items: list[tuple[float, Pose, Thing]]) -> None:
 
 
 def _hull(pose: Pose, thing: Thing) -> Array:
-    """Corners (8, 3) in the world of a box that holds all of a thing that has bounds, else those of all there may be."""
+    """Corners (8, 3) in the world of a box that holds all of a thing; a very large one if its kind has no bounds."""
     half, height = _BOUNDS.get(thing.kind, lambda t: (40.0, 40.0))(thing)
     front, back = half, -half
     if thing.kind == "house" and thing.style is not None:

@@ -56,6 +56,7 @@ def plate(
     Seen from outside, u points to the right and v up.
     """
     local = np.asarray(points, np.float64)
+    corners = pose.world(local)
     axis_u = np.asarray(u, np.float64) if u is not None else local[1] - local[0]
     axis_u = axis_u / np.linalg.norm(axis_u)
     axis_v = np.asarray(v, np.float64) if v is not None else local[-1] - local[0]
@@ -63,7 +64,7 @@ def plate(
     axis_v = axis_v / np.linalg.norm(axis_v)
     axes = pose.axes()
     start = pose.world(local[0] if origin is None else np.asarray(origin, np.float64))
-    canvas.face(pose.world(local), start, axis_u @ axes, axis_v @ axes, shade, obj, cut, two_sided, veil)
+    canvas.face(corners, start, axis_u @ axes, axis_v @ axes, shade, obj, cut, two_sided, veil)
 
 
 def box(
