@@ -113,7 +113,7 @@ def draw_solid(canvas: Canvas, items: list[tuple[float, Pose, Thing]]) -> None:
 
 def _hull(pose: Pose, thing: Thing) -> Array:
     """Corners (8, 3) in the world of a box that holds all of a thing; a very large one if its kind has no bounds."""
-    half, height = _BOUNDS.get(thing.kind, lambda t: (40.0, 40.0))(thing)
+    half, height = _BOUNDS[thing.kind](thing) if thing.kind in _BOUNDS else (40.0, 40.0)
     front, back = half, -half
     if thing.kind == "house" and thing.style is not None:
         half, height, front, back = thing.size[0] / 2 + 0.5, thing.style.height + 6, 1.2, -thing.size[1] - 0.3

@@ -67,7 +67,10 @@ def between(before: View, after: View) -> tuple[NDArray[np.float32], NDArray[np.
     ray = ray @ camera.rotation
     inv = before.inv_z.astype(np.float64)
     # Everything over distance, so that the sky, at infinity, is like the rest.
-    point = ray + inv[..., None] * (camera.centre - after.camera.centre)
+    step = camera.centre - after.camera.centre
+    point = ray.copy()
+    for axis in range(3):
+        point[..., axis] += inv * step[axis]
     moves = (before.poses != after.poses).any(axis=1)[before.objects] & (inv > 0)
     here = inv[moves][:, None]
     start = camera.centre + ray[moves] / here
@@ -147,4 +150,5 @@ def _seen(x: Array, y: Array, inv: Array, after: View) -> Array:
     low = grid[y0 + 1, x0] * (1 - tx) + grid[y0 + 1, x0 + 1] * tx
     there = top * (1 - ty) + low * ty
     out: Array = np.abs(there - inv) <= _RELATIVE * inv + _ABSOLUTE
-    return out & ~after.outside[np.rint(y).astype(int), np.rint(x).astype(int)]
+    out &= ~after.outside[np.rint(y).astype(int), np.rint(x).astype(int)]
+    return out

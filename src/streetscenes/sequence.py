@@ -101,7 +101,7 @@ class Sequence:
         objects, ids, instances = drawn.named
         camera = view.camera
         with np.errstate(divide="ignore"):
-            depth = 1 / view.inv_z
+            depth = (1 / view.inv_z).astype(np.float32)
         noise = _FIRST_NOISE + number
         flow, valid = between(view, then)
         vehicle = world.vehicle()

@@ -96,12 +96,19 @@ def box(
     ye = y0 + clear
     if canvas.hides(pose.world([(x, y, z) for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)])):
         return
-    plate(canvas, pose, [(x0, ye, z0), (x1, ye, z0), (x1, y1, z0), (x0, y1, z0)], back, obj)
-    plate(canvas, pose, [(x1, ye, z1), (x0, ye, z1), (x0, y1, z1), (x1, y1, z1)], front, obj)
-    plate(canvas, pose, [(x0, y0, z1), (x0, y0, z0), (x0, y1, z0), (x0, y1, z1)], left, obj, cut=side_cut)
-    plate(canvas, pose, [(x1, y0, z0), (x1, y0, z1), (x1, y1, z1), (x1, y1, z0)], right, obj, cut=side_cut)
-    plate(canvas, pose, [(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], top, obj)
-    if under is not None:
+    # Only sides that look at the camera are worth preparing.
+    eye = pose.axes() @ (canvas.camera.centre - np.array([pose.x, pose.y, pose.z]))
+    if eye[2] < z0:
+        plate(canvas, pose, [(x0, ye, z0), (x1, ye, z0), (x1, y1, z0), (x0, y1, z0)], back, obj)
+    if eye[2] > z1:
+        plate(canvas, pose, [(x1, ye, z1), (x0, ye, z1), (x0, y1, z1), (x1, y1, z1)], front, obj)
+    if eye[0] < x0:
+        plate(canvas, pose, [(x0, y0, z1), (x0, y0, z0), (x0, y1, z0), (x0, y1, z1)], left, obj, cut=side_cut)
+    if eye[0] > x1:
+        plate(canvas, pose, [(x1, y0, z0), (x1, y0, z1), (x1, y1, z1), (x1, y1, z0)], right, obj, cut=side_cut)
+    if eye[1] > y1:
+        plate(canvas, pose, [(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], top, obj)
+    if under is not None and eye[1] < y0:
         plate(canvas, pose, [(x0, y0, z1), (x1, y0, z1), (x1, y0, z0), (x0, y0, z0)], under, obj)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from streetscenes.camera import Array
 from streetscenes.sequence import FRAMES_PER_SECOND, Frame, Sequence
 from vcmbench.demo.cityscapes import VAL_CITIES, VERSION, save, save_png, save_text, wanted
 
@@ -91,7 +92,7 @@ def make(drives: Drives, index: int, folder: Path) -> None:
 def _write(paths: list[Path], frame: Frame) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = (frame.rgb, frame.label_ids, frame.instance_ids.astype(np.uint16), frame.disparity)
+    pictures: tuple[Array, ...] = (frame.rgb, frame.label_ids, frame.instance_ids.astype(np.uint16), frame.disparity)
     for path, array in zip(paths[:4], pictures, strict=True):
         save_png(path, array)
     save_text(paths[4], json.dumps(frame.camera))
