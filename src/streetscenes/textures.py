@@ -111,7 +111,7 @@ def cover(x: Array, lo: Array | float, hi: Array | float, footprint: Array) -> A
 
 
 def wrap(x: Array, period: float | np.floating[Any]) -> Array:
-    """``np.mod`` of float32 (N,), to the last bit and ten times as fast: exact in double precision."""
+    """``np.mod`` of float32 (N,), to the last bit and several times as fast: exact in double precision."""
     wide = x.astype(np.float64)
     whole = np.floor(wide / float(np.float32(period)))
     whole *= -float(np.float32(period))
