@@ -8,7 +8,7 @@ from streetscenes.camera import Array
 from streetscenes.light import linear
 from streetscenes.materials import DARK, TYRE, Color, glazing, grain, lit, mix
 from streetscenes.raster import Cut, Frag, Shade
-from streetscenes.textures import cover, hash01
+from streetscenes.textures import cover, hash01, scaled, wrap
 
 _F = np.float32
 
@@ -16,7 +16,7 @@ _F = np.float32
 def paint(f: Frag, base: Array, seed: int) -> Array:
     """Lacquer: hardly any grain, the street's reflection as a slow change of tone, and a clear coat's shine."""
     tone = 1 + _F(0.05) * grain(f, seed, 0.05, 1.1) + _F(0.02) * grain(f, seed, 0.006, 0.4)
-    out: Array = lit(f, base * tone[:, None]) + f.light * _F(0.022)
+    out: Array = lit(f, scaled(base, tone)) + f.light * _F(0.022)
     return out
 
 
@@ -46,7 +46,7 @@ def wheels(f: Frag, color: Array, axles: tuple[float, ...], radius: float) -> Ar
         color = mix(color, TYRE * f.light, cover(off, -1, radius, f.fu))
         angle = np.arctan2(f.v - _F(radius), f.u - _F(axle))
         spokes = _F(0.55) + _F(0.45) * (np.sin(angle * 5) > -0.2)
-        color = mix(color, (linear((172, 174, 178)) * f.light) * spokes[:, None], cover(off, -1, radius * 0.64, f.fu))
+        color = mix(color, scaled(linear((172, 174, 178)) * f.light, spokes), cover(off, -1, radius * 0.64, f.fu))
         color = mix(color, DARK * f.light, cover(off, -1, radius * 0.12, f.fu))
     return color
 
@@ -57,7 +57,7 @@ def car_flank(color: Color, length: float, belt: float, axles: tuple[float, floa
 
     def shade(f: Frag) -> Array:
         out = paint(f, base, seed)
-        out = out * (_F(0.62) + _F(0.5) * np.clip(f.v / _F(belt), 0, 1))[:, None]
+        out = scaled(out, _F(0.62) + _F(0.5) * np.clip(f.v / _F(belt), 0, 1))
         crease = cover(f.v, belt - 0.2, belt - 0.16, f.fv)
         out = mix(out, out * _F(1.35), crease)
         out = mix(out, DARK * f.light, cover(f.v, -1, 0.3, f.fv) * _F(0.85))
@@ -136,9 +136,9 @@ def car_front(color: Color, width: float, bottom: float, top: float, seed: int) 
     def shade(f: Frag) -> Array:
         out = paint(f, base, seed)
         away = np.abs(f.u - _F(width / 2))
-        bars = _F(0.35) + _F(0.65) * (np.mod(f.v, _F(0.05)) > 0.02)
+        bars = _F(0.35) + _F(0.65) * (wrap(f.v, _F(0.05)) > 0.02)
         grille = cover(away, -1, 0.48, f.fu) * cover(f.v, height * 0.45, height * 0.8, f.fv)
-        out = mix(out, (DARK * f.light) * bars[:, None], grille)
+        out = mix(out, scaled(DARK * f.light, bars), grille)
         lamps = cover(away, width / 2 - 0.42, width / 2 - 0.05, f.fu) * cover(f.v, height * 0.55, height * 0.86, f.fv)
         bulb = linear((250, 248, 235)) * _F(0.85)
         out = mix(out, bulb + f.light * _F(0.1), lamps)
@@ -201,9 +201,9 @@ def coach_end(
         pane = cover(away, -1, width / 2 - 0.13, f.fu) * cover(f.v, pane_lo, height * 0.83, f.fv)
         glass = glazing(f, np.full(f.u.shape, 0.8, np.float32), (f.v - pane_lo) / (height * 0.4) + _F(0.2))
         out = mix(out, glass, pane)
-        wiper = np.abs(f.v - _F(pane_lo) - np.mod(f.u, _F(width / 2)) * _F(0.22)) < 0.018
+        wiper = np.abs(f.v - _F(pane_lo) - wrap(f.u, _F(width / 2)) * _F(0.22)) < 0.018
         out = mix(out, DARK * f.light * _F(0.5), wiper * pane)
-        bars = cover(np.mod(f.v, _F(0.09)), 0.0, 0.045, f.fv) * cover(away, -1, width * 0.3, f.fu)
+        bars = cover(wrap(f.v, _F(0.09)), 0.0, 0.045, f.fv) * cover(away, -1, width * 0.3, f.fu)
         out = mix(out, DARK * f.light, bars * cover(f.v, pane_lo - 0.42, pane_lo - 0.14, f.fv) * _F(0.8))
         if display:
             board = cover(away, -1, width * 0.36, f.fu) * cover(f.v, height * 0.86, height * 0.95, f.fv)
@@ -233,9 +233,9 @@ def cargo_side(
 
     def shade(f: Frag) -> Array:
         out = paint(f, base, seed)
-        rib = np.mod(f.u, _F(0.6))
+        rib = wrap(f.u, _F(0.6))
         fold = _F(1) + _F(0.1) * np.sin(f.u * _F(10.5)) * np.clip(1.2 - f.fu / 0.3, 0, 1)
-        out = mix(out * fold[:, None], out * _F(0.7), cover(rib, 0.0, 0.03, f.fu))
+        out = mix(scaled(out, fold), out * _F(0.7), cover(rib, 0.0, 0.03, f.fu))
         middle = bottom + height * 0.55
         logo = cover(f.u, length * 0.18, length * 0.74, f.fu) * cover(f.v, middle - 0.3, middle + 0.3, f.fv)
         stroke = hash01(np.floor(f.u / _F(0.28)), 5, seed) > 0.35
@@ -256,7 +256,7 @@ def cargo_end(color: Color, width: float, seed: int) -> Shade:
         out = mix(out, DARK * f.light, cover(away, -1, 0.02, f.fu))
         out = mix(out, out * _F(0.55), cover(np.abs(away - _F(0.45)), -1, 0.03, f.fu))
         beam = cover(f.v, -1, 0.2, f.fv)
-        stripes = np.mod(f.u + f.v, _F(0.3)) < 0.15
+        stripes = wrap(f.u + f.v, _F(0.3)) < 0.15
         warn = np.where(stripes[:, None], linear((214, 46, 36)), linear((226, 224, 216)))
         out = mix(out, warn * f.light, beam * np.clip(1.4 - f.fu / 0.15, 0.5, 1))
         lamp = cover(away, width / 2 - 0.3, width / 2 - 0.05, f.fu) * cover(f.v, 0.22, 0.36, f.fv)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from streetscenes import buildings, cars, furniture, people, plants, vehicles
+from streetscenes.camera import Array
 from streetscenes.ground import Shadow
 from streetscenes.raster import Canvas
 from streetscenes.shapes import Pose
@@ -73,6 +74,18 @@ VEILS: dict[str, Draw] = {
     "motorcycle": lambda c, p, t: people.veil_motorcycle(c, p, t.objects[0]),
     "motorist": lambda c, p, t: people.veil_motorcycle(c, p, t.objects[1]),
 }
+# Half the width and the height of what holds all of a thing, on a square about its place, metres.
+_BOUNDS: dict[str, Callable[[Thing], tuple[float, float]]] = {
+    "wall": lambda t: (t.size[0] / 2 + 0.3, t.size[1] + 0.3),
+    "hedge": lambda t: (t.size[0] / 2 + 0.5, t.size[1] + 0.3),
+    "tree": lambda t: (t.size[1] * 0.55, t.size[1] * 1.25),
+    "lamp": lambda t: (t.size[0] + 0.8, t.size[1] + 0.7),
+    "bollard": lambda t: (0.2, t.size[1] + 0.1),
+    "sign": lambda t: (1.0, t.size[1] + 1.5),
+    "person": lambda t: (t.size[1] * 0.5, t.size[1] * 1.15),
+    "car": lambda t: (t.size[2] / 2 + 0.3, t.size[1] + 0.3),
+    **dict.fromkeys(("bicycle", "motorcycle", "cyclist", "motorist"), lambda t: (1.3, 2.1)),
+}
 _VEHICLES = ("car", "truck", "bus", "tram")
 _TWO_WHEELED = ("bicycle", "motorcycle", "cyclist", "motorist")
 
@@ -94,8 +107,17 @@ def ordered(world: World, canvas: Canvas, time_s: float) -> list[tuple[float, Po
 def draw_solid(canvas: Canvas, items: list[tuple[float, Pose, Thing]]) -> None:
     """Everything opaque, near to far, so that hidden samples are never shaded."""
     for _, pose, thing in items:
-        if thing.kind in SOLID:
+        if thing.kind in SOLID and not canvas.hides(_hull(pose, thing)):
             SOLID[thing.kind](canvas, pose, thing)
+
+
+def _hull(pose: Pose, thing: Thing) -> Array:
+    """Corners (8, 3) in the world of a box that holds all of a thing; a very large one if its kind has no bounds."""
+    half, height = _BOUNDS[thing.kind](thing) if thing.kind in _BOUNDS else (40.0, 40.0)
+    front, back = half, -half
+    if thing.kind == "house" and thing.style is not None:
+        half, height, front, back = thing.size[0] / 2 + 0.5, thing.style.height + 6, 1.2, -thing.size[1] - 0.3
+    return pose.world([(x, y, z) for x in (-half, half) for y in (-0.2, height) for z in (back, front)])
 
 
 def draw_veils(canvas: Canvas, items: list[tuple[float, Pose, Thing]]) -> None:

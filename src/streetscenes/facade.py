@@ -10,7 +10,7 @@ from streetscenes.camera import Array
 from streetscenes.light import linear
 from streetscenes.materials import Color, _courses, glazing, grain, lit, mix
 from streetscenes.raster import Frag, Shade
-from streetscenes.textures import cover, hash01, noise
+from streetscenes.textures import cover, hash01, noise, scaled, wrap
 
 _F = np.float32
 WALLS: tuple[Color, ...] = (
@@ -92,19 +92,18 @@ def facade(style: Style, blind: bool = False) -> Shade:
         tone = 1 + _F(0.1) * stain + _F(0.09) * grain(f, style.seed % 89, 0.01, 0.6)
         if style.brick:
             tone = tone * _courses(f, (0.25, 0.083), style.seed)
-        color = lit(f, wall * tone[:, None])
+        color = lit(f, scaled(wall, tone))
         if not blind:
             color = _windows(f, style, color, lit(f, frame), lit(f, trim))
         if style.shop and not blind:
             color = _shops(f, style, color, lit(f, frame))
         base = cover(f.v, -1.0, 0.55, f.fv) * _F(0.0 if style.shop else 0.35)
         top = cover(f.v, style.height - 0.45, style.height + 1, f.fv)
-        color = mix(color, lit(f, trim), top * _F(0.7)) * (1 - base)[:, None]
+        color = scaled(mix(color, lit(f, trim), top * _F(0.7)), 1 - base)
         # The foot of a wall and the underside of its cornice see less of the sky.
         dim = np.clip(_F(0.72) + f.v * _F(0.07), 0.72, 1.0)
         dim = dim * (1 - _F(0.4) * cover(f.v, style.height - 0.75, style.height - 0.45, f.fv))
-        out: Array = color * dim[:, None]
-        return out
+        return scaled(color, dim)
 
     return shade
 
@@ -138,7 +137,7 @@ def _windows(f: Frag, style: Style, color: Array, frame: Array, trim: Array) -> 
     tone = np.where(curtain, _F(7.0), np.where(blind, _F(9.0), inside))
     pane = glazing(f, tone, cv / _F(h) * _F(0.7) + luck * _F(0.7))
     # A window lies back in its wall: the lintel shades its upper edge.
-    pane = pane * (_F(0.55) + _F(0.45) * cover(cv, -1.0, h - 0.18, f.fv * 3))[:, None]
+    pane = scaled(pane, _F(0.55) + _F(0.45) * cover(cv, -1.0, h - 0.18, f.fv * 3))
     color = mix(color, pane, inner)
     bars = np.maximum(cover(cu, -0.035, 0.035, f.fu), cover(cv, h * 0.66 - 0.03, h * 0.66 + 0.03, f.fv))
     return mix(color, frame, bars * inner)
@@ -164,7 +163,7 @@ def _shops(f: Frag, style: Style, color: Array, frame: Array) -> Array:
     paint = signs[(hash01(np.floor(column / 2), 3, style.seed) * len(SIGNS)).astype(np.int64)]
     board = cover(f.v, top + 0.12, top + 0.68, f.fv) * (hash01(np.floor(column / 2), 4, style.seed) > 0.25)
     # Lettering: bright strokes of irregular width in the middle of the board.
-    stroke = (hash01(np.floor(f.u / _F(0.16)), 9, style.seed) > 0.45) & (np.mod(f.u, _F(3.4)) < 2.3)
+    stroke = (hash01(np.floor(f.u / _F(0.16)), 9, style.seed) > 0.45) & (wrap(f.u, _F(3.4)) < 2.3)
     letters = cover(f.v, top + 0.27, top + 0.53, f.fv) * stroke * np.clip(1.4 - f.fu / _F(0.2), 0.35, 1)
     color = mix(color, paint * f.light, board.astype(np.float32))
     return mix(color, linear((236, 232, 220)) * f.light, (letters * board * _F(0.8)).astype(np.float32))

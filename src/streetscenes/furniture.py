@@ -9,7 +9,7 @@ from streetscenes.light import linear
 from streetscenes.materials import Color, lit, mix, plain
 from streetscenes.raster import Canvas, Cut, Frag, Shade
 from streetscenes.shapes import Point, Pose, box, limb, plate
-from streetscenes.textures import cover, hash01
+from streetscenes.textures import cover, hash01, wrap
 
 _F = np.float32
 
@@ -138,7 +138,7 @@ def sign_face(kind: str, w: float, h: float, seed: int) -> Shade:
             letters = (hash01(np.floor(f.u / _F(0.07)), 1, seed) > 0.3) * cover(y, -0.12, 0.12, f.fv)
             out = mix(out, white, letters * cover(np.abs(x), -1, 0.28, f.fu))
         else:
-            line = np.mod(f.v, _F(0.24))
+            line = wrap(f.v, _F(0.24))
             letters = (hash01(np.floor(f.u / _F(0.03)), np.floor(f.v / _F(0.24)), seed) > 0.45) * cover(
                 line, 0.07, 0.18, f.fv
             )

@@ -9,9 +9,9 @@ import numpy as np
 from streetscenes.camera import CAMERA_HEIGHT_M, Array
 from streetscenes.light import linear
 from streetscenes.materials import mix
-from streetscenes.raster import Canvas, Frag
+from streetscenes.raster import CHUNK, Canvas, Frag
 from streetscenes.street import Street
-from streetscenes.textures import cover, hash01, noise
+from streetscenes.textures import cover, hash01, noise, scaled, wrap
 
 _F = np.float32
 
@@ -36,9 +36,8 @@ def draw_ground(canvas: Canvas, street: Street, shadows: list[Shadow], first_obj
     inv_row = (rows - _F(canvas.v0)) / _F(canvas.fy * CAMERA_HEIGHT_M)
     first = int(np.searchsorted(inv_row, 1 / 600.0))
     empty = np.flatnonzero(canvas.inv_z[first * canvas.width :] == 0) + first * canvas.width
-    # In bands, so that a picture of 2048x1024 does not take gigabytes.
-    for start in range(0, empty.size, 1 << 19):
-        _band(canvas, street, shadows, first_obj, empty[start : start + (1 << 19)], inv_row)
+    for start in range(0, empty.size, CHUNK):
+        _band(canvas, street, shadows, first_obj, empty[start : start + CHUNK], inv_row)
 
 
 def _band(canvas: Canvas, street: Street, shadows: list[Shadow], first_obj: int, index: Array, inv_row: Array) -> None:
@@ -68,12 +67,12 @@ def _band(canvas: Canvas, street: Street, shadows: list[Shadow], first_obj: int,
     for number, paint in enumerate((_road, _sidewalk, _parking, _grass, _rails)):
         here = np.flatnonzero(kind == number)
         if here.size:
-            part = Frag(frag.u[here], frag.v[here], frag.fu[here], frag.fv[here], frag.z[here], frag.light)
+            part = frag.only(here)
             albedo[here] = paint(part, street)
     sunny, open_ = _shade(canvas, street, shadows, x, z, side)
     sky = canvas.light.sky_rgb
     sun = canvas.light.sun_rgb * _F(max(0.0, canvas.light.sun[1]))
-    canvas.rgb[index] = albedo * (sky * open_[:, None] + sun * (sunny * open_)[:, None])
+    canvas.rgb[index] = albedo * (scaled(sky, open_) + scaled(sun, sunny * open_))
 
 
 def _shade(
@@ -125,7 +124,7 @@ def _road(f: Frag, street: Street) -> Array:
     broad = noise(1.1).sample(f.u, f.v * _F(0.35), f.fu, f.fv * _F(0.35), 0.07)
     tone = 1 + _F(0.17) * fine + _F(0.11) * broad
     # Wheels polish two tracks in each lane; tar seams run along the lanes' joints.
-    lane = np.mod(f.u, _F(street.lane_m)) / _F(street.lane_m)
+    lane = wrap(f.u, _F(street.lane_m)) / _F(street.lane_m)
     tone += _F(0.05) * np.cos(lane * _F(4 * np.pi))
     seam = np.abs(f.u + _F(0.3) * broad - _F(street.seam_m)) < 0.03 + f.fu * 0.5
     tone *= 1 - _F(0.3) * seam * np.clip(0.05 / np.maximum(f.fu, _F(0.03)), 0, 1)
@@ -134,31 +133,30 @@ def _road(f: Frag, street: Street) -> Array:
     if street.cobbles:
         near = np.clip(1.2 - np.maximum(f.fu, f.fv) / 0.12, 0, 1)
         row = np.floor(f.v / _F(0.14))
-        cell = np.floor(f.u / _F(0.14) + _F(0.5) * np.mod(row, 2))
+        cell = np.floor(f.u / _F(0.14) + _F(0.5) * wrap(row, 2))
         tone *= 1 + near * _F(0.5) * (hash01(cell, row, street.seed) - _F(0.5))
-        joint = np.minimum(np.mod(f.v, _F(0.14)), np.mod(f.u + _F(0.07) * np.mod(row, 2), _F(0.14))) < 0.02
+        joint = np.minimum(wrap(f.v, _F(0.14)), wrap(f.u + _F(0.07) * wrap(row, 2), _F(0.14))) < 0.02
         tone *= 1 - _F(0.4) * joint * near
-    albedo = street.asphalt * np.maximum(tone, _F(0.2))[:, None]
+    albedo = scaled(street.asphalt, np.maximum(tone, _F(0.2)))
     wear = np.clip(_F(0.85) + _F(0.35) * broad + _F(0.12) * fine, 0.1, 1)
     albedo = mix(albedo, linear((222, 222, 216)), street.markings(f.u, f.v, f.fu, f.fv) * wear)
     edge = np.minimum(np.abs(f.u - street.half(1)), np.abs(f.u - street.half(-1)))
     gutter = np.clip(1 - edge / _F(0.35), 0, 1) * (~street.crossing(f.v))
-    out: Array = albedo * (1 - _F(0.35) * gutter)[:, None]
-    return out
+    return scaled(albedo, 1 - _F(0.35) * gutter)
 
 
 def _sidewalk(f: Frag, street: Street) -> Array:
     slab = street.slab_m
     size = _F(slab)
     row = np.floor(f.v / size)
-    column = np.floor(f.u / size + _F(0.5) * np.mod(row, 2))
+    column = np.floor(f.u / size + _F(0.5) * wrap(row, 2))
     clear = np.clip(1.3 - np.maximum(f.fu, f.fv) / size, 0, 1)
-    joint = 1 - cover(np.mod(f.v, size), 0.012, slab - 0.012, f.fv) * cover(
-        np.mod(f.u + _F(0.5) * size * np.mod(row, 2), size), 0.012, slab - 0.012, f.fu
+    joint = 1 - cover(wrap(f.v, size), 0.012, slab - 0.012, f.fv) * cover(
+        wrap(f.u + _F(0.5) * size * wrap(row, 2), size), 0.012, slab - 0.012, f.fu
     )
     tone = 1 + clear * (_F(0.22) * (hash01(column, row, street.seed) - _F(0.5)) - _F(0.45) * joint)
     tone += _F(0.1) * _tone(f, 0.008, 0.5) + _F(0.1) * _tone(f, 0.11, 1.1)
-    albedo = street.slab * np.maximum(tone, _F(0.2))[:, None]
+    albedo = scaled(street.slab, np.maximum(tone, _F(0.2)))
     # The kerb: a bright stone edge with a dark joint on the road's side.
     inner = np.abs(f.u) - np.where(f.u > 0, _F(abs(street.half(1))), _F(abs(street.half(-1))))
     kerb = cover(inner, 0.05, 0.2, f.fu)
@@ -170,8 +168,8 @@ def _parking(f: Frag, street: Street) -> Array:
     row, column = np.floor(f.v / _F(0.12)), np.floor(f.u / _F(0.24))
     clear = np.clip(1.2 - np.maximum(f.fu, f.fv) / 0.2, 0, 1)
     tone = 1 + _F(0.3) * clear * (hash01(column, row, street.seed + 1) - _F(0.5)) + _F(0.12) * _tone(f, 0.05)
-    line = cover(np.mod(f.v, _F(5.6)), 0.0, 0.11, f.fv)
-    return mix(linear((122, 112, 106)) * tone[:, None], linear((205, 205, 200)), line * _F(0.8))
+    line = cover(wrap(f.v, _F(5.6)), 0.0, 0.11, f.fv)
+    return mix(scaled(linear((122, 112, 106)), tone), linear((205, 205, 200)), line * _F(0.8))
 
 
 def _grass(f: Frag, street: Street) -> Array:
@@ -180,14 +178,13 @@ def _grass(f: Frag, street: Street) -> Array:
     tone = np.clip(_F(0.95) + _F(0.33) * blade + _F(0.2) * broad, 0.2, 2)
     dry = np.clip(_F(street.dryness) + _F(0.3) * broad, 0, 1)
     albedo = mix(np.broadcast_to(linear((84, 112, 48)), (f.u.size, 3)), linear((140, 126, 82)), dry)
-    out: Array = albedo * tone[:, None]
-    return out
+    return scaled(albedo, tone)
 
 
 def _rails(f: Frag, street: Street) -> Array:
     tone = 1 + _F(0.35) * _tone(f, 0.012, 0.35) + _F(0.1) * _tone(f, 0.08)
-    albedo = linear((112, 104, 96)) * np.maximum(tone, _F(0.2))[:, None]
-    sleeper = cover(np.mod(f.v, _F(0.7)), 0.0, 0.26, f.fv) * np.clip(1.4 - f.fv / 0.7, 0, 1)
+    albedo = scaled(linear((112, 104, 96)), np.maximum(tone, _F(0.2)))
+    sleeper = cover(wrap(f.v, _F(0.7)), 0.0, 0.26, f.fv) * np.clip(1.4 - f.fv / 0.7, 0, 1)
     albedo = mix(albedo, linear((140, 132, 120)), sleeper * _F(0.6))
     off = np.abs(np.abs(f.u - _F(street.tram_m)) - _F(0.7175))
     albedo = mix(albedo, linear((40, 36, 34)), cover(off, -1, 0.09, f.fu) * _F(0.7))

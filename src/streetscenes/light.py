@@ -39,9 +39,11 @@ class Light:
 
     def on_many(self, normals: Array) -> Array:
         """Irradiance (N, 3) on surfaces with ``normals`` (N, 3)."""
-        up = (np.float32(0.5) + np.float32(0.5) * normals[:, 1])[:, None]
-        direct = np.maximum(normals @ self.sun.astype(np.float32), 0)[:, None]
-        out: Array = self.bounce_rgb + up * (self.sky_rgb - self.bounce_rgb) + direct * self.sun_rgb
+        up = np.float32(0.5) + np.float32(0.5) * normals[:, 1]
+        direct = np.maximum(normals @ self.sun.astype(np.float32), 0)
+        out = np.empty(normals.shape, np.float32)
+        for c in range(3):
+            out[:, c] = self.bounce_rgb[c] + up * (self.sky_rgb[c] - self.bounce_rgb[c]) + direct * self.sun_rgb[c]
         return out
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from streetscenes.camera import Array
 from streetscenes.light import linear
 from streetscenes.raster import Frag, Shade
-from streetscenes.textures import cover, hash01, noise
+from streetscenes.textures import cover, hash01, noise, scaled, wrap
 
 Color = tuple[float, float, float]
 _F = np.float32
@@ -22,7 +22,10 @@ TYRE = linear((33, 33, 35))
 
 def mix(base: Array, other: Array, amount: Array) -> Array:
     """``base`` (N, 3) moved to ``other`` (3,) or (N, 3) by ``amount`` (N,) in [0, 1]."""
-    out: Array = base + amount[:, None] * (other - base)
+    out = np.empty((amount.size, 3), np.result_type(base, other, amount))
+    for c in range(3):
+        part = other[..., c] - base[:, c]
+        np.add(part * amount, base[:, c], out=out[:, c])
     return out
 
 
@@ -34,7 +37,9 @@ def grain(f: Frag, seed: int, texel: float, beta: float = 0.8) -> Array:
 
 def lit(f: Frag, albedo: Array) -> Array:
     """Reflected radiance of a matt surface."""
-    out: Array = albedo * f.light
+    out = np.empty(albedo.shape if albedo.ndim == 2 else f.light.shape, np.result_type(albedo, f.light))
+    for c in range(3):
+        np.multiply(albedo[..., c], f.light[..., c], out=out[..., c])
     return out
 
 
@@ -44,7 +49,7 @@ def plain(color: Color, seed: int = 0, roughness: float = 0.08, texel: float = 0
 
     def shade(f: Frag) -> Array:
         tone = 1 + _F(roughness) * grain(f, seed, texel)
-        return lit(f, base * tone[:, None])
+        return lit(f, scaled(base, tone))
 
     return shade
 
@@ -58,8 +63,8 @@ def cloth(color: Color, seed: int, stripe: Color | None = None) -> Shade:
         tone = 1 + _F(0.22) * grain(f, seed, 0.012, 1.1)
         albedo = np.broadcast_to(base, (f.u.size, 3))
         if stripe is not None:
-            albedo = mix(albedo, other, cover(np.mod(f.u, _F(0.1)), 0.0, 0.05, f.fu))
-        return lit(f, albedo * np.maximum(tone, _F(0.3))[:, None])
+            albedo = mix(albedo, other, cover(wrap(f.u, _F(0.1)), 0.0, 0.05, f.fu))
+        return lit(f, scaled(albedo, np.maximum(tone, _F(0.3))))
 
     return shade
 
@@ -84,7 +89,7 @@ def foliage(color: Color, seed: int, texel: float = 0.03) -> Shade:
         clump = grain(f, seed + 5, texel * 6, 0.8)
         tone = np.clip(_F(0.72) + _F(0.5) * fine + _F(0.3) * clump, 0.1, 2.4)
         albedo = mix(np.broadcast_to(base, (f.u.size, 3)), warm, np.clip(_F(0.4) + _F(0.45) * clump, 0, 1))
-        return lit(f, albedo * tone[:, None])
+        return lit(f, scaled(albedo, tone))
 
     return shade
 
@@ -96,7 +101,7 @@ def bark(seed: int) -> Shade:
     def shade(f: Frag) -> Array:
         ridge = noise(0.8).sample(f.u * _F(0.3) + seed, f.v, f.fu * _F(0.3), f.fv, 0.006)
         tone = np.clip(1 + _F(0.35) * ridge + _F(0.2) * grain(f, seed, 0.05), 0.2, 2)
-        return lit(f, base * tone[:, None])
+        return lit(f, scaled(base, tone))
 
     return shade
 
@@ -107,12 +112,12 @@ def masonry(color: Color, kind: str, seed: int, height: float) -> Shade:
     unit = {"brick": (0.25, 0.083), "stone": (0.62, 0.34), "concrete": (2.4, 9.0), "plaster": (50.0, 50.0)}[kind]
 
     def shade(f: Frag) -> Array:
-        albedo = np.broadcast_to(base, (f.u.size, 3)) * _courses(f, unit, seed)[:, None]
+        albedo = scaled(base, _courses(f, unit, seed))
         stain = noise(1.2).sample(f.u * 1.0, f.v * _F(0.25), f.fu, f.fv * _F(0.25), 0.03)
-        albedo = albedo * np.clip(1 + _F(0.13) * stain + _F(0.08) * grain(f, seed, 0.008, 0.6), 0.3, 1.8)[:, None]
+        albedo = scaled(albedo, np.clip(1 + _F(0.13) * stain + _F(0.08) * grain(f, seed, 0.008, 0.6), 0.3, 1.8))
         albedo = mix(albedo, linear((190, 186, 178)), cover(f.v, height - 0.12, height + 1, f.fv) * _F(0.75))
         foot = np.clip(1 - f.v / _F(0.5), 0, 1)
-        return lit(f, albedo * (1 - _F(0.45) * foot)[:, None])
+        return lit(f, scaled(albedo, 1 - _F(0.45) * foot))
 
     return shade
 
@@ -121,7 +126,7 @@ def _courses(f: Frag, unit: tuple[float, float], seed: int) -> Array:
     """Tone (N,) of a bonded wall of units (width, height) in metres: dark joints, each unit its own shade."""
     width, height = unit
     row = np.floor(f.v / _F(height))
-    along = f.u / _F(width) + _F(0.5) * np.mod(row, 2)
+    along = f.u / _F(width) + _F(0.5) * wrap(row, 2)
     column = np.floor(along)
     clear = np.clip(_F(1.3) - np.maximum(f.fu / _F(width), f.fv / _F(height)), 0, 1)
     joint_u = 1 - cover((along - column) * _F(width), 0.012, width - 0.012, f.fu)
@@ -150,13 +155,13 @@ def pickets(color: Color, kind: str, seed: int, height: float) -> Shade:
         far = np.clip(f.fu / _F(pitch), 0, 1)
         bars = bars + far * (_F(bar / pitch) - bars)
         if kind == "mesh":
-            bars = np.maximum(bars, cover(np.mod(f.v, _F(pitch)), 0.0, bar, f.fv) * (1 - far) + far * _F(0.3))
+            bars = np.maximum(bars, cover(wrap(f.v, _F(pitch)), 0.0, bar, f.fv) * (1 - far) + far * _F(0.3))
         rail = np.maximum(cover(f.v, 0.16, 0.24, f.fv), cover(f.v, height - 0.16, height - 0.06, f.fv))
-        post = cover(np.mod(f.u, _F(2.4)), 0.0, 0.1, f.fu)
+        post = cover(wrap(f.u, _F(2.4)), 0.0, 0.1, f.fu)
         alpha = np.maximum(np.maximum(bars, rail), post)
         tone = 1 + _F(0.3) * (hash01(cell, 0, seed) - _F(0.5)) + _F(0.12) * grain(f, seed, 0.01)
         tone = tone * (_F(0.8) + _F(0.25) * rail)
-        return np.concatenate([lit(f, base * tone[:, None]), np.maximum(alpha, _F(0.1))[:, None]], 1)
+        return np.concatenate([lit(f, scaled(base, tone)), np.maximum(alpha, _F(0.1))[:, None]], 1)
 
     return shade
 
@@ -166,6 +171,6 @@ def tiles(color: Color, seed: int) -> Shade:
     base = linear(color)
 
     def shade(f: Frag) -> Array:
-        return lit(f, base * (_courses(f, (0.3, 0.35), seed) * (1 + _F(0.12) * grain(f, seed, 0.04)))[:, None])
+        return lit(f, scaled(base, _courses(f, (0.3, 0.35), seed) * (1 + _F(0.12) * grain(f, seed, 0.04))))
 
     return shade

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -84,30 +85,17 @@ def render(
     not on the size. Raises ``ValueError`` for a size under 16 pixels, a negative seed, or a name that is no evaluated
     class.
     """
-    if seed < 0:
-        raise ValueError(f"a seed is not negative: {seed}")
-    if width < 16 or height < 16:
-        raise ValueError(f"a scene needs at least 16x16 pixels, not {width}x{height}")
-    for name in ensure:
-        if name not in BY_NAME or not BY_NAME[name].evaluated:
-            raise ValueError(f"cannot ensure {name!r}: not one of the 19 evaluated Cityscapes classes")
+    check(seed, width, height, ensure)
     world = _world(seed, tuple(sorted(set(ensure))))
     camera = world.camera(width, height, frame_time_s)
     # Seeds must not be negative, frames before the annotated one are.
     frame = round(frame_time_s * FRAMES_PER_SECOND) % (1 << 31)
-    canvas = _draw(world, camera, frame_time_s, 2, False)
-    hood = _hood(canvas)
+    canvas = draw(world, camera, frame_time_s)
+    hood = paint_hood(canvas)
     image = expose(canvas, seed, frame)
-    objects = canvas.obj.reshape(canvas.height, canvas.width)[1::2, 1::2].copy()
-    inv = canvas.inv_z.reshape(canvas.height, canvas.width)[1::2, 1::2]
     with np.errstate(divide="ignore"):
-        distance = (1 / inv).astype(np.float32)
-    table = world.objects + [(BY_NAME[n].label_id, -1) for n in ("ego vehicle", "rectification border", "out of roi")]
-    own = hood.reshape(canvas.height, canvas.width)[1::2, 1::2]
-    objects[own] = len(world.objects)
-    _border(objects, len(world.objects))
-    ids = np.array([label for label, _ in table], np.int32)
-    instances = np.array([label * 1000 + n if n >= 0 else label for label, n in table], np.int32)
+        distance = (1 / canvas.at_pixels(canvas.inv_z)).astype(np.float32)
+    objects, ids, instances = name_objects(world, canvas, hood)
     measured = stereo.measure(distance, objects >= len(world.objects), camera, seed, frame)
     smallest = max(2, round(3 * (width / 512) ** 2))
     return Scene(
@@ -122,18 +110,46 @@ def render(
     )
 
 
-def _draw(world: World, camera: Camera, time_s: float, supersample: int, labels_only: bool) -> Canvas:
-    canvas = Canvas(camera, world.light, supersample, labels_only)
-    items = ordered(world, canvas, time_s)
-    if labels_only:
-        # What is asked for stands nearer than this; the rest need not be drawn to judge it.
-        items = [item for item in items if item[0] < 60]
+def check(seed: int, width: int, height: int, ensure: tuple[str, ...]) -> None:
+    """Raise ``ValueError`` for what cannot be drawn."""
+    if seed < 0:
+        raise ValueError(f"a seed is not negative: {seed}")
+    if width < 16 or height < 16:
+        raise ValueError(f"a scene needs at least 16x16 pixels, not {width}x{height}")
+    for name in ensure:
+        if name not in BY_NAME or not BY_NAME[name].evaluated:
+            raise ValueError(f"cannot ensure {name!r}: not one of the 19 evaluated Cityscapes classes")
+
+
+def draw(
+    world: World, camera: Camera, time_s: float, *, labels_only: bool = False, reach_m: float = math.inf
+) -> Canvas:
+    """All that the camera sees of the world at ``time_s`` within ``reach_m``, but the own hood.
+
+    ``labels_only`` draws one sample a pixel and no colours.
+    """
+    canvas = Canvas(camera, world.light, 1 if labels_only else 2, labels_only)
+    items = [item for item in ordered(world, canvas, time_s) if item[0] < reach_m]
     draw_solid(canvas, items)
     cast = [] if labels_only else shadows(items, world.light.sun)
     draw_ground(canvas, world.street, cast, FIRST_FLAT_OBJ)
     draw_sky(canvas, world.seed)
     draw_veils(canvas, items)
     return canvas
+
+
+def name_objects(world: World, canvas: Canvas, hood: Array) -> tuple[NDArray[np.int32], Array, Array]:
+    """Object numbers (H, W) with the hood and the border, which come after the world's; label and instance id of each.
+
+    ``hood`` is what ``paint_hood`` returned.
+    """
+    objects: NDArray[np.int32] = canvas.at_pixels(canvas.obj).copy()
+    table = world.objects + [(BY_NAME[n].label_id, -1) for n in ("ego vehicle", "rectification border", "out of roi")]
+    objects[canvas.at_pixels(hood)] = len(world.objects)
+    _border(objects, len(world.objects))
+    ids = np.array([label for label, _ in table], np.int32)
+    instances = np.array([label * 1000 + n if n >= 0 else label for label, n in table], np.int32)
+    return objects, ids, instances
 
 
 @lru_cache(maxsize=64)
@@ -144,7 +160,7 @@ def _world(seed: int, ensure: tuple[str, ...]) -> World:
         return best
     for attempt in range(_ATTEMPTS):
         world = best if attempt == 0 else build(seed, ensure, attempt)
-        score = _visibility(world, ensure)
+        score = visibility(world, ensure)
         if score > best_score:
             best, best_score = world, score
         if score >= len(ensure):
@@ -152,9 +168,10 @@ def _world(seed: int, ensure: tuple[str, ...]) -> World:
     return best
 
 
-def _visibility(world: World, ensure: tuple[str, ...]) -> float:
+def visibility(world: World, ensure: tuple[str, ...]) -> float:
     """How many of the classes fill the share asked for, partly ones in proportion; judged on a small label picture."""
-    canvas = _draw(world, world.camera(256, 128, 0.0), 0.0, 1, True)
+    # What is asked for stands nearer than 60 m; the rest need not be drawn to judge it.
+    canvas = draw(world, world.camera(256, 128, 0.0), 0.0, labels_only=True, reach_m=60)
     ids = np.array([label for label, _ in world.objects])[canvas.obj]
     # The lower eighth is the hood's.
     ids = ids[: ids.size * 7 // 8]
@@ -162,7 +179,7 @@ def _visibility(world: World, ensure: tuple[str, ...]) -> float:
     return sum(min(1.0, float(counts[BY_NAME[n].label_id]) / (ids.size * VISIBLE_SHARE.get(n, 0.002))) for n in ensure)
 
 
-def _hood(canvas: Canvas) -> NDArray[np.bool_]:
+def paint_hood(canvas: Canvas) -> NDArray[np.bool_]:
     """Paint the own car's hood along the lower edge; returns its samples (N,) bool."""
     y = (np.arange(canvas.height, dtype=np.float32) / canvas.height)[:, None]
     x = (np.arange(canvas.width, dtype=np.float32) / canvas.width - np.float32(0.515))[None, :]
@@ -170,6 +187,9 @@ def _hood(canvas: Canvas) -> NDArray[np.bool_]:
     inside = y > edge
     flat: NDArray[np.bool_] = inside.ravel()
     index = np.flatnonzero(flat)
+    canvas.inv_z[index] = np.float32(1 / HOOD_DISTANCE_M)
+    if canvas.labels_only:
+        return flat
     depth = np.broadcast_to((y - edge) / np.float32(0.1), inside.shape).ravel()[index]
     along = np.broadcast_to(x, inside.shape).ravel()[index]
     foot = np.full(index.size, 0.004, np.float32)
@@ -179,7 +199,6 @@ def _hood(canvas: Canvas) -> NDArray[np.bool_]:
     mirror = canvas.light.horizon_rgb * (np.float32(0.16) * tone_)[:, None]
     paint = linear((52, 55, 58)) * canvas.light.sky_rgb
     canvas.rgb[index] = paint * np.float32(0.6) + mirror * (1 - np.float32(0.7) * rim)[:, None]
-    canvas.inv_z[index] = np.float32(1 / HOOD_DISTANCE_M)
     return flat
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from streetscenes.camera import Array
-from streetscenes.raster import Canvas
+from streetscenes.raster import CHUNK, Canvas
 
 _F = np.float32
 
 
-def expose(canvas: Canvas, seed: int, frame: int) -> Array:
+def expose(canvas: Canvas, seed: int, frame: int, noisy: bool = True) -> Array:
     """The picture (H, W, 3) uint8 RGB of a canvas with two samples a pixel.
 
     ``frame`` numbers the noise: two pictures of one scene share everything but it.
@@ -18,24 +18,26 @@ def expose(canvas: Canvas, seed: int, frame: int) -> Array:
     inv = canvas.inv_z
     rgb = canvas.rgb
     light = canvas.light
-    near = np.flatnonzero(inv > 0)
-    for start in range(0, near.size, 1 << 19):
-        part = near[start : start + (1 << 19)]
-        veil = 1 - np.exp(_F(-1 / light.haze_m) / inv[part])
-        rgb[part] += veil[:, None] * (light.haze_rgb - rgb[part])
+    for start in range(0, inv.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        veil = 1 - np.exp(_F(-1 / light.haze_m) / np.maximum(inv[part], _F(1e-9)))
+        veil[inv[part] == 0] = 0
+        for c in range(3):
+            rgb[part, c] += veil * (light.haze_rgb[c] - rgb[part, c])
     image = _optics(rgb.reshape(canvas.height, canvas.width, 3))
     height, width = image.shape[:2]
     y = (np.arange(height, dtype=np.float32) / height - _F(0.5))[:, None]
     x = (np.arange(width, dtype=np.float32) / width - _F(0.5))[None, :]
     image *= (1 - _F(0.38) * (x * x + _F(0.5) * y * y))[:, :, None]
-    rng = np.random.default_rng([seed, frame, 77])
     image *= _F(_exposure(image))
     # Street colours are duller than paint charts: some of each channel leaks into the others.
-    gray = image.mean(axis=2, keepdims=True)
+    gray = ((image[..., 0] + image[..., 1] + image[..., 2]) / _F(3))[..., None]
     image += _F(0.16) * (gray - image)
     # Photon noise grows with the root of the signal, read noise is constant; full scale is some 9000 electrons.
-    sigma = np.sqrt(np.maximum(image, 0) * _F(1.1e-4) + _F(3e-6))
-    image += sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    if noisy:
+        rng = np.random.default_rng([seed, frame, 77])
+        sigma = np.sqrt(np.maximum(image, 0) * _F(1.1e-4) + _F(3e-6))
+        image += sigma * rng.standard_normal(image.shape, dtype=np.float32)
     return tone(image)
 
 

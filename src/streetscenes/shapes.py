@@ -56,6 +56,7 @@ def plate(
     Seen from outside, u points to the right and v up.
     """
     local = np.asarray(points, np.float64)
+    corners = pose.world(local)
     axis_u = np.asarray(u, np.float64) if u is not None else local[1] - local[0]
     axis_u = axis_u / np.linalg.norm(axis_u)
     axis_v = np.asarray(v, np.float64) if v is not None else local[-1] - local[0]
@@ -63,7 +64,7 @@ def plate(
     axis_v = axis_v / np.linalg.norm(axis_v)
     axes = pose.axes()
     start = pose.world(local[0] if origin is None else np.asarray(origin, np.float64))
-    canvas.face(pose.world(local), start, axis_u @ axes, axis_v @ axes, shade, obj, cut, two_sided, veil)
+    canvas.face(corners, start, axis_u @ axes, axis_v @ axes, shade, obj, cut, two_sided, veil)
 
 
 def box(
@@ -93,12 +94,21 @@ def box(
     y0, y1 = bottom + oy, bottom + oy + h
     x0, x1, z0, z1 = ox - w, ox + w, oz - d, oz + d
     ye = y0 + clear
-    plate(canvas, pose, [(x0, ye, z0), (x1, ye, z0), (x1, y1, z0), (x0, y1, z0)], back, obj)
-    plate(canvas, pose, [(x1, ye, z1), (x0, ye, z1), (x0, y1, z1), (x1, y1, z1)], front, obj)
-    plate(canvas, pose, [(x0, y0, z1), (x0, y0, z0), (x0, y1, z0), (x0, y1, z1)], left, obj, cut=side_cut)
-    plate(canvas, pose, [(x1, y0, z0), (x1, y0, z1), (x1, y1, z1), (x1, y1, z0)], right, obj, cut=side_cut)
-    plate(canvas, pose, [(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], top, obj)
-    if under is not None:
+    if canvas.hides(pose.world([(x, y, z) for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)])):
+        return
+    # Only sides that look at the camera are worth preparing.
+    eye = pose.axes() @ (canvas.camera.centre - np.array([pose.x, pose.y, pose.z]))
+    if eye[2] < z0:
+        plate(canvas, pose, [(x0, ye, z0), (x1, ye, z0), (x1, y1, z0), (x0, y1, z0)], back, obj)
+    if eye[2] > z1:
+        plate(canvas, pose, [(x1, ye, z1), (x0, ye, z1), (x0, y1, z1), (x1, y1, z1)], front, obj)
+    if eye[0] < x0:
+        plate(canvas, pose, [(x0, y0, z1), (x0, y0, z0), (x0, y1, z0), (x0, y1, z1)], left, obj, cut=side_cut)
+    if eye[0] > x1:
+        plate(canvas, pose, [(x1, y0, z0), (x1, y0, z1), (x1, y1, z1), (x1, y1, z0)], right, obj, cut=side_cut)
+    if eye[1] > y1:
+        plate(canvas, pose, [(x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1)], top, obj)
+    if under is not None and eye[1] < y0:
         plate(canvas, pose, [(x0, y0, z1), (x1, y0, z1), (x1, y0, z0), (x0, y0, z0)], under, obj)
 
 

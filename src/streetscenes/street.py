@@ -11,7 +11,7 @@ import numpy as np
 
 from streetscenes.camera import Array
 from streetscenes.light import linear
-from streetscenes.textures import cover
+from streetscenes.textures import cover, wrap
 
 _F = np.float32
 ROAD, SIDEWALK, PARKING, GRASS, RAILS = range(5)
@@ -110,7 +110,7 @@ class Street:
     def markings(self, side: Array, z: Array, fu: Array, fv: Array) -> Array:
         """How much white paint (N,) in [0, 1] lies on the road."""
         paint = np.zeros(side.shape, np.float32)
-        dash = cover(np.mod(z, _F(9.0)), 0.0, 3.6, fv)
+        dash = cover(wrap(z, _F(9.0)), 0.0, 3.6, fv)
         far = np.clip(fv / _F(9.0), 0, 1)
         dash = dash + far * (_F(0.4) - dash)
         for lane in range(-self.lanes + 1, self.lanes):
@@ -124,7 +124,7 @@ class Street:
             paint *= ~((z > lo - 1.0) & (z < hi + 1.0))
             stop = cover(z, lo - 6.1, lo - 5.6, fv) * cover(side, 0.2, self.half(1) - 0.2, fu)
             if self.zebra:
-                bars = cover(np.mod(side, _F(1.0)), 0.0, 0.5, fu) * cover(z, lo - 4.6, lo - 1.4, fv)
+                bars = cover(wrap(side, _F(1.0)), 0.0, 0.5, fu) * cover(z, lo - 4.6, lo - 1.4, fv)
                 stop = np.maximum(stop, bars * (np.abs(side) < self.half(1) - 0.2))
             paint = np.maximum(paint, stop)
             arrow = np.clip(1 - np.abs(z - _F(lo - 13)) / 2, 0, 1) * _F(0.5) + _F(0.09)

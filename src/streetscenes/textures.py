@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -29,32 +30,33 @@ class Noise:
 
         ``fu``, ``fv`` (N,): size of a sample on the surface, metres; ``texel``: metres per entry of the table.
         """
-        lu = np.clip(np.frexp(fu * np.float32(1 / texel))[1], 0, _LEVELS - 1)
-        lv = np.clip(np.frexp(fv * np.float32(1 / texel))[1], 0, _LEVELS - 1)
-        x = u * _STEP[lu] * np.float32(1 / texel) - np.float32(0.5)
-        y = v * _STEP[lv] * np.float32(1 / texel) - np.float32(0.5)
+        lu = np.minimum(np.maximum(np.frexp(fu * np.float32(1 / texel))[1], 0), _LEVELS - 1)
+        lv = np.minimum(np.maximum(np.frexp(fv * np.float32(1 / texel))[1], 0), _LEVELS - 1)
+        x = u * _halved(lu) * np.float32(1 / texel) - np.float32(0.5)
+        y = v * _halved(lv) * np.float32(1 / texel) - np.float32(0.5)
         x0, y0 = np.floor(x), np.floor(y)
         tx, ty = x - x0, y - y0
         ix, iy = x0.astype(np.int32), y0.astype(np.int32)
-        mask_x, mask_y = _MASK[lu], _MASK[lv]
-        base = self.offsets[lv * _LEVELS + lu]
-        shift = _SHIFT[lu]
+        # Shifts, and `take`: tables looked up by [] cost most of the time here.
+        mask_x, mask_y, shift = _SIZE - 1 >> lu, _SIZE - 1 >> lv, _LEVELS - 1 - lu
+        base = self.offsets.take(lv * _LEVELS + lu)
         row0 = base + ((iy & mask_y) << shift)
         row1 = base + (((iy + 1) & mask_y) << shift)
         ix1 = (ix + 1) & mask_x
         ix &= mask_x
         data = self.data
-        top = data[row0 + ix]
-        top += tx * (data[row0 + ix1] - top)
-        low = data[row1 + ix]
-        low += tx * (data[row1 + ix1] - low)
+        top = data.take(row0 + ix)
+        top += tx * (data.take(row0 + ix1) - top)
+        low = data.take(row1 + ix)
+        low += tx * (data.take(row1 + ix1) - low)
         out: Array = top + ty * (low - top)
         return out
 
 
-_STEP = (0.5 ** np.arange(_LEVELS)).astype(np.float32)
-_MASK = ((_SIZE >> np.arange(_LEVELS)) - 1).astype(np.int32)
-_SHIFT = (_LEVELS - 1 - np.arange(_LEVELS)).astype(np.int32)
+def _halved(times: Array) -> Array:
+    """0.5 to the power of small whole numbers (N,) int32, as float32 made of its bits."""
+    out: Array = ((127 - times) << 23).view(np.float32)
+    return out
 
 
 @lru_cache(maxsize=32)
@@ -89,8 +91,8 @@ def noise(beta: float, seed: int = 0) -> Noise:
 
 def hash01(i: Array, j: Array | int, seed: int) -> Array:
     """A fixed pseudo-random float32 in [0, 1) for each pair of integers (N,)."""
-    h = np.asarray(i).astype(np.int64).astype(np.uint32) * np.uint32(0x9E3779B1)
-    h ^= np.asarray(j).astype(np.int64).astype(np.uint32) * np.uint32(0x85EBCA77) + np.uint32(seed & 0xFFFFFFFF)
+    h = np.asarray(i).astype(np.int32).view(np.uint32) * np.uint32(0x9E3779B1)
+    h ^= np.asarray(j).astype(np.int32).view(np.uint32) * np.uint32(0x85EBCA77) + np.uint32(seed & 0xFFFFFFFF)
     h ^= h >> np.uint32(15)
     h *= np.uint32(0x2C1B3C6D)
     h ^= h >> np.uint32(12)
@@ -103,5 +105,27 @@ def hash01(i: Array, j: Array | int, seed: int) -> Array:
 def cover(x: Array, lo: Array | float, hi: Array | float, footprint: Array) -> Array:
     """How much of a sample of width ``footprint`` about ``x`` lies in [lo, hi]: (N,) in [0, 1], anti-aliased."""
     half = np.maximum(footprint, np.float32(1e-4))
-    out: Array = np.clip(np.minimum(x - lo, hi - x) / half + np.float32(0.5), 0, 1)
+    out: Array = np.minimum(x - lo, hi - x) / half + np.float32(0.5)
+    # Not np.clip, which takes longer than all else where samples are few.
+    return np.minimum(np.maximum(out, np.float32(0)), np.float32(1))
+
+
+def wrap(x: Array, period: float | np.floating[Any]) -> Array:
+    """``np.mod`` of float32 (N,), to the last bit and several times as fast: exact in double precision."""
+    wide = x.astype(np.float64)
+    whole = np.floor(wide / float(np.float32(period)))
+    whole *= -float(np.float32(period))
+    whole += wide
+    out: Array = whole.astype(np.float32)
+    return out
+
+
+def scaled(color: Array, tone: Array) -> Array:
+    """A colour (3,), or one a sample (N, 3), times a tone a sample (N,): (N, 3).
+
+    A channel at a time, as in ``mix``: numpy is slow where the innermost axis has three entries.
+    """
+    out = np.empty((tone.size, 3), np.result_type(color, tone))
+    for c in range(3):
+        np.multiply(color[..., c], tone, out=out[:, c])
     return out

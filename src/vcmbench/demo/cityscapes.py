@@ -156,7 +156,7 @@ def write(
     }
     kept = _prepare(folder, settings, frames)
     todo = [frame for frame in frames if not (kept and all(path.exists() for path in frame.files(folder)))]
-    _save_text(
+    save_text(
         folder / MANIFEST,
         json.dumps(
             {**settings, "files": sorted(p.relative_to(folder).as_posix() for f in frames for p in f.files(folder))},
@@ -175,7 +175,7 @@ def write(
         for split in ("val", "train")
     }
     for split, names in lists.items():
-        _save_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in names))
+        save_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in names))
     return Written(folder, lists["val"], lists["train"], len(todo))
 
 
@@ -229,7 +229,7 @@ def make(frame: SceneFrame, folder: Path, width: int, height: int) -> None:
     for path, array in zip(paths, _pictures(scene), strict=False):
         save_png(path, array)
     for path, content in zip(paths[4:5] + paths[6:], (scene.polygons, scene.camera, scene.vehicle), strict=True):
-        _save_text(path, json.dumps(content))
+        save_text(path, json.dumps(content))
     save_png(paths[5], scene.disparity)
 
 
@@ -241,12 +241,14 @@ def save_png(path: Path, array: Array) -> None:
     """Write (H, W) uint8/uint16 or (H, W, 3) uint8 RGB: under a temporary name first, so never half."""
     buffer = BytesIO()
     Image.fromarray(array).save(buffer, format="PNG", compress_level=4)
-    _save(path, buffer.getvalue())
+    save(path, buffer.getvalue())
 
 
-def _save_text(path: Path, text: str) -> None:
-    _save(path, text.encode("utf-8"))
+def save_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, whole or not at all."""
+    save(path, text.encode("utf-8"))
 
 
-def _save(path: Path, content: bytes) -> None:
+def save(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name first, so never half."""
     write_atomically(path, content, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
