@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         summary = recalled(this).summary
     rows = ctc.rows(this.units, summary, experiment.metrics.iqa)
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(dict.fromkeys([*ctc.COLUMNS, *(name for row in rows for name in row)])))
+    columns = dict.fromkeys([*ctc.COLUMNS, *(name for row in rows for name in row)])
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     if arguments.output is None:
