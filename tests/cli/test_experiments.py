@@ -72,7 +72,7 @@ def test_status_counts_what_is_there_against_what_is_asked(
     assert cli.main(asked) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["encoders"] == {"jpeg": {"jobs": 4, "done": 2, "pictures": 4, "scored": 0}}
-    assert found["files"] == {"bitstreams": 2, "records": 2, "scores": 0, "predictions": 0, "tables": 3}
+    assert found["files"] == {"bitstreams": 2, "records": 2, "scores": 0, "predictions": 0, "tables": 4}
     sizes = {path.stat().st_size for path in coded.glob("images_*/*.jpg")}
     assert found["size_bytes"]["bitstreams"] == sum(sizes)
     assert found["last_runs"]["compress"]["failed"] == 0

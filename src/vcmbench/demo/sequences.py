@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -53,11 +54,15 @@ class Drives:
         return [f"{city}/{city}_{number:06d}_{frame:06d}" for frame in range(self.frames)]
 
 
-def write(root: Path, drives: Drives | None = None, jobs: int | None = None) -> list[list[str]]:
+def write(
+    root: Path, drives: Drives | None = None, jobs: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[list[str]]:  # fmt: skip
     """Make the sequences below ``root``; returns the names of each one's frames.
 
     A sequence that is there already and was made with the same settings is kept. ``jobs`` processes draw, one a
-    sequence (default: as many as there are cores). Raises ``ValueError`` for impossible numbers.
+    sequence (default: as many as there are cores); ``progress`` is called with how many are there. Raises
+    ``ValueError`` for impossible numbers.
     """
     drives = drives or Drives()
     if drives.count < 1 or drives.frames < 1 or (jobs is not None and jobs < 1):
@@ -73,10 +78,14 @@ def write(root: Path, drives: Drives | None = None, jobs: int | None = None) -> 
     if jobs > 1:
         # Started afresh, not forked: the caller may have threads.
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(make, [drives] * len(todo), todo, [folder] * len(todo)))
+            waiting = [pool.submit(make, drives, index, folder) for index in todo]
+            for done, future in enumerate(as_completed(waiting), drives.count - len(todo) + 1):
+                future.result()
+                progress(done)
     else:
-        for index in todo:
+        for done, index in enumerate(todo, drives.count - len(todo) + 1):
             make(drives, index, folder)
+            progress(done)
     return [drives.names(index) for index in range(drives.count)]
 
 

@@ -13,7 +13,8 @@ from vcmbench.cli.terminal import say
 from vcmbench.compress.run import cores
 from vcmbench.data.dataset import MAPS, find_sources, open_root
 from vcmbench.data.selection import Selection
-from vcmbench.demo import cityscapes, photos
+from vcmbench.demo import cityscapes, photos, sequences
+from vcmbench.demo.sequences import Drives
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import ImportanceSettings
 from vcmbench.importance.batch import ImportanceBatch
@@ -26,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Draw street scenes in the Cityscapes layout, take the real photographs that come with "
         "scikit-image, and compress both with every codec that this machine can run; make importance maps of the "
-        "scenes, and spend the same bits where they matter; then measure what all of that did to a segmentation "
-        "network, which quality metrics would have told, and report it."
+        "scenes, and spend the same bits where they matter; code drives as video; then measure what all of that did to "
+        "a segmentation network, which quality metrics follow it, and report it."
     )
     parser.epilog = "examples:\n  vcmbench demo\n  vcmbench demo -o /tmp/demo --width 2048 --scenes 1"
     parser.add_argument("-o", "--output", type=Path, default=Path("vcmbench-demo"), metavar="DIR",
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="width of a scene, twice its height (default: %(default)s; Cityscapes: 2048)")  # fmt: skip
     parser.add_argument("--scenes", type=positive_int, default=4, metavar="N",
                         help="scenes in each of the three val cities (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--drives", type=whole_number, default=3, metavar="N",
+                        help="sequences of 24 frames, coded as video; 0: none (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=whole_number, default=0, help="of the scenes (default: %(default)s)")
     parser.add_argument("--data-only", action="store_true", help="make the data and stop")
     add_run_options(parser)
@@ -56,12 +59,16 @@ def run(arguments: argparse.Namespace) -> int:
     codes.append(_make_maps(data, arguments))
     say(f"\nvcmbench compress -d {data} -s importance --skip-missing")
     codes.append(run_experiment(experiment.load("importance"), data, arguments, skip_missing=True))
-    codes.append(_measure(data, arguments))
+    codes.append(_measure(data, "demo", arguments))
+    if arguments.drives:
+        say(f"\ndrives, as video: vcmbench compress -d {data} -s demo_video")
+        codes.append(run_experiment(experiment.load("demo_video"), data, arguments))
+        codes.append(_measure(data, "demo_video", arguments))
     return max(codes)
 
 
-def _measure(data: Path, arguments: argparse.Namespace) -> int:
-    say(f"\nwhat the machine makes of it: vcmbench metrics -d {data} -s demo")
+def _measure(data: Path, config: str, arguments: argparse.Namespace) -> int:
+    say(f"\nwhat the machine makes of it: vcmbench metrics -d {data} -s {config}")
     try:
         check_packages()
     except RequestError as error:  # what needs no network was worth showing
@@ -69,7 +76,8 @@ def _measure(data: Path, arguments: argparse.Namespace) -> int:
         return 0
     from vcmbench.cli import measuring
 
-    return measuring.run_experiment(experiment.load("demo"), data, arguments, ["image", "block"])
+    wanted = experiment.load(config)
+    return measuring.run_experiment(wanted, data, arguments, list(wanted.metrics.levels))
 
 
 def _make_maps(folder: Path, arguments: argparse.Namespace) -> int:
@@ -96,6 +104,11 @@ def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> 
                 progress=lambda done, _: progress.advance("drawing street scenes", done),
                 **sizes,
             )
+        if arguments.drives:
+            drives = Drives(arguments.drives, width=arguments.width, height=arguments.width // 2, seed=arguments.seed)
+            with Progress(drives.count, "drive") as progress:
+                sequences.write(data, drives, arguments.jobs or cores(),
+                                lambda done: progress.advance("drawing drives", done))  # fmt: skip
         count = len(photos.write(photographs))
     except (FileExistsError, ValueError) as error:
         raise RequestError(str(error)) from None
