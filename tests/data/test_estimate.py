@@ -130,4 +130,5 @@ def test_sequences_are_units_and_runs_of_frames_where_they_are_few(
     # a unit holds neighbours of one sequence
     of_unit = [[name for name, unit in zip(names, found, strict=True) if unit == one] for one in sizes]
     assert all(names[names.index(own[0]) :][: len(own)] == own and len({n[:2] for n in own}) == 1 for own in of_unit)
+    assert Grouping(sequences={name: name[:2] for name in names}).units(names[1:]) == found[1:], "whatever is left out"
     assert Grouping("s0", dict.fromkeys(names, "s")).units(names)[0] == "group s0"

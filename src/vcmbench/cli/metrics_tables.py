@@ -44,6 +44,8 @@ def _of_machine(summary: Summary) -> dict[str, Resampled]:
             of = "" if n == len(summary.images) else f", n = {n}"
             found |= {f"{shown} ({against}{of})": measures[name]
                       for name, shown in _MEASURES.items() if name in measures}  # fmt: skip
+    if (flicker := summary.instability()) is not None:
+        found["added flicker"] = flicker
     return found
 
 
@@ -53,14 +55,16 @@ def _of_metrics(summary: Summary, names: list[str]) -> dict[str, Resampled]:
 
 def rates(summary: Summary, columns: Mapping[str, Resampled]) -> str:
     """One row a coding configuration."""
+    rate, unit = summary.rate_and_unit
+    digits = 4 if unit == "bpp" else 1
     rows = [
         (
-            point.series, "-" if point.quality is None else str(point.quality), f"{summary.rate.values[i]:.4f}",
+            point.series, "-" if point.quality is None else str(point.quality), f"{rate.values[i]:.{digits}f}",
             *(f"{values.estimate(i):.4f}" for values in columns.values()),
         )
         for i, point in enumerate(summary.points)
     ]  # fmt: skip
-    return table.render(("coded by", "quality", "bpp", *columns), rows)
+    return table.render(("coded by", "quality", unit, *columns), rows)
 
 
 def bd_rates(found: Sequence[BdRow]) -> str:

@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,15 +78,20 @@ class Grouping:
         sequences = [self.sequences.get(name, name) for name in names]
         if not too_few(len(set(sequences)), "sequence"):
             return sequences
-        length = max(FEWEST_FRAMES, math.ceil(len(set(names)) / MOST_RUNS))
-        frames: defaultdict[str, set[str]] = defaultdict(set)
-        for name, sequence in zip(names, sequences, strict=True):
-            frames[sequence].add(name)  # samples of several configurations have the same frame
+        return [self._runs.get(name, name) for name in names]
+
+    @cached_property
+    def _runs(self) -> dict[str, str]:
+        """The run of every frame, whichever of them a figure is of."""
+        frames: defaultdict[str, list[str]] = defaultdict(list)
+        for name, sequence in sorted(self.sequences.items()):
+            frames[sequence].append(name)
+        length = max(FEWEST_FRAMES, math.ceil(len(self.sequences) / MOST_RUNS))
         unit: dict[str, str] = {}
         for sequence, own in frames.items():
             runs = max(1, len(own) // length)  # a rest is no run of its own
-            unit |= {name: f"{sequence} run {min(place // length, runs - 1)}" for place, name in enumerate(sorted(own))}
-        return [unit[name] for name in names]
+            unit |= {name: f"{sequence} run {min(place // length, runs - 1)}" for place, name in enumerate(own)}
+        return unit
 
 
 EACH = Grouping()

@@ -66,6 +66,15 @@ def shown_measures(summary: Summary, metrics: Mapping[str, bool]) -> list[Shown]
     return found
 
 
+def flicker(summary: Summary) -> list[Shown]:
+    """How much less steady than on the pristine frames a machine's answers are, of sequences."""
+    found = summary.instability()
+    if found is None:
+        return []
+    rates, unit = summary.rate_and_unit
+    return [Shown("pseudo", "instability", found, rates, higher_is_better=False, unit=unit)]
+
+
 def curve_list(summary: Summary, measures: Sequence[Shown]) -> list[RateCurve]:
     """Every measure over rate, a curve for each series."""
     found = []

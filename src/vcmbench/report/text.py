@@ -13,7 +13,12 @@ MISSING = "\u2014"
 AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels", "pristine": "pristine pictures"}
 """What a prediction is held against: the network's own prediction on the pristine picture, or people's labels; and what
 quality metrics hold a decoded picture against."""
-_MORE = {"weighted": "Accuracy weighted by importance", "iou": "IoU", "top5": "Top-5 accuracy"}
+_MORE = {
+    "weighted": "Accuracy weighted by importance",
+    "iou": "IoU",
+    "top5": "Top-5 accuracy",
+    "instability": "Added flicker",
+}
 
 
 def measures() -> dict[str, str]:

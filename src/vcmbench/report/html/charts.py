@@ -27,7 +27,8 @@ def rate_chart(curves: Sequence[RateCurve], styles: Styles, y_label: str, name: 
     """A measure over rate, a line with its band a series. At least one point must be there to be drawn."""
     points = [point for curve in curves for point in curve.shown]
     pristine = pristine_levels(curves)
-    limits = (None, None) if curves[0].against == "pristine" else (0.0, 1.0)  # metrics have scales of their own
+    is_share = curves[0].against != "pristine" and curves[0].higher_is_better
+    limits = (0.0, 1.0) if is_share else (None, None)  # metrics have scales of their own, and differences are signed
     low, high = padded(extent(value for _, value, _ in points) + pristine, *limits)
     x = Axis(*padded_log([rate for rate, _, _ in points]), LEFT, WIDTH - RIGHT, log=True)
     y = Axis(low, high, _HEIGHT - BOTTOM, TOP)

@@ -11,7 +11,7 @@ from vcmbench.report.html import draw, prose
 from vcmbench.report.html.axes import Axis, padded
 from vcmbench.report.html.draw import BOTTOM, LEFT, RIGHT, WIDTH
 from vcmbench.report.html.markup import Markup, element
-from vcmbench.report.html.parts import Page, Section, figure, heading, paragraph
+from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.html.tables import Cell, Column, table
 from vcmbench.report.styles import Style
 from vcmbench.report.text import MISSING, number
@@ -27,7 +27,8 @@ def over_time_section(page: Page) -> Section:
     for timeline in page.content.timelines:
         caption = f"{timeline.title}: frame by frame"
         chart = _chart(timeline, page.styles[timeline.series], caption)
-        body += [heading(timeline.title), figure(chart, f"{caption}.", _data(page, timeline, caption)), _clip(timeline)]
+        shown = figure(chart, f"{caption}.", _data(page, timeline, caption))
+        body += [heading(timeline.title), grid([shown, _clip(timeline)])]
     if body:
         body.insert(0, paragraph(prose.OVER_TIME))
     return Section("time", "Over time", body, "no sequence was coded as video")
