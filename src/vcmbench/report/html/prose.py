@@ -17,8 +17,8 @@ AGAINST = {
 }
 
 BANDS = (
-    "Each point is one quality setting of a codec, over all pictures. Bands are 95 % intervals by a jackknife over source "
-    "pictures, of videos over sequences or runs of frames: how far others of the same kind could move the line."
+    "Each point is one quality setting of a codec, over all pictures. Bands are 95 % intervals by a jackknife over "
+    "source pictures, of videos over sequences or runs of frames: how far others of the same kind could move the line."
 )
 
 BD = (
