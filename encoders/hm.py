@@ -99,8 +99,10 @@ class Hm(Encoder):
 
     def check_structure(self, structure: Structure) -> None:
         layers.check(self.name, structure)
-        if structure.kind == "lowdelay" and structure.intra_period is not None and structure.intra_period % 8:
-            raise RequestError(f"intra_period {structure.intra_period}: {self.name} takes multiples of 8")
+        period = structure.intra_period
+        # closed groups (IDR): HM wants a period that is longer than its group of eight
+        if structure.kind == "lowdelay" and period is not None and (period % 8 or period < 16):
+            raise RequestError(f"intra_period {period}: {self.name} takes multiples of 8 from 16 on with low delay")
 
     def coded_qp(self, log: str) -> float | None:
         qps = [float(qp) for qp in re.findall(r"^POC +\d+ .*?QP (\d{1,9}) \)", log, re.MULTILINE)]
