@@ -59,11 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
     codes.append(_make_maps(data, arguments))
     say(f"\nvcmbench compress -d {data} -s importance --skip-missing")
     codes.append(run_experiment(experiment.load("importance"), data, arguments, skip_missing=True))
-    codes.append(_measure(data, "demo", arguments))
     if arguments.drives:
         say(f"\ndrives, as video: vcmbench compress -d {data} -s demo_video")
         codes.append(run_experiment(experiment.load("demo_video"), data, arguments))
         codes.append(_measure(data, "demo_video", arguments))
+    codes.append(_measure(data, "demo", arguments))
     return max(codes)
 
 
