@@ -26,7 +26,8 @@ _INTER = "qp={qp}:{structure}:aq-mode=0:mbtree=0"
 _FRAME_LOG = f":pass=1:stats={FRAME_LOG}"
 # A constant QP ignores regions without a word, and so does adaptive quantisation of strength 0. A rate factor with
 # qcomp=1 is a constant QP that obeys them.
-_MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:mbtree=0:qcomp=1:ipratio=1:keyint=1"
+_MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:mbtree=0:{structure}"
+_INTRA = "qcomp=1:ipratio=1:keyint=1"
 # From subme 10 on x264 searches every block's QP anew.
 _SEARCHING_PRESETS = ("veryslow", "placebo")
 
@@ -50,6 +51,7 @@ class X264(Encoder):
     map_multiple = 2
     logs_mean_qp = True
     structures = ("intra", "lowdelay", "randomaccess")
+    map_structures = structures
     zones = True
     search_rates = ((0, 4.21), (6, 3.81), (12, 2.15), (22, 0.647), (32, 0.191), (42, 0.057), (51, 0.0218))
     rough_s_per_mpx = (("", 0.045), ("slow", 0.09), ("slower", 0.09), ("veryslow", 0.09), ("placebo", 0.09))
@@ -63,9 +65,11 @@ class X264(Encoder):
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         tuning = ":subme=9" if coding.preset in _SEARCHING_PRESETS else ""
         if quantisers.frames:
-            parameters = _MAPPED.format(qp=coding.quality) + tuning
+            parameters = _MAPPED.format(qp=coding.quality, structure=_INTRA) + tuning
             return Command(self._argv(coding, clip, f"{parameters}:zones={ffmpeg.zones(quantisers)}"))
-        parameters = _MAPPED.format(qp=int(quantisers.base)) + tuning
+        is_intra = coding.structure is None or coding.structure.kind == "intra"
+        structure = _INTRA if is_intra else ffmpeg.mapped_parameters(coding.structure, clip.frames)
+        parameters = _MAPPED.format(qp=int(quantisers.base), structure=structure) + tuning
         files = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}
         return Command(self._argv(coding, clip, parameters, **ffmpeg.WITH_REGIONS), files)
 

@@ -24,7 +24,8 @@ _INTER = "qp={qp}:{structure}:rc-lookahead=20:aq-mode=0:pools=none:frame-threads
 _FRAME_LOG = f":csv={FRAME_LOG}:csv-log-level=1"
 # A constant QP ignores regions without a word, and so does adaptive quantisation of strength 0. A rate factor with
 # qcomp=1 is a constant QP that obeys them.
-_MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:cutree=0:qcomp=1:ipratio=1:keyint=1:pools=none:frame-threads=1:info=0"
+_MAPPED = "crf={qp}:aq-mode=1:aq-strength=0.01:cutree=0:{structure}:pools=none:frame-threads=1:info=0"
+_INTRA = "qcomp=1:ipratio=1:keyint=1"
 # Quantisation groups as large as the map's blocks, in coding tree units of 32 at least: units of 16 gain 0.5 to 1.2 dB
 # inside over those of 64, and take from the machine more than a map gives (docs/importance.md).
 _UNITS = ":ctu={ctu}:qg-size={group}"
@@ -56,6 +57,7 @@ class X265(Encoder):
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
     structures = ("intra", "lowdelay", "randomaccess")
+    map_structures = structures
     zones = True
     search_rates = ((0, 5.09), (6, 3.56), (12, 1.98), (22, 0.564), (32, 0.168), (42, 0.0476), (51, 0.0132))
     rough_s_per_mpx = (
@@ -82,10 +84,15 @@ class X265(Encoder):
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         if quantisers.frames:
             # with pictures of a GOP of one, x265 looks a zone up for the picture before it
-            parameters = f"{_MAPPED.format(qp=coding.quality)}:zones={ffmpeg.zones(quantisers, first=1)}"
+            parameters = _MAPPED.format(qp=coding.quality, structure=_INTRA)
+            parameters += f":zones={ffmpeg.zones(quantisers, first=1)}"
             files, regions = {}, {}
         else:
-            parameters = _MAPPED.format(qp=int(quantisers.base)) + self._units(coding, clip, quantisers.unit_px)
+            structure = _INTRA
+            if coding.structure and coding.structure.kind != "intra":
+                structure = f"{ffmpeg.mapped_parameters(coding.structure, clip.frames)}:rc-lookahead=20"
+            parameters = _MAPPED.format(qp=int(quantisers.base), structure=structure)
+            parameters += self._units(coding, clip, quantisers.unit_px)
             files, regions = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}, ffmpeg.WITH_REGIONS
         parameters += self._more(coding)
         options = {"c:v": "libx265", "preset": coding.preset or "medium", "x265-params": parameters, **regions}

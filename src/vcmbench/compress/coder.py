@@ -138,6 +138,7 @@ class Coder:
         else:
             command = encoder.encode_mapped(program, coding, self.geometry.clip, quantisers)
         self.bitstream.unlink(missing_ok=True)
+        (self.worker.scratch.outputs / FRAME_LOG).unlink(missing_ok=True)  # x265 writes below what lies there
         done = self.worker.run(self.job.tools.encode, command, self.timeout_s)
         size = self.bitstream.stat().st_size if self.bitstream.is_file() else 0
         if size == 0:
@@ -155,6 +156,11 @@ class Coder:
         """What the encoder wrote of every picture, if anything."""
         path = self.worker.scratch.outputs / FRAME_LOG
         return read_bounded(path, _MAX_FRAME_LOG_BYTES).decode(errors="replace") if path.is_file() else ""
+
+    def restore(self, bitstream: bytes, frame_log: str) -> None:
+        """Put back what an encode before left."""
+        self.bitstream.write_bytes(bitstream)
+        (self.worker.scratch.outputs / FRAME_LOG).write_text(frame_log)
 
     def decode(self, coding: CodingConfiguration) -> Completed:
         """Decode the bitstream. Raises JobError unless it holds exactly the frames that were coded."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import Any
 
 from vcmbench.compress import allocation, coded_sequence, decode
 from vcmbench.compress.allocation import Coded
-from vcmbench.compress.coder import Cache, Coder, Encoded
+from vcmbench.compress.coder import Cache, Coder
 from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.luma_errors import psnr_db
 from vcmbench.data import colour, resampling
@@ -66,23 +67,29 @@ def reconstruct(job: Job, record: Record, worker: Worker, store: Store, timeout_
 def _code(coder: Coder, store: Store) -> Coded:
     coding = coder.job.coding
     if coding.qp_map is not None or coding.target_bpp is not None:
-        return allocation.code(coder, store.data)
+        coded = allocation.code(coder, store.data)
+        return coded if coding.structure is None or coded.coded_qp is not None else _with_frames(coder, coded)
     encoded = coder.encode(coding)
     if coding.structure is not None:
-        return _code_sequence(coder, encoded)
+        return _with_frames(coder, Coded(coding, encoded, coder.decode(coding), None))
     qp = coder.job.encoder.coded_qp(encoded.done.log)
     is_other = qp is not None and coding.quality is not None and abs(qp - coding.quality) > 0.5
     notes = (f"coded with QP {qp:g}, asked was {coding.quality}",) if is_other and not coding.compat else ()
     return Coded(coding, encoded, coder.decode(coding), qp, notes=notes)
 
 
-def _code_sequence(coder: Coder, encoded: Encoded) -> Coded:
-    coding, structure = coder.job.coding, coder.job.coding.structure
-    reported = coder.job.encoder.coded_frames(encoded.done.log, coder.frame_log())
+def _with_frames(coder: Coder, coded: Coded) -> Coded:
+    """A coded sequence with the account of its pictures."""
+    structure = coder.job.coding.structure
+    reported = coder.job.encoder.coded_frames(coded.encoded.done.log, coder.frame_log())
     in_order = structure is None or structure.kind != "randomaccess"
     frames, missing = coded_sequence.account(coder.bitstream, len(coder.job.sources), reported, in_order)
-    qp = fmean(frames["qp"]) if "qp" in frames else None
-    return Coded(coding, encoded, coder.decode(coding), qp, {"coded_frames": frames}, missing)
+    qp = coded.coded_qp
+    if coder.job.coding.qp_map is None and "qp" in frames:
+        qp = fmean(frames["qp"])
+    return replace(
+        coded, coded_qp=qp, fields=coded.fields | {"coded_frames": frames}, missing=coded.missing | missing
+    )
 
 
 def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:

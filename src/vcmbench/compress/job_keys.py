@@ -216,7 +216,11 @@ def _commands(encoder: Encoder, coding: CodingConfiguration, tools: Tools, clip:
         coding = replace(coding, quality=encoder.quality.minimum)
     commands = [encoder.encode(program, coding, clip), encoder.decode(tools.decode.program, coding, clip)]
     if coding.qp_map is not None and encoder.method(coding) in ("native", "coefficients"):
-        even = encoder.quantisers(coding.quality or 0, np.zeros((1, 1)), 0.0, encoder.map_unit_px(coding, clip))
+        unit_px = encoder.map_unit_px(coding, clip)
+        even = encoder.quantisers(coding.quality or 0, np.zeros((1, 1)), 0.0, unit_px)
+        if coding.structure is not None and coding.qp_map.mode == "block":
+            flat = [np.zeros((1, 1), np.int8)] * clip.frames
+            even = encoder.sequence_quantisers(coding.quality or 0, flat, 0.0, unit_px)
         commands.append(encoder.encode_mapped(program, coding, clip, even))
     return commands
 

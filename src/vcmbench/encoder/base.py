@@ -11,7 +11,7 @@ strange, ever reaches a tool.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data import colour
 from vcmbench.encoder.configuration import CodingConfiguration
-from vcmbench.encoder.quantisers import Quantisers, integer_quantisers
+from vcmbench.encoder.quantisers import Quantisers, integer_quantisers, sequence_of
 from vcmbench.encoder.structure import Kind, Structure
 from vcmbench.errors import RequestError
 
@@ -159,6 +159,9 @@ class Encoder(ABC):
     structures: ClassVar[tuple[Kind, ...]] = ("intra",)
     """How it can code sequences, of `structure.KINDS`; for those that are `stackable`. `encode` obeys
     `coding.structure`: None is a plain stack, and must give the argv that it gave before there were structures."""
+    map_structures: ClassVar[tuple[Kind, ...]] = ()
+    """Those of them in which `encode_mapped` takes a map a picture (`quantisers.pictures`). In others a native map gives
+    way to the low-pass."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
 
@@ -167,8 +170,9 @@ class Encoder(ABC):
         """The command that makes `self.bitstream` out of `SOURCE[self.pixels]` with `program`."""
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
-        """The same with quantisers that differ: over the picture where `map_method` is not prefilter, or from picture
-        to picture (`quantisers.frames`) where `zones` is set. `quantisers` are what `self.quantisers` made."""
+        """The same with quantisers that differ: over the picture where `map_method` is not prefilter, over every picture
+        of a sequence (`quantisers.pictures`) in `map_structures`, or from picture to picture (`quantisers.frames`) where
+        `zones` is set. `quantisers` are what `self.quantisers` or `self.sequence_quantisers` made."""
         raise RequestError(f"{self.name}: says that it takes a QP map, but has no encode_mapped")
 
     @abstractmethod
@@ -221,6 +225,12 @@ class Encoder(ABC):
         """
         limits = self.scale.minimum, self.scale.maximum
         return integer_quantisers(quality, steps, shift, unit_px, limits, self.map_multiple)
+
+    def sequence_quantisers(
+        self, quality: int, pictures: Sequence[NDArray[np.int8]], shift: float, unit_px: int
+    ) -> Quantisers:
+        """The same for the pictures of a sequence, `pictures` (rows, columns) of whole steps each: one base for all."""
+        return sequence_of([self.quantisers(quality, one.astype(np.float64), shift, unit_px) for one in pictures])
 
     def block_qps(self, program: str, clip: Clip) -> Command | None:
         """The command with which the decoder tells the QP of every block, in `QPS`; None where it cannot."""
@@ -284,6 +294,8 @@ class Encoder(ABC):
         wanted = coding.qp_map
         if wanted is None or wanted.mode == "frame":
             return "frame"
+        if coding.structure is not None and coding.structure.kind not in self.map_structures:
+            return "prefilter"
         return wanted.method or self.map_method
 
     def map_unit_px(self, coding: CodingConfiguration, clip: Clip) -> int:

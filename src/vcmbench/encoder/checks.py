@@ -65,8 +65,8 @@ def check_structure(encoder: Encoder, coding: CodingConfiguration, structure: St
         )
     if structure.kind == "randomaccess" and structure.gop < 2:
         raise RequestError(f"gop {structure.gop}: a pyramid has 2 pictures or more")
-    if structure.kind != "intra" and coding.qp_map is not None:
-        raise RequestError(f'qp_map with structure {structure.kind!r}: QPs by a map need structure "intra", or none')
+    if structure.kind != "intra" and coding.qp_map is not None and coding.qp_map.mode == "frame":
+        raise RequestError(f'qp_map.mode "frame" with structure {structure.kind!r}: takes "intra", or mode "block"')
     encoder.check_structure(structure)
 
 
@@ -130,11 +130,13 @@ def check_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> N
     if wanted.mode == "frame":
         check_frame_map(encoder, coding, wanted)
         return
-    if coding.stacked:
+    if coding.stacked and coding.structure is None:
         raise RequestError(
-            'qp_map.mode "block" with stacked: a map belongs to one picture; code pictures singly, or mode "frame"'
+            'qp_map.mode "block" with stacked: a stack has no map a picture; give a structure ("intra", ..) instead, '
+            'code pictures singly, or take mode "frame"'
         )
-    methods = dict.fromkeys((encoder.map_method, "prefilter"))
+    takes_native = coding.structure is None or coding.structure.kind in encoder.map_structures
+    methods = dict.fromkeys((encoder.map_method if takes_native else "prefilter", "prefilter"))
     if wanted.method is not None and wanted.method not in methods:
         raise RequestError(f"qp_map.method {wanted.method!r}: {encoder.name} takes {' or '.join(methods)}")
     if encoder.method(coding) != "prefilter" and coding.compat is not None and not encoder.map_compat:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import ffmpeg
 import numpy as np
@@ -12,7 +14,7 @@ from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Clip, CodedFr
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers, rectangles
 from vcmbench.encoder.structure import Structure
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 
 # x264 named them; x265 and kvazaar took the names over
 X26X_PRESETS = (
@@ -20,6 +22,10 @@ X26X_PRESETS = (
 )  # fmt: skip
 
 REGIONS = "regions.txt"
+MAX_REGIONS = 10_000
+"""Of a sequence. FFmpeg's time to set a graph up grows with the square of its filters: 3 s for 10,000, a minute for
+20,000, in 130 MB."""
+_FAN = 64
 WITH_REGIONS = {"/filter:v": f"../in/{REGIONS}"}
 
 # -progress reports the exact number of bytes written, which is how a cut-off file is told from a complete one.
@@ -80,6 +86,12 @@ def inter_parameters(structure: Structure, frames: int) -> str:
     return f"{ratios}:keyint={period}:bframes={bframes}:b-adapt=0:open-gop={is_open}:scenecut=0"
 
 
+def mapped_parameters(structure: Structure, frames: int) -> str:
+    """The same beside a rate factor, the constant QP that obeys maps. With a qcomp of 1 both would code the first intra
+    picture without its offset; this near to it, how hard pictures are moves no QP by 0.1."""
+    return f"qcomp=0.999:{inter_parameters(structure, frames)}"
+
+
 def inter_offsets(structure: Structure) -> dict[str, float]:
     """What those ratios are in whole QPs: 6 log2(1.4) and 6 log2(1.3); "B" is referred to, and half-way to "b"."""
     if structure.kind == "intra":
@@ -107,8 +119,60 @@ def region_filters(quantisers: Quantisers) -> str:
     libx264 and libx265 read a region's qoffset as a share of the QP range, 51 at 8 bits. Other encoders of FFmpeg
     ignore regions without a word. A graph this long is no argument: it travels in a file.
     """
-    found = rectangles(quantisers.offsets, quantisers.unit_px)
-    return ",\n".join(f"addroi={x}:{y}:{width}:{height}:{offset}/51" for x, y, width, height, offset in found) or "null"
+    if quantisers.pictures:
+        return _sequence_filters(quantisers)
+    return ",\n".join(_regions(quantisers.offsets, quantisers.unit_px)) or "null"
+
+
+def _regions(offsets: NDArray[Any], unit_px: int) -> list[str]:
+    found = rectangles(offsets, unit_px)
+    return [f"addroi={x}:{y}:{width}:{height}:{offset}/51" for x, y, width, height, offset in found]
+
+
+def _sequence_filters(quantisers: Quantisers) -> str:
+    """`addroi` knows no time: every run of pictures with one map has a branch of its own, cut out by its numbers.
+
+    Branches are joined by `concat`, which passes pictures on as they come; `interleave` would hold all of them until
+    the last branch has one. It moves their times, which are counted anew. Raises JobError where FFmpeg would need
+    minutes for the graph.
+    """
+    branches: list[tuple[int, int, list[str]]] = []
+    before = None
+    for number, offsets in enumerate(quantisers.pictures):
+        if before is not None and np.array_equal(before, offsets):
+            first, _, regions = branches[-1]
+            branches[-1] = first, number + 1, regions
+        else:
+            branches.append((number, number + 1, _regions(offsets, quantisers.unit_px)))
+        before = offsets
+    regions_count = sum(len(regions) for _, _, regions in branches)
+    if regions_count > MAX_REGIONS:
+        raise JobError(
+            f"the QP maps of {len(quantisers.pictures)} pictures come to {regions_count} rectangles, FFmpeg takes "
+            f"{MAX_REGIONS}; a larger qp_map.block_size, a coarser map or fewer frames ([dataset] frames) have less"
+        )
+    if len(branches) == 1:
+        return ",\n".join(branches[0][2]) or "null"
+    return f"{_joined(branches, 'p')},setpts=N/FRAME_RATE/TB"
+
+
+def _joined(branches: Sequence[tuple[int, int, list[str]]], name: str) -> str:
+    """A graph of branches, in groups of groups: every picture passes those of its own group only."""
+    start = branches[0][0]
+    size = _FAN
+    while size * _FAN < len(branches):
+        size *= _FAN
+    groups = [branches[at : at + size] for at in range(0, len(branches), size)] if len(branches) > _FAN else branches
+    labels = [f"{name}_{number}" for number in range(len(groups))]
+    parts = [f"split={len(groups)}" + "".join(f"[{one}]" for one in labels)]
+    for label, group in zip(labels, groups, strict=True):
+        if len(branches) > _FAN:
+            first, after, inner = group[0][0], group[-1][1], [_joined(group, label)]
+        else:
+            first, after, inner = group
+        cut = f"trim=start_frame={first - start}:end_frame={after - start}"
+        parts.append(f"[{label}]" + ",\n".join([cut, *inner]) + f"[{label}o]")
+    return ";\n".join(parts) + ";\n" + "".join(f"[{one}o]" for one in labels) + f"concat=n={len(groups)}"
 
 
 def zones(quantisers: Quantisers, first: int = 0) -> str:

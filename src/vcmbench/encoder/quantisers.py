@@ -5,6 +5,7 @@ Everything counts in *steps* relative to the uniform encode: 6 steps double the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -20,11 +21,13 @@ Rectangle = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True)
 class Quantisers:
-    """What a tool is told for one picture, on its own scale.
+    """What a tool is told for one picture, or for each of a sequence's, on its own scale.
 
     `base` holds for the whole picture; `offsets` (rows, columns) are added to it, block by block of `unit_px` coded
     pixels from the top left corner. `steps` (rows, columns) is what the two come to against the uniform encode;
     `clamped` blocks would have left the tool's range. `frames` are the qualities of a stack's pictures, in their order.
+    `pictures` are the offsets of every picture of a sequence, (rows, columns) int16 each, in display order; `offsets`
+    and `steps` say nothing then.
     """
 
     base: float
@@ -33,6 +36,7 @@ class Quantisers:
     steps: F64 = field(default_factory=lambda: np.zeros((1, 1)))
     clamped: int = 0
     frames: tuple[int, ...] = ()
+    pictures: tuple[NDArray[np.int16], ...] = ()
 
 
 @lru_cache(maxsize=64)
@@ -77,6 +81,16 @@ def integer_quantisers(
     wanted = quality + whole_steps(steps, shift, multiple)
     qps = np.clip(wanted, minimum, maximum)
     return Quantisers(base, qps - base, unit_px, (qps - quality).astype(np.float64), int(np.sum(qps != wanted)))
+
+
+def sequence_of(pictures: Iterable[Quantisers]) -> Quantisers:
+    """The quantisers of a sequence's pictures, which have one base, as those of the sequence."""
+    offsets: list[NDArray[np.int16]] = []
+    clamped = 0
+    for one in pictures:
+        offsets.append(one.offsets.astype(np.int16))
+        clamped += one.clamped
+    return Quantisers(one.base, unit_px=one.unit_px, clamped=clamped, pictures=tuple(offsets))
 
 
 def nearest_levels(values: F64, count: int) -> F64:

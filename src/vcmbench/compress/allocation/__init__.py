@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vcmbench.compress.allocation.blocks import BlockAllocation
 from vcmbench.compress.allocation.common import Coded, rate_notes
 from vcmbench.compress.allocation.frames import code_frames
 from vcmbench.compress.allocation.rate import uniform_at_rate
+from vcmbench.compress.allocation.sequences import SequenceAllocation
 from vcmbench.compress.coder import Coder
 from vcmbench.data.dataset import DataRoot
 from vcmbench.errors import JobError
@@ -25,6 +30,8 @@ def code(coder: Coder, data: DataRoot) -> Coded:
     if coding.qp_map is None:
         coded = uniform_at_rate(coder)
         return replace(coded, notes=rate_notes(coded))
+    if coding.structure is not None and coding.qp_map.mode == "block":
+        return _code_sequence(coder, data)
     values = [_importance(coder, data, index) for index in range(len(coder.job.sources))]
     notes = tuple(
         f"{source.name}: {note}" for source, one in zip(coder.job.sources, values, strict=True) for note in one.notes
@@ -34,6 +41,19 @@ def code(coder: Coder, data: DataRoot) -> Coded:
     else:
         coded = BlockAllocation(coder, values[0].values).code()
     return replace(coded, notes=notes + coded.notes + rate_notes(coded))
+
+
+def _code_sequence(coder: Coder, data: DataRoot) -> Coded:
+    notes: dict[str, None] = {}
+
+    def maps() -> Iterator[NDArray[np.float32]]:
+        for index, source in enumerate(coder.job.sources):
+            one = _importance(coder, data, index)
+            notes.update((f"{source.name}: {note}", None) for note in one.notes)
+            yield one.values
+
+    coded = SequenceAllocation(coder, maps).code()
+    return replace(coded, notes=(*notes, *coded.notes, *rate_notes(coded)))
 
 
 def _importance(coder: Coder, data: DataRoot, index: int) -> PixelImportance:

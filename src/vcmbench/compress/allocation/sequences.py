@@ -1,0 +1,230 @@
+"""A sequence coded as video with a QP map a picture: one shift for all of them is searched, and every one is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.compress import evidence, importance_steps, luma_errors, rate_search
+from vcmbench.compress.allocation.common import Coded, at_quality, search_record, start_quality, target_bytes
+from vcmbench.compress.coder import Coder, Encoded
+from vcmbench.compress.luma_errors import Squares
+from vcmbench.compress.rate_search import FoundRate
+from vcmbench.encoder import quantisers
+from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.quantisers import Quantisers
+from vcmbench.errors import JobError
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I8 = NDArray[np.int8]
+
+_PROVED_BLOCKS_OF = 64
+"""Pictures whose blocks' errors are held against their maps, spread over the sequence: memory has a bound."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """The best encode so far: what it was given, and what it left."""
+
+    encoded: Encoded
+    quantisers: Quantisers
+    data: bytes
+    frame_log: str
+
+
+@dataclass
+class _Errors:
+    """Of a decoded sequence: squared luma errors of every picture inside and outside of what matters, and by blocks
+    those of some pictures."""
+
+    squares: list[Squares] = field(default_factory=list)
+    blocks: list[F64] = field(default_factory=list)
+
+    @property
+    def total(self) -> Squares:
+        columns = np.array([(one.inside, one.inside_px, one.outside, one.outside_px) for one in self.squares], object)
+        return Squares(*(int(one) for one in columns.sum(axis=0)))
+
+    def psnrs(self, where: str) -> list[float | None]:
+        return [one.as_record()[f"psnr_y_{where}_db"] for one in self.squares]
+
+
+class SequenceAllocation:
+    """A sequence with a quantiser a block of every picture. `maps` gives the pictures' importance, in order."""
+
+    def __init__(self, coder: Coder, maps: Callable[[], Iterator[F32]]) -> None:
+        self.coder, self.maps = coder, maps
+        self.encoder, self.coding, self.clip = coder.job.encoder, coder.job.coding, coder.geometry.clip
+        self.method = self.encoder.method(self.coding)
+        self.quality = start_quality(coder)
+        self.unit_px = self.encoder.map_unit_px(self.coding, self.clip)
+        self.block_px = self.coding.qp_map.block_size if self.coding.qp_map else 1
+        self.wanted: list[I8] = []
+        """What is asked for, by picture, in the user's blocks; `steps` in those that the tool takes."""
+        self.steps: list[I8] = []
+        self.best: _Attempt | None = None
+        self._read_maps()
+
+    @property
+    def _masks(self) -> Path:
+        return self.coder.worker.scratch.root / "inside.raw"
+
+    def _read_maps(self) -> None:
+        """Maps come down to small whole numbers, and where importance reaches the region to a bit a pixel, in a file:
+        those of a long sequence are never held all at once."""
+        region = self.coding.importance.region if self.coding.importance else 1.0
+        base = self.quality if self.encoder.scale.name == "QP" else 0
+        size = self.clip.width, self.clip.height
+        with self._masks.open("wb") as masks:
+            for values in self.maps():
+                wanted = importance_steps.block_steps(values, self.coding, self.coder.geometry, base)
+                steps = quantisers.finest(wanted, *size, self.block_px, self.unit_px)
+                self.wanted.append(wanted.astype(np.int8))
+                self.steps.append(steps.astype(np.int8))
+                masks.write(np.packbits(values >= region).tobytes())
+
+    def code(self) -> Coded:
+        coder, coding = self.coder, self.coding
+        found: FoundRate | None = None
+        shift = 0.0
+        if coding.match_rate:
+            plain, size, uniform = self._uniform(self.quality)
+            found = self._search(size)
+        elif coding.target_bpp is not None:
+            found = self._search(target_bytes(coder))
+        else:
+            self._encode(shift)
+        shift = found.shift if found else shift
+        if not coding.match_rate:
+            plain, size, uniform = self._uniform(self._nearest_quality(shift))
+        best = self.best
+        if best is None:
+            raise JobError("internal error: a search without an encode")
+        coder.restore(best.data, best.frame_log)
+        decoded = coder.decode(at_quality(coding, self.quality))
+        errors = self._errors()
+        fields = self._fields(best, shift, errors, found) | {
+            "uniform": self._uniform_fields(plain, size, uniform),
+            "evidence": self._prove(shift, errors, uniform, plain.quality or 0),
+        }
+        missing = {"coded_qp": "differs from block to block; see evidence"}
+        notes = () if any(map(np.ptp, self.wanted)) else ("the QP maps are flat: each coded with one quantiser",)
+        plain = at_quality(coding, self.quality)
+        return Coded(plain, best.encoded, decoded, None, fields, missing, notes=notes, csv=self._csv(shift))
+
+    def _nearest_quality(self, shift: float) -> int:
+        scale = self.encoder.scale
+        return min(max(round(self.encoder.quality_at(self.quality, shift)), scale.minimum), scale.maximum)
+
+    def _search(self, target: float) -> FoundRate:
+        means = [quantisers.mean_steps(one.astype(np.float64), self.clip.width, self.clip.height, self.unit_px)
+                 for one in self.steps]  # fmt: skip
+        low, high = self.encoder.shift_range(self.quality)
+        bounds = low - max(int(one.max()) for one in self.steps), high - min(int(one.min()) for one in self.steps)
+        start = -float(np.mean(means)) if self.coding.match_rate else 0.0
+        errors: dict[float, float] = {}
+
+        def size_of(shift: float) -> int:
+            before = self.best
+            size = self._encode(shift)
+            errors[shift] = abs(np.log(size / target))
+            if errors[shift] > min(errors.values()):  # only the best is held
+                self.best = before
+            return size
+
+        return rate_search.find(size_of, target, start, bounds)
+
+    def _encode(self, shift: float) -> int:
+        """Encode with all maps moved by `shift` steps; the size in bytes."""
+        sent = self.encoder.sequence_quantisers(self.quality, self.steps, shift, self.unit_px)
+        encoded = self.coder.encode(at_quality(self.coding, self.quality), sent)
+        self.best = _Attempt(encoded, sent, self.coder.bitstream.read_bytes(), self.coder.frame_log())
+        return encoded.size_bytes
+
+    def _uniform(self, quality: int) -> tuple[CodingConfiguration, int, _Errors]:
+        """The sequence in the same structure with one quantiser, and its errors."""
+        plain = at_quality(self.coding, quality)
+        encoded = self.coder.encode(plain)
+        self.coder.decode(plain)
+        return plain, encoded.size_bytes, self._errors()
+
+    def _errors(self) -> _Errors:
+        """Of what lies decoded, picture by picture."""
+        geometry, found = self.coder.geometry, _Errors()
+        pixels = geometry.height * geometry.width
+        unit = (
+            self.unit_px * geometry.height / geometry.scaled_height,
+            self.unit_px * geometry.width / geometry.scaled_width,
+        )
+        proved = self._proved()
+        with self._masks.open("rb") as masks:
+            for number, pair in enumerate(self.coder.lumas()):
+                squared = luma_errors.squared_errors(*pair)
+                bits = np.frombuffer(masks.read(-(-pixels // 8)), np.uint8)
+                inside = np.unpackbits(bits, count=pixels).view(bool).reshape(squared.shape)
+                found.squares.append(luma_errors.inside_and_outside(squared, inside))
+                if number in proved:
+                    found.blocks.append(luma_errors.block_means(squared, *self.steps[number].shape, unit))
+        return found
+
+    def _proved(self) -> list[int]:
+        count = len(self.steps)
+        return sorted({int(one) for one in np.linspace(0, count - 1, min(count, _PROVED_BLOCKS_OF))})
+
+    def _prove(self, shift: float, errors: _Errors, uniform: _Errors, uniform_quality: int) -> dict[str, Any]:
+        """By what became of blocks' errors, over pictures together, against the uniform encode. Raises JobError where
+        the maps took no effect."""
+        asked = np.concatenate([self.steps[number] for number in self._proved()]).astype(np.float64)
+        apart = (self.encoder.log2_step(uniform_quality) - self.encoder.log2_step(self.quality)) * 6
+        blocks = [np.concatenate(one.blocks) for one in (errors, uniform)]
+        proof = evidence.of_block_errors(
+            asked + shift - apart, *blocks, is_identical=errors.squares == uniform.squares, method=self.method,
+            asked=asked,
+        )  # fmt: skip
+        frames = {f"{of}psnr_y_{where}_db": one.psnrs(where)
+                  for of, one in (("", errors), ("uniform_", uniform)) for where in ("inside", "outside")}  # fmt: skip
+        return proof | {"frames": frames}
+
+    def _fields(self, best: _Attempt, shift: float, errors: _Errors, found: FoundRate | None) -> dict[str, Any]:
+        of_map = {
+            "method": self.method,
+            "version": importance_steps.VERSION,
+            "quality": self.quality,
+            "shift_steps": round(shift, 4),
+            "base": round(float(best.quantisers.base), 4),
+            "block_size_px": self.block_px,
+            "unit_px": self.unit_px,
+            "pictures": len(self.steps),
+            "different_maps": len({one.tobytes() for one in self.steps}),
+            "clamped_units": best.quantisers.clamped,
+        }
+        fields: dict[str, Any] = {"map": of_map, "region": errors.total.as_record()}
+        return fields | ({"rate_search": search_record(found)} if found is not None else {})
+
+    def _uniform_fields(self, plain: CodingConfiguration, size: int, errors: _Errors) -> dict[str, Any]:
+        total = errors.total
+        pixels = total.inside_px + total.outside_px
+        return {
+            "quality": plain.quality,
+            "size_bytes": size,
+            "rate_bpp": size * 8 / pixels,
+            "coded_qp": None,
+            "psnr_y_db": luma_errors.psnr_of(total.inside + total.outside, pixels),
+            "region": total.as_record(),
+        }
+
+    def _csv(self, shift: float) -> bytes:
+        """The maps that were asked for, one below the other; every row begins with its picture's number, from 0."""
+        scale, lines = self.encoder.scale, []
+        for number, wanted in enumerate(self.wanted):
+            cells = wanted.astype(np.int64) + round(shift)
+            if scale.name == "QP":
+                cells = np.clip(cells + self.quality, scale.minimum, scale.maximum)
+            lines += [",".join(map(str, [number, *row])) for row in cells.tolist()]
+        return ("\n".join(lines) + "\n").encode()
