@@ -1,6 +1,7 @@
 """HEVC by kvazaar: its own program, or libkvazaar through FFmpeg."""
 
 import re
+from dataclasses import replace
 
 from vcmbench.encoder import (
     SOURCE,
@@ -16,7 +17,7 @@ from vcmbench.encoder import (
     by_picture_order,
     ffmpeg,
 )
-from vcmbench.encoder.layers import LOW_DELAY, PYRAMID, QpLayer
+from vcmbench.encoder.layers import LOW_DELAY, PYRAMID, QpLayer, group
 from vcmbench.errors import RequestError
 
 _MAP = "roi.txt"
@@ -28,10 +29,13 @@ _PYRAMIDS = {
 
 
 def _map_text(quantisers: Quantisers) -> str:
-    """kvazaar's map: columns and rows, then the QP offset of every block."""
-    rows, columns = quantisers.offsets.shape
-    lines = (" ".join(map(str, row)) for row in quantisers.offsets.tolist())
-    return f"{columns} {rows}\n" + "\n".join(lines) + "\n"
+    """kvazaar's map, for a sequence one a picture: columns and rows, then the QP offset of every block."""
+    text = ""
+    for offsets in quantisers.pictures or (quantisers.offsets,):
+        rows, columns = offsets.shape
+        lines = (" ".join(map(str, row)) for row in offsets.tolist())
+        text += f"{columns} {rows}\n" + "\n".join(lines) + "\n"
+    return text
 
 
 def _structure(structure: Structure) -> dict[str, str | int | None]:
@@ -42,6 +46,15 @@ def _structure(structure: Structure) -> dict[str, str | int | None]:
     if structure.kind == "lowdelay":
         pattern = "lp-g4d3t1" if structure.layer_offsets else 0
     return {"gop": pattern, "period": structure.intra_period or 0}
+
+
+def _coding_order(structure: Structure | None, frames: int) -> list[int]:
+    """The pictures, by their places in display order, in the order in which they are coded."""
+    if structure is None or structure.kind != "randomaccess":
+        return list(range(frames))
+    numbers = [picture.number for picture in group(structure)]
+    places = [0, *(start + number for start in range(0, frames, structure.gop) for number in numbers)]
+    return [place for place in places if place < frames]
 
 
 class Kvazaar(Encoder):
@@ -57,6 +70,7 @@ class Kvazaar(Encoder):
     map_method = "native"
     map_units_px = (64,)
     structures = ("intra", "lowdelay", "randomaccess")
+    map_structures = structures
     search_rates = ((0, 5.19), (6, 3.52), (12, 1.87), (22, 0.524), (32, 0.145), (42, 0.0379), (51, 0.011))
     rough_s_per_mpx = (("", 0.2), ("ultrafast", 0.1), ("slower", 0.6), ("veryslow", 0.7), ("placebo", 0.7))
 
@@ -64,6 +78,10 @@ class Kvazaar(Encoder):
         return Command(self._argv(program, coding, clip, {"qp": coding.quality}))
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
+        if quantisers.pictures:
+            # it takes the next map of the file for the next picture that it codes
+            order = _coding_order(coding.structure, clip.frames)
+            quantisers = replace(quantisers, pictures=tuple(quantisers.pictures[at] for at in order))
         settings = {"qp": int(quantisers.base), "roi": f"../in/{_MAP}"}
         return Command(self._argv(program, coding, clip, settings), {_MAP: _map_text(quantisers)})
 

@@ -87,9 +87,7 @@ def _with_frames(coder: Coder, coded: Coded) -> Coded:
     qp = coded.coded_qp
     if coder.job.coding.qp_map is None and "qp" in frames:
         qp = fmean(frames["qp"])
-    return replace(
-        coded, coded_qp=qp, fields=coded.fields | {"coded_frames": frames}, missing=coded.missing | missing
-    )
+    return replace(coded, coded_qp=qp, fields=coded.fields | {"coded_frames": frames}, missing=coded.missing | missing)
 
 
 def _files(job: Job, worker: Worker, coded: Coded) -> dict[Path, PurePosixPath]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data import colour
 from vcmbench.encoder.configuration import CodingConfiguration
-from vcmbench.encoder.quantisers import Quantisers, integer_quantisers, sequence_of
+from vcmbench.encoder.quantisers import Quantisers, integer_quantisers, moves_over_time, sequence_of
 from vcmbench.encoder.structure import Kind, Structure
 from vcmbench.errors import RequestError
 
@@ -160,8 +160,8 @@ class Encoder(ABC):
     """How it can code sequences, of `structure.KINDS`; for those that are `stackable`. `encode` obeys
     `coding.structure`: None is a plain stack, and must give the argv that it gave before there were structures."""
     map_structures: ClassVar[tuple[Kind, ...]] = ()
-    """Those of them in which `encode_mapped` takes a map a picture (`quantisers.pictures`). In others a native map gives
-    way to the low-pass."""
+    """Those of them in which `encode_mapped` takes a map a picture (`quantisers.pictures`); in others a map is a
+    low-pass."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
 
@@ -170,9 +170,9 @@ class Encoder(ABC):
         """The command that makes `self.bitstream` out of `SOURCE[self.pixels]` with `program`."""
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
-        """The same with quantisers that differ: over the picture where `map_method` is not prefilter, over every picture
-        of a sequence (`quantisers.pictures`) in `map_structures`, or from picture to picture (`quantisers.frames`) where
-        `zones` is set. `quantisers` are what `self.quantisers` or `self.sequence_quantisers` made."""
+        """The same with quantisers that differ: over the picture where `map_method` is not prefilter, over every one
+        of a sequence (`quantisers.pictures`) in `map_structures`, or from picture to picture (`quantisers.frames`)
+        where `zones` is set. `quantisers` are what `self.quantisers` or `self.sequence_quantisers` made."""
         raise RequestError(f"{self.name}: says that it takes a QP map, but has no encode_mapped")
 
     @abstractmethod
@@ -229,8 +229,10 @@ class Encoder(ABC):
     def sequence_quantisers(
         self, quality: int, pictures: Sequence[NDArray[np.int8]], shift: float, unit_px: int
     ) -> Quantisers:
-        """The same for the pictures of a sequence, `pictures` (rows, columns) of whole steps each: one base for all."""
-        return sequence_of([self.quantisers(quality, one.astype(np.float64), shift, unit_px) for one in pictures])
+        """The same for a sequence's `pictures`, (rows, columns) int8 of whole steps each, with one base for all."""
+        moves = shift + moves_over_time(len(pictures), pictures[0].size)
+        return sequence_of(self.quantisers(quality, one.astype(np.float64), float(move), unit_px)
+                           for one, move in zip(pictures, moves, strict=True))  # fmt: skip
 
     def block_qps(self, program: str, clip: Clip) -> Command | None:
         """The command with which the decoder tells the QP of every block, in `QPS`; None where it cannot."""

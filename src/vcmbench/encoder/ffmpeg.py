@@ -145,10 +145,10 @@ def _sequence_filters(quantisers: Quantisers) -> str:
         else:
             branches.append((number, number + 1, _regions(offsets, quantisers.unit_px)))
         before = offsets
-    regions_count = sum(len(regions) for _, _, regions in branches)
-    if regions_count > MAX_REGIONS:
+    count = sum(len(regions) for _, _, regions in branches)
+    if count > MAX_REGIONS:
         raise JobError(
-            f"the QP maps of {len(quantisers.pictures)} pictures come to {regions_count} rectangles, FFmpeg takes "
+            f"the QP maps of {len(quantisers.pictures)} pictures come to {count} rectangles, FFmpeg takes "
             f"{MAX_REGIONS}; a larger qp_map.block_size, a coarser map or fewer frames ([dataset] frames) have less"
         )
     if len(branches) == 1:
@@ -159,17 +159,15 @@ def _sequence_filters(quantisers: Quantisers) -> str:
 def _joined(branches: Sequence[tuple[int, int, list[str]]], name: str) -> str:
     """A graph of branches, in groups of groups: every picture passes those of its own group only."""
     start = branches[0][0]
-    size = _FAN
+    size = 1
     while size * _FAN < len(branches):
         size *= _FAN
-    groups = [branches[at : at + size] for at in range(0, len(branches), size)] if len(branches) > _FAN else branches
+    groups = [branches[at : at + size] for at in range(0, len(branches), size)]
     labels = [f"{name}_{number}" for number in range(len(groups))]
     parts = [f"split={len(groups)}" + "".join(f"[{one}]" for one in labels)]
     for label, group in zip(labels, groups, strict=True):
-        if len(branches) > _FAN:
-            first, after, inner = group[0][0], group[-1][1], [_joined(group, label)]
-        else:
-            first, after, inner = group
+        first, after = group[0][0], group[-1][1]
+        inner = [_joined(group, label)] if len(group) > 1 else group[0][2]
         cut = f"trim=start_frame={first - start}:end_frame={after - start}"
         parts.append(f"[{label}]" + ",\n".join([cut, *inner]) + f"[{label}o]")
     return ";\n".join(parts) + ";\n" + "".join(f"[{one}o]" for one in labels) + f"concat=n={len(groups)}"

@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.errors import JobError
+
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+
+_MANY_BLOCKS = 256
 
 Rectangle = tuple[int, int, int, int, int]
 
@@ -83,14 +87,31 @@ def integer_quantisers(
     return Quantisers(base, qps - base, unit_px, (qps - quality).astype(np.float64), int(np.sum(qps != wanted)))
 
 
+def moves_over_time(pictures: int, blocks: int) -> F64:
+    """By how much each picture's shift is to differ from that of all, (pictures,) with a mean of 0.
+
+    Where a picture has few blocks, one may be more than 1 % of its bytes: some pictures raise one more than others, in
+    bit-reversed order. With many blocks, pictures of one map keep it to the block.
+    """
+    if blocks >= _MANY_BLOCKS:
+        return np.zeros(pictures)
+    order = _thresholds(pictures, 1)[:, 0]
+    moves: F64 = (order - order.mean()) / blocks
+    return moves
+
+
 def sequence_of(pictures: Iterable[Quantisers]) -> Quantisers:
-    """The quantisers of a sequence's pictures, which have one base, as those of the sequence."""
-    offsets: list[NDArray[np.int16]] = []
-    clamped = 0
+    """The quantisers of a sequence's pictures as those of the sequence, with the base of the first. Raises JobError
+    where there are none."""
+    base: float | None = None
+    unit_px, clamped, offsets = 0, 0, []
     for one in pictures:
-        offsets.append(one.offsets.astype(np.int16))
-        clamped += one.clamped
-    return Quantisers(one.base, unit_px=one.unit_px, clamped=clamped, pictures=tuple(offsets))
+        base = one.base if base is None else base
+        offsets.append((one.offsets + int(one.base - base)).astype(np.int16))
+        unit_px, clamped = one.unit_px, clamped + one.clamped
+    if base is None:
+        raise JobError("internal error: a sequence without a picture")
+    return Quantisers(base, unit_px=unit_px, clamped=clamped, pictures=tuple(offsets))
 
 
 def nearest_levels(values: F64, count: int) -> F64:

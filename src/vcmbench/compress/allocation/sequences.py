@@ -170,7 +170,8 @@ class SequenceAllocation:
                 inside = np.unpackbits(bits, count=pixels).view(bool).reshape(squared.shape)
                 found.squares.append(luma_errors.inside_and_outside(squared, inside))
                 if number in proved:
-                    found.blocks.append(luma_errors.block_means(squared, *self.steps[number].shape, unit))
+                    rows, columns = self.steps[number].shape
+                    found.blocks.append(luma_errors.block_means(squared, rows, columns, unit))
         return found
 
     def _proved(self) -> list[int]:

@@ -1,0 +1,86 @@
+"""A QP map for every picture of a sequence that is coded as video, with the real encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers.commands import compress
+from tests.helpers.pictures import save
+from vcmbench import experiment
+from vcmbench.compress.run import CompressRun, CompressSettings
+from vcmbench.execution.runner.local import LocalRunner
+
+Write = Callable[..., Path]
+U8 = NDArray[np.uint8]
+
+FRAMES, HEIGHT, WIDTH = 9, 128, 256
+FILES = '[importance]\nsource = "files"\n'
+MAP = 'qp_map = { delta = 6 }\nmatch = "rate"\n'
+LOW_DELAY = 'structure = "lowdelay"\nlayer_offsets = false\n'
+
+
+def texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    coarse = rng.integers(0, 255, (height // 4, width // 4)).repeat(4, 0).repeat(4, 1)
+    return 64 + coarse / 2 + rng.normal(0, 8, (height, width))
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A textured square that moves 8 pixels a picture over a textured ground, under a sensor's noise; it alone matters.
+    """
+    root, rng = tmp_path_factory.mktemp("drive"), np.random.default_rng(0)
+    ground, thing = texture(rng, HEIGHT, WIDTH), texture(rng, 64, 64)
+    (root / "importance_map/drive").mkdir(parents=True)
+    for number in range(FRAMES):
+        left = 32 + 8 * number
+        plane, importance = ground.copy(), np.zeros((HEIGHT, WIDTH), np.float32)
+        plane[32:96, left : left + 64] = thing
+        importance[32:96, left : left + 64] = 1
+        noisy = np.clip(plane + rng.normal(0, 6, plane.shape), 0, 255).astype(np.uint8)
+        save(root / f"drive/{number:03}.png", noisy[..., None].repeat(3, 2))
+        np.save(root / f"importance_map/drive/{number:03}_importance.npy", importance)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, drive: Path) -> Path:
+    root = tmp_path / "data"
+    (root / "importance_map/drive").mkdir(parents=True)
+    (root / "drive").symlink_to(drive / "drive")
+    for path in (drive / "importance_map/drive").iterdir():
+        (root / "importance_map/drive" / path.name).symlink_to(path)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "structure"),
+    [
+        ("x264", LOW_DELAY), ("x264", 'structure = "randomaccess"\ngop = 4\n'), ("x264", 'structure = "intra"\n'),
+        ("x265", LOW_DELAY), ("x265", 'structure = "randomaccess"\ngop = 4\n'), ("kvazaar", LOW_DELAY),
+    ],
+)  # fmt: skip
+def test_bits_follow_what_matters_in_every_picture(name: str, structure: str, root: Path, write_experiment: Write) -> None:
+    """3 dB and more inside of every picture, at equal bytes, in one bitstream that is predicted over time."""
+    config = write_experiment(f'encoder = "{name}"\nquality = [27]\n{structure}{MAP}', head=FILES)
+    done = compress(root, config)
+    assert done.code == 0, done.err
+    (record,) = done.records()
+    assert record["rate_search"]["is_equal"], record["rate_search"]
+    assert abs(record["size_bytes"] / record["uniform"]["size_bytes"] - 1) <= 0.01
+    frames = record["evidence"]["frames"]
+    gains = np.subtract(frames["psnr_y_inside_db"], frames["uniform_psnr_y_inside_db"])
+    assert gains.min() >= 3, gains
+    assert len(gains) == record["frames"] == record["map"]["pictures"] == record["map"]["different_maps"] == FRAMES
+    assert sum(record["coded_frames"]["size_bytes"]) + record["coded_frames"]["header_bytes"] == record["size_bytes"]
+    bitstream = root / record["bitstream"]
+    table = np.loadtxt(bitstream.with_name(f"{bitstream.stem}_qp_map.csv"), dtype=int, delimiter=",")
+    assert table.shape == (FRAMES * HEIGHT // 16, 1 + WIDTH // 16)
+    assert table[:, 0].tolist() == np.arange(FRAMES).repeat(HEIGHT // 16).tolist(), "a row begins with its picture"
+    maps = table[:, 1:].reshape(FRAMES, HEIGHT // 16, WIDTH // 16)
+    assert {maps[0, 2, 2] - maps[0, 0, 0], maps[8, 2, 6] - maps[8, 2, 2]} == {-12}, "the map moves with the square"
+    assert [event["state"] for event in compress(root, config).events] == ["resumed"]
