@@ -22,6 +22,7 @@ FRAMES, HEIGHT, WIDTH = 9, 128, 256
 FILES = '[importance]\nsource = "files"\n'
 MAP = 'qp_map = { delta = 6 }\nmatch = "rate"\n'
 LOW_DELAY = 'structure = "lowdelay"\nlayer_offsets = false\n'
+PYRAMID = 'structure = "randomaccess"\ngop = 4\n'
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
@@ -31,8 +32,7 @@ def texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.flo
 
 @pytest.fixture(scope="module")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A textured square that moves 8 pixels a picture over a textured ground, under a sensor's noise; it alone matters.
-    """
+    """A textured square that moves 8 pixels a picture over a textured ground, under a sensor's noise; it alone matters."""
     root, rng = tmp_path_factory.mktemp("drive"), np.random.default_rng(0)
     ground, thing = texture(rng, HEIGHT, WIDTH), texture(rng, 64, 64)
     (root / "importance_map/drive").mkdir(parents=True)
@@ -57,30 +57,56 @@ def root(tmp_path: Path, drive: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
-    ("name", "structure"),
-    [
-        ("x264", LOW_DELAY), ("x264", 'structure = "randomaccess"\ngop = 4\n'), ("x264", 'structure = "intra"\n'),
-        ("x265", LOW_DELAY), ("x265", 'structure = "randomaccess"\ngop = 4\n'), ("kvazaar", LOW_DELAY),
-    ],
-)  # fmt: skip
-def test_bits_follow_what_matters_in_every_picture(name: str, structure: str, root: Path, write_experiment: Write) -> None:
+CODINGS = [("x264", LOW_DELAY), ("x264", PYRAMID), ("x265", LOW_DELAY), ("x265", PYRAMID), ("kvazaar", LOW_DELAY)]
+
+
+def test_bits_follow_what_matters_in_every_picture(root: Path, write_experiment: Write) -> None:
     """3 dB and more inside of every picture, at equal bytes, in one bitstream that is predicted over time."""
-    config = write_experiment(f'encoder = "{name}"\nquality = [27]\n{structure}{MAP}', head=FILES)
+    codings = [f'encoder = "{name}"\nquality = [27]\n{structure}{MAP}' for name, structure in CODINGS]
+    config = write_experiment(*codings, head=FILES)
     done = compress(root, config)
     assert done.code == 0, done.err
-    (record,) = done.records()
-    assert record["rate_search"]["is_equal"], record["rate_search"]
-    assert abs(record["size_bytes"] / record["uniform"]["size_bytes"] - 1) <= 0.01
-    frames = record["evidence"]["frames"]
-    gains = np.subtract(frames["psnr_y_inside_db"], frames["uniform_psnr_y_inside_db"])
-    assert gains.min() >= 3, gains
-    assert len(gains) == record["frames"] == record["map"]["pictures"] == record["map"]["different_maps"] == FRAMES
-    assert sum(record["coded_frames"]["size_bytes"]) + record["coded_frames"]["header_bytes"] == record["size_bytes"]
-    bitstream = root / record["bitstream"]
-    table = np.loadtxt(bitstream.with_name(f"{bitstream.stem}_qp_map.csv"), dtype=int, delimiter=",")
-    assert table.shape == (FRAMES * HEIGHT // 16, 1 + WIDTH // 16)
-    assert table[:, 0].tolist() == np.arange(FRAMES).repeat(HEIGHT // 16).tolist(), "a row begins with its picture"
-    maps = table[:, 1:].reshape(FRAMES, HEIGHT // 16, WIDTH // 16)
-    assert {maps[0, 2, 2] - maps[0, 0, 0], maps[8, 2, 6] - maps[8, 2, 2]} == {-12}, "the map moves with the square"
-    assert [event["state"] for event in compress(root, config).events] == ["resumed"]
+    records = done.records()
+    assert len(records) == len(CODINGS)
+    for record in records:
+        assert record["rate_search"]["is_equal"], record["rate_search"]
+        assert abs(record["size_bytes"] / record["uniform"]["size_bytes"] - 1) <= 0.01
+        frames = record["evidence"]["frames"]
+        gains = np.subtract(frames["psnr_y_inside_db"], frames["uniform_psnr_y_inside_db"])
+        assert gains.min() >= 3, (record["bitstream"], gains)
+        assert len(gains) == record["frames"] == record["map"]["pictures"] == FRAMES
+        account = record["coded_frames"]
+        assert sum(account["size_bytes"]) + account["header_bytes"] == record["size_bytes"]
+        assert set(account["type"][1:]) in ({"P", "B"}, {"P"}, {"B"}), "predicted over time"
+        bitstream = root / record["bitstream"]
+        table = np.loadtxt(bitstream.with_name(f"{bitstream.stem}_qp_map.csv"), dtype=int, delimiter=",")
+        assert table.shape == (FRAMES * HEIGHT // 16, 1 + WIDTH // 16)
+        assert table[:, 0].tolist() == np.arange(FRAMES).repeat(HEIGHT // 16).tolist(), "a row begins with its picture"
+        maps = table[:, 1:].reshape(FRAMES, HEIGHT // 16, WIDTH // 16)
+        assert {maps[0, 2, 2] - maps[0, 0, 0], maps[8, 2, 6] - maps[8, 2, 2]} == {-12}, "the map moves with the square"
+    assert {event["state"] for event in compress(root, config).events} == {"resumed"}
+
+
+DEAF = """
+from vcmbench.encoder import ffmpeg
+from vcmbench.encoder.plugins import get
+
+
+class Deaf(type(get("x264"))):
+    \"\"\"x264 with a constant QP, which ignores regions without a word.\"\"\"
+
+    label = "deaf"
+
+    def encode_mapped(self, program, coding, clip, quantisers):
+        return self.encode(program, coding, clip)
+"""
+
+
+def test_an_encoder_that_ignores_the_maps_of_a_sequence_fails(root: Path, encoders_folder: Path) -> None:
+    (encoders_folder / "deaf.py").write_text(DEAF)
+    coding = {"encoder": "deaf", "quality": [27], "structure": "lowdelay", "qp_map": {"delta": 6}}
+    wanted = {"name": "deaf", "coding": [coding, coding | {"match": "rate"}], "importance": {"source": "files"}}
+    run = CompressRun(experiment.Experiment.model_validate(wanted), root, LocalRunner(), CompressSettings())
+    outcome = run.execute(lambda *_: None)
+    assert outcome.done == 0
+    assert [str(error).split(":")[0] for _, error in outcome.failed] == ["the QP map took no effect"] * 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I8 = NDArray[np.int8]
 
+_PHASES = 3
+"""Encodes of a search that are kept for other phases of the dither."""
 _PROVED_BLOCKS_OF = 64
 """Pictures whose blocks' errors are held against their maps, spread over the sequence: memory has a bound."""
 
@@ -128,21 +130,33 @@ class SequenceAllocation:
         low, high = self.encoder.shift_range(self.quality)
         bounds = low - max(int(one.max()) for one in self.steps), high - min(int(one.min()) for one in self.steps)
         start = -float(np.mean(means)) if self.coding.match_rate else 0.0
-        errors: dict[float, float] = {}
+        sizes: list[int] = []
 
-        def size_of(shift: float) -> int:
+        def size_of(shift: float, phase: int = 0) -> int:
             before = self.best
-            size = self._encode(shift)
-            errors[shift] = abs(np.log(size / target))
-            if errors[shift] > min(errors.values()):  # only the best is held
+            sizes.append(self._encode(shift, phase))
+            if sizes[-1] != min(sizes, key=lambda size: abs(np.log(size / target))):  # only the best is held
                 self.best = before
-            return size
+            return sizes[-1]
 
-        return rate_search.find(size_of, target, start, bounds)
+        found = rate_search.find(size_of, target, start, bounds, max_encodes=rate_search.MAX_ENCODES - _PHASES)
+        phase = 0
+        # prediction makes sizes jump by more than 1 % between neighbouring shifts: other blocks are tried instead
+        while not found.is_equal and found.shift not in bounds and len(sizes) < rate_search.MAX_ENCODES:
+            phase += 1
+            size = size_of(found.shift, phase)
+            best = min(found.size_bytes, size, key=lambda one: abs(np.log(one / target)))
+            found = replace(found, size_bytes=best, tried=[*found.tried, (found.shift, size)])
+        return found
 
-    def _encode(self, shift: float) -> int:
-        """Encode with all maps moved by `shift` steps; the size in bytes."""
-        sent = self.encoder.sequence_quantisers(self.quality, self.steps, shift, self.unit_px)
+    def _encode(self, shift: float, phase: int = 0) -> int:
+        """Encode with all maps moved by `shift` steps; the size in bytes. With a `phase`, blocks change their places
+        under the dither."""
+        move = (3 * phase, 5 * phase)
+        rolled = [np.roll(one, move, (0, 1)) for one in self.steps]
+        sent = self.encoder.sequence_quantisers(self.quality, rolled, shift, self.unit_px)
+        back = tuple(np.roll(one, (-move[0], -move[1]), (0, 1)) for one in sent.pictures)
+        sent = replace(sent, pictures=back)
         encoded = self.coder.encode(at_quality(self.coding, self.quality), sent)
         self.best = _Attempt(encoded, sent, self.coder.bitstream.read_bytes(), self.coder.frame_log())
         return encoded.size_bytes
