@@ -48,6 +48,7 @@ class ImportanceChoice(BaseModel):
 
     source: str = "labels"
     region: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+    hold: bool = False
 
     @model_validator(mode="after")
     def _settings_are_sound(self) -> ImportanceChoice:
@@ -61,10 +62,10 @@ class ImportanceChoice(BaseModel):
     def _with_defaults(self) -> dict[str, Any]:
         settings = asdict(self.chosen().settings)
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
-        return {"source": self.source, **plain, "region": self.region}
+        return {"source": self.source, **plain, "region": self.region, **({"hold": True} if self.hold else {})}
 
     def chosen(self) -> ImportanceSource:
-        return choose(self.source, self.region, self.model_extra or {})
+        return choose(self.source, self.region, self.model_extra or {}, self.hold)
 
 
 class TaskChoice(TaskSettings):

@@ -32,7 +32,7 @@ def texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.flo
 
 @pytest.fixture(scope="module")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A textured square that moves 8 pixels a picture over a textured ground, under a sensor's noise; it alone matters."""
+    """A square that moves 8 pixels a picture over ground, both textured, under a sensor's noise; it alone matters."""
     root, rng = tmp_path_factory.mktemp("drive"), np.random.default_rng(0)
     ground, thing = texture(rng, HEIGHT, WIDTH), texture(rng, 64, 64)
     (root / "importance_map/drive").mkdir(parents=True)
@@ -110,3 +110,39 @@ def test_an_encoder_that_ignores_the_maps_of_a_sequence_fails(root: Path, encode
     outcome = run.execute(lambda *_: None)
     assert outcome.done == 0
     assert [str(error).split(":")[0] for _, error in outcome.failed] == ["the QP map took no effect"] * 2
+
+
+def test_other_encoders_get_a_sequence_low_passed_by_its_maps(root: Path, write_experiment: Write) -> None:
+    """Every picture by its own: the ground loses detail, the square gains, wherever it is."""
+    coding = f'encoder = "vvenc"\npreset = "faster"\nquality = [27]\n{LOW_DELAY}{MAP}'
+    (record,) = compress(root, write_experiment(coding, head=FILES)).records()
+    assert record["map"]["method"] == "prefilter"
+    assert record["rate_search"]["is_equal"]
+    frames = record["evidence"]["frames"]
+    assert np.subtract(frames["psnr_y_inside_db"], frames["uniform_psnr_y_inside_db"]).min() > 0.5
+    assert np.subtract(frames["psnr_y_outside_db"], frames["uniform_psnr_y_outside_db"]).max() < 0
+
+
+def test_held_maps(root: Path, write_experiment: Write) -> None:
+    """Without a map of its own a picture fails its sequence by name, or with `hold` keeps the last known one; the job
+    is done again when another map is known."""
+    maps = root / "importance_map/drive"
+    for number in (0, 1, 2, 4, 5, 7, 8):
+        (maps / f"{number:03}_importance.npy").unlink()
+    coding = f'encoder = "x264"\npreset = "ultrafast"\nquality = [27]\n{LOW_DELAY}qp_map = {{ delta = 6 }}\n'
+    done = compress(root, write_experiment(coding, head=FILES))
+    assert done.code == 1
+    assert f"importance of drive/000: no {maps / '000_importance.npy'}; 2 of 9 pictures of its sequence" in done.err
+    assert "hold = true" in done.err
+    holding = write_experiment(coding, head=FILES + "hold = true\n", name="holding")
+    done = compress(root, holding)
+    assert done.code == 0, done.err
+    (record,) = done.records()
+    assert (record["map"]["held"], record["map"]["different_maps"]) == (7, 2)
+    bitstream = root / record["bitstream"]
+    table = np.loadtxt(bitstream.with_name(f"{bitstream.stem}_qp_map.csv"), dtype=int, delimiter=",")
+    lefts = [int(np.flatnonzero(rows[3, 1:] == 21)[0]) for rows in table.reshape(FRAMES, HEIGHT // 16, -1)]
+    assert lefts == [4, 4, 4, 4, 4, 4, 5, 5, 5], "that of picture 3 from the start, that of 6 to the end"
+    assert [event["state"] for event in compress(root, holding).events] == ["resumed"]
+    (maps / "008_importance.npy").symlink_to(maps / "003_importance.npy")
+    assert [event["state"] for event in compress(root, holding).events] == ["done"]

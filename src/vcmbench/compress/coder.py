@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -111,24 +111,29 @@ class Coder:
     def _input(self) -> Path:
         return self.worker.scratch.outputs / SOURCE[self.job.encoder.pixels]
 
-    def write_filtered(self, sigma_px: NDArray[np.float32]) -> None:
-        """Write the tool's input under a low-pass (see `prefilter`); `sigma_px` has one for each coded pixel."""
-        frame = self.prepared(0).frame
+    def write_filtered(self, sigmas_px: Iterable[NDArray[np.float32]]) -> None:
+        """Write the tool's input under a low-pass (see `prefilter`): for each picture one sigma a coded pixel."""
+        is_stack = len(self.job.sources) > 1
+        with self._input.open("wb") as file:
+            for index, sigma_px in enumerate(sigmas_px):
+                prepared = self._prepare(index) if is_stack else self.prepared(index)
+                file.write(self._filtered(prepared.frame, sigma_px))
+
+    def _filtered(self, frame: bytes, sigma_px: NDArray[np.float32]) -> bytes:
         clip = self.geometry.clip
         if self.job.encoder.pixels == "rgb":
             width, height = self.geometry.scaled_width, self.geometry.scaled_height
             rgb = np.frombuffer(frame, np.uint8)[-width * height * 3 :].reshape(height, width, 3)
             inside = sigma_px[:height, :width]
             channels = [prefilter.low_pass(np.ascontiguousarray(rgb[..., i]), inside) for i in range(3)]
-            self._input.write_bytes(frames.ppm_bytes(np.stack(channels, axis=-1)))
-            return
+            return frames.ppm_bytes(np.stack(channels, axis=-1))
         at, planes = 0, []
         for index, (rows, columns) in enumerate(clip.chroma.plane_shapes(clip.width, clip.height)):
             plane = np.frombuffer(frame, np.uint8, rows * columns, at).reshape(rows, columns)
             step = (clip.chroma.step_x, clip.chroma.step_y) if index else (1, 1)
             planes.append(prefilter.low_pass(plane, sigma_px, step).tobytes())
             at += rows * columns
-        self._input.write_bytes(b"".join(planes))
+        return b"".join(planes)
 
     def encode(self, coding: CodingConfiguration, quantisers: Quantisers | None = None) -> Encoded:
         """Encode what was written. Raises JobError where the tool fails or its bitstream is cut off."""

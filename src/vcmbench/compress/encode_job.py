@@ -68,7 +68,10 @@ def _code(coder: Coder, store: Store) -> Coded:
     coding = coder.job.coding
     if coding.qp_map is not None or coding.target_bpp is not None:
         coded = allocation.code(coder, store.data)
-        return coded if coding.structure is None or coded.coded_qp is not None else _with_frames(coder, coded)
+        has_maps_over_time = (
+            coding.structure is not None and coding.qp_map is not None and coding.qp_map.mode == "block"
+        )
+        return _with_frames(coder, coded) if has_maps_over_time else coded
     encoded = coder.encode(coding)
     if coding.structure is not None:
         return _with_frames(coder, Coded(coding, encoded, coder.decode(coding), None))
@@ -85,7 +88,7 @@ def _with_frames(coder: Coder, coded: Coded) -> Coded:
     in_order = structure is None or structure.kind != "randomaccess"
     frames, missing = coded_sequence.account(coder.bitstream, len(coder.job.sources), reported, in_order)
     qp = coded.coded_qp
-    if coder.job.coding.qp_map is None and "qp" in frames:
+    if coder.job.encoder.method(coder.job.coding) != "native" and "qp" in frames:
         qp = fmean(frames["qp"])
     return replace(coded, coded_qp=qp, fields=coded.fields | {"coded_frames": frames}, missing=coded.missing | missing)
 

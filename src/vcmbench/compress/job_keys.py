@@ -97,6 +97,7 @@ class JobMaker:
         digest: Callable[[Source, ImportanceSource], str],
     ) -> None:  # fmt: skip
         self.encoder, self.coding, self._tools, self._digest = encoder, coding, tools, digest
+        self._data = data
         self._folder = data.configuration_folder(encoder.folder_name(coding)).name
         self._sizes: dict[tuple[int, int, int], _OfSize] = {}
 
@@ -111,7 +112,10 @@ class JobMaker:
             problem = f"{sources[0].path}: {shared.problem}" if shared.problem else ""
         if not problem and self.coding.importance is not None:
             try:
-                maps = tuple(self._digest(source, self.coding.importance) for source in sources)
+                wanted, chosen = self.coding.importance, sources
+                if self.coding.structure is not None:
+                    chosen = tuple(wanted.over_time(self._data, sources))
+                maps = tuple(self._digest(source, wanted) for source in chosen)
             except JobError as error:
                 problem = str(error)
         if problem:

@@ -193,7 +193,7 @@ def _missing_importance(experiment: Experiment, data: DataRoot, sources: list[So
     except JobError as error:  # so will their jobs
         return [str(error)]
     missing = [path for path in paths if path is not None and not path.is_file()]
-    if not missing:
+    if not missing or (wanted.hold and len(missing) < len(sources)):
         return []
     return [f"{len(missing)} of {len(sources)} pictures have no importance: no {missing[0]}"
             + (" and so on" if len(missing) > 1 else "")]  # fmt: skip

@@ -48,6 +48,8 @@ class CodingConfiguration:
             del values["resampler"]
         if self.structure is None:
             del values["structure"]
+        if self.importance is not None and not self.importance.hold:
+            del values["importance"]["hold"]
         return values
 
     def folder_name(self, label: str, published: bool) -> str:

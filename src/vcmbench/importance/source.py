@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache, lru_cache
 from pathlib import Path
@@ -129,12 +129,13 @@ class ImportanceSource:
     """The choice of a source, with its settings.
 
     Pixels of at least `region` count as the important ones where their PSNR is told apart; 1 is what lies within the
-    safe distance.
+    safe distance. With `hold`, a picture of a sequence that has no map keeps the last one before it.
     """
 
     source: str = "labels"
     settings: Any = field(default_factory=ImportanceSettings)
     region: float = 1.0
+    hold: bool = False
 
     @property
     def origin(self) -> SourceOfImportance[Any]:
@@ -151,6 +152,8 @@ class ImportanceSource:
                 words.append(f"{one.name}-{_word(value)}")
         if self.region != 1:
             words.append(f"region{self.region:g}")
+        if self.hold:
+            words.append("hold")
         return "-".join(words)
 
     def digest(self, data: DataRoot, source: Source) -> str:
@@ -176,6 +179,24 @@ class ImportanceSource:
     def lacking(self, data: DataRoot, source: Source) -> Path | None:
         """The first file that the map of a picture cannot do without and that is not there. Raises JobError."""
         found: Path | None = self._called("lacking", data, source, self.settings)
+        return found
+
+    def over_time(self, data: DataRoot, sources: Sequence[Source]) -> list[Source]:
+        """Whose map each picture of a sequence has, in order: its own, or with `hold` the last before it that has one;
+        those before the first have that of the first. Raises JobError where one has none."""
+        lacking = [self.lacking(data, source) for source in sources]
+        known = [number for number, path in enumerate(lacking) if path is None]
+        if len(known) < len(sources) and not (self.hold and known):
+            at = next(number for number, path in enumerate(lacking) if path is not None)
+            advice = "no picture of its sequence has any" if self.hold else (
+                f"{len(known)} of {len(sources)} pictures of its sequence have theirs; [importance] hold = true keeps "
+                "the last known one"
+            )  # fmt: skip
+            raise JobError(f"importance of {sources[at].name}: no {lacking[at]}; {advice}")
+        last, found = known[0], []
+        for number, path in enumerate(lacking):
+            last = number if path is None else last
+            found.append(sources[last])
         return found
 
     def read(self, data: DataRoot, source: Source, width: int, height: int) -> PixelImportance:
@@ -205,26 +226,27 @@ class ImportanceSource:
     def __reduce__(self) -> tuple[Any, ...]:
         """Other processes find the class of the settings by the source's name: its file may be no module there."""
         values = {one.name: getattr(self.settings, one.name) for one in fields(self.settings)}
-        return _again, (self.source, values, self.region)
+        return _again, (self.source, values, self.region, self.hold)
 
 
-def _again(source: str, values: dict[str, Any], region: float) -> ImportanceSource:
+def _again(source: str, values: dict[str, Any], region: float, hold: bool) -> ImportanceSource:
     """What was checked once is not checked again: a file that settings name may be gone, which its jobs report."""
     settings = object.__new__(get(source).settings)
     for name, value in values.items():
         object.__setattr__(settings, name, value)
-    return ImportanceSource(source, settings, region)
+    return ImportanceSource(source, settings, region, hold)
 
 
-def choose(source: str, region: float, values: Mapping[str, Any]) -> ImportanceSource:
+def choose(source: str, region: float, values: Mapping[str, Any], hold: bool = False) -> ImportanceSource:
     """The choice that an experiment makes. Raises RequestError with the key, the value and what is allowed."""
     origin = get(source)
     known = [one.name for one in fields(origin.settings)]
     for key in values:
         if key not in known:
-            raise RequestError(f"{key}: unknown key; source {source!r} knows {', '.join(['source', 'region', *known])}")
+            words = ", ".join(["source", "region", "hold", *known])
+            raise RequestError(f"{key}: unknown key; source {source!r} knows {words}")
     try:
-        return ImportanceSource(source, _settings(origin, values), region)
+        return ImportanceSource(source, _settings(origin, values), region, hold)
     except (RequestError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a plugin may raise anything

@@ -34,7 +34,7 @@ def weights_of(experiment: Experiment) -> ImportanceSource:
 
 def in_words(wanted: ImportanceSource) -> str:
     """Where importance comes from, for the report."""
-    settings = replace(wanted, region=ImportanceSource().region).tag  # which does not change a map
+    settings = replace(wanted, region=ImportanceSource().region, hold=False).tag  # which does not change a map
     return wanted.origin.describe(settings.removeprefix(wanted.source).removeprefix("-"))
 
 

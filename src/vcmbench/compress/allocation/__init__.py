@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from vcmbench.compress.allocation.frames import code_frames
 from vcmbench.compress.allocation.rate import uniform_at_rate
 from vcmbench.compress.allocation.sequences import SequenceAllocation
 from vcmbench.compress.coder import Coder
-from vcmbench.data.dataset import DataRoot
+from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError
 from vcmbench.importance.source import PixelImportance
 
@@ -32,10 +32,9 @@ def code(coder: Coder, data: DataRoot) -> Coded:
         return replace(coded, notes=rate_notes(coded))
     if coding.structure is not None and coding.qp_map.mode == "block":
         return _code_sequence(coder, data)
-    values = [_importance(coder, data, index) for index in range(len(coder.job.sources))]
-    notes = tuple(
-        f"{source.name}: {note}" for source, one in zip(coder.job.sources, values, strict=True) for note in one.notes
-    )
+    chosen = _chosen(coder, data)
+    values = [_importance(coder, data, index, source) for index, source in enumerate(chosen)]
+    notes = tuple(f"{source.name}: {note}" for source, one in zip(chosen, values, strict=True) for note in one.notes)
     if coding.qp_map.mode == "frame":
         coded = code_frames(coder, [one.values for one in values])
     else:
@@ -45,19 +44,30 @@ def code(coder: Coder, data: DataRoot) -> Coded:
 
 def _code_sequence(coder: Coder, data: DataRoot) -> Coded:
     notes: dict[str, None] = {}
+    chosen = _chosen(coder, data)
 
     def maps() -> Iterator[NDArray[np.float32]]:
-        for index, source in enumerate(coder.job.sources):
-            one = _importance(coder, data, index)
+        for index, source in enumerate(chosen):
+            one = _importance(coder, data, index, source)
             notes.update((f"{source.name}: {note}", None) for note in one.notes)
             yield one.values
 
     coded = SequenceAllocation(coder, maps).code()
+    coded.fields["map"]["held"] = sum(one != own for one, own in zip(chosen, coder.job.sources, strict=True))
     return replace(coded, notes=(*notes, *coded.notes, *rate_notes(coded)))
 
 
-def _importance(coder: Coder, data: DataRoot, index: int) -> PixelImportance:
-    source, wanted, geometry = coder.job.sources[index], coder.job.coding.importance, coder.geometry
+def _chosen(coder: Coder, data: DataRoot) -> Sequence[Source]:
+    """The pictures whose maps the job's have: their own, but for those of a sequence that hold one."""
+    coding, sources = coder.job.coding, coder.job.sources
+    if coding.structure is None or coding.importance is None:
+        return sources
+    return coding.importance.over_time(data, sources)
+
+
+def _importance(coder: Coder, data: DataRoot, index: int, source: Source) -> PixelImportance:
+    """Of the picture of that index in the job, whose map is that of `source`."""
+    wanted, geometry = coder.job.coding.importance, coder.geometry
     if wanted is None:
         raise JobError("internal error: a map without a source of importance")
     planned = coder.job.maps[index]

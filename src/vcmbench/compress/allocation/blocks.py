@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.compress import evidence, importance_steps, luma_errors, prefilter, rate_search
+from vcmbench.compress import evidence, importance_steps, luma_errors, rate_search
+from vcmbench.compress.allocation import filtering
 from vcmbench.compress.allocation.common import (
     Attempt,
     Coded,
@@ -188,25 +189,10 @@ class BlockAllocation:
         return replace(best, tried=tried)
 
     def _search_filter(self, target_bytes: float, start: float, bounds: tuple[float, float]) -> FoundRate:
-        """A whole QP first; what is left to the target is made up for by the strength of the filter."""
-        budget = rate_search.MAX_ENCODES
-        found = rate_search.find(self._encode, target_bytes, start, bounds, whole=True, max_encodes=budget - 3)
-        if found.is_equal:
-            return found
-
-        def size_of(octaves: float) -> int:
-            return self._encode(found.shift, 2.0**octaves)
-
-        limits = math.log2(prefilter.STRENGTHS[0]), math.log2(prefilter.STRENGTHS[1])
-        # as steep as it was on photographs: a sigma twice as large saved a third to a half of the bits
-        guess = math.log2(found.size_bytes / target_bytes) / 0.6
-        left = budget - len(found.tried)
-        tuned = rate_search.find(size_of, target_bytes, guess, limits, per_step=-0.6, max_encodes=left)
-        tried = [*found.tried, *((found.shift, size) for _, size in tuned.tried)]
-        if abs(tuned.error) >= abs(found.error):
-            return replace(found, tried=tried)
-        self.attempts[found.shift] = self.tuned[2.0**tuned.shift]
-        return replace(tuned, shift=found.shift, tried=tried)
+        found, strength = filtering.find(self._encode, target_bytes, start, bounds)
+        if strength != 1:
+            self.attempts[found.shift] = self.tuned[strength]
+        return found
 
     def _encode(self, shift: float, strength: float = 1.0, phase: int = 0, excess: float | None = None) -> int:
         """Encode with the whole map moved by `shift` steps; the size in bytes.
@@ -241,17 +227,11 @@ class BlockAllocation:
 
     def _filtered(self, shift: float, strength: float) -> Quantisers:
         """Write the low-passed source: the quality of the finest block for all, what is coarser is filtered away."""
-        encoder, scale = self.encoder, self.encoder.scale
-        finest = encoder.quality_at(self.quality, float(self.steps.min()) + shift)
-        rounded = math.floor(finest) if scale.better == "low" else math.ceil(finest)
-        base = min(max(rounded, scale.minimum), scale.maximum)
-        base_steps = (encoder.log2_step(base) - encoder.log2_step(self.quality)) * 6
+        base, base_steps = filtering.base_of(self.encoder, self.quality, float(self.steps.min()) + shift)
         excess = np.maximum(self.steps + shift - base_steps, 0.0)
-        rows, columns = (np.arange(side) // self.unit_px for side in (self.clip.height, self.clip.width))
         of_pixels = self.steps_of_pixels + np.float32(shift - base_steps)
-        spared = np.minimum(excess.astype(np.float32)[rows][:, columns], np.maximum(of_pixels, 0))
         start = time.perf_counter()
-        self.coder.write_filtered(prefilter.sigma_px(spared, strength))
+        self.coder.write_filtered([filtering.sigma_px(excess, of_pixels, self.unit_px, strength)])
         self.filter_s = time.perf_counter() - start
         clamped = int(np.sum(self.steps + shift < base_steps - 1e-9))
         return Quantisers(base, excess, self.unit_px, base_steps + excess, clamped)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.compress import evidence, importance_steps, luma_errors, rate_search
+from vcmbench.compress.allocation import filtering
 from vcmbench.compress.allocation.common import Coded, at_quality, search_record, start_quality, target_bytes
 from vcmbench.compress.coder import Coder, Encoded
 from vcmbench.compress.luma_errors import Squares
@@ -34,10 +35,13 @@ _PROVED_BLOCKS_OF = 64
 class _Attempt:
     """The best encode so far: what it was given, and what it left."""
 
+    coding: CodingConfiguration
     encoded: Encoded
     quantisers: Quantisers
     data: bytes
     frame_log: str
+    strength: float = 1.0
+    """Of the filter, where there is one."""
 
 
 @dataclass
@@ -104,21 +108,22 @@ class SequenceAllocation:
             self._encode(shift)
         shift = found.shift if found else shift
         if not coding.match_rate:
+            if self.method == "prefilter":
+                coder.write_source()
             plain, size, uniform = self._uniform(self._nearest_quality(shift))
         best = self.best
         if best is None:
             raise JobError("internal error: a search without an encode")
         coder.restore(best.data, best.frame_log)
-        decoded = coder.decode(at_quality(coding, self.quality))
+        decoded = coder.decode(best.coding)
         errors = self._errors()
         fields = self._fields(best, shift, errors, found) | {
             "uniform": self._uniform_fields(plain, size, uniform),
             "evidence": self._prove(shift, errors, uniform, plain.quality or 0),
         }
-        missing = {"coded_qp": "differs from block to block; see evidence"}
+        missing = {"coded_qp": "differs from block to block; see evidence"} if self.method == "native" else {}
         notes = () if any(map(np.ptp, self.wanted)) else ("the QP maps are flat: each coded with one quantiser",)
-        plain = at_quality(coding, self.quality)
-        return Coded(plain, best.encoded, decoded, None, fields, missing, notes=notes, csv=self._csv(shift))
+        return Coded(best.coding, best.encoded, decoded, None, fields, missing, notes=notes, csv=self._csv(shift))
 
     def _nearest_quality(self, shift: float) -> int:
         scale = self.encoder.scale
@@ -130,36 +135,69 @@ class SequenceAllocation:
         low, high = self.encoder.shift_range(self.quality)
         bounds = low - max(int(one.max()) for one in self.steps), high - min(int(one.min()) for one in self.steps)
         start = -float(np.mean(means)) if self.coding.match_rate else 0.0
+        if self.method == "prefilter":  # a filter saves less than the quantiser that it stands in for
+            start = self.coding.qp_map.delta / 2 if self.coding.qp_map and self.coding.match_rate else 0.0
         sizes: list[int] = []
 
-        def size_of(shift: float, phase: int = 0) -> int:
+        def size_of(shift: float, strength: float = 1.0, phase: int = 0) -> int:
             before = self.best
-            sizes.append(self._encode(shift, phase))
+            sizes.append(self._encode(shift, strength, phase))
             if sizes[-1] != min(sizes, key=lambda size: abs(np.log(size / target))):  # only the best is held
                 self.best = before
             return sizes[-1]
 
+        if self.method == "prefilter":
+            return filtering.find(size_of, target, start, bounds)[0]
         found = rate_search.find(size_of, target, start, bounds, max_encodes=rate_search.MAX_ENCODES - _PHASES)
         phase = 0
         # prediction makes sizes jump by more than 1 % between neighbouring shifts: other blocks are tried instead
         while not found.is_equal and found.shift not in bounds and len(sizes) < rate_search.MAX_ENCODES:
             phase += 1
-            size = size_of(found.shift, phase)
+            size = size_of(found.shift, phase=phase)
             best = min(found.size_bytes, size, key=lambda one: abs(np.log(one / target)))
             found = replace(found, size_bytes=best, tried=[*found.tried, (found.shift, size)])
         return found
 
-    def _encode(self, shift: float, phase: int = 0) -> int:
-        """Encode with all maps moved by `shift` steps; the size in bytes. With a `phase`, blocks change their places
-        under the dither."""
+    def _encode(self, shift: float, strength: float = 1.0, phase: int = 0) -> int:
+        """Encode with all maps moved by `shift` steps; the size in bytes.
+
+        `strength` is that of a filter. With a `phase`, blocks change their places under the dither.
+        """
+        coder = self.coder
+        if self.method == "prefilter":
+            sent = self._filtered(shift, strength)
+            plain = at_quality(self.coding, int(sent.base))
+            encoded = coder.encode(plain)
+        else:
+            sent = self._dithered(shift, phase)
+            plain = at_quality(self.coding, self.quality)
+            encoded = coder.encode(plain, sent)
+        self.best = _Attempt(plain, encoded, sent, coder.bitstream.read_bytes(), coder.frame_log(), strength)
+        return encoded.size_bytes
+
+    def _filtered(self, shift: float, strength: float) -> Quantisers:
+        """Write the low-passed source, every picture by its own map: the quality of the finest block for all."""
+        finest = min(int(one.min()) for one in self.steps) + shift
+        base, base_steps = filtering.base_of(self.encoder, self.quality, finest)
+
+        def sigmas_px() -> Iterator[F32]:
+            for values, steps in zip(self.maps(), self.steps, strict=True):
+                excess = np.maximum(steps + shift - base_steps, 0.0)
+                of_pixels = importance_steps.pixel_steps(values, self.coding, self.coder.geometry)
+                of_pixels += np.float32(shift - base_steps)
+                yield filtering.sigma_px(excess, of_pixels, self.unit_px, strength)
+
+        self.coder.write_filtered(sigmas_px())
+        clamped = sum(int(np.sum(one + shift < base_steps - 1e-9)) for one in self.steps)
+        return Quantisers(base, unit_px=self.unit_px, clamped=clamped)
+
+    def _dithered(self, shift: float, phase: int) -> Quantisers:
+        """What the tool is given; with a `phase`, the blocks change their places under the dither."""
         move = (3 * phase, 5 * phase)
         rolled = [np.roll(one, move, (0, 1)) for one in self.steps]
         sent = self.encoder.sequence_quantisers(self.quality, rolled, shift, self.unit_px)
         back = tuple(np.roll(one, (-move[0], -move[1]), (0, 1)) for one in sent.pictures)
-        sent = replace(sent, pictures=back)
-        encoded = self.coder.encode(at_quality(self.coding, self.quality), sent)
-        self.best = _Attempt(encoded, sent, self.coder.bitstream.read_bytes(), self.coder.frame_log())
-        return encoded.size_bytes
+        return replace(sent, pictures=back)
 
     def _uniform(self, quality: int) -> tuple[CodingConfiguration, int, _Errors]:
         """The sequence in the same structure with one quantiser, and its errors."""
@@ -219,6 +257,8 @@ class SequenceAllocation:
             "different_maps": len({one.tobytes() for one in self.steps}),
             "clamped_units": best.quantisers.clamped,
         }
+        if self.method == "prefilter":
+            of_map["filter_strength"] = round(best.strength, 4)
         fields: dict[str, Any] = {"map": of_map, "region": errors.total.as_record()}
         return fields | ({"rate_search": search_record(found)} if found is not None else {})
 
