@@ -4,6 +4,7 @@ SvtAv1EncApp wraps every stream in IVF, whose bytes are not the codec's: it is u
 """
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ class SvtAv1(Encoder):
     encode_tools = (ffmpeg.encoder_tool("libsvtav1"),)
     decode_tools = (ffmpeg.decoder_tool("libdav1d"),)
     structures = ("intra", "lowdelay", "randomaccess")
+    map_structures = structures
     map_method = "native"
     map_units_px = (64,)
     map_tools = (Tool("SvtAv1EncApp"),)
@@ -127,7 +129,10 @@ class SvtAv1(Encoder):
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         # a line a picture: its number, then the offset of every block of 64x64 in reading order
-        text = "0 " + " ".join(map(str, quantisers.offsets.ravel().tolist())) + "\n"
+        text = "".join(
+            f"{number} {' '.join(map(str, offsets.ravel().tolist()))}\n"
+            for number, offsets in enumerate(quantisers.pictures or (quantisers.offsets,))
+        )
         return self._app(clip, coding, int(quantisers.base), ("--roi-map-file", f"../in/{_MAP}"), {_MAP: text})
 
     def _app(
@@ -141,7 +146,13 @@ class SvtAv1(Encoder):
         source = ("-i", SOURCE["yuv"], "-w", clip.width, "-h", clip.height, "-n", clip.frames, "--fps", 25)
         form = ("--input-depth", 8, "--color-format", 1, "--matrix-coefficients", 6, "--color-range", 0)
         rate = ("--rc", 0, "--aq-mode", 0, "--use-fixed-qindex-offsets", 1, "--qp", qp, "--preset", coding.preset or 8)
-        words = (*source, *form, *rate, "--keyint", 1, "--lp", 1, "--progress", 0, "-b", "coded.ivf", *more)
+        period: tuple[str | int, ...] = ("--keyint", 1)
+        if coding.structure is not None and coding.structure.kind != "intra":
+            # what svtav1-params take, as words of the command line
+            names = (part.split("=") for part in self._structure(coding.structure, qp)[1:].split(":"))
+            period = ("--keyint", coding.structure.intra_period or max(clip.frames, 2))
+            period += tuple(word for name, value in names for word in (f"--{name}", value))
+        words = (*source, *form, *rate, *period, "--lp", 1, "--progress", 0, "-b", "coded.ivf", *more)
         unwrap = ("ivf-to-obu", "coded.ivf", self.bitstream)
         return Command(("SvtAv1EncApp", *map(str, words)), files or {}, (unwrap,))
 
@@ -164,6 +175,14 @@ class SvtAv1(Encoder):
         told = (_LOG2_STEPS[indices] - uniform) * 6
         clamped = int(np.sum((wanted < _LOG2_STEPS[1]) | (wanted > _LOG2_STEPS[-1])))
         return Quantisers(base, indices - _INDICES[base], unit_px, told, clamped)
+
+    def sequence_quantisers(
+        self, quality: int, pictures: Sequence[NDArray[np.int8]], shift: float, unit_px: int
+    ) -> Quantisers:
+        # as one tall picture: they have one base, and its segments
+        tall = self.quantisers(quality, np.concatenate(pictures).astype(np.float64), shift, unit_px)
+        each = np.split(tall.offsets.astype(np.int16), len(pictures))
+        return Quantisers(tall.base, unit_px=unit_px, clamped=tall.clamped, pictures=tuple(each))
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "obu", "libdav1d"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,12 @@ from tests.helpers.commands import compress
 from tests.helpers.pictures import save
 from vcmbench import experiment
 from vcmbench.compress.run import CompressRun, CompressSettings
+from vcmbench.data.colour import CHROMA_FORMATS
+from vcmbench.encoder import Clip, CodingConfiguration, Quantisers, Structure, ffmpeg
+from vcmbench.encoder.plugins import get
+from vcmbench.errors import JobError
 from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.importance.qp_map import QpMap
 
 Write = Callable[..., Path]
 U8 = NDArray[np.uint8]
@@ -146,3 +153,34 @@ def test_held_maps(root: Path, write_experiment: Write) -> None:
     assert [event["state"] for event in compress(root, holding).events] == ["resumed"]
     (maps / "008_importance.npy").symlink_to(maps / "003_importance.npy")
     assert [event["state"] for event in compress(root, holding).events] == ["done"]
+
+
+def test_svtav1_gets_a_line_a_picture() -> None:
+    svtav1, clip = get("svtav1"), Clip(128, 64, 3, CHROMA_FORMATS["420"])
+    coding = CodingConfiguration("svtav1", 40, stacked=True, structure=Structure("lowdelay"), qp_map=QpMap())
+    pictures = [np.array([steps], np.int8) for steps in ((-6, 6), (6, -6), (6, 6))]
+    told = svtav1.sequence_quantisers(40, pictures, 0.0, 64)
+    command = svtav1.encode_mapped("SvtAv1EncApp", coding, clip, told)
+    lines = command.files["roi.txt"].splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1", "2"]
+    (fine, coarse), *others = [[int(word) for word in line.split()[1:]] for line in lines]
+    assert fine == 0
+    np.testing.assert_allclose(others, [[coarse, fine], [coarse, coarse]], atol=1)  # the dither of the rest
+    assert svtav1.log2_step(int(told.base)) == pytest.approx(svtav1.log2_step(40) - 1, abs=0.1), "the finest block's"
+    words = dict(itertools.pairwise(command.argv))
+    assert (words["--keyint"], words["--pred-struct"], words["--hierarchical-levels"]) == ("3", "1", "3")
+    assert words["--qindex-offsets"].startswith("[-")
+
+
+def test_a_graph_has_a_branch_a_map_and_a_bound() -> None:
+    """Pictures of one map share a branch; branches are in groups of 64; more than FFmpeg sets up in time is refused."""
+    one, other = np.array([[0, 0, -6]], np.int16), np.array([[0, 0, 6]], np.int16)
+    held = Quantisers(30, unit_px=16, pictures=(one,) * 5 + (other,) * 4)
+    text = ffmpeg.region_filters(held)
+    assert re.findall(r"trim=start_frame=(\d+):end_frame=(\d+)", text) == [("0", "5"), ("5", "9")]
+    assert ffmpeg.region_filters(Quantisers(30, unit_px=16, pictures=(one,) * 5)).startswith("addroi=32:0:16:16:-6/51")
+    many = ffmpeg.region_filters(Quantisers(30, unit_px=16, pictures=(one, other) * 1000))
+    assert many.count("addroi") == 2000
+    assert max(int(outputs) for outputs in re.findall(r"split=(\d+)", many)) == 64
+    with pytest.raises(JobError, match="come to 12000 rectangles, FFmpeg takes 10000"):
+        ffmpeg.region_filters(Quantisers(30, unit_px=16, pictures=(one, other) * 6000))

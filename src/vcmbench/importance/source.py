@@ -243,7 +243,7 @@ def choose(source: str, region: float, values: Mapping[str, Any], hold: bool = F
     known = [one.name for one in fields(origin.settings)]
     for key in values:
         if key not in known:
-            words = ", ".join(["source", "region", "hold", *known])
+            words = ", ".join(["source", "region", *known, "hold"])
             raise RequestError(f"{key}: unknown key; source {source!r} knows {words}")
     try:
         return ImportanceSource(source, _settings(origin, values), region, hold)
