@@ -18,6 +18,7 @@ from tests.helpers.docs import example
 from vcmbench.data.dataset import DataRoot, Source, find_sources, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.demo import cityscapes
+from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import importance_path, source
 from vcmbench.importance.source import ImportanceSource
@@ -238,9 +239,8 @@ def test_a_wrong_choice_is_one_line(photos: Path, table: str, complaint: str) ->
 
 
 def test_keys_of_jobs_hold_what_they_held() -> None:
-    from dataclasses import asdict
-
-    assert asdict(ImportanceSource()) == {
+    coding = CodingConfiguration("x264", 30, importance=ImportanceSource())
+    assert coding.as_dict()["importance"] == {
         "source": "labels", "region": 1.0,
         "settings": {"aggregate": "instance", "use_distance": True, "use_class": True, "use_speed": True,
                      "reaction_s": 2.5, "deceleration_mps2": 3.4, "d_safe_floor_m": 5.0, "classes": None},
