@@ -66,7 +66,9 @@ def check_structure(encoder: Encoder, coding: CodingConfiguration, structure: St
     if structure.kind == "randomaccess" and structure.gop < 2:
         raise RequestError(f"gop {structure.gop}: a pyramid has 2 pictures or more")
     if structure.kind != "intra" and coding.qp_map is not None and coding.qp_map.mode == "frame":
-        raise RequestError(f'qp_map.mode "frame" with structure {structure.kind!r}: takes "intra", or mode "block"')
+        raise RequestError(
+            f'qp_map with structure {structure.kind!r}: mode "frame" needs structure "intra", or take mode "block"'
+        )
     encoder.check_structure(structure)
 
 
@@ -132,8 +134,8 @@ def check_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> N
         return
     if coding.stacked and coding.structure is None:
         raise RequestError(
-            'qp_map.mode "block" with stacked: a stack has no map a picture; give a structure ("intra", ..) instead, '
-            'code pictures singly, or take mode "frame"'
+            'qp_map.mode "block" with stacked: a map belongs to one picture; give a structure instead of stacked, '
+            'code pictures singly, or mode "frame"'
         )
     takes_native = coding.structure is None or coding.structure.kind in encoder.map_structures
     methods = dict.fromkeys((encoder.map_method if takes_native else "prefilter", "prefilter"))
