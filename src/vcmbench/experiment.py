@@ -33,8 +33,9 @@ from vcmbench.io import documents, resources, validation
 from vcmbench.io.overrides import override
 from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings
+from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
 
-_CONFIGS = (".py", ".json", ".yaml", ".yml")  # of mmsegmentation: what ends so is a path, all else a word
+_MODELS = (".py", ".json", ".yaml", ".yml", ".onnx")  # what ends so is a path, all else a word
 _MAX_BYTES = 1 << 18  # an experiment is a page of text; anything larger is a mistake
 MAX_CONFIGURATIONS = 100_000
 _AXES = ("quality", "color_subsampling", "subsampling_factor")
@@ -186,6 +187,7 @@ class Experiment(Strict):
 _NESTED: dict[str, type[BaseModel]] = {
     "dataset": Selection, "coding": CodingGrid, "qp_map": Map, "target": Target, "importance": ImportanceChoice,
     "task": TaskChoice, "metrics": Metrics, "blocks": BlockSampling, "report": ReportChoice,
+    "input": NetworkInput, "output": NetworkOutput,
 }  # fmt: skip
 
 
@@ -221,7 +223,7 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         result["importance"] = inside(values["importance"], *_paths_of(values["importance"]))
     if "task" in values:
         result["task"] = inside(values["task"], ("checkpoint", "classes"))
-        if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_CONFIGS):
+        if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_MODELS):
             result["task"] = inside(result["task"], ("model",))
     if isinstance(values.get("metrics"), dict) and "blocks" in values["metrics"]:
         result["metrics"] = values["metrics"] | {"blocks": inside(values["metrics"]["blocks"], ("file",))}

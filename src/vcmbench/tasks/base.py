@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.plugins import Plugins, only_subclass
+from vcmbench.tasks import devices
+from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
 
 Picture = NDArray[np.uint8]
 
@@ -30,8 +32,8 @@ class TaskSettings(BaseModel):
 
     name: str = "segmentation"
     model: str = "demo"
-    """Segmentation: "demo" (embedded), a word of mmsegmentation's zoo, or the path of an mmseg config. Classification:
-    a timm model, or torchvision/NAME."""
+    """Segmentation: "demo" (embedded), a word of mmsegmentation's zoo, or the path of an mmseg config or an ONNX file.
+    Classification: a timm model, or torchvision/NAME."""
     checkpoint: str | None = None
     """The network's weights, .pth or .safetensors; None where `model` brings its own."""
     classes: list[str] | str | None = None
@@ -39,7 +41,10 @@ class TaskSettings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Pictures that a GPU is given at once. On the CPU each picture goes alone, on a thread of its own."""
     precision: Literal["auto", "float32"] = "auto"
-    """auto: mixed (float16) on a GPU, float32 on the CPU."""
+    """auto: mixed (float16) on a GPU, float32 on the CPU and for ONNX files."""
+    input: NetworkInput | None = None
+    output: NetworkOutput | None = None
+    """Of an ONNX file alone."""
 
     @field_validator("name")
     @classmethod
@@ -133,6 +138,11 @@ class LocalTask(Task):
 
         Raises RequestError: what was asked, what was found, what to do.
         """
+
+    @classmethod
+    def device(cls, prepared: Prepared, gpu: str) -> str:
+        """Where it runs, "cpu" or "cuda:N", if `gpu` (auto, none, a number) is asked for. Raises RequestError."""
+        return devices.local(gpu)
 
     @abstractmethod
     def __init__(self, prepared: Prepared, place: Device) -> None:

@@ -86,14 +86,14 @@ class Batching:
         return [found[i] for i in range(len(images))]
 
     def _alone(self, image: Picture) -> NDArray[Any]:
-        with _about(image):
+        with complaints(image):
             alone: NDArray[Any] = self._call(self._local.network, self._read(image)[None])[0]
         return alone
 
     def _together(self, images: list[Picture]) -> NDArray[Any]:
         import torch
 
-        with _about(images[0]):
+        with complaints(images[0]):
             batch = torch.stack([self._read(image) for image in images])
             # a batch of another length may be computed by another algorithm
             short = self._place.batch_size - len(images)
@@ -134,8 +134,8 @@ def _of_equal_size(images: Sequence[Picture], length: int) -> Iterator[list[int]
 
 
 @contextmanager
-def _about(image: Picture) -> Iterator[None]:
-    """Whatever a network raises over a picture becomes a JobError that tells the picture's size."""
+def complaints(image: Picture) -> Iterator[None]:
+    """Whatever a network raises over a picture becomes a JobError that says the picture's size."""
     try:
         yield
     except (VcmbenchError, KeyboardInterrupt):

@@ -10,7 +10,7 @@ from vcmbench.tasks import base, container_image, devices
 from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.base import Device, Task, TaskSettings
 
-_NEEDS = ("torch", "mmengine", "mmcv", "mmseg", "timm", "safetensors")
+_NEEDS = ("torch", "mmengine", "mmcv", "mmseg", "timm", "safetensors", "onnxruntime")
 
 
 def open_task(
@@ -30,7 +30,7 @@ def open_task(
     if kind.file is not None and runner == "docker":
         raise RequestError(f"task {settings.name!r}: {kind.file} is not in the container; say --runner local")
     if kind.file is not None or where(runner) == "local":
-        device = devices.local(gpu)
+        device = kind.device(prepared, gpu)
         is_mixed = settings.precision == "auto" and device != "cpu"
         place = Device(device, jobs, settings.batch_size, is_mixed)
         try:

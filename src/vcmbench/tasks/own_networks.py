@@ -6,15 +6,24 @@ from pathlib import Path
 
 from vcmbench.errors import RequestError
 from vcmbench.tasks.base import TaskSettings
+from vcmbench.tasks.onnx import document
 
 ADVICE = "write a task for it (docs/adding-a-task.md), or lay its predictions there as files (docs/tasks.md)"
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
-_EXPORTED = (".onnx", ".engine", ".trt", ".tflite", ".pb", ".h5", ".keras", ".mlmodel", ".pte")
+_EXPORTED = (".engine", ".trt", ".tflite", ".pb", ".h5", ".keras", ".mlmodel", ".pte")
 
 
 def check(settings: TaskSettings, takes: str) -> None:
     """Raises RequestError where `model` are weights, or one of both is a network of another framework; `takes` says
     what `model` is for this task."""
+    if document.is_onnx(settings.model) or document.is_onnx(settings.checkpoint or ""):
+        raise RequestError(
+            'an ONNX file: is the model of name = "segmentation" alone, without a checkpoint; '
+            f"for another task, {ADVICE}"
+        )
+    for key in ("input", "output"):
+        if getattr(settings, key) is not None:
+            raise RequestError(f"task.{key}: only an ONNX file as model has this table; leave it out")
     for key, value in (("model", settings.model), ("checkpoint", settings.checkpoint or "")):
         if Path(value).suffix.lower() in _EXPORTED:
             raise RequestError(f"{key} {value!r}: networks in this form are not run here; {ADVICE}")

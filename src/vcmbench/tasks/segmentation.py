@@ -1,4 +1,4 @@
-"""Semantic segmentation by mmsegmentation: the embedded network, one of its zoo, or any config with a checkpoint."""
+"""Semantic segmentation: the embedded network, one of mmsegmentation's zoo or any config of its, or an ONNX file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from vcmbench.tasks import checkpoints, class_names, configs, mmsegmentation, ow
 from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
 from vcmbench.tasks.batching import Batching, as_chw
 from vcmbench.tasks.configs import NetworkConfig
+from vcmbench.tasks.onnx import document, session
+from vcmbench.tasks.onnx import network as onnx_network
+from vcmbench.tasks.onnx.network import OnnxNetwork
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +36,18 @@ class Segmentation(LocalTask):
     kind = "segmentation"
     embedded: ClassVar[tuple[str, ...]] = (DEMO,)
     about_models = (
-        "a word of mmsegmentation's zoo (tasks list --zoo), or an mmseg config (.py .json .yaml) + checkpoint"
+        "a word of mmsegmentation's zoo (tasks list --zoo), an mmseg config (.py .json .yaml) + checkpoint, or an ONNX "
+        "file (tasks inspect)"
     )
 
     @classmethod
+    def device(cls, prepared: Prepared, gpu: str) -> str:
+        return session.device(gpu) if "onnx" in prepared.options else super().device(prepared, gpu)
+
+    @classmethod
     def prepare(cls, settings: TaskSettings) -> Prepared:
+        if document.is_onnx(settings.model):
+            return onnx_network.prepare(settings)
         word, config, weights = _find(settings)
         options = {
             "model": settings.model,
@@ -51,30 +61,12 @@ class Segmentation(LocalTask):
         return Prepared(options, {"weights": weights})
 
     def __init__(self, prepared: Prepared, place: Device) -> None:
-        options = prepared.options
-        model = configs.unpack(options["config"])
-        # only training needs it, and a zoo's configs differ in whether its weights are there
-        network = mmsegmentation.build({key: part for key, part in model.items() if key != "auxiliary_head"})
-        if not hasattr(network, "inference"):
-            raise RequestError(f"model {options['model']!r}: {type(network).__name__} is no network that segments")
-        checkpoint = checkpoints.load(prepared.files["weights"])
-        checkpoints.fit(network, checkpoint, ignored=("auxiliary_head.", "data_preprocessor."))
-        self.classes = _classes(_class_count(network), options, checkpoint.classes)
-        self._lanes = Batching(_in_fast_layout(network), as_chw, _segment, place)
-        self.at_once, self.together = self._lanes.at_once, self._lanes.together
-        self._identity = {
-            "task": "segmentation",
-            "network": options["word"] or type(network).__name__,
-            "config_sha256": options["config_sha256"],
-            "weights_sha256": options["weights_sha256"],
-            "classes_sha256": hashlib.sha256(json.dumps(self.classes).encode()).hexdigest(),
-            "version": VERSION,
-            **mmsegmentation.own_code(network),
-            **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
-            **{name: metadata.version(package) for name, package in _VERSIONS.items() if _is_there(package)},
-            "precision": place.precision,
-            "device": place.device.split(":")[0],
-        }
+        lanes, about = _onnx(prepared, place) if "onnx" in prepared.options else _mmseg(prepared, place)
+        self._lanes: Batching | OnnxNetwork = lanes
+        self.classes = about.pop("classes")
+        self.at_once, self.together = lanes.at_once, lanes.together
+        digest = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()
+        self._identity = {"task": "segmentation", **about, "classes_sha256": digest}
 
     def identity(self) -> dict[str, Any]:
         return dict(self._identity)
@@ -88,6 +80,36 @@ class Segmentation(LocalTask):
 
     def close(self) -> None:
         self._lanes.close()
+
+
+def _onnx(prepared: Prepared, place: Device) -> tuple[OnnxNetwork, dict[str, Any]]:
+    found = OnnxNetwork(prepared, place)
+    return found, {**found.identity, "classes": found.classes}
+
+
+def _mmseg(prepared: Prepared, place: Device) -> tuple[Batching, dict[str, Any]]:
+    """What runs the network, and its part of the identity, with its classes."""
+    options = prepared.options
+    model = configs.unpack(options["config"])
+    # only training needs it, and a zoo's configs differ in whether its weights are there
+    network = mmsegmentation.build({key: part for key, part in model.items() if key != "auxiliary_head"})
+    if not hasattr(network, "inference"):
+        raise RequestError(f"model {options['model']!r}: {type(network).__name__} is no network that segments")
+    checkpoint = checkpoints.load(prepared.files["weights"])
+    checkpoints.fit(network, checkpoint, ignored=("auxiliary_head.", "data_preprocessor."))
+    classes = _classes(_class_count(network), options, checkpoint.classes)
+    return Batching(_in_fast_layout(network), as_chw, _segment, place), {
+        "classes": classes,
+        "network": options["word"] or type(network).__name__,
+        "config_sha256": options["config_sha256"],
+        "weights_sha256": options["weights_sha256"],
+        "version": VERSION,
+        **mmsegmentation.own_code(network),
+        **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
+        **{name: metadata.version(package) for name, package in _VERSIONS.items() if _is_there(package)},
+        "precision": place.precision,
+        "device": place.device.split(":")[0],
+    }
 
 
 _VERSIONS = {"torch": "torch", "mmsegmentation": "mmsegmentation", "mmcv": "mmcv", "mmcv-lite": "mmcv-lite"}

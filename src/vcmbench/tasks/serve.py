@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vcmbench.errors import JobError, RequestError, VcmbenchError
-from vcmbench.tasks import base, devices, messages
+from vcmbench.tasks import base, messages
 from vcmbench.tasks.base import Device, LocalTask, Prepared
 from vcmbench.tasks.messages import Message
 
@@ -55,12 +55,13 @@ def main() -> int:
 def _open(message: Message) -> LocalTask:
     wanted: dict[str, Any] = message.header
     files = {name: Path(path) for name, path in wanted["files"].items()}
-    device = devices.local(wanted["gpu"])
+    kind, prepared = base.get(wanted["task"]), Prepared(wanted["options"], files)
+    device = kind.device(prepared, wanted["gpu"])
     if wanted["gpu"] != "none" and device == "cpu":
         raise JobError("a GPU was handed in, but PyTorch does not find it")
     is_mixed = device != "cpu" and wanted["precision"] == "auto"
     place = Device(device, wanted["jobs"], wanted["batch_size"], is_mixed)
-    return base.get(wanted["task"])(Prepared(wanted["options"], files), place)
+    return kind(prepared, place)
 
 
 def _take_over_stdout() -> int:

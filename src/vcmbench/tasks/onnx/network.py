@@ -1,0 +1,118 @@
+"""A segmentation network that is an ONNX file."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vcmbench.errors import RequestError
+from vcmbench.tasks import class_names
+from vcmbench.tasks.base import Device, Picture, Prepared, TaskSettings, check_pictures
+from vcmbench.tasks.batching import complaints
+from vcmbench.tasks.onnx import beside, document, masks, pixels, session
+from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
+
+VERSION = 1
+"""To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
+_FILE = "network"
+_NAMES = ("classes", "names", "labels", "class_names")
+"""Where exporters lay the names of classes among a file's metadata."""
+
+
+def prepare(settings: TaskSettings) -> Prepared:
+    """As `LocalTask.prepare`, of a file that ends in .onnx."""
+    if settings.checkpoint is not None:
+        raise RequestError(f"checkpoint {settings.checkpoint!r}: an ONNX file has its weights; leave it out")
+    file = document.read(Path(settings.model).expanduser())
+    settings = beside.filled(settings)
+    options = {
+        "onnx": file.sha256,
+        "external": file.external_sha256(),
+        "input": settings.input.model_dump(exclude_unset=True) if settings.input else {},
+        "output": settings.output.model_dump(exclude_unset=True) if settings.output else {},
+        "classes": class_names.given(settings.classes),
+    }
+    outside = {f"external{i}": path for i, path in enumerate(file.external.values())}
+    return Prepared(options, {_FILE: file.path, **outside})
+
+
+class OnnxNetwork:
+    """What `prepare` found, opened. `run` gives class ids of pictures, each on one thread."""
+
+    at_once = 2
+
+    def __init__(self, prepared: Prepared, place: Device) -> None:
+        """Raises RequestError where the file is not what its keys say."""
+        options, path = prepared.options, prepared.files[_FILE]
+        external = {name: prepared.files[f"external{i}"] for i, name in enumerate(options["external"])}
+        self._session = session.start(path, external, place.device)
+        try:
+            self._pixels, self._masks = plan(self._session, options)
+        except RequestError as error:
+            raise RequestError(f"{path}: {error}") from None
+        self.classes = self._masks.classes
+        self.together = place.jobs if place.device == "cpu" else 1
+        self._pool = ThreadPoolExecutor(self.together, "vcmbench-task")
+        self.identity = {
+            "network": "onnx",
+            "weights_sha256": options["onnx"],
+            "external_sha256": options["external"],
+            "input": NetworkInput.model_validate(options["input"]).model_dump(),
+            "output": NetworkOutput.model_validate(options["output"]).model_dump(),
+            "version": VERSION,
+            "onnxruntime": metadata.version("onnxruntime" if place.device == "cpu" else "onnxruntime-gpu"),
+            "precision": "float32",
+            "device": place.device.split(":")[0],
+        }
+
+    def run(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
+        check_pictures(images)
+        return list(self._pool.map(self._alone, images))
+
+    def _alone(self, image: Picture) -> NDArray[Any]:
+        with complaints(image):
+            tensor, part = self._pixels.tensor(image)
+            padded = tensor.shape[2:] if self._pixels.layout == "nchw" else tensor.shape[1:3]
+            (output,) = self._session.run([self._masks.name], {self._pixels.name: tensor})
+            return self._masks.ids(output, (padded[0], padded[1]), part, (image.shape[0], image.shape[1]))
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def plan(opened: Any, options: dict[str, Any]) -> tuple[pixels.Pixels, masks.Masks]:
+    """How pictures go into a session, and class ids come out. Raises RequestError that says which key is wrong."""
+    keys = NetworkInput.model_validate(options["input"]), NetworkOutput.model_validate(options["output"])
+    inputs = opened.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(one.name for one in inputs) or "none"
+        raise RequestError(f"the network has {len(inputs)} inputs ({names}); one, a picture, is taken")
+    into = session.chosen("input", keys[0].name, inputs)
+    out = session.chosen("output", keys[1].name, opened.get_outputs())
+    how_in = pixels.of(keys[0], into.name, into.shape, into.type)
+    named = options["classes"] or names_within(opened.get_modelmeta().custom_metadata_map)
+    return how_in, masks.of(keys[1], out.name, out.shape, out.type, named, how_in.layout)
+
+
+def names_within(about: dict[str, str]) -> list[str] | None:
+    """The names of classes among a file's metadata: a list or a table by number, as JSON or Python writes it, or one
+    a line; None where there are none."""
+    text = next((about[key] for key in _NAMES if key in about), None)
+    if text is None:
+        return None
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = [line.strip() for line in text.splitlines() if line.strip()]
+    if isinstance(found, dict):
+        numbers = {str(i): i for i in range(len(found))}
+        if {str(key) for key in found} != numbers.keys():
+            return None
+        found = [name for _, name in sorted(found.items(), key=lambda one: numbers[str(one[0])])]
+    return [str(name) for name in found] if isinstance(found, list | tuple) and len(found) > 1 else None
