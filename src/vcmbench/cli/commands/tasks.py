@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from vcmbench import tasks
@@ -14,11 +15,12 @@ from vcmbench.cli.terminal import building, say
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import container_image, fetch, zoo
+from vcmbench.tasks.onnx import inspecting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples:\n  vcmbench tasks list --zoo segformer\n  vcmbench tasks build"
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|build")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|inspect|build")
     listing = add_action(
         actions, "list", run_list, "what tasks there are, what networks they take, where they can run",
         "examples:\n  vcmbench tasks list\n  vcmbench tasks list --zoo segformer --json",
@@ -27,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                          help="the networks of mmsegmentation's zoo, all or those with WORD")  # fmt: skip
     listing.add_argument("--json", action="store_true", help="one JSON object on stdout, no table")
     table.add_option(listing)
+    inspect = add_action(
+        actions, "inspect", run_inspect, "what an ONNX file says of itself, and a [task] table to paste",
+        "example:\n  vcmbench tasks inspect net.onnx > net.toml",
+    )  # fmt: skip
+    inspect.add_argument("file", type=Path, help="an .onnx file")
     build = add_action(
         actions, "build", run_build,
         "build the container image: PyTorch with CUDA, mmsegmentation, timm (6.6 GB, some minutes)",
@@ -69,6 +76,11 @@ def _list_zoo(word: str, *, as_json: bool) -> int:
     print(table.render(("model", "trained on", "weights"), [
         (network.name, network.data, "here" if is_here[network.name] else "to be fetched") for network in found
     ]))  # fmt: skip
+    return 0
+
+
+def run_inspect(arguments: argparse.Namespace) -> int:
+    print(inspecting.describe(arguments.file.expanduser()))
     return 0
 
 

@@ -68,7 +68,8 @@ class Pixels:
             found /= np.array(keys.std, np.float32)
         if keys.scale_at == "last":
             found *= np.float32(keys.scale)
-        return found.astype(np.dtype(self.dtype))
+        exact: NDArray[Any] = found.astype(np.dtype(self.dtype))
+        return exact
 
 
 def of(keys: NetworkInput | None, name: str, shape: list[int | str | None], type_name: str) -> Pixels:
