@@ -338,8 +338,8 @@ def test_settings_that_do_not_go_together(tmp_path: Path) -> None:
     for change, why in (
         ({"model": "demo"}, "the model 'demo' has its own"),
         ({"checkpoint": None}, "a config has no weights; give its checkpoint, too"),
-        ({"model": "x.onnx"}, "model 'x.onnx': networks in this form are not run here; write a task .*or lay its pred"),
-        ({"checkpoint": "x.ONNX"}, "checkpoint 'x.ONNX': networks in this form"),
+        ({"model": "x.tflite"}, "model 'x.tflite': networks in this form are not run here; write a task .*or lay its"),
+        ({"checkpoint": "x.ONNX"}, "an ONNX file: is the model of"),
         (
             {"model": "x.pth"},
             "model 'x.pth': are weights; name them as checkpoint, and as model the network's",
