@@ -157,10 +157,9 @@ def test_the_same_answer_with_more_threads_and_in_another_process(tmp_path: Path
         assert far.identity() == before
         for found, wanted in zip(far.predict(images), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
-    onnx_files.by_pixel(tmp_path / "n.onnx", weights * 2, **how)
+    (tmp_path / "weights.bin").write_bytes((weights * 2).tobytes())
     with opened(path) as other:
-        assert other.identity()["weights_sha256"] == before["weights_sha256"] != other.identity()["external_sha256"]
-        assert other.identity() != before
+        assert other.identity() | {"external_sha256": before["external_sha256"]} == before != other.identity()
     with opened(path, input={"scale": 2}) as other:
         assert other.identity()["input"] != before["input"]
     (tmp_path / "weights.bin").unlink()
