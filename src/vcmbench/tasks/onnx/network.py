@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,8 @@ class OnnxNetwork:
 
     def __init__(self, prepared: Prepared, place: Device) -> None:
         """Raises RequestError where the file is not what its keys say."""
+        import onnxruntime
+
         options, path = prepared.options, prepared.files[_FILE]
         external = {name: prepared.files[f"external{i}"] for i, name in enumerate(options["external"])}
         self._session = session.start(path, external, place.device)
@@ -66,7 +67,7 @@ class OnnxNetwork:
             "input": NetworkInput.model_validate(options["input"]).model_dump(),
             "output": NetworkOutput.model_validate(options["output"]).model_dump(),
             "version": VERSION,
-            "onnxruntime": metadata.version("onnxruntime" if place.device == "cpu" else "onnxruntime-gpu"),
+            "onnxruntime": onnxruntime.__version__,  # of whichever of its packages is there
             "precision": "float32",
             "device": place.device.split(":")[0],
         }
