@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.helpers import sequences, videos
-from tests.helpers.measuring import compressed, measure, once, outcome, typed
+from tests.helpers.measuring import compressed, measure, outcome, typed
 from vcmbench.data import colour
 from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.data.video_frames import read_all
@@ -52,7 +52,7 @@ def pictures() -> list[NDArray[np.uint8]]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video, measured; results lie beside it."""
-    made = once(tmp_path_factory)
+    made = tmp_path_factory.mktemp("moving")
     (made / "moving.toml").write_text(EXPERIMENT)
     video = videos.write(made / "drive.mp4", options={"crf": "8", "bf": "2"}, pictures=pictures())
     compressed(video, made / "moving.toml")
