@@ -15,7 +15,7 @@ from tests.helpers.paths import CHECKOUT
 
 
 def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
-    done = type_command("demo", "-o", tmp_path / "demo", "--scenes", 1, "--runner", "local")
+    done = type_command("demo", "-o", tmp_path / "demo", "--scenes", 1, "--drives", 1, "--runner", "local")
     assert done.code == 0, done.err
     header = done.out.splitlines()[0]
     for column in ("encoder", "quality", "bpp", "PSNR-Y dB", "enc s", "dec s"):
@@ -25,9 +25,11 @@ def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
     assert str(tmp_path / "demo/photos/results/photos/compression.csv") in done.err
     assert "mapped against uniform at equal rate" in done.out
     assert str(tmp_path / "demo/data/results/importance/equal_rate.csv") in done.err
-    report = tmp_path / "demo/data/results/demo/report.html"
-    assert done.err.splitlines()[-1] == f"report: {report}"
-    assert report.stat().st_size > 100_000
+    reports = [tmp_path / f"demo/data/results/{name}/report.html" for name in ("demo", "demo_video")]
+    lines = done.err.splitlines()
+    assert [line for line in lines if line.startswith("report: ")] == [f"report: {report}" for report in reports]
+    assert lines[-1] == f"report: {reports[-1]}"
+    assert all(report.stat().st_size > 100_000 for report in reports)
     assert len(list((tmp_path / "demo/data/importance_map").rglob("*_distance_annotation.png"))) == 3
 
 
@@ -67,7 +69,7 @@ def test_the_wheel_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> 
             [installed / "vcmbench", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
 
-    demo = run("demo", "--scenes", "1", "--runner", "local")
+    demo = run("demo", "--scenes", "1", "--drives", "0", "--runner", "local")
     assert demo.returncode == 0, demo.stderr
     assert (tmp_path / "vcmbench-demo/data/results/demo/compression.csv").is_file()
     listed = run("encoders", "list")
