@@ -25,7 +25,7 @@ def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
     assert str(tmp_path / "demo/photos/results/photos/compression.csv") in done.err
     assert "mapped against uniform at equal rate" in done.out
     assert str(tmp_path / "demo/data/results/importance/equal_rate.csv") in done.err
-    reports = [tmp_path / f"demo/data/results/{name}/report.html" for name in ("demo", "demo_video")]
+    reports = [tmp_path / f"demo/data/results/{name}/report.html" for name in ("demo_video", "demo")]
     lines = done.err.splitlines()
     assert [line for line in lines if line.startswith("report: ")] == [f"report: {report}" for report in reports]
     assert lines[-1] == f"report: {reports[-1]}"
