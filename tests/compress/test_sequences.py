@@ -74,7 +74,7 @@ def test_of_a_bitstream_that_is_cut_off_the_first_missing_frame_is_named(
 def test_a_run_killed_in_a_sequence_goes_on_to_the_same_results(config: Path, drive: Path, tmp_path: Path) -> None:
     """kill -9 while the second one is coded, of which half is written."""
     hang = f'[ ! -e {tmp_path}/free ] && case "$*" in *qp=37*) head -c 500 /dev/zero > "$out"; exec sleep 600;; esac'
-    bins = faulty_ffmpeg(tmp_path / "bin", hang + '\nexec "$real" "$@"')
+    bins = faulty_ffmpeg(tmp_path / "bin", hang + '; exec "$real" "$@"')
     words = ("compress", "-d", drive, "-s", config, "--runner", "local", "--json", "--bin-dir", bins)
     process = start(*words, "--jobs", 1, stderr=subprocess.DEVNULL)
     try:
