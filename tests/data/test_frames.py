@@ -39,9 +39,9 @@ def test_raw_files_must_have_exactly_the_coded_frames(tmp_path: Path) -> None:
     chroma = colour.CHROMA_FORMATS["420"]
     path = tmp_path / "a.yuv"
     path.write_bytes(bytes(96 * 2))
-    frames.check_raw_size(path, 8, 8, chroma, 2)
+    frames.check_raw_size(path, 8, 8, chroma, "ab")
     with pytest.raises(JobError, match=r"2.00 frames; coded were 3 frames"):
-        frames.check_raw_size(path, 8, 8, chroma, 3)
+        frames.check_raw_size(path, 8, 8, chroma, "abc")
 
 
 def test_padding_repeats_the_edge() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -211,6 +212,18 @@ def test_bad_videos_are_one_line(tmp_path: Path, kind: str) -> None:
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_frames_are_let_go_as_they_are_read(tmp_path: Path) -> None:
+    """Not when Python looks for circles: then hundreds of them may lie in memory."""
+    path = write(tmp_path / "a.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in video_frames.read_all(path)) == FRAMES
+        assert gc.collect() < FRAMES
+    finally:
+        gc.enable()
 
 
 def test_several_threads_read_one_video(tmp_path: Path) -> None:

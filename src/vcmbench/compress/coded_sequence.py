@@ -27,19 +27,42 @@ def picture_sizes(bitstream: Path) -> list[int]:
         raise JobError(f"the bitstream cannot be taken apart into pictures: {error}") from None
 
 
+def lacking(bitstream: Path, names: Sequence[object], order: Sequence[int] | None) -> str:
+    """What there is of the named pictures, given in display order, in a bitstream that is cut off, for a message; empty
+    where it cannot be taken apart. `order` has their places in coding order, None where that is not known."""
+    try:
+        found = len(picture_sizes(bitstream))
+    except JobError:
+        return ""
+    if found >= len(names):
+        last = f" ({names[order[-1]]})" if order else ""
+        return f"; all {len(names)} frames begin in it, the last{last} is cut off"
+    first = f", the first missing is {names[min(order[found:])]}" if order else ""
+    return f"; {found} of {len(names)} frames begin in it{first}"
+
+
+def coding_order(reported: Sequence[CodedFrame] | None, frames: int, in_order: bool) -> Sequence[int] | None:
+    """The places in display order of pictures in coding order, by the encoder's account, else as they were coded if
+    that was `in_order`; None where that is not known."""
+    if reported is not None and sorted(one.index for one in reported) == list(range(frames)):
+        return [one.index for one in reported]
+    return range(frames) if in_order else None
+
+
 def account(
-    bitstream: Path, frames: int, reported: Sequence[CodedFrame] | None, in_order: bool
+    bitstream: Path, names: Sequence[object], reported: Sequence[CodedFrame] | None, in_order: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """A record's `coded_frames`, columns in display order, and for what is missing the reason.
 
     `reported` is the encoder's account in coding order, None where there is none; then pictures are only known by
     their order, if they were coded `in_order`. `header_bytes` are those that belong to no picture. Raises JobError
-    where the bitstream or the account holds another number of pictures than the `frames` that were coded.
+    where the bitstream or the account holds another number of pictures than were coded, those of the `names`.
     """
-    sizes = picture_sizes(bitstream)
+    sizes, frames = picture_sizes(bitstream), len(names)
     for who, found in (("the bitstream holds", sizes), ("the encoder reports", reported)):
         if found is not None and len(found) != frames:
-            raise JobError(f"{who} {len(found)} pictures, coded were {frames}")
+            left = lacking(bitstream, names, coding_order(reported, frames, in_order)) if len(sizes) < frames else ""
+            raise JobError(f"{who} {len(found)} pictures, coded were {frames}{left}")
     header = {"header_bytes": bitstream.stat().st_size - sum(sizes)}
     if reported is None and not in_order:
         return header, {"coded_frames": "the encoder does not report in which order it coded the pictures"}

@@ -12,7 +12,7 @@ from typing import IO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.compress import prefilter
+from vcmbench.compress import coded_sequence, prefilter
 from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.pixels import PreparedPicture, original_size, prepare
 from vcmbench.data import colour, frames
@@ -152,10 +152,18 @@ class Coder:
             raise JobError(f"parameters: {command.argv[0]} did not take one: {complaint}", command.argv)
         reported = encoder.reported_bytes(done.log)
         if reported is not None and reported != size:
-            raise JobError(
-                f"{command.argv[0]} reports {reported} bytes but its file has {size}: cut off", command.argv, done.log
-            )
+            raise JobError(f"{command.argv[0]} reports {reported} bytes but its file has {size}: cut off"
+                           f"{self._lacking(done)}", command.argv, done.log)  # fmt: skip
         return Encoded(size, command, done)
+
+    def _lacking(self, done: Completed) -> str:
+        """What there is of a sequence in a bitstream that is cut off, for a message."""
+        if self.job.coding.structure is None:
+            return ""
+        names = [source.name for source in self.job.sources]
+        reported = self.job.encoder.coded_frames(done.log, self.frame_log())
+        order = coded_sequence.coding_order(reported, len(names), self.job.coding.structure.kind != "randomaccess")
+        return coded_sequence.lacking(self.bitstream, names, order)
 
     def frame_log(self) -> str:
         """What the encoder wrote of every picture, if anything."""
@@ -177,7 +185,9 @@ class Coder:
         if not decoded.is_file():
             raise JobError(f"{command.argv[0]} ended well but decoded nothing", command.argv, done.log)
         if encoder.pixels == "yuv":
-            frames.check_raw_size(decoded, clip.width, clip.height, clip.chroma, clip.frames)
+            frames.check_raw_size(
+                decoded, clip.width, clip.height, clip.chroma, [source.name for source in self.job.sources]
+            )
         return done
 
     def block_qps(self) -> F64 | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.compress import coded_sequence
 from vcmbench.data import colour, frames, resampling
 from vcmbench.data.images import MAX_PIXELS
 from vcmbench.data.record import Record, read_record
@@ -53,7 +54,8 @@ def _fetch(record: Record, data_root: Path, target: Path) -> None:
     try:
         with open_regular(path, _MAX_BYTES) as file, target.open("wb") as copy:
             if (size := os.fstat(file.fileno()).st_size) != record["size_bytes"]:
-                raise JobError(f"{path}: has {size} bytes, its record says {record['size_bytes']}")
+                left = _lacking(path, record) if size < record["size_bytes"] else ""
+                raise JobError(f"{path}: has {size} bytes, its record says {record['size_bytes']}{left}")
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 copy.write(chunk)
@@ -61,6 +63,21 @@ def _fetch(record: Record, data_root: Path, target: Path) -> None:
         raise JobError(f"{path}: cannot be read: {error.strerror}") from None
     if digest.hexdigest() != record["bitstream_sha256"]:
         raise JobError(f"{path}: its SHA-256 is not the one in its record: damaged, or of another run")
+
+
+def _names(record: Record) -> list[str]:
+    return [str(source["name"]) for source in record["sources"]]
+
+
+def _lacking(path: Path, record: Record) -> str:
+    """What there is of a sequence in a bitstream that is cut off, for a message."""
+    frames = record.get("coded_frames")
+    if not isinstance(frames, dict):
+        return ""
+    places = frames.get("coding_order", range(record["frames"] if "size_bytes" in frames else 0))
+    order = sorted(range(len(places)), key=lambda frame: places[frame])
+    names = _names(record)
+    return coded_sequence.lacking(path, names, order if len(order) == len(names) else None)
 
 
 def _checked(record: Record) -> tuple[Encoder, CodingConfiguration, Clip]:
@@ -113,7 +130,7 @@ def decoded_file(worker: Worker, record: Record, data_root: Path, found: FoundTo
     worker.run(found, tool.decode(found.program, coding, clip), timeout_s * clip.frames)
     decoded = worker.scratch.outputs / DECODED[tool.pixels]
     if tool.pixels == "yuv":
-        frames.check_raw_size(decoded, clip.width, clip.height, clip.chroma, clip.frames)
+        frames.check_raw_size(decoded, clip.width, clip.height, clip.chroma, _names(record))
     return decoded
 
 

@@ -86,7 +86,8 @@ def _with_frames(coder: Coder, coded: Coded) -> Coded:
     structure = coder.job.coding.structure
     reported = coder.job.encoder.coded_frames(coded.encoded.done.log, coder.frame_log())
     in_order = structure is None or structure.kind != "randomaccess"
-    frames, missing = coded_sequence.account(coder.bitstream, len(coder.job.sources), reported, in_order)
+    names = [source.name for source in coder.job.sources]
+    frames, missing = coded_sequence.account(coder.bitstream, names, reported, in_order)
     qp = coded.coded_qp
     if coder.job.encoder.method(coder.job.coding) != "native" and "qp" in frames:
         qp = fmean(frames["qp"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -60,12 +61,14 @@ def read_planes(file: IO[bytes], width: int, height: int, chroma: ChromaFormat) 
     ]
 
 
-def check_raw_size(path: Path, width: int, height: int, chroma: ChromaFormat, frames: int) -> None:
-    """Raises JobError unless a raw file holds exactly `frames` frames of that size."""
+def check_raw_size(path: Path, width: int, height: int, chroma: ChromaFormat, names: Sequence[object]) -> None:
+    """Raises JobError unless a raw file holds exactly one frame of that size for each name."""
     one = chroma.frame_bytes(width, height)
     size = path.stat().st_size
+    frames = len(names)
     if size != one * frames:
+        missing = f"; the first missing is {names[size // one]}" if size < one * frames and frames > 1 else ""
         raise JobError(
             f"the decoder wrote {size} bytes, {size / one:.2f} frames; "
-            f"coded were {frames} frames of {width}x{height} px ({one * frames} bytes)"
+            f"coded were {frames} frames of {width}x{height} px ({one * frames} bytes){missing}"
         )

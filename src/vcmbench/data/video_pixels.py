@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from av import VideoFrame
-from av.buffer import Buffer
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -48,7 +45,7 @@ def refuse(frame: VideoFrame) -> None:
 def turn(frame: VideoFrame) -> _Turn:
     """The matrix (a, b, c, d) of 0, 1 and -1 by which a frame is turned and mirrored to be shown: a sample at (x, y),
     y downwards, goes to (a x + c y, b x + d y). Raises JobError where it is another."""
-    found: Mapping[object, Buffer] = frame.side_data  # type: ignore[assignment]
+    found = SideDataContainer(frame)  # frame.side_data would refer to the frame in a circle, and keep it for a while
     if Type.DISPLAYMATRIX not in found:
         return _AS_STORED
     raw = np.frombuffer(bytes(found[Type.DISPLAYMATRIX]), np.int32)
