@@ -237,6 +237,7 @@ def test_one_file_is_a_task_also_without_weights(
     found = {row["encoder"]: float(row["accuracy_pseudo"]) for row in rows}
     assert found["lossless"] == 1 and 0 < found["jpeg"] < 1
     broken = measure(results.root, write_toml(tmp_path, head=f'[task]\nname = "broken"\n{metrics}'))
+    assert broken.out, broken.err
     assert (broken.code, counts(broken)[0]) == (1, 0)
     assert "task darkness: LookupError: of its own" in broken.err
 

@@ -45,7 +45,8 @@ def refuse(frame: VideoFrame) -> None:
 def turn(frame: VideoFrame) -> _Turn:
     """The matrix (a, b, c, d) of 0, 1 and -1 by which a frame is turned and mirrored to be shown: a sample at (x, y),
     y downwards, goes to (a x + c y, b x + d y). Raises JobError where it is another."""
-    found = SideDataContainer(frame)  # frame.side_data would refer to the frame in a circle, and keep it for a while
+    # frame.side_data would refer to the frame in a circle, and keep it for a while
+    found = SideDataContainer(frame)  # type: ignore[call-arg]
     if Type.DISPLAYMATRIX not in found:
         return _AS_STORED
     raw = np.frombuffer(bytes(found[Type.DISPLAYMATRIX]), np.int32)

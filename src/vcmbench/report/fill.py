@@ -61,8 +61,9 @@ def shown_measures(summary: Summary, metrics: Mapping[str, bool]) -> list[Shown]
                 found.append(Shown(against, kind.heading(name)[0], values[name], rates, pristine=reference, unit=unit))
     if kind is None:
         means = {name: mean for name in metrics if not isinstance(mean := summary.metric(name), str)}
-        rates, unit = summary.rate_and_unit
-        found = [Shown("pristine", name, mean, rates, metrics[name], unit=unit) for name, mean in means.items()]
+        for name, mean in means.items():
+            rates, unit = summary.rate_and_unit
+            found.append(Shown("pristine", name, mean, rates, metrics[name], unit=unit))
     return found
 
 

@@ -57,7 +57,8 @@ class Pixels:
 
     def _normalised(self, pixels: NDArray[Any]) -> NDArray[Any]:
         if self.dtype == "uint8":  # the network does the rest
-            return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+            whole: NDArray[Any] = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+            return whole
         keys = self.keys
         found: NDArray[Any] = pixels.astype(np.float32)
         if keys.scale_at == "first":
@@ -130,7 +131,8 @@ def _resized(image: Picture, size: Size, how: str) -> NDArray[Any]:
         return image
     if how == "nearest":
         rows, columns = (np.arange(to) * of // to for of, to in zip(image.shape[:2], size, strict=True))
-        return image[rows][:, columns]
+        taken: NDArray[Any] = image[rows][:, columns]
+        return taken
     wide = image.astype(np.float32)
     if how == "bilinear":
         import cv2
