@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,9 +177,16 @@ def test_a_wrong_value_that_is_set_is_refused_as_in_the_file(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nothing", "no/such.toml", "", ".", "../val_config"])
-def test_no_such_experiment(name: str) -> None:
-    with pytest.raises(RequestError, match=r"no experiment .*: give the path of a .toml file or one of .*photos"):
+_ASK = r": give the path of a .toml file or one of .*photos"
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("nothing", _ASK), ("", _ASK), (".", _ASK), ("../val_config", _ASK), ("no/such.toml", ": there is no such file"),
+     ("quik", r"; did you mean quick\? There are .*photos")],
+)  # fmt: skip
+def test_no_such_experiment(name: str, complaint: str) -> None:
+    with pytest.raises(RequestError, match=rf"no experiment '{re.escape(name)}'{complaint}"):
         experiment.load(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Sequence
@@ -206,6 +207,10 @@ def find(config: str) -> Path:
     path = Path(config)
     if path.suffix == ".toml" and path.is_file():
         return path
+    if path.suffix == ".toml":
+        raise RequestError(f"no experiment {config!r}: {'is no file' if path.exists() else 'there is no such file'}")
+    if similar := difflib.get_close_matches(config, known, 1):
+        raise RequestError(f"no experiment {config!r}; did you mean {similar[0]}? There are {', '.join(known)}")
     raise RequestError(f"no experiment {config!r}: give the path of a .toml file or one of {', '.join(known)}")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import videos
 from tests.helpers.commands import JPEG, tree
 from vcmbench import cli, experiment
 from vcmbench.data.store import Store
@@ -61,6 +62,15 @@ def test_a_written_experiment_says_what_it_found_and_runs(
     found = experiment.load(str(path))
     assert found.task is not None
     assert found.dataset.split == "val"
+
+
+def test_a_written_experiment_codes_a_video_as_video(tmp_path: Path) -> None:
+    video = videos.write(tmp_path / "drive.mp4")
+    assert cli.main(["init", "-d", str(video), "-o", str(tmp_path / "mine.toml")]) == 0
+    found = experiment.load(str(tmp_path / "mine.toml"))
+    assert [one.structure and one.structure.kind for one in found.configurations()] == [
+        *["lowdelay"] * 8, *["intra"] * 4
+    ]  # fmt: skip
 
 
 def test_status_counts_what_is_there_against_what_is_asked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ class CompressRun:
         self.sources = found.sources
         _check_importance(experiment, self.data)
         self.warnings = found.notes + _missing_importance(experiment, self.data, self.sources)
+        self.warnings += _as_frames(experiment, self.sources)
         self.tools, self.missing = find_tools(experiment, runner)
         self.warnings += runner.passed_over.values()
         self.store = Store(self.data, experiment.name, experiment.seed)
@@ -181,6 +183,20 @@ def _check_importance(experiment: Experiment, data: DataRoot) -> None:
             f"qp_map: {data.root} is a flat folder and has no labels; lay importance maps of your own at "
             f'{MAPS}/<name>_importance.npy there and say [importance] source = "files"'
         )
+
+
+def _as_frames(experiment: Experiment, sources: list[Source]) -> list[str]:
+    """A line where pictures of a folder are coded as the frames of a video: they may be no such thing."""
+    if not any(coding.structure for coding in experiment.configurations()):
+        return []
+    pictures = Counter(str(source.group) for source in sources if source.frame is None and source.sequence is None)
+    if not pictures:
+        return []
+    named = ", ".join(f"{'the data folder itself' if group == '.' else group} ({count})"
+                      for group, count in list(pictures.items())[:3])  # fmt: skip
+    fps = next(source.fps for source in sources if source.frame is None)
+    return [f"structure: pictures of a folder are coded as one video, in the order of their names, {fps:g} frames a "
+            f"second: {named}{', ...' if len(pictures) > 3 else ''}"]  # fmt: skip
 
 
 def _missing_importance(experiment: Experiment, data: DataRoot, sources: list[Source]) -> list[str]:

@@ -137,7 +137,9 @@ def _tables(one: Correlated, run: MeasureRun) -> list[CorrelationTable]:
     level, _, size = one.level.partition(" ")
     tables = [correlation_table(one.whole, level, "all", one.note)]
     tables += [correlation_table(found, level, codec) for codec, found in one.codecs.items()]
-    return [replace(table, machine=one.machine_in_words, size=size) for table in tables]
+    # what was left out together counts as one there; here it is said how many pictures there are
+    return [replace(table, machine=one.machine_in_words, size=size, clusters=max(one.clusters, table.clusters))
+            for table in tables]  # fmt: skip
 
 
 def correlation_table(found: Comparison, level: str, group: str = "all", note: str = "") -> CorrelationTable:

@@ -28,6 +28,24 @@ _QUALITIES = {
     "svtav1": [20, 32, 43, 55], "kvazaar": [22, 27, 32, 37],
 }  # fmt: skip
 """In the order in which they are offered; the first two that are here are coded with."""
+_VIDEO = """
+# A grid each: every quality as video. structure: "lowdelay", "randomaccess" or "intra" (docs/encoders.md, Sequences).
+[[coding]]
+encoder = "x265"
+quality = [22, 27, 32, 37]
+structure = "lowdelay"
+intra_period = 24             # an intra picture so often; leave the line out for the first one only
+
+[[coding]]
+encoder = "x264"
+quality = [22, 27, 32, 37]
+structure = "lowdelay"
+intra_period = 24
+
+[[coding]]
+encoder = "x265"
+quality = [22, 27, 32, 37]
+structure = "intra"           # every picture by itself: what prediction saves"""
 _SPLITS = ("val", "test", "train")
 
 
@@ -41,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     root = open_root(arguments.data)
-    path: Path = arguments.output or Path(f"{_name(root.root.name)}.toml")
+    path: Path = arguments.output or Path(f"{_name(root.picture.stem if root.picture else root.root.name)}.toml")
     if path.suffix != ".toml":
         raise RequestError(f"--output {path}: must end in .toml")
     split, sources = _pictures(root)
@@ -77,14 +95,17 @@ def _pictures(root: DataRoot) -> tuple[str, list[Source]]:
 
 def _text(name: str, root: DataRoot, split: str, sources: list[Source]) -> str:
     height, width, _ = sources[0].read().rgb.shape
+    is_video = all(source.frame is not None for source in sources)
     return "\n".join([
         f"# {len(sources)} pictures, the first of {width}x{height} px. Every key: docs/compress.md, docs/metrics.md.",
         f'name = "{name}"               # results lie in DATA/results/{name}',
-        *_dataset(root, split), *_measures(root, split), *_codings(),
+        *_dataset(root, split, is_video), *_measures(root, split), *([_VIDEO] if is_video else _codings()),
     ]) + "\n"  # fmt: skip
 
 
-def _dataset(root: DataRoot, split: str) -> list[str]:
+def _dataset(root: DataRoot, split: str, is_video: bool) -> list[str]:
+    if is_video:
+        return ["", "[dataset]", "frames = 48                   # of every video; leave the line out for all of them"]
     lines = ["", "[dataset]", "limit = 20                    # the first pictures; leave the line out for all of them"]
     return [*lines, f'split = "{split}"                 # of cityscapes/leftImg8bit'] if root.is_cityscapes else lines
 
