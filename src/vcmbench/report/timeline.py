@@ -24,7 +24,7 @@ from vcmbench.tasks.kind import get as get_kind
 
 _MOST_FRAMES = 600
 _CLIP_FRAMES, _CLIP_WIDTH_PX = 48, 448
-_MOST_CLIP_BYTES = 3_000_000
+_MOST_CLIP_BYTES = 1_400_000
 _QUALITIES = (70, 50, 30, 15)  # of WebP
 _LOST = np.array([213, 62, 10], np.float32)
 

@@ -40,7 +40,7 @@ def _chart(timeline: Timeline, style: Style, caption: str) -> Markup:
         ("kbit a frame", timeline.kbit, [], True),
         ("QP", timeline.qp, [], False),
         ("Accuracy", timeline.accuracy, [], False),
-        ("Pixels that change class, %; gray: pristine", _percent(timeline.changed),
+        ("Pixels that change class, %; dashed: pristine", _percent(timeline.changed),
          _percent(timeline.changed_pristine), False),
     ]  # fmt: skip
     rows = [row for row in rows if any(value is not None for value in row[1])]
