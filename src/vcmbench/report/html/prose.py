@@ -76,8 +76,9 @@ INTERVALS = (
 )
 
 OVER_TIME = (
-    "One sequence, frame by frame, of a codec near the middle of all rates; lines across the panels are intra pictures. "
-    "Pixels that change class are those whose class differs from the one in the frame before, followed along the motion "
-    "of the pristine video. The dashed line is what changes in the pristine video, too, so the distance between both is "
-    "flicker that coding adds; below 0 the answers are steadier than on the pristine video, as blur makes them."
+    "One sequence, frame by frame, of a codec near the middle of all rates; lines across the panels are intra "
+    "pictures. Pixels that change class are those whose class differs from the one in the frame before, followed "
+    "along the motion of the pristine video. The dashed line is what changes in the pristine video, too, so the "
+    "distance between both is flicker that coding adds; below 0 the answers are steadier than on the pristine "
+    "video, as blur makes them."
 )
