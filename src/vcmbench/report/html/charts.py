@@ -19,8 +19,13 @@ from vcmbench.report.styles import Style, Styles
 from vcmbench.report.text import interval, number
 from vcmbench.report.text import rate as rate_words
 
-RATE_LABELS = {"bpp": "Rate in bits per pixel, logarithmic", "kbit/s": "Rate in kbit/s, logarithmic"}
+_UNITS = {"bpp": "bits per pixel"}
 _HEIGHT, _ROW = 290.0, 22.0
+
+
+def rate_label(unit: str) -> str:
+    """What the axis of rates is called."""
+    return f"Rate in {_UNITS.get(unit, visible(unit))}, logarithmic"
 
 
 def rate_chart(curves: Sequence[RateCurve], styles: Styles, y_label: str, name: str) -> Markup:
@@ -32,7 +37,7 @@ def rate_chart(curves: Sequence[RateCurve], styles: Styles, y_label: str, name: 
     low, high = padded(extent(value for _, value, _ in points) + pristine, *limits)
     x = Axis(*padded_log([rate for rate, _, _ in points]), LEFT, WIDTH - RIGHT, log=True)
     y = Axis(low, high, _HEIGHT - BOTTOM, TOP)
-    parts = [draw.frame(x, y, RATE_LABELS[curves[0].unit], y_label)]
+    parts = [draw.frame(x, y, rate_label(curves[0].unit), y_label)]
     for value in pristine:
         parts.append(draw.line(x.start, y(value), x.end, y(value), "reference"))
         parts.append(draw.text(x.start + 4, y(value) - 4, f"pristine {number(value)}", class_="tick"))

@@ -31,7 +31,7 @@ def over_time_section(page: Page) -> Section:
         body += [heading(timeline.title), grid([shown, _clip(timeline)])]
     if body:
         body.insert(0, paragraph(prose.OVER_TIME))
-    return Section("time", "Over time", body, "no sequence was coded as video")
+    return Section("time", "Over time", body)  # pictures on their own lack nothing
 
 
 def _chart(timeline: Timeline, style: Style, caption: str) -> Markup:

@@ -53,7 +53,7 @@ def provenance_section(page: Page) -> Section:
 
 def missing_section(page: Page, absent: Sequence[Section]) -> Section:
     """What could not be computed, and which parts of the report are therefore not there."""
-    rows = [*page.content.missing, *((section.title, section.absent) for section in absent)]
+    rows = [*page.content.missing, *((section.title, section.absent) for section in absent if section.absent)]
     if not rows:
         return Section("missing", "What is missing", [paragraph("Nothing: everything that was asked for is here.")])
     return Section("missing", "What is missing", [facts(rows, "facts rows")])

@@ -14,7 +14,7 @@ from vcmbench.report.styles import Styles, styles_of
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report. Without a body it is left out, and `absent` says why among what is missing."""
+    """A part of the report. Without a body it is left out, and `absent` says why among what is missing, if anything."""
 
     id: str
     title: str
