@@ -37,7 +37,8 @@ def _structure(structure: Structure) -> dict[str, object]:
     pictures, by_layer = layers.group(structure), layers.layers(structure)
     return {
         "IntraPeriod": structure.intra_period or -1,
-        "DecodingRefreshType": 2 if is_low else 1,
+        # IDR wants a period that is longer than the group; intra pictures of shorter ones close none
+        "DecodingRefreshType": (2 if (structure.intra_period or 16) >= 16 else 0) if is_low else 1,
         "GOPSize": len(pictures),
         "IntraQPOffset": layers.INTRA[structure.kind] if structure.layer_offsets else 0,
         "LambdaFromQpEnable": 1,
@@ -99,10 +100,8 @@ class Hm(Encoder):
 
     def check_structure(self, structure: Structure) -> None:
         layers.check(self.name, structure)
-        period = structure.intra_period
-        # closed groups (IDR): HM wants a period that is longer than its group of eight
-        if structure.kind == "lowdelay" and period is not None and (period % 8 or period < 16):
-            raise RequestError(f"intra_period {period}: {self.name} takes multiples of 8 from 16 on with low delay")
+        if structure.kind == "lowdelay" and structure.intra_period is not None and structure.intra_period % 8:
+            raise RequestError(f"intra_period {structure.intra_period}: {self.name} takes multiples of 8")
 
     def coded_qp(self, log: str) -> float | None:
         qps = [float(qp) for qp in re.findall(r"^POC +\d+ .*?QP (\d{1,9}) \)", log, re.MULTILINE)]

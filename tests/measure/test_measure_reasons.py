@@ -124,7 +124,10 @@ def test_blocks_alone_leave_the_pictures_metrics(results: Results, config: Path)
     assert (done.code, counts(done)) == (0, (0, ALL, 0)), done.err
     assert list(outcome(done)["correlations"]) == ["block 32x32"]
     after = tree(results.folder)
-    assert {name for name in before | after if before.get(name) != after.get(name)} == {"measured.json"}
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {
+        "measured.json",
+        "measured.sha256",
+    }
     assert {table.level for table in content(results, config).correlations} == {"block"}, "what the run did"
     assert measure(results.root, config, "--level", "block", "--force").code == 0
     assert {name for name in after if tree(results.folder).get(name) != after[name]} == set()
@@ -137,7 +140,10 @@ def test_pictures_alone_leave_the_blocks(results: Results, config: Path) -> None
         assert (done.code, counts(done)) == (0, (0, ALL, 0)), done.err
         assert list(outcome(done)["correlations"]) == ["image"]
         after = tree(results.folder)
-        assert {name for name in before | after if before.get(name) != after.get(name)} == {"measured.json"}
+        assert {name for name in before | after if before.get(name) != after.get(name)} == {
+            "measured.json",
+            "measured.sha256",
+        }
     assert {table.level for table in content(results, config).correlations} == {"image"}
     assert {scatter.level for scatter in content(results, config).scatters} == {"image"}
 
@@ -183,7 +189,10 @@ def test_blocks_of_a_file_stay_as_well(results: Results, config: Path, tmp_path:
     assert measure(results.root, config, "--level", "image").code == 0
     after = tree(results.folder)
     assert len(results.table("block_scores")) == 30
-    assert {name for name in before | after if before.get(name) != after.get(name)} == {"measured.json"}
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {
+        "measured.json",
+        "measured.sha256",
+    }
 
 
 # --- what decides blocks, and who is asked

@@ -184,8 +184,8 @@ def test_a_claim_of_somebody_else_is_waited_for(
     claim = store.claim(PurePosixPath(score))
     assert claim is not None
 
-    def said(_: Any, count: int) -> None:
-        assert count == CONFIGURATIONS - 3  # jpeg and lossless units of that picture were free
+    def said(_: Any, units: Any) -> None:
+        assert len(units) == CONFIGURATIONS - 3  # jpeg and lossless units of that picture were free
         claim.release()
 
     monkeypatch.setattr(PicturesRun, "_say_waiting", said)
