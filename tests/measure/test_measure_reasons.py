@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from vcmbench.iqa import Scorer
 from vcmbench.iqa.scorer import MetricScores
 from vcmbench.measure import records
 from vcmbench.measure.blocks import sampler
-from vcmbench.measure.outcome import MeasureSettings
+from vcmbench.measure.outcome import MeasureSettings, asked
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
 from vcmbench.report.content import ReportContent
@@ -286,3 +287,13 @@ def test_tables_are_written_as_they_come(results: Results, monkeypatch: pytest.M
     with tables.writing(run.store, "many", ["source"]):
         pass
     assert not list(results.folder.glob("many*"))
+
+
+def test_what_was_asked_before_there_were_sequences_is_still_the_same() -> None:
+    """A report of results from before needs no new run."""
+    wanted = experiment.load("quick")
+    before = asked(wanted) | {"dataset": {"split": "val", "cities": None, "limit": 20}}
+    assert before["dataset"] == asked(wanted)["dataset"]
+    assert not {"structure", "gop", "input", "clips"} & set(re.findall(r"\w+", json.dumps(before)))
+    changed = wanted.model_copy(update={"dataset": wanted.dataset.model_copy(update={"frames": 5})})
+    assert asked(changed) != asked(wanted)

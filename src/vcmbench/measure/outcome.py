@@ -30,6 +30,17 @@ _Name = Annotated[str, Field(pattern="^[^/\\x00]*$")]
 
 
 _OF_INTERVALS = {"intervals", "bootstrap", "groups"}
+_LATER: dict[str, dict[str, Any]] = {
+    "dataset": {
+        "include": None, "exclude": [], "clips": None, "start": 0, "frames": None, "step": 1, "fps": None, "yuv": None,
+        "images": "leftImg8bit",
+    },
+    "task": {"input": None, "output": None},
+    "coding": {
+        "resampler": resampling.DEFAULT, "structure": None, "intra_period": None, "gop": None, "layer_offsets": True,
+    },
+}  # fmt: skip
+"""By table, keys that earlier versions did not have, and what they say by default."""
 
 
 class _Measured(Loose):
@@ -116,19 +127,25 @@ def asked(experiment: Experiment) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(experiment.model_dump_json())
     del values["metrics"]["levels"], values["metrics"]["blocks"]["file"]
     del values["report"]  # decides nothing that is measured
-    for coding in values["coding"]:
-        if coding["resampler"] == resampling.DEFAULT:  # what was measured before there were others counts
-            del coding["resampler"]
     found: dict[str, Any] = _measured_by(values)
     return found
 
 
 def _measured_by(asked: Any) -> Any:
-    """Without what is asked of intervals, in this version's words or in earlier ones: nothing is measured by it."""
+    """Without what is asked of intervals, in this version's words or in earlier ones, since nothing is measured by it,
+    and without later keys that say what was so before there were they."""
     if not isinstance(asked, dict):
         return asked
-    return {name: {key: value for key, value in part.items() if key not in _OF_INTERVALS}
-            if isinstance(part, dict) else part for name, part in asked.items()}  # fmt: skip
+    return {name: [_known_then(name, one) for one in part] if isinstance(part, list) else _known_then(name, part)
+            for name, part in asked.items()}  # fmt: skip
+
+
+def _known_then(name: str, part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    later = _LATER.get(name, {})
+    return {key: value for key, value in part.items()
+            if key not in _OF_INTERVALS and not (key in later and value == later[key])}  # fmt: skip
 
 
 def as_job_error(error: RequestError | JobError | OSError) -> JobError:

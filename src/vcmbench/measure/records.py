@@ -156,8 +156,9 @@ def begin(unit: Unit, index: int) -> Score:
     search = record.get("rate_search") or {}
     if "frame_psnr_y_db" in record:  # what a stack's record calls psnr_y_db is the mean of its pictures
         copied["psnr_y_db"] = record["frame_psnr_y_db"][index]
-    if sizes := record.get("coded_frames", {}).get("size_bytes"):  # a sequence's pictures differ in what they cost
+    if "fps" in record:
         copied["fps"] = record["fps"]
+    if sizes := record.get("coded_frames", {}).get("size_bytes"):  # a sequence's pictures differ in what they cost
         copied["rate_bpp"] = sizes[index] * 8 / (record["width_px"] * record["height_px"])
     return {
         "schema_version": SCHEMA_VERSION,
