@@ -223,10 +223,11 @@ def test_a_binary_that_is_swapped_while_a_run_goes_makes_no_record(
 ) -> None:
     """Neither of what it coded before the swap and might not have, nor of what the other one would code."""
     config = write_experiment(X265, X265.replace("32", "40"))
-    swapping = 'cp -p "$0" "$0.new"; mv "$0.new" "$0"; exec "$real" "$@"'
+    # a copy of each start's own: two jobs that share one would start what the other is still writing
+    swapping = 'cp -p "$0" "$0.$$"; mv "$0.$$" "$0"; exec "$real" "$@"'
     for script, why in (
         (swapping, "was replaced or changed while it ran"),
-        (swapping.replace("mv", 'echo >> "$0.new"; mv'), "is another binary than when this run began"),
+        (swapping.replace("mv", 'echo >> "$0.$$"; mv'), "is another binary than when this run began"),
     ):
         folder = faulty_ffmpeg(tmp_path / "bin", script)
         done = compress(photos, config, "--bin-dir", folder)

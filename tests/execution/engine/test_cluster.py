@@ -47,18 +47,19 @@ def with_maps(root: Path) -> Path:
     return root
 
 
+TIMES = {"encode_s", "decode_s", "encode_s_per_mpx"}
+
+
 def results(root: Path) -> dict[str, Any]:
     """All that a run left, times aside: bitstreams and maps by their hashes, records and tables by what they say."""
     found: dict[str, Any] = {name: digest for name, digest in tree(root).items() if not name.startswith("results/")}
     for path in sorted(root.glob("results/*/records/**/*.json")):
         record = json.loads(path.read_text())
         (record.get("map") or {}).pop("filter_s", None)
-        found[str(path)] = {name: value for name, value in record.items() if name not in ("encode_s", "decode_s")}
+        found[str(path)] = {name: value for name, value in record.items() if name not in TIMES}
     for path in root.glob("results/*/*.csv"):
         rows = list(csv.DictReader(path.open()))
-        found[path.name] = [
-            {name: value for name, value in row.items() if name not in ("encode_s", "decode_s")} for row in rows
-        ]
+        found[path.name] = [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
     return found
 
 
