@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.clusters import Cluster, cluster
-from tests.helpers.commands import type_command
-from tests.helpers.measuring import CONFIGURATIONS, PICTURES, Results, copy, once
+from tests.helpers.measuring import CONFIGURATIONS, PICTURES, Results, copy, once, typed
 
 ALL = CONFIGURATIONS * PICTURES
 
@@ -48,12 +47,12 @@ def test_two_workers_find_out_what_one_process_does(
     before = content(expected)
     far.remove("P_GT", "P_hat_C", "results/trial/scores")
     words = ("metrics", "-d", far.root, "-s", config, "--runner", "local", "--gpu", "none", "--json", "--no-report")
-    done = type_command(*words, "--scheduler", workers.address)
+    done = typed(*words, "--scheduler", workers.address)
     assert done.code == 0, done.err
     told = json.loads(done.out)
     assert (told["done"], told["resumed"], told["failed"]) == (ALL, 0, [])
     assert content(far) == before
-    again = json.loads(type_command(*words, "--scheduler", workers.address).out)
+    again = json.loads(typed(*words, "--scheduler", workers.address).out)
     assert (again["done"], again["resumed"], again["failed"]) == (0, ALL, [])
 
 
@@ -65,7 +64,7 @@ def test_a_picture_that_fails_there_is_named_here(
     far.remove("results/trial/scores")
     bitstream = next(path for path in far.root.rglob("*.jpg") if "JPEG" in str(path))
     bitstream.write_bytes(bitstream.read_bytes()[:-1])
-    done = type_command("metrics", "-d", far.root, "-s", config, "--runner", "local", "--gpu", "none", "--json",
+    done = typed("metrics", "-d", far.root, "-s", config, "--runner", "local", "--gpu", "none", "--json",
                         "--no-report", "--scheduler", workers.address)  # fmt: skip
     assert done.code == 1
     told = json.loads(done.out)
