@@ -1,15 +1,15 @@
 """Metrics that are piq's and piqa's own: cheap enough to be called as they are, or rarely asked for.
 
 The objects are built once. Both take pictures in 0..1, the distorted one first, and give one value a picture: (N,).
+Either library is loaded when it is first called: with torchvision, which they import, that takes longer than torch.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
-import piq
-import piqa
 import torch
 import torch.nn.functional as F
 
@@ -18,18 +18,25 @@ from vcmbench.iqa.filters import shrink_factor
 
 
 def _piq(name: str, pictures: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    found: torch.Tensor = getattr(piq, name)(*pictures, data_range=1.0, reduction="none")
+    found: torch.Tensor = getattr(import_module("piq"), name)(*pictures, data_range=1.0, reduction="none")
     return found
 
 
 @cache
 def _object(library: str, name: str, device: torch.device) -> Any:
-    return getattr({"piq": piq, "piqa": piqa}[library], name)(reduction="none").to(device)
+    return getattr(import_module(library), name)(reduction="none").to(device)
 
 
 def rgb(name: str, batch: Batch) -> torch.Tensor:
     """piq's function of that name, of R'G'B'; most take its luma."""
     return _piq(name, batch.split(batch.rgb))
+
+
+def psnr(batch: Batch) -> torch.Tensor:
+    """piq.psnr of R'G'B', without piq: nearly every experiment asks for it, and many for no other of piq's."""
+    x, y = batch.split(batch.rgb)
+    found: torch.Tensor = -10 * torch.log10(torch.mean((x - y) ** 2, dim=[1, 2, 3]) + 1e-8)
+    return found
 
 
 def gray(library: str, name: str, batch: Batch) -> torch.Tensor:

@@ -43,7 +43,7 @@ _ENTRIES = (
     _metric(
         "PSNR",
         "10 log10(1 / mean squared error) of pictures in 0..1",
-        _is("library:rgb:psnr", "piq.psnr(x, y)", "R'G'B' together", 0, 80, 80),
+        _is("library:psnr", "piq.psnr(x, y)", "R'G'B' together", 0, 80, 80),
         _is("library:gray:piqa:PSNR", "piqa.PSNR()", _GRAY, 0, 80, 80),
         note="1e-8 is added to the mean squared error: 80 dB is the end",
     ),
