@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tests.helpers.commands import JPEG, X265, compress, tree, type_command
-
-Write = Callable[..., Path]
+from tests.helpers.commands import JPEG, X265, Typed, tree
+from tests.helpers.measuring import typed, write_toml
+from tests.helpers.pictures import save
 
 MAPPED = 'encoder = "x264"\nquality = [30]\nqp_map = { delta = 6 }'
 
 
-@pytest.fixture
-def config(photos: Path, write_experiment: Write) -> Path:
-    """Eight finished jobs, two of them with QP maps beside their bitstreams."""
-    for letter in "ab":
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, astronaut: NDArray[np.uint8]) -> Path:
+    """Eight finished jobs in `photos`, two of them with QP maps beside their bitstreams, and their experiment."""
+    folder: Path = tmp_path_factory.mktemp("finished")
+    for letter, picture in (("a", astronaut), ("b", astronaut[:, ::-1])):
+        save(folder / f"photos/{letter}.png", picture)
         importance = np.zeros((256, 320), np.float32)
         importance[64:192, 80:240] = 1
-        (photos / "importance_map").mkdir(exist_ok=True)
-        np.save(photos / f"importance_map/{letter}_importance.npy", importance)
-    path = write_experiment('encoder = "none"', JPEG, X265, MAPPED, head='[importance]\nsource = "files"\n')
-    assert compress(photos, path).code == 0
-    return path
+        (folder / "photos/importance_map").mkdir(exist_ok=True)
+        np.save(folder / f"photos/importance_map/{letter}_importance.npy", importance)
+    config = write_toml(folder, 'encoder = "none"', JPEG, X265, MAPPED, head='[importance]\nsource = "files"\n')
+    assert compress(folder / "photos", config).code == 0
+    return folder
+
+
+@pytest.fixture
+def photos(finished: Path, tmp_path: Path) -> Path:
+    """A copy of them, to be damaged."""
+    return Path(shutil.copytree(finished / "photos", tmp_path / "photos"))
+
+
+@pytest.fixture
+def config(finished: Path) -> Path:
+    return finished / "trial.toml"
+
+
+def compress(root: Path, config: Path) -> Typed:
+    return typed("compress", "-d", root, "-s", config, "--runner", "local", "--json")
 
 
 def verify(root: Path, config: Path, *words: object) -> tuple[int, dict[str, str], str]:
     """Exit code, what was found damaged and why, and what was said."""
-    done = type_command("verify", "-d", root, "-s", config, "--json", *words)
+    done = typed("verify", "-d", root, "-s", config, "--json", *words)
     found = {event["path"]: event["why"] for event in done.events}
     return done.code, found, done.err
 
@@ -156,14 +175,14 @@ def test_damaged_scores_are_removed_and_named(photos: Path, config: Path) -> Non
 
 @pytest.mark.parametrize("words", [["-s", "nothing"], ["-s", "quick"]])
 def test_nothing_to_verify(photos: Path, words: list[str]) -> None:
-    done = type_command("verify", "-d", photos, *words)
+    done = typed("verify", "-d", photos, *words)
     assert done.code == 2
     assert "no experiment 'nothing'" in done.err or "nothing of experiment quick was compressed here yet" in done.err
 
 
 def test_json_names_the_job(photos: Path, config: Path) -> None:
     change_a_byte(next(path for path in files(photos) if path.name == "a.265"))
-    done = type_command("verify", "-d", photos, "-s", config, "--json")
+    done = typed("verify", "-d", photos, "-s", config, "--json")
     event = json.loads(done.out)
     assert event["bitstream"] == event["path"]
     assert event["bitstream"].endswith("/a.265")
