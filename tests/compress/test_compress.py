@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers.commands import JPEG, X265, compress, half_written, tree, type_command
+from tests.helpers.commands import JPEG, X265, compress, compress_here, half_written, tree, type_command
 from tests.helpers.paths import CHECKOUT
 from tests.helpers.pictures import save
 from tests.helpers.tools import faulty_ffmpeg, scripted_jm
@@ -33,7 +33,7 @@ Write = Callable[..., Path]
 
 def test_the_photos_experiment_and_its_second_run(photos: Path) -> None:
     """Six codecs at four qualities each: more bits always give more PSNR; the second run does nothing."""
-    first = compress(photos, "photos")
+    first = compress_here(photos, "photos")
     assert first.code == 0, first.err
     records = first.records()
     assert len(records) == 2 * 6 * 4
@@ -47,7 +47,7 @@ def test_the_photos_experiment_and_its_second_run(photos: Path) -> None:
         assert psnrs == sorted(psnrs)
         assert len(set(psnrs)) == 4
     before = tree(photos)
-    second = compress(photos, "photos")
+    second = compress_here(photos, "photos")
     assert second.code == 0
     assert {event["state"] for event in second.events} == {"resumed"}
     assert tree(photos) == before
@@ -57,7 +57,7 @@ def test_the_photos_experiment_and_its_second_run(photos: Path) -> None:
 
 def test_records_hold_what_they_promise(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(X265, head="seed = 7")
-    record = compress(photos, config).records()[0]
+    record = compress_here(photos, config).records()[0]
     stored = json.loads(
         (photos / "results/trial/records" / (record["bitstream"] + ".json")).read_text(encoding="utf-8")
     )
@@ -78,7 +78,7 @@ def test_records_hold_what_they_promise(photos: Path, write_experiment: Write) -
 
 def test_the_same_run_twice_gives_the_same_bytes(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(X265, JPEG)
-    one, two = compress(photos, config).records(), compress(photos, config, "--force", "--jobs", 1).records()
+    one, two = compress_here(photos, config).records(), compress_here(photos, config, "--force", "--jobs", 1).records()
     assert len(two) == 4
     times = ("encode_s", "decode_s")
     strip = [{k: v for k, v in record.items() if k not in times} for record in one + two]
@@ -88,7 +88,7 @@ def test_the_same_run_twice_gives_the_same_bytes(photos: Path, write_experiment:
 
 def test_downscaling_keeps_the_original_size_as_reference(photos: Path, write_experiment: Write) -> None:
     config = write_experiment('encoder = "x264"\nquality = [20]\nsubsampling_factor = [0.25, 0.5, 1.0]')
-    records = [r for r in compress(photos, config).records() if r["sources"][0]["name"] == "a"]
+    records = [r for r in compress_here(photos, config).records() if r["sources"][0]["name"] == "a"]
     by_factor = sorted(records, key=lambda record: record["subsampling_factor"])
     assert [(r["scaled_width_px"], r["scaled_height_px"]) for r in by_factor] == [(80, 64), (160, 128), (320, 256)]
     assert [r["width_px"] for r in by_factor] == [320, 320, 320]
@@ -104,7 +104,7 @@ def test_chroma_formats_keep_luma(photos: Path, write_experiment: Write) -> None
         config = write_experiment(
             f'encoder = "{name}"\nquality = [18]\ncolor_subsampling = ["400", "420", "422", "444"]', name=name
         )
-        psnrs = [r["psnr_y_db"] for r in compress(photos, config).records() if r["sources"][0]["name"] == "a"]
+        psnrs = [r["psnr_y_db"] for r in compress_here(photos, config).records() if r["sources"][0]["name"] == "a"]
         assert len(psnrs) == 4
         assert max(psnrs) - min(psnrs) < 0.7
         assert min(psnrs) > 42
@@ -115,7 +115,7 @@ def test_stacks_have_the_published_names(streets: Path, write_experiment: Write)
         'encoder = "x265"\nquality = [30]\ncompat = "qomex2023"\nstacked = true\nkeep_reconstruction = true',
         'encoder = "jpeg"\nquality = [90]\ncompat = "qomex2023"',
     )
-    records = compress(streets, config).records()
+    records = compress_here(streets, config).records()
     video = streets / "cityscapes_x265(quality=30, color_subsampling=420, subsampling_factor=1.0)"
     cities = video / "leftImg8bit/val"
     assert sorted(str(p.relative_to(cities)) for p in cities.rglob("*.*")) == [
@@ -143,35 +143,35 @@ def test_a_still_and_a_stack_share_no_file(photos: Path, write_experiment: Write
     for name in "ab":
         (photos / f"{name}.png").rename(photos / f"a/{name}.png")
     stack = 'encoder = "x265"\nquality = [40]\ncompat = "qomex2023"\nstacked = true'
-    done = compress(photos, write_experiment('encoder = "x265"\nquality = [40]', stack))
+    done = compress_here(photos, write_experiment('encoder = "x265"\nquality = [40]', stack))
     assert (done.code, len(done.records())) == (0, 3), done.err
     found = {record["bitstream"].partition("/")[2]: record["frames"] for record in done.records()}
     assert found == {"a/a.265": 1, "a/b.265": 1, "a/a_stack.265": 2}
-    again = compress(photos, write_experiment(stack, name="other"))
+    again = compress_here(photos, write_experiment(stack, name="other"))
     assert [event["state"] for event in again.events] == ["resumed"]
 
 
 def test_decoded_frames_that_are_wanted_later_are_decoded_once(photos: Path, write_experiment: Write) -> None:
-    plain = {r["bitstream"]: r for r in compress(photos, write_experiment(X265, JPEG)).records()}
+    plain = {r["bitstream"]: r for r in compress_here(photos, write_experiment(X265, JPEG)).records()}
     written = {name: (photos / name).stat().st_mtime_ns for name in plain}
     config = write_experiment(*(f"{one}\nkeep_reconstruction = true" for one in (X265, JPEG)))
-    assert [event["state"] for event in compress(photos, config).events] == ["done"] * 4
-    for record in compress(photos, config).records():
+    assert [event["state"] for event in compress_here(photos, config).events] == ["done"] * 4
+    for record in compress_here(photos, config).records():
         before = plain[record["bitstream"]]
         assert (record["keep_reconstruction"], record["encode_s"]) == (True, before["encode_s"])
         assert (photos / record["bitstream"]).stat().st_mtime_ns == written[record["bitstream"]], "nothing was encoded"
         ((name, digest),) = record["files"].items()
         frames = (photos / record["bitstream"]).with_name(name).read_bytes()
         assert hashlib.sha256(frames).hexdigest() == digest
-    assert [event["state"] for event in compress(photos, config).events] == ["resumed"] * 4
+    assert [event["state"] for event in compress_here(photos, config).events] == ["resumed"] * 4
     (photos / record["bitstream"]).with_name(name).unlink()
-    assert sorted(event["state"] for event in compress(photos, config).events) == ["done"] + ["resumed"] * 3
-    assert [event["state"] for event in compress(photos, write_experiment(X265, JPEG)).events] == ["resumed"] * 4
+    assert sorted(event["state"] for event in compress_here(photos, config).events) == ["done"] + ["resumed"] * 3
+    assert [event["state"] for event in compress_here(photos, write_experiment(X265, JPEG)).events] == ["resumed"] * 4
 
 
 def test_a_stack_of_one_size_only(streets: Path, astronaut: U8, write_experiment: Write) -> None:
     save(streets / "cityscapes/leftImg8bit/val/lindau/lindau_000009_000019_leftImg8bit.png", astronaut[:64, :64])
-    done = compress(streets, write_experiment(X265 + "\nstacked = true"))
+    done = compress_here(streets, write_experiment(X265 + "\nstacked = true"))
     assert done.code == 1
     assert "lindau_000009_000019_leftImg8bit.png: is 64x64 px, to be stacked with" in done.err
     assert [event["state"] for event in done.events].count("done") == 1
@@ -179,7 +179,7 @@ def test_a_stack_of_one_size_only(streets: Path, astronaut: U8, write_experiment
 
 def test_the_published_x265_codes_three_below(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(f'encoder = "x265"\nquality = {list(range(10, 46, 5))}\ncompat = "qomex2023"')
-    records = compress(photos, config).records()
+    records = compress_here(photos, config).records()
     assert {r["quality"] - r["coded_qp"] for r in records} == {3.0}
     assert {r["colour"]["matrix"] for r in records} == {"bt601"}
 
@@ -187,7 +187,7 @@ def test_the_published_x265_codes_three_below(photos: Path, write_experiment: Wr
 def test_svtav1_codes_the_requested_quantiser(photos: Path, write_experiment: Write) -> None:
     """Read from the bitstream: AV1's quantiser index is 4 times the QP that SVT-AV1 counts in."""
     config = write_experiment('encoder = "svtav1"\nquality = [10, 32, 50]')
-    for record in compress(photos, config).records():
+    for record in compress_here(photos, config).records():
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-f", "obu", "-i", str(photos / record["bitstream"])]
         trace = subprocess.run(
             [*command, "-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"], capture_output=True, text=True
@@ -197,31 +197,31 @@ def test_svtav1_codes_the_requested_quantiser(photos: Path, write_experiment: Wr
 
 
 def test_two_experiments_share_what_they_share(photos: Path, write_experiment: Write) -> None:
-    compress(photos, write_experiment(JPEG, name="first"))
+    compress_here(photos, write_experiment(JPEG, name="first"))
     second = write_experiment(JPEG, X265, name="second")
     before = tree(photos)
     plan = type_command("compress", "-d", photos, "-s", second, "--dry-run", "--runner", "local")
     assert "4 jobs, 2 done" in plan.out
     assert tree(photos) == before, "a dry run takes nothing over"
-    again = compress(photos, second)
+    again = compress_here(photos, second)
     assert sorted(event["state"] for event in again.events) == ["done", "done", "resumed", "resumed"]
     assert {record["experiment"] for record in again.records()} == {"second"}
 
 
 def test_a_changed_picture_is_coded_anew_and_others_are_not(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG)
-    compress(photos, config)
+    compress_here(photos, config)
     save(photos / "a.png", np.rot90(read_picture(photos / "a.png").rgb, 2).copy())
-    states = {Path(event["bitstream"]).name: event["state"] for event in compress(photos, config).events}
+    states = {Path(event["bitstream"]).name: event["state"] for event in compress_here(photos, config).events}
     assert states == {"a.jpg": "done", "b.jpg": "resumed"}
 
 
 def test_a_lost_or_shortened_bitstream_is_made_again(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG)
-    records = compress(photos, config).records()
+    records = compress_here(photos, config).records()
     (photos / records[0]["bitstream"]).unlink()
     (photos / records[1]["bitstream"]).write_bytes(b"short")
-    again = compress(photos, config)
+    again = compress_here(photos, config)
     assert [event["state"] for event in again.events] == ["done", "done"]
     assert sorted(r["bitstream_sha256"] for r in again.records()) == sorted(r["bitstream_sha256"] for r in records)
 
@@ -230,7 +230,7 @@ def test_another_binary_is_another_job(tmp_path: Path, photos: Path, write_exper
     """What one tool coded must not pass for another's, though folder and command are the same."""
     config = write_experiment(X265)
     one, two = (faulty_ffmpeg(tmp_path / name, f': {name}; exec "$real" "$@"') for name in ("one", "two"))
-    runs = [compress(photos, config, "--bin-dir", tool) for tool in (one, one, two, two)]
+    runs = [compress_here(photos, config, "--bin-dir", tool) for tool in (one, one, two, two)]
     states = [{event["state"] for event in run.events} for run in runs]
     assert states == [{"done"}, {"resumed"}, {"done"}, {"resumed"}]
     note = "results that another tool made are there (experiment trial), and are made anew"
@@ -271,7 +271,7 @@ def test_a_picture_replaced_while_the_run_is_on(photos: Path, write_experiment: 
 
 def test_stray_files_and_damaged_records_hinder_nothing(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG)
-    compress(photos, config)
+    compress_here(photos, config)
     (photos / "results/.DS_Store").write_text("")
     (photos / "results/zzz").write_text("")
     record = next((photos / "results/trial/records").rglob("a.jpg.json"))
@@ -285,31 +285,31 @@ def test_stray_files_and_damaged_records_hinder_nothing(photos: Path, write_expe
     ]  # fmt: skip
     for content in damaged:
         record.write_bytes(content)
-        again = compress(photos, config)
+        again = compress_here(photos, config)
         assert again.code == 0, again.err
         assert sorted(event["state"] for event in again.events) == ["done", "resumed"], content[:80]
 
 
 def test_the_table_holds_every_record_of_the_experiment(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG, X265)
-    compress(photos, config)
-    compress(photos, config, "--encoder", "jpeg")
+    compress_here(photos, config)
+    compress_here(photos, config, "--encoder", "jpeg")
     table = (photos / "results/trial/compression.csv").read_text()
     assert len(table.splitlines()) == 5
     for option in (("--limit", "1"), ("--exclude", "b*")):
-        done = compress(photos, config, *option)
+        done = compress_here(photos, config, *option)
         assert done.code == 0, done.err
         rows = (photos / "results/trial/compression.csv").read_text().splitlines()
         assert len(rows) == 3, "rows that are not asked for now"
     (photos / "a.png").write_bytes((photos / "a.png").read_bytes()[:5000])
-    compress(photos, config)
+    compress_here(photos, config)
     table = (photos / "results/trial/compression.csv").read_text()
     assert len(table.splitlines()) == 3, "what failed has no record that still holds"
 
 
 def test_a_taken_over_record_gets_this_experiments_seed(photos: Path, write_experiment: Write) -> None:
-    compress(photos, write_experiment(JPEG, name="first", head="seed = 1"))
-    again = compress(photos, write_experiment(JPEG, name="second", head="seed = 2"))
+    compress_here(photos, write_experiment(JPEG, name="first", head="seed = 1"))
+    again = compress_here(photos, write_experiment(JPEG, name="second", head="seed = 2"))
     assert {(r["experiment"], r["seed"]) for r in again.records()} == {("second", 2)}
 
 
@@ -318,7 +318,7 @@ def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path, photos: 
     root.mkdir()
     (root / "elsewhere").symlink_to(photos)
     (photos / "circle").symlink_to(root)
-    done = compress(root, write_experiment(JPEG))
+    done = compress_here(root, write_experiment(JPEG))
     assert [Path(r["bitstream"]).parts[1:] for r in done.records()] == [("elsewhere", "a.jpg"), ("elsewhere", "b.jpg")]
 
 
@@ -326,7 +326,7 @@ def test_results_do_not_leave_the_data_root(tmp_path: Path, photos: Path, write_
     outside = tmp_path / "outside"
     outside.mkdir()
     (photos / "images_JPEG(quality=30, color_subsampling=420, subsampling_factor=1.0)").symlink_to(outside)
-    done = compress(photos, write_experiment(JPEG))
+    done = compress_here(photos, write_experiment(JPEG))
     assert done.code == 1
     assert "leads out of the data root" in done.err
     assert not list(outside.iterdir())
@@ -335,7 +335,7 @@ def test_results_do_not_leave_the_data_root(tmp_path: Path, photos: Path, write_
 def test_names_that_hardly_fit_and_names_that_do_not(photos: Path, astronaut: U8, write_experiment: Write) -> None:
     for length in (246, 247, 251):  # .jpg.json is the longest that is appended, 255 bytes the limit
         save(photos / f"{'n' * length}.png", astronaut[:32, :32])
-    done = compress(photos, write_experiment(JPEG))
+    done = compress_here(photos, write_experiment(JPEG))
     states = {len(Path(event["bitstream"]).stem): event["state"] for event in done.events}
     assert states == {1: "done", 246: "done", 247: "failed", 251: "failed"}
     assert "File name too long" in done.err
@@ -354,13 +354,13 @@ def test_a_name_that_is_not_utf8(photos: Path, astronaut: U8, write_experiment: 
 
 def test_a_data_root_that_cannot_be_written(photos: Path, write_experiment: Write) -> None:
     (photos / "results").write_text("a file where the folder should be")
-    done = compress(photos, write_experiment(JPEG))
+    done = compress_here(photos, write_experiment(JPEG))
     assert (done.code, done.out) == (2, "")
     assert "results/trial: cannot be written" in done.err
 
 
 def test_more_jobs_than_cores(photos: Path, write_experiment: Write) -> None:
-    done = compress(photos, write_experiment(JPEG), "--jobs", 1000)
+    done = compress_here(photos, write_experiment(JPEG), "--jobs", 1000)
     assert done.code == 0
     assert "--jobs 1000: this machine has" in done.err
 
@@ -378,7 +378,7 @@ def test_the_way_of_a_jm_job(tmp_path: Path, streets: Path, write_experiment: Wr
     config = write_experiment(
         'encoder = "jm"\nquality = [0, 30]', 'encoder = "jm"\nquality = [30]\ncompat = "qomex2023"\nstacked = true'
     )
-    done = compress(streets, config, "--bin-dir", scripted_jm(tmp_path / "bin"))
+    done = compress_here(streets, config, "--bin-dir", scripted_jm(tmp_path / "bin"))
     assert done.code == 0, done.err
     assert len(done.records()) == 12
     stack = next(r for r in done.records() if r["frames"] == 3)
@@ -386,7 +386,7 @@ def test_the_way_of_a_jm_job(tmp_path: Path, streets: Path, write_experiment: Wr
     assert {r["coded_qp"] == r["quality"] for r in done.records()} == {True}
     assert stack["tool"]["encode"]["version"] == "JM-19 (FRExt)"
     assert not list(streets.rglob("*.dat")) + list(streets.rglob("*.dec")) + list(Path.cwd().glob("log.dat"))
-    cut = compress(streets, config, "--bin-dir", scripted_jm(tmp_path / "cut", cut_bytes=100))
+    cut = compress_here(streets, config, "--bin-dir", scripted_jm(tmp_path / "cut", cut_bytes=100))
     assert {event["state"] for event in cut.events} == {"failed"}
     assert re.search(r"lencod reports \d+ bytes but its file has \d+: cut off", cut.err)
 
@@ -398,15 +398,15 @@ def test_dry_run_plans_and_starts_nothing(streets: Path, write_experiment: Write
     assert "176 coding configurations, 5 pictures, 484 jobs, 0 done" in done.out  # 44 x 5 + 3 x 44 x 2 cities
     assert tree(streets) == before
     config = write_experiment(JPEG)
-    compress(streets, config)
+    compress_here(streets, config)
     again = type_command("compress", "-d", streets, "-s", config, "--dry-run", "--runner", "local")
     assert "5 jobs, 5 done, about 0.0 MB" in again.out
 
 
 def test_only_some_encoders(photos: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG, X265)
-    assert {r["encoder"] for r in compress(photos, config, "--encoder", "jpeg").records()} == {"jpeg"}
-    wrong = compress(photos, config, "--encoder", "vvenc")
+    assert {r["encoder"] for r in compress_here(photos, config, "--encoder", "jpeg").records()} == {"jpeg"}
+    wrong = compress_here(photos, config, "--encoder", "vvenc")
     assert (wrong.code, wrong.out) == (2, "")
     assert "--encoder 'vvenc': experiment 'trial' has jpeg x265" in wrong.err
 

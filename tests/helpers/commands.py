@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vcmbench import cli
 from vcmbench.encoder import plugins
 
 ENCODERS = list(plugins.discover())
@@ -37,6 +39,17 @@ class Typed:
         return sorted((e["record"] for e in self.events if "record" in e), key=lambda record: str(record["bitstream"]))
 
 
+def typed(*words: object) -> Typed:
+    """`vcmbench WORDS`, through the same `main` in this process: to start one takes longer than most commands do."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as end:  # argparse
+            code = int(end.code or 0)
+    return Typed(code, out.getvalue(), err.getvalue())
+
+
 def type_command(*words: object, **options: Any) -> Typed:
     """Run `vcmbench WORDS` as a process of its own."""
     done = subprocess.run(
@@ -45,7 +58,7 @@ def type_command(*words: object, **options: Any) -> Typed:
     return Typed(done.returncode, done.stdout, done.stderr)
 
 
-@contextmanager
+@contextlib.contextmanager
 def files_up_to(size: int) -> Iterator[None]:
     """Larger ones fail half-written, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -57,7 +70,13 @@ def files_up_to(size: int) -> Iterator[None]:
 
 
 def compress(root: Path, config: object, *words: object, **options: Any) -> Typed:
+    """`vcmbench compress` as a process of its own."""
     return type_command("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words, **options)
+
+
+def compress_here(root: Path, config: object, *words: object) -> Typed:
+    """`vcmbench compress` in this process."""
+    return typed("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words)
 
 
 def tree(root: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 
 from tests.helpers import commands
 from tests.helpers.commands import Typed
-from vcmbench import cli
 from vcmbench.compress import decode
 from vcmbench.data.dataset import read_picture
 from vcmbench.data.record import read_record
@@ -55,17 +53,8 @@ Write = Callable[..., Path]
 
 def typed(*words: object) -> Typed:
     """`vcmbench WORDS`, in this process, with one embedded network for all of them: building it takes a second."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch("vcmbench.tasks.open_task", _opened),
-    ):
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as end:  # argparse
-            code = int(end.code or 0)
-    return Typed(code, out.getvalue(), err.getvalue())
+    with mock.patch("vcmbench.tasks.open_task", _opened):
+        return commands.typed(*words)
 
 
 def _opened(settings: TaskSettings, *where: Any) -> Task:
