@@ -16,9 +16,10 @@ from scipy import stats
 
 from vcmbench.analysis.bdrate import bd_accuracy, bd_rate
 from vcmbench.analysis.clusters import ClusterJackknife
-from vcmbench.analysis.curves import ImageJackknife, curve
+from vcmbench.analysis.correlation import compare
+from vcmbench.analysis.curves import ImageJackknife, Resampled, curve
 from vcmbench.compress.equal_rate import mean_of
-from vcmbench.data.estimate import FISHER, LEVEL, Estimate, interval, with_p
+from vcmbench.data.estimate import LEVEL, SHARE, Estimate, with_p
 
 Array = NDArray[np.float64]
 Generator = np.random.Generator
@@ -62,6 +63,29 @@ class Segmentation:
         found = ImageJackknife(n).segmentation(drawn)
         values = {name: found[name].estimate(0) for name in ("accuracy", "miou")}
         return values | {f"{name}, difference": found[name].difference(1, 0) for name in ("accuracy", "miou")}
+
+
+class Shares:
+    """What is right of the pixels of one distance band, which a picture may have none of, and of pixels weighted by an
+    importance that some pictures have much of. Both are ratios of sums; hard pictures have more of either."""
+
+    def __init__(self, rng: Generator) -> None:
+        whole = self._shares(rng, 500_000)
+        self.truth = {name: float(of.values[0]) for name, of in whole.items()}
+
+    def _shares(self, rng: Generator, n: int) -> dict[str, Resampled]:
+        hard = rng.normal(0, 0.7, n)
+        right = 1 / (1 + np.exp(hard + rng.normal(0, 0.4, n) - 2.5))
+        band = (rng.random(n) < 0.8) * rng.gamma(0.7, 8_000, n) * np.exp(0.3 * hard)
+        important = rng.gamma(2, 20_000, n) * np.exp(0.3 * hard)
+        jackknife = ImageJackknife(n, wanted=n < _POPULATION)
+        wholes = {"accuracy of a distance band": band, "importance-weighted accuracy": important}
+        return {
+            name: jackknife.ratio(np.round(right * whole), np.round(whole), SHARE) for name, whole in wholes.items()
+        }
+
+    def trial(self, rng: Generator, n: int) -> Figures:
+        return {name: of.estimate(0) for name, of in self._shares(rng, n).items()}
 
 
 class Rates:
@@ -109,20 +133,17 @@ def blocks(rng: Generator, pictures: int, metrics: int) -> tuple[Array, Array, A
 
 
 class Correlations:
-    """PLCC, SROCC, KROCC of a metric with the machine, blocks clustered by picture; normal, so the truth is known."""
+    """A metric's correlations with the machine, blocks clustered by picture; normal, so that the truth is known: the
+    best curve is a straight line."""
 
     def __init__(self) -> None:
-        rank = 6 / np.pi * np.arcsin(_SLOPE / 2)
-        self.truth = {"PLCC": _SLOPE, "SROC": float(rank), "KROCC": float(2 / np.pi * np.arcsin(_SLOPE))}
+        rank, pairs = 6 / np.pi * np.arcsin(_SLOPE / 2), 2 / np.pi * np.arcsin(_SLOPE)
+        fitted = {"PLCC_fit": _SLOPE, "RMSE_fit": (1 - _SLOPE**2) ** 0.5}
+        self.truth = {"PLCC": _SLOPE, "SROC": float(rank), "KROCC": float(pairs)} | fitted
 
     def trial(self, rng: Generator, n: int) -> Figures:
         machine, (metric,), picture = blocks(rng, n, 1)
-        jackknife = ClusterJackknife(picture.tolist())
-        spearman, differing = jackknife.spearman(metric, machine)
-        samples = jackknife.pearson(metric, machine), spearman, jackknife.kendall(metric, machine, differing)
-        values = [of(metric, machine)[0] for of in (stats.pearsonr, stats.spearmanr, stats.kendalltau)]
-        return {name: interval(Estimate(float(value)), sample, scale=FISHER)
-                for name, value, sample in zip(self.truth, values, samples, strict=True)}  # fmt: skip
+        return compare({"metric": metric}, machine, [str(of) for of in picture]).metrics["metric"].values
 
 
 def rejections(rng: Generator, n: int, trials: int) -> float:
@@ -142,7 +163,7 @@ def coverage(trials: int, pictures: list[int], seed: int = 0) -> dict[str, list[
     share of trials in which it rejects. What has no interval in a trial is in no share."""
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
-    for population in (Gains(), Segmentation(rng), Rates(rng), Correlations()):
+    for population in (Gains(), Segmentation(rng), Shares(rng), Rates(rng), Correlations()):
         for n in pictures:
             hits: dict[str, list[bool]] = {name: [] for name in population.truth}
             for _ in range(trials):
