@@ -15,7 +15,7 @@ from tests.helpers.paths import CHECKOUT
 
 
 def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
-    done = type_command("demo", "-o", tmp_path / "demo", "--scenes", 1, "--drives", 1, "--runner", "local")
+    done = type_command("demo", "-o", tmp_path / "demo", "--scenes", 1, "--drives", 1, "--width", 256, "--runner", "local")
     assert done.code == 0, done.err
     header = done.out.splitlines()[0]
     for column in ("encoder", "quality", "bpp", "PSNR-Y dB", "enc s", "dec s"):
@@ -69,7 +69,7 @@ def test_the_wheel_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> 
             [installed / "vcmbench", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
 
-    demo = run("demo", "--scenes", "1", "--drives", "0", "--runner", "local")
+    demo = run("demo", "--scenes", "1", "--drives", "0", "--width", "256", "--runner", "local")
     assert demo.returncode == 0, demo.stderr
     assert (tmp_path / "vcmbench-demo/data/results/demo/compression.csv").is_file()
     listed = run("encoders", "list")
