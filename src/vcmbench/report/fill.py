@@ -17,7 +17,7 @@ from vcmbench.analysis.points import CodingPoint
 from vcmbench.analysis.summary import Summary
 from vcmbench.compress.rate_search import TOLERANCE
 from vcmbench.data.effort import Effort
-from vcmbench.data.estimate import Estimate, interval, too_few
+from vcmbench.data.estimate import SHARE, Estimate, interval, too_few
 from vcmbench.io.progress import counted
 from vcmbench.measure.records import AGAINST
 from vcmbench.report.comparable import Comparable
@@ -114,7 +114,7 @@ def class_damage(summary: Summary, near: Comparable) -> list[Losses]:
         losses = []
         for i in rows:
             if against == "pseudo":
-                lost = part.jackknife.ratio(union[..., i] - inside[..., i], union[..., i])
+                lost = part.jackknife.ratio(union[..., i] - inside[..., i], union[..., i], SHARE)
                 losses.append([lost.estimate(k) for k in range(len(chosen))])
             else:
                 iou = part.jackknife.ratio(inside[..., i], union[..., i])
