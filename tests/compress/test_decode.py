@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.helpers.commands import type_command
+from tests.helpers.commands import typed
 from tests.helpers.pictures import save
 from vcmbench import experiment
 from vcmbench.compress import decode
@@ -73,7 +73,7 @@ def test_stacks_come_back_in_order(root: Path) -> None:
 
 def test_the_command(root: Path, tmp_path: Path) -> None:
     record = code(root, "jpeg")[0]
-    done = type_command("decode", record, "-o", tmp_path / "out", "--runner", "local")
+    done = typed("decode", record, "-o", tmp_path / "out", "--runner", "local")
     assert done.code == 0, done.err
     target = tmp_path / "out/images_JPEG(quality=90, color_subsampling=420, subsampling_factor=1.0)/a.png"
     assert done.out.splitlines() == [str(target)]
@@ -87,7 +87,7 @@ def test_two_data_roots_of_the_same_names_keep_all_their_pictures(tmp_path: Path
         save(root / "a.png", astronaut[:16, :16])
         code(root, "jpeg")
     out = tmp_path / "out"
-    done = type_command("decode", *(root / "results/decode/records" for root in roots), "-o", out, "--runner", "local")
+    done = typed("decode", *(root / "results/decode/records" for root in roots), "-o", out, "--runner", "local")
     assert done.code == 0, done.err
     folder = "images_JPEG(quality=90, color_subsampling=420, subsampling_factor=1.0)"
     wanted = [out / name / "data" / folder / "a.png" for name in ("one", "two")]
@@ -96,11 +96,11 @@ def test_two_data_roots_of_the_same_names_keep_all_their_pictures(tmp_path: Path
 
 def test_the_command_takes_a_whole_experiment(root: Path, tmp_path: Path) -> None:
     code(root, "jpeg", quality=[10, 90], subsampling_factor=[1.0, 0.5])
-    done = type_command("decode", root / "results/decode/records", "-o", tmp_path / "out")
+    done = typed("decode", root / "results/decode/records", "-o", tmp_path / "out")
     assert done.code == 0, done.err
     assert "runner: local (as the results that are there)" in done.err
     assert len(list((tmp_path / "out").rglob("*.png"))) == len(done.out.splitlines()) == 8
-    empty = type_command("decode", tmp_path / "nothing", "-o", tmp_path / "out")
+    empty = typed("decode", tmp_path / "nothing", "-o", tmp_path / "out")
     assert (empty.code, "no such record" in empty.err) == (2, True)
 
 
@@ -126,6 +126,6 @@ def test_what_is_wrong_with_a_record_or_its_bitstream(root: Path, tmp_path: Path
         decode.read(root / "a.png")
     with pytest.raises(RequestError, match="does not lie below results"):
         decode.data_root_of(tmp_path / "a.json")
-    done = type_command("decode", root / "a.png", "-o", tmp_path / "out")
+    done = typed("decode", root / "a.png", "-o", tmp_path / "out")
     assert done.code == 2
     assert "not a record of vcmbench" in done.err

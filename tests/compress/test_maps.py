@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.helpers.commands import Typed, compress, half_written, tree, type_command
+from tests.helpers.commands import Typed, compress_here, half_written, tree, typed
 from tests.helpers.pictures import save
 from tests.helpers.tools import scripted_jm
 from vcmbench import experiment
@@ -85,7 +85,7 @@ def test_at_equal_rate_bits_go_where_it_matters(name: str, scenes: Path, write_e
     """Delta 6 on the demo scenes, each file within 1 % of the uniform one: what is gained within the safe distance."""
     quality = QUALITIES.get(name, 30)
     config = write_experiment(f'encoder = "{name}"\nquality = [{quality}]\n{MAP}match = "rate"', head=FEW)
-    done = compress(scenes, config)
+    done = compress_here(scenes, config)
     assert done.code == 0, done.err
     gains = []
     for record in done.records():
@@ -114,8 +114,8 @@ def test_coded_mean_qp_is_the_requested_one(
     codings = [f"{coding}qp_map = {{ delta = {delta} }}" for delta in (3, 6)]
     for letter in "ab":
         with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), square(256, 320))
-    records = [(scenes, record) for record in compress(scenes, write_experiment(*codings, head=FEW)).records()]
-    others = compress(photos, write_experiment(*codings, name="other", head=FILES)).records()
+    records = [(scenes, record) for record in compress_here(scenes, write_experiment(*codings, head=FEW)).records()]
+    others = compress_here(photos, write_experiment(*codings, name="other", head=FILES)).records()
     records += [(photos, record) for record in others]
     assert len(records) == 8 * 5
     for root, record in records:
@@ -138,15 +138,15 @@ def test_coded_mean_qp_is_the_requested_one(
 
 def test_the_map_beside_a_bitstream_is_what_qpmap_makes(scenes: Path, write_experiment: Write, tmp_path: Path) -> None:
     """Compressing and `vcmbench qpmap` follow one rule, and with the same importance."""
-    (record, *_) = compress(scenes, write_experiment(X264)).records()
+    (record, *_) = compress_here(scenes, write_experiment(X264)).records()
     bitstream = scenes / record["bitstream"]
     theirs = qp_map.read_csv(bitstream.with_name(bitstream.name.replace(".264", "_qp_map.csv")))
-    made = type_command("importance", "-d", scenes, "--visualize-every", 0)
+    made = typed("importance", "-d", scenes, "--visualize-every", 0)
     assert made.code == 0, made.err
     name = record["sources"][0]["name"].removeprefix("leftImg8bit/").removesuffix("_leftImg8bit")
     options = ("--block-size", 16, "--base-qp", 30, "--delta", 6, "--scaling", "absolute", "--no-picture")
     out = tmp_path / "out.csv"
-    done = type_command("qpmap", scenes / "importance_map" / f"{name}_importance.npy", "-o", out, *options)
+    done = typed("qpmap", scenes / "importance_map" / f"{name}_importance.npy", "-o", out, *options)
     assert done.code == 0, done.err
     np.testing.assert_array_equal(theirs, qp_map.read_csv(out))
     assert theirs.min() == 24
@@ -155,24 +155,24 @@ def test_the_map_beside_a_bitstream_is_what_qpmap_makes(scenes: Path, write_expe
 
 def test_a_second_run_does_nothing_and_a_changed_input_is_done_again(own_scenes: Path, write_experiment: Write) -> None:
     config = write_experiment(X264)
-    compress(own_scenes, config)
+    compress_here(own_scenes, config)
     before = tree(own_scenes)
-    assert [event["state"] for event in compress(own_scenes, config).events] == ["resumed"] * 3
+    assert [event["state"] for event in compress_here(own_scenes, config).events] == ["resumed"] * 3
     assert tree(own_scenes) == before
     vehicle = next(own_scenes.glob("cityscapes/vehicle/val/frankfurt/*.json"))
     vehicle.write_text(json.dumps({**json.loads(vehicle.read_text()), "speed": 30.0}))
-    states = [event["state"] for event in compress(own_scenes, config).events]
+    states = [event["state"] for event in compress_here(own_scenes, config).events]
     assert sorted(states) == ["done", "resumed", "resumed"]
     slow = write_experiment(X264, name="slow", head="[importance]\nuse_speed = false\n")
-    assert [event["state"] for event in compress(own_scenes, slow).events] == ["done"] * 3
+    assert [event["state"] for event in compress_here(own_scenes, slow).events] == ["done"] * 3
     assert len(list(own_scenes.glob("cityscapes_x264*"))) == 2, "another importance has another folder"
 
 
 def test_mapped_results_decode_from_their_records(scenes: Path, write_experiment: Write, tmp_path: Path) -> None:
     codings = [f'encoder = "{name}"\nquality = [{QUALITIES.get(name, 30)}]\n{MAP}' for name in GAINS_DB]
-    done = compress(scenes, write_experiment(*codings, head="[dataset]\nlimit = 1\n"))
+    done = compress_here(scenes, write_experiment(*codings, head="[dataset]\nlimit = 1\n"))
     assert done.code == 0, done.err
-    again = type_command("decode", scenes / "results/trial/records", "-o", tmp_path / "out", "--runner", "local")
+    again = typed("decode", scenes / "results/trial/records", "-o", tmp_path / "out", "--runner", "local")
     assert again.code == 0, again.err
     assert len(list((tmp_path / "out").rglob("*.png"))) == len(GAINS_DB)
 
@@ -188,7 +188,7 @@ def test_a_dense_random_map_and_odd_sizes(name: str, photos: Path, write_experim
         with_map(photos, letter, picture, blocks.repeat(side, 0).repeat(side, 1)[:height, :width])
     quality = QUALITIES.get(name, 30)
     codings = [f'encoder = "{name}"\nquality = [{quality}]\nsubsampling_factor = [1.0, 0.5]\n{MAP}']
-    done = compress(photos, write_experiment(*codings, head=FILES))
+    done = compress_here(photos, write_experiment(*codings, head=FILES))
     assert done.code == 0, done.err
     for record in done.records():
         told = record["map"]
@@ -204,7 +204,7 @@ def test_one_quality_a_picture(scenes: Path, write_experiment: Write) -> None:
         f'encoder = "{n}"\nquality = [{40 if n == "svtav1" else 30}]\nqp_map = {{ mode = "frame", delta = 4 }}'
         for n in names
     ]
-    done = compress(scenes, write_experiment(*codings))
+    done = compress_here(scenes, write_experiment(*codings))
     assert done.code == 0, done.err
     for name in names:
         told = [r["map"] for r in done.records() if r["encoder"] == name]
@@ -225,7 +225,9 @@ def test_stacks_take_a_qp_a_picture(scenes: Path, drawn: Path, photos: Path, wri
     for letter in "ab":
         (photos / f"{letter}.png").unlink()
     coding = 'quality = [30]\nstacked = true\nqp_map = { mode = "frame", delta = 6 }'
-    done = compress(photos, write_experiment(f'encoder = "x264"\n{coding}', f'encoder = "x265"\n{coding}', head=FILES))
+    done = compress_here(
+        photos, write_experiment(f'encoder = "x264"\n{coding}', f'encoder = "x265"\n{coding}', head=FILES)
+    )
     assert done.code == 0, done.err
     for record in done.records():
         assert record["map"]["qualities"] == [35, 25, 30, 24, 36, 32]
@@ -235,7 +237,7 @@ def test_stacks_take_a_qp_a_picture(scenes: Path, drawn: Path, photos: Path, wri
     matched = write_experiment(
         *(f'encoder = "{n}"\n{coding}\nmatch = "rate"' for n in ("x264", "x265")), head=FILES, name="matched"
     )
-    for record in compress(photos, matched).records():
+    for record in compress_here(photos, matched).records():
         assert abs(record["rate_search"]["size_error"]) < 0.03, "a picture more or less is all that can be changed"
 
 
@@ -245,7 +247,7 @@ def test_a_target_rate_is_met(photos: Path, write_experiment: Write) -> None:
         with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), square(256, 320))
     target = "target = { bpp = 0.8 }\n"
     codings = [f'encoder = "{name}"\n{target}{extra}' for name in ("x264", "jpeg", "svtav1") for extra in ("", MAP)]
-    done = compress(photos, write_experiment(*codings[:-1], head=FILES))
+    done = compress_here(photos, write_experiment(*codings[:-1], head=FILES))
     assert done.code == 0, done.err
     for record in done.records():
         search = record["rate_search"]
@@ -256,7 +258,7 @@ def test_a_target_rate_is_met(photos: Path, write_experiment: Write) -> None:
             sizes = [size for _, size in search["tried"]]
             assert record["size_bytes"] == min(sizes, key=lambda size: abs(np.log(size / search["target_bytes"])))
     unreachable = write_experiment('encoder = "x264"\ntarget = { bpp = 0.001 }', name="unreachable")
-    for record in compress(photos, unreachable).records():
+    for record in compress_here(photos, unreachable).records():
         assert record["found_quality"] == 51
         assert any("rate not met" in note for note in record["notes"])
 
@@ -327,7 +329,7 @@ def test_a_picture_whose_importance_cannot_be_known_is_named(
     kind: str, content: bytes | None, own_scenes: Path, write_experiment: Write
 ) -> None:
     path = damage(own_scenes, kind, content)
-    done = compress(own_scenes, write_experiment(X264, 'encoder = "jpeg"\nquality = [30]'))
+    done = compress_here(own_scenes, write_experiment(X264, 'encoder = "jpeg"\nquality = [30]'))
     assert done.code == 1
     assert path.name in done.err
     failed = [event for event in done.events if event["state"] == "failed"]
@@ -340,7 +342,7 @@ def test_a_picture_whose_importance_cannot_be_known_is_named(
 
 def test_missing_vehicle_data_falls_back_and_is_noted(own_scenes: Path, write_experiment: Write) -> None:
     path = damage(own_scenes, "vehicle", None)
-    done = compress(own_scenes, write_experiment(X264))
+    done = compress_here(own_scenes, write_experiment(X264))
     assert done.code == 0, done.err
     (noted,) = [r for r in done.records() if any("speed" in note for note in r.get("notes", []))]
     assert any("10 m/s" in note for note in noted["notes"])
@@ -353,13 +355,13 @@ def test_maps_of_ones_own_must_fit(photos: Path, write_experiment: Write) -> Non
     with_map(photos, "b", picture, np.full(picture.shape[:2], 1.5, np.float32))
     save(photos / "c.png", picture)
     with_map(photos, "d", picture, square(256, 320))
-    done = compress(photos, write_experiment(X264, head=FILES))
+    done = compress_here(photos, write_experiment(X264, head=FILES))
     assert done.code == 1
     assert "128x128 px, the picture 320x256 px" in done.err
     assert "b_importance.npy: 1.5 in row 0, column 0 is not within [0, 1]" in done.err
     assert "c_importance.npy: no such file" in done.err
     assert [Path(r["bitstream"]).name for r in done.records()] == ["d.264"]
-    labels = compress(photos, write_experiment(X264, name="labels"))
+    labels = compress_here(photos, write_experiment(X264, name="labels"))
     assert labels.code == 2
     assert labels.out == ""
     assert "has no labels" in labels.err
@@ -371,13 +373,13 @@ def test_a_blank_picture_is_no_failure(tmp_path: Path, write_experiment: Write) 
     ramp = np.linspace(0, 1, 128 * 192, dtype=np.float32).reshape(128, 192)
     with_map(root, "blank", np.full((128, 192, 3), 120, np.uint8), ramp)
     codings = [f'encoder = "{name}"\nquality = [{QUALITIES.get(name, 30)}]\n{MAP}' for name in GAINS_DB]
-    done: Typed = compress(root, write_experiment(*codings, head=FILES))
+    done: Typed = compress_here(root, write_experiment(*codings, head=FILES))
     assert done.code == 0, done.err
 
 
 def test_the_ablation_is_one_command(scenes: Path) -> None:
     """The shipped experiment, as a user types it, on a machine that lacks some of its encoders."""
-    done = type_command(
+    done = typed(
         "compress", "-d", scenes, "-s", "importance", "--runner", "local", "--skip-missing", "--encoder", "x265",
         "--encoder", "jm",
     )  # fmt: skip
@@ -385,12 +387,12 @@ def test_the_ablation_is_one_command(scenes: Path) -> None:
     assert "left out: jm: no lencod" in done.err
     assert "mapped against uniform at equal rate" in done.out
     assert (scenes / "results/importance/equal_rate.csv").is_file()
-    strict = type_command("compress", "-d", scenes, "-s", "importance", "--runner", "local", "--encoder", "jm")
+    strict = typed("compress", "-d", scenes, "-s", "importance", "--runner", "local", "--encoder", "jm")
     assert strict.code == 2
 
 
 def test_importance_in_jobs_is_importance_of_the_command(scenes: Path) -> None:
-    made = type_command("importance", "-d", scenes, "--visualize-every", 0, "--aggregate", "class")
+    made = typed("importance", "-d", scenes, "--visualize-every", 0, "--aggregate", "class")
     assert made.code == 0, made.err
     data = open_root(scenes)
     for source in find_sources(data, Selection()):
@@ -403,7 +405,7 @@ def test_the_way_of_a_mapped_jm_job(tmp_path: Path, photos: Path, write_experime
     for letter in "ab":
         with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), square(256, 320))
     config = write_experiment(f'encoder = "jm"\nquality = [30]\n{MAP}match = "rate"', head=FILES)
-    done = compress(photos, config, "--bin-dir", scripted_jm(tmp_path / "bin"))
+    done = compress_here(photos, config, "--bin-dir", scripted_jm(tmp_path / "bin"))
     assert done.code == 0, done.err
     for record in done.records():
         assert record["map"]["method"] == "prefilter"
@@ -439,7 +441,7 @@ def test_x265_where_its_small_units_are_not_allowed(
     picture = np.asarray(Image.fromarray(astronaut).resize(size))
     with_map(tmp_path / "data", "a", picture, square(size[1], size[0]))
     coding = f'encoder = "x265"\nquality = [34]\npreset = "{preset}"\n{MAP}'
-    done = compress(tmp_path / "data", write_experiment(coding, head=FILES))
+    done = compress_here(tmp_path / "data", write_experiment(coding, head=FILES))
     assert done.code == 0, done.err
     assert done.records()[0]["map"]["unit_px"] == 16
 
@@ -457,7 +459,7 @@ def test_flat_maps_and_blank_regions_are_no_failure(photos: Path, write_experime
     for letter in "ab":
         (photos / f"{letter}.png").unlink()
     codings = [f'encoder = "{n}"\nquality = [{QUALITIES.get(n, 32)}]\n{MAP}match = "rate"' for n in GAINS_DB]
-    done = compress(photos, write_experiment(*codings, head=FILES))
+    done = compress_here(photos, write_experiment(*codings, head=FILES))
     assert done.code == 0, done.err
     for record in done.records():
         if record["sources"][0]["name"] == "flat 0.1":
@@ -473,7 +475,7 @@ def test_a_picture_without_objects_is_coded(photos: Path, write_experiment: Writ
         importance[: int(256 * share)] = 0.0
         with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), importance)
     codings = [f'encoder = "{n}"\nquality = [{QUALITIES.get(n, 32)}]\n{MAP}' for n in GAINS_DB]
-    done = compress(photos, write_experiment(*codings, head=FILES))
+    done = compress_here(photos, write_experiment(*codings, head=FILES))
     assert done.code == 0, done.err
 
 
@@ -483,7 +485,7 @@ def test_a_map_that_vanishes_in_coarse_blocks_is_coded_flat_and_noted(photos: Pa
     for letter in "ab":
         with_map(photos, letter, np.asarray(Image.open(photos / f"{letter}.png")), np.kron(board, np.ones((16, 16))))
     kvazaar = f'encoder = "kvazaar"\nquality = [30]\n{MAP}'
-    done = compress(photos, write_experiment(kvazaar, kvazaar + 'match = "rate"', X264, head=FILES))
+    done = compress_here(photos, write_experiment(kvazaar, kvazaar + 'match = "rate"', X264, head=FILES))
     assert done.code == 0, done.err
     for record in done.records():
         noted = [note for note in record.get("notes", []) if "vanish in what kvazaar takes, blocks of 64 px" in note]
@@ -496,9 +498,9 @@ def test_the_comparison_is_over_all_records_of_the_experiment(scenes: Path, writ
     codings = [f'encoder = "{name}"\nquality = [30]\n{MAP}match = "rate"' for name in ("x264", "jpeg")]
     config = write_experiment(*codings, head="[dataset]\nlimit = 1\n")
     table = scenes / "results/trial/equal_rate.csv"
-    compress(scenes, config)
-    compress(scenes, config, "--encoder", "x264")
+    compress_here(scenes, config)
+    compress_here(scenes, config, "--encoder", "x264")
     assert [row["encoder"] for row in csv.DictReader(table.read_text().splitlines())] == ["jpeg", "x264"]
     shutil.rmtree(scenes / "results/trial/records")
-    compress(scenes, write_experiment('encoder = "jpeg"\nquality = [30]'))
+    compress_here(scenes, write_experiment('encoder = "jpeg"\nquality = [30]'))
     assert not table.exists(), "what an earlier run left would speak of records that are gone"

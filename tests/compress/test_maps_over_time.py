@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers.commands import compress
+from tests.helpers.commands import compress_here
 from tests.helpers.pictures import save
 from vcmbench import experiment
 from vcmbench.compress.run import CompressRun, CompressSettings
@@ -71,7 +71,7 @@ def test_bits_follow_what_matters_in_every_picture(root: Path, write_experiment:
     """3 dB and more inside of every picture, at equal bytes, in one bitstream that is predicted over time."""
     codings = [f'encoder = "{name}"\nquality = [27]\n{structure}{MAP}' for name, structure in CODINGS]
     config = write_experiment(*codings, head=FILES)
-    done = compress(root, config)
+    done = compress_here(root, config)
     assert done.code == 0, done.err
     records = done.records()
     assert len(records) == len(CODINGS)
@@ -91,7 +91,7 @@ def test_bits_follow_what_matters_in_every_picture(root: Path, write_experiment:
         assert table[:, 0].tolist() == np.arange(FRAMES).repeat(HEIGHT // 16).tolist(), "a row begins with its picture"
         maps = table[:, 1:].reshape(FRAMES, HEIGHT // 16, WIDTH // 16)
         assert {maps[0, 2, 2] - maps[0, 0, 0], maps[8, 2, 6] - maps[8, 2, 2]} == {-12}, "the map moves with the square"
-    assert {event["state"] for event in compress(root, config).events} == {"resumed"}
+    assert {event["state"] for event in compress_here(root, config).events} == {"resumed"}
 
 
 DEAF = """
@@ -122,7 +122,7 @@ def test_an_encoder_that_ignores_the_maps_of_a_sequence_fails(root: Path, encode
 def test_other_encoders_get_a_sequence_low_passed_by_its_maps(root: Path, write_experiment: Write) -> None:
     """Every picture by its own: the ground loses detail, the square gains, wherever it is."""
     coding = f'encoder = "vvenc"\npreset = "faster"\nquality = [27]\n{LOW_DELAY}{MAP}'
-    (record,) = compress(root, write_experiment(coding, head=FILES)).records()
+    (record,) = compress_here(root, write_experiment(coding, head=FILES)).records()
     assert record["map"]["method"] == "prefilter"
     assert record["rate_search"]["is_equal"]
     frames = record["evidence"]["frames"]
@@ -137,12 +137,12 @@ def test_held_maps(root: Path, write_experiment: Write) -> None:
     for number in (0, 1, 2, 4, 5, 7, 8):
         (maps / f"{number:03}_importance.npy").unlink()
     coding = f'encoder = "x264"\npreset = "ultrafast"\nquality = [27]\n{LOW_DELAY}qp_map = {{ delta = 6 }}\n'
-    done = compress(root, write_experiment(coding, head=FILES))
+    done = compress_here(root, write_experiment(coding, head=FILES))
     assert done.code == 1
     assert f"importance of drive/000: no {maps / '000_importance.npy'}; 2 of 9 pictures of its sequence" in done.err
     assert "hold = true" in done.err
     holding = write_experiment(coding, head=FILES + "hold = true\n", name="holding")
-    done = compress(root, holding)
+    done = compress_here(root, holding)
     assert done.code == 0, done.err
     (record,) = done.records()
     assert (record["map"]["held"], record["map"]["different_maps"]) == (7, 2)
@@ -150,9 +150,9 @@ def test_held_maps(root: Path, write_experiment: Write) -> None:
     table = np.loadtxt(bitstream.with_name(f"{bitstream.stem}_qp_map.csv"), dtype=int, delimiter=",")
     lefts = [int(np.flatnonzero(rows[3, 1:] == 21)[0]) for rows in table.reshape(FRAMES, HEIGHT // 16, -1)]
     assert lefts == [4, 4, 4, 4, 4, 4, 5, 5, 5], "that of picture 3 from the start, that of 6 to the end"
-    assert [event["state"] for event in compress(root, holding).events] == ["resumed"]
+    assert [event["state"] for event in compress_here(root, holding).events] == ["resumed"]
     (maps / "008_importance.npy").symlink_to(maps / "003_importance.npy")
-    assert [event["state"] for event in compress(root, holding).events] == ["done"]
+    assert [event["state"] for event in compress_here(root, holding).events] == ["done"]
 
 
 def test_svtav1_gets_a_line_a_picture() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -12,15 +11,16 @@ import sys
 import textwrap
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from tests.helpers import commands
 from tests.helpers.commands import Typed
-from vcmbench import cli
 from vcmbench.io.text import visible
 
 GIGABYTE = 1 << 30
+typed, compress = commands.typed, commands.compress_here
 
 
 def sparse(path: Path, size: int = GIGABYTE, start: bytes = b"") -> Path:
@@ -39,22 +39,6 @@ def pipe(path: Path) -> Path:
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     return path
-
-
-def typed(*words: object) -> Typed:
-    """`vcmbench WORDS` in this process, through the same `main`: hundreds of processes would take minutes to start."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as end:  # argparse
-            code = int(end.code or 0)
-    return Typed(code, out.getvalue(), err.getvalue())
-
-
-def compress(root: Path, config: object, *words: object) -> Typed:
-    """`vcmbench compress`, as JSON."""
-    return typed("compress", "-d", root, "-s", config, "--runner", "local", "--json", *words)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.commands import tree, type_command
+from tests.helpers.commands import tree, typed
 from vcmbench.demo import cityscapes
 
 
@@ -20,13 +20,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_maps_and_a_table(root: Path) -> None:
-    typed = type_command("importance", "-d", root, "--cities", "frankfurt", "lindau")
-    assert typed.code == 0, typed.err
-    assert "val/frankfurt" in typed.out
-    assert typed.out.splitlines()[-1].startswith("all")
-    assert "2 done, 0 were done before, 0 failed" in typed.err
-    assert str(root / "importance_map") in typed.err
-    assert "Traceback" not in typed.err
+    done = typed("importance", "-d", root, "--cities", "frankfurt", "lindau")
+    assert done.code == 0, done.err
+    assert "val/frankfurt" in done.out
+    assert done.out.splitlines()[-1].startswith("all")
+    assert "2 done, 0 were done before, 0 failed" in done.err
+    assert str(root / "importance_map") in done.err
+    assert "Traceback" not in done.err
     assert len(list(root.glob("importance_map/val/*/*_importance.npy"))) == 2
 
 
@@ -34,8 +34,8 @@ def test_an_ablation_is_one_flag(root: Path, tmp_path: Path) -> None:
     before = tree(root / "cityscapes")
     values = {}
     for flag in ("--force", "--no-distance", "--no-class", "--no-speed"):
-        typed = type_command("importance", "-d", root, "--limit", 1, "-o", tmp_path, "--visualize-every", 0, flag)
-        assert typed.code == 0, typed.err
+        done = typed("importance", "-d", root, "--limit", 1, "-o", tmp_path, "--visualize-every", 0, flag)
+        assert done.code == 0, done.err
         values[flag] = np.load(tmp_path / "val/frankfurt/frankfurt_000000_000019_importance.npy").tobytes()
     assert len(set(values.values())) == 4
     assert tree(root / "cityscapes") == before
@@ -45,11 +45,11 @@ def test_one_json_object_a_picture(root: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "cityscapes").symlink_to(root / "cityscapes")
-    typed = type_command("importance", "-d", data, "--json", "--aggregate", "class", "-j", 1)
-    assert typed.code == 0, typed.err
-    assert [event["state"] for event in typed.events] == ["done"] * 3
-    assert typed.events[0]["image"] == "val/frankfurt/frankfurt_000000_000019"
-    assert typed.events[0]["record"]["settings"]["aggregate"] == "class"
+    done = typed("importance", "-d", data, "--json", "--aggregate", "class", "-j", 1)
+    assert done.code == 0, done.err
+    assert [event["state"] for event in done.events] == ["done"] * 3
+    assert done.events[0]["image"] == "val/frankfurt/frankfurt_000000_000019"
+    assert done.events[0]["record"]["settings"]["aggregate"] == "class"
 
 
 def test_a_broken_picture_fails_and_the_others_finish(tmp_path: Path) -> None:
@@ -57,13 +57,13 @@ def test_a_broken_picture_fails_and_the_others_finish(tmp_path: Path) -> None:
     broken = tmp_path / "cityscapes/disparity/val/lindau/lindau_000000_000019_disparity.png"
     broken.unlink()
     (tmp_path / "cityscapes/vehicle/val/munster/munster_000000_000019_vehicle.json").unlink()
-    typed = type_command("importance", "-d", tmp_path, "--visualize-every", 0, "--json")
-    assert typed.code == 1
-    assert f"failed: val/lindau/lindau_000000_000019: {broken}: is missing" in typed.err
-    assert "2 done, 0 were done before, 1 failed" in typed.err
-    assert "fallback: speed is missing for 1 picture" in typed.err
-    assert sorted(event["state"] for event in typed.events) == ["done", "done", "failed"]
-    assert json.dumps(str(broken))[1:-1] in next(e["error"] for e in typed.events if e["state"] == "failed")
+    done = typed("importance", "-d", tmp_path, "--visualize-every", 0, "--json")
+    assert done.code == 1
+    assert f"failed: val/lindau/lindau_000000_000019: {broken}: is missing" in done.err
+    assert "2 done, 0 were done before, 1 failed" in done.err
+    assert "fallback: speed is missing for 1 picture" in done.err
+    assert sorted(event["state"] for event in done.events) == ["done", "done", "failed"]
+    assert json.dumps(str(broken))[1:-1] in next(e["error"] for e in done.events if e["state"] == "failed")
 
 
 def test_what_is_wrong_with_polygons_is_said_at_the_end(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_what_is_wrong_with_polygons_is_said_at_the_end(tmp_path: Path) -> None:
     far = {"label": "car", "polygon": [[-9, -9], [-5, -9], [-5, -5]]}
     outside.write_text(json.dumps({"objects": [far]}))
     for states in ("3 done, 0 were done before, 0 failed", "0 done, 3 were done before, 0 failed"):
-        typed = type_command("importance", "-d", tmp_path)
-        assert typed.code == 0, typed.err
-        said = typed.err.splitlines()
+        done = typed("importance", "-d", tmp_path)
+        assert done.code == 0, done.err
+        said = done.err.splitlines()
         assert states in said
         after = said[said.index(states) :]
         assert any(line.startswith(f"no picture of distances: {broken}: not JSON") for line in after)
@@ -86,8 +86,8 @@ def test_what_is_wrong_with_polygons_is_said_at_the_end(tmp_path: Path) -> None:
 
 
 def test_the_table_sums_up_the_records(root: Path, tmp_path: Path) -> None:
-    typed = type_command("importance", "-d", root, "-o", tmp_path, "--visualize-every", 0, "-j", 2)
-    rows = {line.split()[0]: line.split()[1:] for line in typed.out.splitlines()}
+    done = typed("importance", "-d", root, "-o", tmp_path, "--visualize-every", 0, "-j", 2)
+    rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines()}
     records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("val/*/*.json"))]
     assert list(rows)[-4:] == ["val/frankfurt", "val/lindau", "val/munster", "all"]
     assert rows["val/lindau"][0] == "1"
@@ -111,15 +111,15 @@ def test_the_table_sums_up_the_records(root: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_request_is_one_line(root: Path, tmp_path: Path, words: list[str], message: str) -> None:
-    typed = type_command("importance", "-d", root, "-o", tmp_path / "out", *words)
-    assert typed.code == 2
-    assert message in typed.err
-    assert len(typed.err.splitlines()) == 1
+    done = typed("importance", "-d", root, "-o", tmp_path / "out", *words)
+    assert done.code == 2
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_a_flat_folder_has_no_labels(photos: Path) -> None:
-    typed = type_command("importance", "-d", photos)
-    assert typed.code == 2
-    assert "flat folder" in typed.err
-    assert "importance_map/<name>_importance.npy" in typed.err
+    done = typed("importance", "-d", photos)
+    assert done.code == 2
+    assert "flat folder" in done.err
+    assert "importance_map/<name>_importance.npy" in done.err

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.commands import JPEG, X265, Typed, compress, tree
+from tests.helpers.commands import JPEG, X265, Typed, compress_here, tree
 from vcmbench import cli
 from vcmbench.compress import forecast
 from vcmbench.compress.forecast.prediction import simulate
@@ -161,7 +161,7 @@ def test_a_plan_of_a_data_root_reads_headers_and_writes_one_file(streets: Path, 
 
 def test_what_is_done_is_subtracted_and_records_give_the_figures(streets: Path, write_experiment: Write) -> None:
     config = write_experiment(*CODINGS)
-    assert compress(streets, config, "--encoder", "jpeg").code == 0
+    assert compress_here(streets, config, "--encoder", "jpeg").code == 0
     found = as_json("-d", streets, "-s", config, "-w", 2)
     rows = {row["encoder"]: row for row in found["rows"]}
     assert (rows["jpeg"]["jobs"], rows["jpeg"]["done"], rows["jpeg"]["core_s"]) == (5, 5, 0)
@@ -177,7 +177,7 @@ def test_what_is_done_is_subtracted_and_records_give_the_figures(streets: Path, 
 
 def test_a_job_whose_bitstream_or_record_is_gone_is_to_be_done(streets: Path, write_experiment: Write) -> None:
     config = write_experiment(JPEG)
-    compress(streets, config)
+    compress_here(streets, config)
     next(streets.glob("cityscapes_JPEG*/leftImg8bit/val/frankfurt/*.jpg")).unlink()
     next(streets.glob("results/trial/records/*/leftImg8bit/val/lindau/*.json")).unlink()
     found = as_json("-d", streets, "-s", config, "-w", 2)["compress"]
@@ -185,14 +185,14 @@ def test_a_job_whose_bitstream_or_record_is_gone_is_to_be_done(streets: Path, wr
 
 
 def test_records_of_another_experiment_count(streets: Path, write_experiment: Write) -> None:
-    compress(streets, write_experiment(JPEG, name="first"))
+    compress_here(streets, write_experiment(JPEG, name="first"))
     found = as_json("-d", streets, "-s", write_experiment(*CODINGS, name="second"), "-w", 2)
     assert (found["compress"]["jobs"], found["compress"]["done"], found["records"]) == (10, 5, 5)
 
 
 def test_a_stack_that_a_picture_joined_is_to_be_done(streets: Path, write_experiment: Write) -> None:
     config = write_experiment(X265 + "\nstacked = true")
-    compress(streets, config)
+    compress_here(streets, config)
     assert as_json("-d", streets, "-s", config, "-w", 1)["compress"]["done"] == 2
     city = streets / "cityscapes/leftImg8bit/val/lindau"
     shutil.copy(next(city.glob("*.png")), city / "lindau_000009_000019_leftImg8bit.png")
@@ -212,7 +212,7 @@ def test_a_plan_and_its_run(streets: Path, write_experiment: Write) -> None:
     """Counts are exact and storage is near; time is only told, since others may be at work on this machine."""
     config = write_experiment(JPEG, 'encoder = "x265"\nquality = [22, 37]\nsubsampling_factor = [1.0, 0.5]')
     planned = as_json("-d", streets, "-s", config, "-w", 2)["compress"]
-    assert compress(streets, config).code == 0
+    assert compress_here(streets, config).code == 0
     store = Store(open_root(streets), "trial")
     (run,) = runlog.read(store)
     assert (run.step, run.done, run.failed) == ("compress", planned["jobs"], 0)
@@ -242,10 +242,10 @@ def test_a_damaged_plan_is_no_plan(photos: Path, write_experiment: Write, conten
 def test_a_run_in_pieces_is_held_against_its_part_of_the_plan(streets: Path, write_experiment: Write) -> None:
     config, store = write_experiment(*CODINGS), Store(open_root(streets), "trial")
     as_json("-d", streets, "-s", config, "-w", 4, "--all")
-    compress(streets, config, "--encoder", "jpeg")
+    compress_here(streets, config, "--encoder", "jpeg")
     assert forecast.compare(store, "compress") is None, "a plan of everything is no plan of what is to be done"
     as_json("-d", streets, "-s", config, "-w", 4)
-    compress(streets, config, "--encoder", "jpeg", "--force")
+    compress_here(streets, config, "--encoder", "jpeg", "--force")
     assert " for 5 of 5 " not in (line := forecast.compare(store, "compress") or "")
     assert " on 4 workers, took " in line
 
