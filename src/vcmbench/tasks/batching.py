@@ -62,7 +62,7 @@ class Batching:
 
         def begin() -> None:
             torch.set_num_threads(1)
-            self._local.network = _twin(self._network)
+            self._local.network = twin(self._network)
 
         pool = ThreadPoolExecutor(count, "vcmbench-task", begin)
         list(pool.map(lambda _: everyone_is_here.wait(), range(count)))
@@ -86,14 +86,14 @@ class Batching:
         return [found[i] for i in range(len(images))]
 
     def _alone(self, image: Picture) -> NDArray[Any]:
-        with _about(image):
+        with about(image):
             alone: NDArray[Any] = self._call(self._local.network, self._read(image)[None])[0]
         return alone
 
     def _together(self, images: list[Picture]) -> NDArray[Any]:
         import torch
 
-        with _about(images[0]):
+        with about(images[0]):
             batch = torch.stack([self._read(image) for image in images])
             # a batch of another length may be computed by another algorithm
             short = self._place.batch_size - len(images)
@@ -118,7 +118,7 @@ class Batching:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _twin(network: torch.nn.Module) -> Any:
+def twin(network: torch.nn.Module) -> Any:
     """A copy for one thread, on the same weights: some networks keep notes of a call in themselves."""
     shared = itertools.chain(network.parameters(), network.buffers())
     return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
@@ -134,7 +134,7 @@ def _of_equal_size(images: Sequence[Picture], length: int) -> Iterator[list[int]
 
 
 @contextmanager
-def _about(image: Picture) -> Iterator[None]:
+def about(image: Picture) -> Iterator[None]:
     """Whatever a network raises over a picture becomes a JobError that tells the picture's size."""
     try:
         yield
