@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
 
 from vcmbench.data.dataset import DataRoot, Source
-from vcmbench.errors import JobError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.importance.source import PixelImportance, SourceOfImportance
 
 
@@ -17,8 +14,14 @@ class TaskQuestion:
     """How the task is asked: `smoothing_px` is the sigma of the Gaussian that answers are averaged by, in pixels of the
     coded picture, `points` how many gradients are taken a pass."""
 
-    smoothing_px: Annotated[float, Field(ge=0, le=1000, strict=False)] = 24.0
-    points: Annotated[int, Field(ge=1, le=64)] = 4
+    smoothing_px: float = 24.0
+    points: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing_px <= 1000:
+            raise RequestError(f"smoothing_px {self.smoothing_px!r}: must be within 0..1000 px")
+        if not 1 <= self.points <= 64:
+            raise RequestError(f"points {self.points!r}: must be within 1..64")
 
 
 class TaskSource(SourceOfImportance[TaskQuestion]):
