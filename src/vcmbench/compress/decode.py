@@ -135,9 +135,6 @@ def decoded_file(worker: Worker, record: Record, data_root: Path, found: FoundTo
 
 
 def _pictures(record: Record, decoded: Path, clip: Clip, pixels: str) -> Iterator[NDArray[np.uint8]]:
-    full, scaled = (
-        (int(record[f"{kind}width_px"]), int(record[f"{kind}height_px"]))
-        for kind in ("", "scaled_")  # type: ignore[literal-required]
-    )
+    full, scaled = ((int(record[f"{kind}width_px"]), int(record[f"{kind}height_px"])) for kind in ("", "scaled_"))
     resampler = record.get("resampler", resampling.DEFAULT)
     return decoded_pictures(decoded, full, scaled, clip, pixels, resampler)

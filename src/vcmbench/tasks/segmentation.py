@@ -69,11 +69,9 @@ class Segmentation(LocalTask):
         self._identity = {"task": "segmentation", **about, "classes_sha256": digest}
 
     @property
-    def network(self) -> torch.nn.Module:
-        """What it runs, of PyTorch. Raises RequestError for an ONNX file, which has no gradients."""
-        if isinstance(self._lanes, OnnxNetwork):
-            raise RequestError("an ONNX file has no gradients; name the network's mmseg config and checkpoint")
-        return self._lanes.network
+    def network(self) -> torch.nn.Module | OnnxNetwork:
+        """What it runs."""
+        return self._lanes if isinstance(self._lanes, OnnxNetwork) else self._lanes.network
 
     def identity(self) -> dict[str, Any]:
         return dict(self._identity)
