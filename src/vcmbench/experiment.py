@@ -23,7 +23,7 @@ from vcmbench import iqa
 from vcmbench.data.dataset import Source
 from vcmbench.data.jackknife import Grouping
 from vcmbench.data.selection import Selection
-from vcmbench.encoder import plugins
+from vcmbench.encoder import checks, plugins
 from vcmbench.encoder.base import Encoder
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.grid import CodingGrid, Map, Target
@@ -156,6 +156,20 @@ class Experiment(Strict):
         return self
 
     @model_validator(mode="after")
+    def _task_can_be_asked(self) -> Experiment:
+        for grid in self.coding:
+            if grid.qp_map is not None and grid.qp_map.refine and not self.asks:
+                raise ValueError(f'coding.qp_map.refine {grid.qp_map.refine}: needs [importance] source = "task"')
+        try:
+            for one in self.configurations() if self.asks else ():
+                checks.check_asked(plugins.get(one.encoder), one)
+        except RequestError as error:
+            raise ValueError(f"coding: {error}") from None
+        if self.asks and self.task is not None and self.task.predictions == "files":
+            raise ValueError('importance.source "task": predictions = "files" leave no network to ask')
+        return self
+
+    @model_validator(mode="after")
     def _folders_differ(self) -> Experiment:
         seen: dict[str, str | None] = {}
         for configuration in self.configurations():
@@ -179,6 +193,11 @@ class Experiment(Strict):
         has_map = any(coding.qp_map for coding in self.coding)
         source = (self.importance or ImportanceChoice()).chosen() if has_map else None
         return [configuration for coding in self.coding for configuration in coding.configurations(source)]
+
+    @property
+    def asks(self) -> bool:
+        """Whether its codings ask the task where bits go."""
+        return any(one.importance and one.importance.origin.is_asked for one in self.configurations())
 
     def encoders(self) -> list[Encoder]:
         names = dict.fromkeys(coding.encoder for coding in self.coding)

@@ -96,7 +96,7 @@ def test_batches_of_a_gpu(tmp_path: Path, astronaut: Picture, monkeypatch: pytes
         sizes.append(tuple(batch.shape))
         return segment(network, batch)
 
-    segment = segmentation._segment
+    segment = segmentation.segment
     pictures = small_networks.scenes(astronaut)
     with _opened(tmp_path, CONFIGS["plain"], batch_size=4) as task:
         alone = task.predict(pictures)

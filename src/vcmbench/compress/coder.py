@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from vcmbench.compress import coded_sequence, prefilter
 from vcmbench.compress.job import Geometry, Job
-from vcmbench.compress.pixels import PreparedPicture, original_size, prepare
+from vcmbench.compress.pixels import PreparedPicture, decoded_pictures, original_size, prepare
+from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.data import colour, frames
 from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Command
 from vcmbench.encoder.configuration import CodingConfiguration
@@ -63,8 +64,12 @@ class Encoded:
 class Coder:
     """The steps of one job on one worker. `timeout_s` bounds each command per picture."""
 
-    def __init__(self, job: Job, geometry: Geometry, worker: Worker, cache: Cache, timeout_s: float) -> None:
+    def __init__(
+        self, job: Job, geometry: Geometry, worker: Worker, cache: Cache, timeout_s: float,
+        asked: Sensitivity | None = None,
+    ) -> None:  # fmt: skip
         self.job, self.geometry, self.worker, self.cache = job, geometry, worker, cache
+        self.asked = asked
         self.timeout_s = timeout_s * len(job.sources)
         self.notes: list[str] = []
         worker.scratch.clear()
@@ -204,6 +209,13 @@ class Coder:
                 return None
             raise
         return encoder.read_block_qps((self.worker.scratch.outputs / QPS).read_bytes(), self.geometry.clip)
+
+    def decoded_rgb(self) -> U8:
+        """What was decoded of a single picture: (H, W, 3) uint8 R'G'B' at the original size."""
+        geometry, encoder = self.geometry, self.job.encoder
+        decoded = self.worker.scratch.outputs / DECODED[encoder.pixels]
+        full, scaled = (geometry.width, geometry.height), (geometry.scaled_width, geometry.scaled_height)
+        return next(decoded_pictures(decoded, full, scaled, geometry.clip, encoder.pixels, self.job.coding.resampler))
 
     def lumas(self) -> Iterator[tuple[U8, U8]]:
         """Picture by picture, the pristine and the decoded luma plane, (H, W) uint8 at the original size."""

@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.compress import coded_sequence
+from vcmbench.compress.pixels import decoded_pictures
 from vcmbench.data import colour, frames, resampling
 from vcmbench.data.images import MAX_PIXELS
 from vcmbench.data.record import Record, read_record
@@ -135,14 +135,6 @@ def decoded_file(worker: Worker, record: Record, data_root: Path, found: FoundTo
 
 
 def _pictures(record: Record, decoded: Path, clip: Clip, pixels: str) -> Iterator[NDArray[np.uint8]]:
-    scaled: tuple[Any, Any] = (record["scaled_width_px"], record["scaled_height_px"])
-    full = (record["width_px"], record["height_px"])
+    full, scaled = ((int(record[f"{kind}width_px"]), int(record[f"{kind}height_px"])) for kind in ("", "scaled_"))
     resampler = record.get("resampler", resampling.DEFAULT)
-    if pixels == "rgb":
-        yield resampling.up(resampler, frames.read_ppm(decoded, *scaled), *full)
-        return
-    with decoded.open("rb") as file:
-        for _ in range(clip.frames):
-            planes = frames.read_planes(file, clip.width, clip.height, clip.chroma)
-            rgb = colour.planes_to_rgb(planes, clip.chroma)[: scaled[1], : scaled[0]]
-            yield resampling.up(resampler, rgb, *full)
+    return decoded_pictures(decoded, full, scaled, clip, pixels, resampler)

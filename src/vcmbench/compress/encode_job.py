@@ -13,6 +13,7 @@ from vcmbench.compress.allocation import Coded
 from vcmbench.compress.coder import Cache, Coder
 from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.luma_errors import psnr_db
+from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.data import colour, resampling
 from vcmbench.data.record import SCHEMA_VERSION, Record
 from vcmbench.data.store import Store
@@ -22,15 +23,19 @@ from vcmbench.execution.runner import builtin
 from vcmbench.execution.runner.base import Worker
 
 
-def run(job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, meta: Record) -> Record:
+def run(
+    job: Job, worker: Worker, store: Store, cache: Cache, timeout_s: float, meta: Record,
+    asked: Sensitivity | None = None,
+) -> Record:  # fmt: skip
     """Do a job and return its record, after bitstream and record are in their places.
 
-    `timeout_s` bounds each command per picture; `meta` goes into the record. Raises JobError with the reason.
+    `timeout_s` bounds each command per picture; `meta` goes into the record; `asked` says where bits go, with a coding
+    that asks. Raises JobError with the reason.
     """
     if job.geometry is None:
         raise JobError(job.problem)
     try:
-        coder = Coder(job, job.geometry, worker, cache, timeout_s)
+        coder = Coder(job, job.geometry, worker, cache, timeout_s, asked)
         coder.write_source()
         coded = _code(coder, store)
         psnrs = [psnr_db(pristine, decoded) for pristine, decoded in coder.lumas()]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from vcmbench.compress import allocation
 from vcmbench.compress.forecast.figures import Figures, rough
 from vcmbench.compress.job import Job, Tools
 from vcmbench.compress.job_keys import JobMaker, Measured
+from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.data.store import Store
 from vcmbench.encoder.base import Tool
@@ -19,6 +23,7 @@ from vcmbench.errors import JobError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.tool import FoundTool
 from vcmbench.experiment import Experiment
+from vcmbench.importance.source import ImportanceSource
 
 
 def measure(source: Source) -> Measured:
@@ -65,14 +70,22 @@ def jobs_of(
     sources: list[Source],
     tools: Toolbox,
     measure: Callable[[Source], Measured] = measure,
+    asked: Sensitivity | None = None,
 ) -> Iterator[Job]:
     """Every job of an experiment, long ones first, so that no worker is left alone with one at the end: stacks, then
     picture by picture, so that the configurations of one share its preparation; large pictures before small ones, and
     of each the costliest configurations first.
 
-    Pictures are measured as they come up, so that the first jobs can start at once.
+    Pictures are measured as they come up, so that the first jobs can start at once. `asked` is the network that codings
+    ask, which is a part of their keys.
     """
-    digest = lru_cache(maxsize=4096)(lambda source, wanted: wanted.digest(data, source))
+    identity = json.dumps([allocation.REFINED, asked.identity()], sort_keys=True) if asked is not None else ""
+
+    @lru_cache(maxsize=4096)
+    def digest(source: Source, wanted: ImportanceSource) -> str:
+        found = wanted.digest(data, source)
+        return hashlib.sha256((found + identity).encode()).hexdigest() if wanted.origin.is_asked else found
+
     stacked: list[JobMaker] = []
     single: list[JobMaker] = []
     for coding in experiment.configurations():

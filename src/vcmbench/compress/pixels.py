@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +58,21 @@ def original_size(luma: U8, geometry: Geometry, resampler: str) -> U8:
     return resampling.up(
         resampler, luma[: geometry.scaled_height, : geometry.scaled_width], geometry.width, geometry.height
     )
+
+
+def decoded_pictures(
+    file: Path, full: tuple[int, int], scaled: tuple[int, int], clip: Clip, pixels: str, resampler: str
+) -> Iterator[U8]:
+    """What a tool decoded, raw frames or a PPM, as pictures: (H, W, 3) uint8 R'G'B' of the original size `full`;
+    `scaled` is that without the padding; both (width, height)."""
+    if pixels == "rgb":
+        yield resampling.up(resampler, frames.read_ppm(file, *scaled), *full)
+        return
+    with file.open("rb") as raw:
+        for _ in range(clip.frames):
+            planes = frames.read_planes(raw, clip.width, clip.height, clip.chroma)
+            rgb = colour.planes_to_rgb(planes, clip.chroma)[: scaled[1], : scaled[0]]
+            yield resampling.up(resampler, rgb, *full)
 
 
 @cache

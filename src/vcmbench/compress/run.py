@@ -17,6 +17,7 @@ from vcmbench.compress.job import Job
 from vcmbench.compress.job_keys import bitstreams
 from vcmbench.compress.jobs import find_tools, jobs_of, measure
 from vcmbench.compress.loop import Loop
+from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
 from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, WorkerSettings, software
 from vcmbench.data import compression_table, sums
@@ -66,8 +67,14 @@ class CompressSettings:
 class CompressRun:
     """One run of an experiment. `execute` is called once."""
 
-    def __init__(self, experiment: Experiment, data_folder: Path, runner: Runner, settings: CompressSettings) -> None:
-        self.experiment, self.runner, self.settings = experiment, runner, settings
+    def __init__(
+        self, experiment: Experiment, data_folder: Path, runner: Runner, settings: CompressSettings,
+        asked: Sensitivity | None = None,
+    ) -> None:  # fmt: skip
+        """`asked` is the experiment's task, where codings ask it."""
+        self.experiment, self.runner, self.settings, self.asked = experiment, runner, settings, asked
+        if asked is None and experiment.asks:
+            raise RequestError('source "task": only vcmbench compress opens the task that is to be asked')
         self.data: DataRoot = open_root(data_folder)
         found = look(self.data, experiment.dataset)
         self.sources = found.sources
@@ -82,7 +89,7 @@ class CompressRun:
     def jobs(self) -> Iterator[Job]:
         wanted, found = (
             self.settings.only,
-            jobs_of(self.experiment, self.data, self.sources, self.tools, self.measure),
+            jobs_of(self.experiment, self.data, self.sources, self.tools, self.measure, self.asked),
         )
         return found if wanted is None else (job for job in found if job.bitstream in wanted)
 
@@ -131,7 +138,7 @@ class CompressRun:
         jobs = settings.processes or settings.jobs
         is_here = settings.scheduler is None and settings.processes < 2
         of_worker = WorkerSettings(
-            tuple(meta.items()), settings.timeout_s, settings.force, kept * (jobs + 1 if is_here else 2)
+            tuple(meta.items()), settings.timeout_s, settings.force, kept * (jobs + 1 if is_here else 2), self.asked
         )
         if is_here:
             return ThreadsEngine(CompressWorker(self.store, self.runner, of_worker), jobs)

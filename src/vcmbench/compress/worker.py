@@ -17,6 +17,7 @@ import vcmbench
 from vcmbench.compress import encode_job
 from vcmbench.compress.coder import Cache
 from vcmbench.compress.job import Job, Tools
+from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.data.dataset import DataRoot, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store, probe_path
@@ -45,12 +46,13 @@ class JobResult:
 @dataclass(frozen=True)
 class WorkerSettings:
     """`meta` goes into every record, `timeout_s` bounds one command per picture, `cache_size` counts what is kept of
-    pictures."""
+    pictures, `asked` says where bits go, with codings that ask."""
 
     meta: tuple[tuple[str, Any], ...]
     timeout_s: float
     force: bool
     cache_size: int
+    asked: Sensitivity | None = None
 
 
 class CompressWorker:
@@ -130,7 +132,9 @@ def _once(worker: CompressWorker, job: Job, before: Record | None) -> Record:
     with worker.lent() as tools:
         if before is not None:
             return encode_job.reconstruct(job, before, tools, worker.store, settings.timeout_s)
-        return encode_job.run(job, tools, worker.store, worker.cache, settings.timeout_s, dict(settings.meta))
+        return encode_job.run(
+            job, tools, worker.store, worker.cache, settings.timeout_s, dict(settings.meta), settings.asked
+        )
 
 
 def _tools_there(worker: CompressWorker, job: Job) -> Tools:

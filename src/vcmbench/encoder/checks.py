@@ -148,6 +148,21 @@ def check_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> N
         )
 
 
+def check_asked(encoder: Encoder, coding: CodingConfiguration) -> None:
+    """Refuse what cannot ask a task for its map, pass by pass (source "task")."""
+    wanted = coding.qp_map
+    if wanted is None:
+        return
+    if not wanted.refine:
+        raise RequestError('qp_map.refine 0: source "task" asks once at least')
+    if coding.stacked:
+        raise RequestError('source "task": asks about single pictures; leave structure and stacked out')
+    if wanted.mode != "block" or not coding.match_rate:
+        raise RequestError('source "task": passes are compared at equal rate; say mode = "block" and match = "rate"')
+    if encoder.method(coding) != "native" or encoder.scale.name != "QP":
+        raise RequestError(f'source "task": takes encoders with a QP a block; {encoder.name} has none')
+
+
 def check_frame_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> None:
     if wanted.method is not None:
         raise RequestError(f'qp_map.method {wanted.method!r}: mode "frame" sets the quality itself')

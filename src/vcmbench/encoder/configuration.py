@@ -50,6 +50,8 @@ class CodingConfiguration:
             del values["structure"]
         if self.importance is not None and not self.importance.hold:
             del values["importance"]["hold"]
+        if self.qp_map is not None and not self.qp_map.refine:
+            del values["qp_map"]["refine"]
         return values
 
     def folder_name(self, label: str, published: bool) -> str:

@@ -37,6 +37,7 @@ class Map(Strict):
     scaling: Literal["minmax", "absolute"] = "absolute"
     gamma: Annotated[float, Field(gt=0, le=100, strict=False)] = 1.0
     method: Literal["native", "coefficients", "prefilter"] | None = None
+    refine: Annotated[int, Field(ge=0, le=50)] | None = None
 
 
 class Target(Strict):
@@ -91,8 +92,9 @@ class CodingGrid(Strict):
         rest["structure"] = self._structure()
         rest["stacked"] = self.stacked or self.structure is not None
         if self.qp_map is not None:
-            rest["qp_map"] = QpMap(**self.qp_map.model_dump(exclude={"base"}))
             rest["importance"] = importance or ImportanceSource()
+            refine = self._refine() if rest["importance"].origin.is_asked else 0
+            rest["qp_map"] = QpMap(**self.qp_map.model_dump(exclude={"base", "refine"}), refine=refine)
         rest["parameters"] = tuple(sorted((name, _as_word(value)) for name, value in self.parameters.items()))
         rest |= {"match_rate": self.match == "rate", "target_bpp": self.target.bpp if self.target else None}
         scales = min(self.subsampling_factor) < 1  # else a resampler would do nothing, and is refused
@@ -101,6 +103,10 @@ class CodingGrid(Strict):
                                 resampler=resampling.DEFAULT if factor == 1 and scales else self.resampler)
             for quality, chroma, factor in grid
         ]  # fmt: skip
+
+    def _refine(self) -> int:
+        """How many passes ask the task; without a word, three."""
+        return 3 if self.qp_map is None or self.qp_map.refine is None else self.qp_map.refine
 
     def _structure(self) -> Structure | None:
         if self.structure is None:

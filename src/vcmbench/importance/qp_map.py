@@ -55,6 +55,7 @@ class QpMap:
 
     `delta` counts in steps of which 6 double the quantiser step, whatever the encoder's own scale. `mode` "block" gives
     every block of `block_size` coded pixels its own, "frame" every picture. `method` None is the encoder's best.
+    `refine` passes ask a task what the picture coded so far costs it (source "task"); 0: the map is known before.
     """
 
     mode: Literal["block", "frame"] = "block"
@@ -63,6 +64,7 @@ class QpMap:
     scaling: Scaling = "absolute"
     gamma: float = 1.0
     method: Literal["native", "coefficients", "prefilter"] | None = None
+    refine: int = 0
 
     @property
     def tag(self) -> str:
@@ -74,6 +76,8 @@ class QpMap:
             words.append(f"gamma{self.gamma:g}")
         if self.method is not None:
             words.append(self.method)
+        if self.refine:
+            words.append(f"refine{self.refine}")
         return "-".join(words)
 
 

@@ -60,6 +60,8 @@ class SourceOfImportance(ABC, Generic[S]):
     """Those settings that are paths of files, meant from where the experiment lies."""
     words: ClassVar[tuple[str, ...]] = ()
     """What such a setting may say instead, and is no path."""
+    is_asked: ClassVar[bool] = False
+    """Whether there is no map before a picture is coded: the experiment's task is asked meanwhile."""
     has_whole_digest: ClassVar[bool] = False
     """Whether `digest` speaks for the settings and the code, too; else they are added to it."""
 

@@ -41,7 +41,7 @@ class Batching:
 
     def __init__(self, network: torch.nn.Module, read: Read, forward: Forward, place: Device) -> None:
         self._read, self._forward, self._place = read, forward, place
-        self._network = network.eval().requires_grad_(False).to(place.device)
+        self.network = network.eval().requires_grad_(False).to(place.device)
         self._local = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         if place.device == "cpu":
@@ -62,7 +62,7 @@ class Batching:
 
         def begin() -> None:
             torch.set_num_threads(1)
-            self._local.network = _twin(self._network)
+            self._local.network = twin(self.network)
 
         pool = ThreadPoolExecutor(count, "vcmbench-task", begin)
         list(pool.map(lambda _: everyone_is_here.wait(), range(count)))
@@ -98,7 +98,7 @@ class Batching:
             # a batch of another length may be computed by another algorithm
             short = self._place.batch_size - len(images)
             batch = torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])])
-            return self._call(self._network, batch)[: len(images)]
+            return self._call(self.network, batch)[: len(images)]
 
     def _call(self, network: torch.nn.Module, batch: torch.Tensor) -> NDArray[Any]:
         import torch
@@ -118,7 +118,7 @@ class Batching:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _twin(network: torch.nn.Module) -> Any:
+def twin(network: torch.nn.Module) -> Any:
     """A copy for one thread, on the same weights: some networks keep notes of a call in themselves."""
     shared = itertools.chain(network.parameters(), network.buffers())
     return copy.deepcopy(network, {id(tensor): tensor for tensor in shared})

@@ -68,6 +68,11 @@ class Segmentation(LocalTask):
         digest = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()
         self._identity = {"task": "segmentation", **about, "classes_sha256": digest}
 
+    @property
+    def network(self) -> torch.nn.Module | OnnxNetwork:
+        """What it runs."""
+        return self._lanes if isinstance(self._lanes, OnnxNetwork) else self._lanes.network
+
     def identity(self) -> dict[str, Any]:
         return dict(self._identity)
 
@@ -98,7 +103,7 @@ def _mmseg(prepared: Prepared, place: Device) -> tuple[Batching, dict[str, Any]]
     checkpoint = checkpoints.load(prepared.files["weights"])
     checkpoints.fit(network, checkpoint, ignored=("auxiliary_head.", "data_preprocessor."))
     classes = _classes(_class_count(network), options, checkpoint.classes)
-    return Batching(_in_fast_layout(network), as_chw, _segment, place), {
+    return Batching(_in_fast_layout(network), as_chw, segment, place), {
         "classes": classes,
         "network": options["word"] or type(network).__name__,
         "config_sha256": options["config_sha256"],
@@ -168,16 +173,25 @@ def _in_fast_layout(network: Any) -> Any:
     network.eval().to(memory_format=torch.channels_last)
     try:
         with torch.inference_mode():
-            _segment(network, torch.zeros(1, 3, 128, 256, dtype=torch.uint8))
+            segment(network, torch.zeros(1, 3, 128, 256, dtype=torch.uint8))
     except Exception as error:  # whatever a network may raise; only this one reason is about the layout
         if "view size is not compatible" in str(error):
             network.to(memory_format=torch.contiguous_format)
     return network
 
 
-def _segment(network: Any, batch: torch.Tensor) -> torch.Tensor:
+def segment(network: Any, batch: torch.Tensor) -> torch.Tensor:
     """(N, 3, H, W) uint8 BGR -> (N, H, W) uint8 class indices."""
     import torch
+
+    outputs = logits(network, batch)
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0].sigmoid() > float(network.decode_head.threshold)).to(torch.uint8)
+    return outputs.max(dim=1).indices.to(torch.uint8)  # argmax does the same at a fifth of the speed
+
+
+def logits(network: Any, batch: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) BGR, uint8 or any float of 0..255 -> (N, classes, H, W), of which gradients can be taken."""
     from mmseg.structures import SegDataSample
 
     size = tuple(batch.shape[2:])
@@ -186,9 +200,6 @@ def _segment(network: Any, batch: torch.Tensor) -> torch.Tensor:
     # normalises by the config's own mean, deviation and order of colours, and pads where the config says so
     data = network.data_preprocessor({"inputs": list(batch), "data_samples": samples})
     metas = [sample.metainfo for sample in data["data_samples"]]
-    logits: torch.Tensor = network.inference(data["inputs"], metas)
+    outputs: torch.Tensor = network.inference(data["inputs"], metas)
     left, _, top, _ = metas[0].get("img_padding_size", metas[0]["padding_size"])
-    logits = logits[:, :, top : top + size[0], left : left + size[1]]
-    if logits.shape[1] == 1:
-        return (logits[:, 0].sigmoid() > float(network.decode_head.threshold)).to(torch.uint8)
-    return logits.max(dim=1).indices.to(torch.uint8)  # argmax does the same at a fifth of the speed
+    return outputs[:, :, top : top + size[0], left : left + size[1]]

@@ -12,13 +12,15 @@ from vcmbench.compress.allocation.blocks import BlockAllocation
 from vcmbench.compress.allocation.common import Coded, rate_notes
 from vcmbench.compress.allocation.frames import code_frames
 from vcmbench.compress.allocation.rate import uniform_at_rate
+from vcmbench.compress.allocation.refined import VERSION as REFINED
+from vcmbench.compress.allocation.refined import Refinement
 from vcmbench.compress.allocation.sequences import SequenceAllocation
 from vcmbench.compress.coder import Coder
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.errors import JobError
 from vcmbench.importance.source import PixelImportance
 
-__all__ = ["Coded", "code"]
+__all__ = ["REFINED", "Coded", "code"]
 
 
 def code(coder: Coder, data: DataRoot) -> Coded:
@@ -30,6 +32,9 @@ def code(coder: Coder, data: DataRoot) -> Coded:
     if coding.qp_map is None:
         coded = uniform_at_rate(coder)
         return replace(coded, notes=rate_notes(coded))
+    if coding.qp_map.refine:
+        coded = Refinement(coder).code()
+        return replace(coded, notes=coded.notes + rate_notes(coded))
     if coding.structure is not None and coding.qp_map.mode == "block":
         return _code_sequence(coder, data)
     chosen = _chosen(coder, data)

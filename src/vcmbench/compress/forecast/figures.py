@@ -51,12 +51,17 @@ def rough(encoder: Encoder, coding: CodingConfiguration, mpx: float) -> Cost:
     paces = dict(encoder.rough_s_per_mpx)
     pace = paces.get(coding.compat or coding.preset or "", paces[""])
     # eight times the bits take about twice the time; a map's uniform encode comes on top
-    seconds = coded_mpx * pace * (bpp / usual) ** (1 / 3) * _encodes(coding, _SEARCH_ENCODES)
+    seconds = coded_mpx * pace * (bpp / usual) ** (1 / 3) * _encodes(coding, _searches(coding))
     return Cost(bpp * coded_mpx * 1e6, seconds + _JOB_S + _FRAME_S_PER_MPX * mpx)
 
 
 def _encodes(coding: CodingConfiguration, of_search: int) -> int:
     return (of_search if coding.is_searched else 1) + (coding.qp_map is not None)
+
+
+def _searches(coding: CodingConfiguration) -> int:
+    """Encodes of all searches of a job, one a pass."""
+    return _SEARCH_ENCODES * max(1, coding.qp_map.refine if coding.qp_map else 0)
 
 
 class Figures:
@@ -74,7 +79,7 @@ class Figures:
             return
         mpx = record["width_px"] * record["height_px"] * record["frames"] / 1e6
         searched = (record.get("rate_search") or {}).get("encodes")
-        encodes = _encodes(coding, searched if isinstance(searched, int) else _SEARCH_ENCODES)
+        encodes = _encodes(coding, searched if isinstance(searched, int) else _searches(coding))
         seconds = record["encode_s"] * encodes + record["decode_s"] + _JOB_S + _FRAME_S_PER_MPX * mpx
         values = (record["size_bytes"] * 8.0, seconds, *astuple(rough(encoder, coding, mpx)))
         for key in (*self._keys(coding), ""):

@@ -51,13 +51,14 @@ class OnnxNetwork:
         import onnxruntime
 
         options, path = prepared.options, prepared.files[_FILE]
+        self.path = path
         external = {name: prepared.files[f"external{i}"] for i, name in enumerate(options["external"])}
         self._session = session.start(path, external, place.device)
         try:
-            self._pixels, self._masks = plan(self._session, options)
+            self.pixels, self.masks = plan(self._session, options)
         except RequestError as error:
             raise RequestError(f"{path}: {error}") from None
-        self.classes = self._masks.classes
+        self.classes = self.masks.classes
         self.together = place.jobs if place.device == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.together, "vcmbench-task")
         self.identity = {
@@ -74,14 +75,15 @@ class OnnxNetwork:
 
     def run(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
         check_pictures(images)
-        return list(self._pool.map(self._alone, images))
+        return list(self._pool.map(self.answer, images))
 
-    def _alone(self, image: Picture) -> NDArray[Any]:
+    def answer(self, image: Picture) -> NDArray[Any]:
+        """(H, W) uint8 class ids; threads may ask at once."""
         with complaints(image):
-            tensor, part = self._pixels.tensor(image)
-            padded = tensor.shape[2:] if self._pixels.layout == "nchw" else tensor.shape[1:3]
-            (output,) = self._session.run([self._masks.name], {self._pixels.name: tensor})
-            return self._masks.ids(output, (padded[0], padded[1]), part, (image.shape[0], image.shape[1]))
+            tensor, part = self.pixels.tensor(image)
+            padded = tensor.shape[2:] if self.pixels.layout == "nchw" else tensor.shape[1:3]
+            (output,) = self._session.run([self.masks.name], {self.pixels.name: tensor})
+            return self.masks.ids(output, (padded[0], padded[1]), part, (image.shape[0], image.shape[1]))
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

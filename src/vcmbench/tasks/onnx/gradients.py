@@ -1,0 +1,75 @@
+"""An ONNX network as a module of PyTorch, of whose logits gradients can be taken."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.errors import RequestError
+from vcmbench.tasks.base import Picture
+from vcmbench.tasks.onnx.network import OnnxNetwork
+
+if TYPE_CHECKING:
+    import torch
+
+
+class OnnxGradients:
+    """One thread's (see `tasks.sensitivity.Differentiable`). What goes in are the numbers that the network itself
+    takes: on the way there pixels are only resized and scaled, so that errors stay errors."""
+
+    def __init__(self, network: OnnxNetwork, module: torch.nn.Module) -> None:
+        self._network, self._module = network, copy.deepcopy(module)
+
+    def answer(self, image: Picture) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = self._network.answer(image)
+        return found
+
+    def input(self, image: Picture) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(self._network.pixels.tensor(image)[0])
+
+    def logits(self, numbers: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self._module(numbers)
+        return found.permute(0, 3, 1, 2) if self._network.masks.layout == "nhwc" else found
+
+    def labels(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits > 0 if logits.shape[1] == 1 else logits.argmax(1, keepdim=True)
+
+    def at_pixels(self, values: torch.Tensor, image: Picture) -> NDArray[np.float32]:
+        """Every number of the input is spread over the pixels that it came from: the sum stays."""
+        import cv2
+
+        summed: NDArray[np.float32] = values[0].sum(2 if self._network.pixels.layout == "nhwc" else 0).float().numpy()
+        height, width = self._network.pixels.size_of(image)
+        wide = cv2.resize(summed[:height, :width], image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(wide * (height * width / wide.size), np.float32)
+
+
+def convert(network: OnnxNetwork) -> torch.nn.Module:
+    """Raises RequestError for a network whose output are labels, or which PyTorch cannot be made of."""
+    why = ""
+    if network.masks.is_labels:
+        why = "its output are labels; export it with its logits"
+    elif network.pixels.dtype != "float32":
+        why = f"its input is {network.pixels.dtype}; export it with one of float32"
+    if why:
+        raise RequestError(f"{network.path}: has no gradients: {why}")
+    try:
+        import onnx2torch
+    except ImportError:
+        raise RequestError(
+            'source "task" with an ONNX file needs onnx2torch: pip install "vcmbench[metrics]"'
+        ) from None
+    try:
+        module: Any = onnx2torch.convert(str(network.path))
+    except Exception as error:  # whatever it raises over an operator that it does not know
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(
+            f"{network.path}: onnx2torch makes no PyTorch of it, so it has no gradients: {what}"
+        ) from None
+    found: torch.nn.Module = module.eval().requires_grad_(False)
+    return found

@@ -1,0 +1,167 @@
+"""Where a segmentation network's answer depends on a picture's error: integrated gradients along the coding error."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.errors import RequestError
+from vcmbench.tasks import base
+from vcmbench.tasks.base import Device, Picture, TaskSettings
+from vcmbench.tasks.batching import as_chw, complaints, twin
+from vcmbench.tasks.onnx import gradients
+from vcmbench.tasks.onnx.network import OnnxNetwork
+from vcmbench.tasks.opening import missing_packages
+from vcmbench.tasks.segmentation import Segmentation, logits, segment
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 2
+"""To be raised with every change of the answers: it is part of jobs' keys."""
+
+
+class Differentiable(Protocol):
+    """A network with gradients, of one thread."""
+
+    def answer(self, image: Picture) -> NDArray[np.uint8]:
+        """The class of each pixel, (H, W), as the task itself says it."""
+
+    def input(self, image: Picture) -> torch.Tensor:
+        """What the network is given, (1, ..) float32: a linear function of the pixels."""
+
+    def logits(self, numbers: torch.Tensor) -> torch.Tensor:
+        """(1, K, h, w) of such an input; one plane tells two classes apart."""
+
+    def labels(self, logits: torch.Tensor) -> torch.Tensor:
+        """(1, 1, h, w), the class that they say."""
+
+    def at_pixels(self, values: torch.Tensor, image: Picture) -> NDArray[np.float32]:
+        """Values of an input's numbers as those of the picture's pixels, (H, W), with the same sum."""
+
+
+class MmsegGradients:
+    """Of a network of mmsegmentation."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self._network: Any = twin(network)
+
+    def answer(self, image: Picture) -> NDArray[np.uint8]:
+        import torch
+
+        with torch.inference_mode():
+            found: NDArray[np.uint8] = segment(self._network, as_chw(image)[None])[0].numpy()
+        return found
+
+    def input(self, image: Picture) -> torch.Tensor:
+        return as_chw(image)[None].float()
+
+    def logits(self, numbers: torch.Tensor) -> torch.Tensor:
+        return logits(self._network, numbers)
+
+    def labels(self, logits: torch.Tensor) -> torch.Tensor:
+        if logits.shape[1] == 1:
+            return logits.sigmoid() > float(self._network.decode_head.threshold)
+        return logits.argmax(1, keepdim=True)
+
+    def at_pixels(self, values: torch.Tensor, image: Picture) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = values.sum(1)[0].numpy()
+        return found
+
+
+class SegmentationSensitivity:
+    """A segmentation network, on the CPU, one thread a picture (see `compress.sensitivity.Sensitivity`).
+
+    The loss is the sum over pixels of 1 - p(label on the pristine picture). The task is opened when it is first asked,
+    and anew in each process. Raises RequestError for one that has no gradients.
+    """
+
+    def __init__(self, settings: TaskSettings) -> None:
+        self.settings = settings
+        if (kind := base.get(settings.name)) is not Segmentation:
+            raise RequestError(f'source "task": asks segmentation networks; task {kind.__name__} is none')
+        if absent := missing_packages():
+            raise RequestError(f'source "task": needs {", ".join(absent)}, which this Python does not have')
+        self._local, self._opening = threading.local(), threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SegmentationSensitivity, (self.settings,)
+
+    @cached_property
+    def _opened(self) -> tuple[dict[str, Any], Callable[[], Differentiable]]:
+        """The task's identity, and what makes a thread its own network."""
+        task = Segmentation(Segmentation.prepare(self.settings), Device())
+        about = {**task.identity(), "sensitivity": VERSION}
+        if isinstance(network := task.network, OnnxNetwork):
+            module = gradients.convert(network)
+            about["onnx2torch"] = metadata.version("onnx2torch")
+            return about, lambda: gradients.OnnxGradients(network, module)
+        return about, lambda: MmsegGradients(network)
+
+    def identity(self) -> dict[str, Any]:
+        with self._opening:
+            return dict(self._opened[0])
+
+    def agreement(self, pristine: Picture, decoded: Picture) -> float:
+        return float(np.mean(self._answer(decoded) == self._pristine(pristine)[0]))
+
+    def contributions(self, pristine: Picture, decoded: Picture, points: int) -> NDArray[np.float32]:
+        """Gradients at the middles of `points` equal parts of the line between the pictures (Sundararajan et al.,
+        2017, equation 3), times the error."""
+        import torch
+
+        network, labels = self._network(), self._pristine(pristine)[1]
+        with complaints(decoded):
+            start = network.input(pristine)
+            error = network.input(decoded) - start
+            total = torch.zeros_like(start)
+            for point in range(points):
+                at = (start + error * ((point + 0.5) / points)).requires_grad_()
+                loss = -_probability(network.logits(at), labels).sum()
+                total += torch.autograd.grad(loss, at)[0]
+            pixels_of_label = pristine.shape[0] * pristine.shape[1] / labels.numel()
+            return network.at_pixels(total * error * (pixels_of_label / points), pristine)
+
+    def _pristine(self, pristine: Picture) -> tuple[NDArray[np.uint8], torch.Tensor]:
+        """The answer on the pristine picture, and the labels of its logits; those of the last one are kept, for it is
+        asked several times."""
+        import torch
+
+        if getattr(self._local, "picture", None) is not pristine:
+            network = self._network()
+            with complaints(pristine), torch.inference_mode():
+                labels = network.labels(network.logits(network.input(pristine))).long()
+            self._local.known = self._answer(pristine), labels.clone()
+            self._local.picture = pristine
+        known: tuple[NDArray[np.uint8], torch.Tensor] = self._local.known
+        return known
+
+    def _answer(self, image: Picture) -> NDArray[np.uint8]:
+        network = self._network()
+        with complaints(image):
+            return network.answer(image)
+
+    def _network(self) -> Differentiable:
+        """This thread's own, on one core: the last bits of a convolution depend on how many threads it has."""
+        import torch
+
+        if not hasattr(self._local, "network"):
+            with self._opening:
+                self._local.network = self._opened[1]()
+        torch.set_num_threads(1)
+        network: Differentiable = self._local.network
+        return network
+
+
+def _probability(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Of each label, (N, 1, h, w); a single output tells two classes apart."""
+    if outputs.shape[1] == 1:
+        one = outputs.sigmoid()
+        return one * labels + (1 - one) * (1 - labels)
+    return outputs.softmax(1).gather(1, labels)
