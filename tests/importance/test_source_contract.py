@@ -44,6 +44,14 @@ def check(name: str, data: DataRoot, one: Source) -> None:
     assert wanted.settings == origin.settings(), f"{name}: every field of its settings needs a default"
     digest = wanted.digest(data, one)
     assert digest == wanted.digest(data, one), f"{name}: the digest of the same files differs from call to call"
+    assert not {"source", "region"} & {field.name for field in fields(wanted.settings)}, f"{name}: these keys are taken"
+    assert wanted.tag not in [other.tag for other in others(wanted)], (
+        f"{name}: another setting must give another folder"
+    )
+    if origin.is_asked:
+        with pytest.raises(JobError, match="no map before a picture is coded"):
+            wanted.read(data, one, 128, 64)
+        return
     found = wanted.read(data, one, 128, 64)  # refuses another shape, values outside of 0..1 and NaN, and says so
     assert found.values.dtype == np.float32
     again = wanted.read(data, one, 128, 64)
@@ -51,11 +59,9 @@ def check(name: str, data: DataRoot, one: Source) -> None:
     with pytest.raises(JobError, match="128x64 px, the picture 64x64 px"):
         wanted.read(data, one, 64, 64)
     assert wanted.lacking(data, one) is None, f"{name}: lacks a file though all are there"
-    assert not {"source", "region"} & {field.name for field in fields(wanted.settings)}, f"{name}: these keys are taken"
     for other in others(wanted):
         is_same = np.array_equal(other.read(data, one, 128, 64).values, found.values)
         assert is_same or other.digest(data, one) != digest, f"{name}: {other.tag} gives another map by the same digest"
-        assert other.tag != wanted.tag, f"{name}: another setting must give another folder"
     beside = data.root / "notes.txt"
     beside.write_text("of nobody's concern")
     assert wanted.digest(data, one) == digest, f"{name}: its digest changes with files that it does not read"
