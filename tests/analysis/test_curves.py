@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats
 from numpy.typing import NDArray
+from scipy import stats
 
 from vcmbench.analysis.bdrate import bd_accuracy, bd_rate
 from vcmbench.analysis.curves import QUALITIES, ImageJackknife, Resampled, curve, monotonicity

@@ -15,9 +15,7 @@ from tests.helpers.paths import CHECKOUT
 
 
 def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
-    done = type_command(
-        "demo", "-o", tmp_path / "demo", "--scenes", 1, "--drives", 1, "--width", 256, "--runner", "local"
-    )
+    done = type_command("demo", "-o", tmp_path / "demo", "--scenes", 1, "--drives", 1, "--width", 256, "--runner", "local")
     assert done.code == 0, done.err
     header = done.out.splitlines()[0]
     for column in ("encoder", "quality", "bpp", "PSNR-Y dB", "enc s", "dec s"):

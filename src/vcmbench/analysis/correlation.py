@@ -108,10 +108,10 @@ def compare(
 ) -> Comparison:
     """Correlate every metric, (n,) float64, with the machine's score, (n,) float64, and test them against each other.
 
-    `clusters` names the source image of each block, or what it belongs to, a `unit`; None takes each block by itself. Without
-    `intervals` there are no tests either. `rises` says which metrics should rise with the machine's score and which
-    should fall. `done` is called with each metric's name. A metric's figures are the same whichever others are asked
-    for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes that do
+    `clusters` names the source image of each block, or what it belongs to, a `unit`; None takes each block by itself.
+    Without `intervals` there are no tests either. `rises` says which metrics should rise with the machine's score and
+    which should fall. `done` is called with each metric's name. A metric's figures are the same whichever others are
+    asked for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes that do
     not fit.
     """
     for name, scores in metrics.items():

@@ -130,8 +130,8 @@ def interval(
 
 
 def of_share(count: int, n: int) -> Estimate:
-    """`count` of `n` that have something, with the interval of C. J. Clopper and E. S. Pearson (1934): it holds at least
-    what it says for any n, also where all have it, of which no jackknife knows how sure that is."""
+    """`count` of `n` that have something, with the interval of C. J. Clopper and E. S. Pearson (1934): it holds what it
+    says for any n, also where all have it, which no jackknife knows the error of."""
     from scipy.special import betaincinv
 
     low = float(betaincinv(count, n - count + 1, LEVEL / 2)) if count else 0.0
