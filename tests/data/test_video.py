@@ -186,7 +186,8 @@ def _see_through(path: Path) -> None:
 
 BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "empty": ("a.mp4", lambda path: path.write_bytes(b""), "no video that can be read"),
-    "a picture": ("a.mp4", lambda path: save(path.with_suffix(".png"), numbered(1)).rename(path), "no video"),
+    "a picture": ("a.mp4", lambda path: save(path.with_suffix(".png"), numbered(1)).rename(path),
+                  "is no video but a picture (PNG); name it so"),
     "a list": ("a.mp4", lambda path: path.write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hosts\n"), "no video"),
     "another list": ("a.mp4", lambda path: path.write_text("ffconcat version 1.0\nfile b.mp4\n"), "no video"),
     "audio": ("a.mp4", _audio, "holds no video (but audio)"),

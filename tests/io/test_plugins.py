@@ -110,6 +110,24 @@ def test_whatever_is_returned_is_looked_at(seam: Any, number: int, monkeypatch: 
         seam(monkeypatch, lambda *_: WRONG[number])
 
 
+@pytest.mark.parametrize("fault", ["raise SystemExit(3)", "return b''", "return 7j"])
+@pytest.mark.parametrize("method", kinds._REDUCING)
+def test_a_kind_that_cannot_reduce_or_show_is_named(
+    method: str, fault: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """When all is measured: the run ended with a traceback that called it a fault of the command."""
+    (tmp_path / "kinds").mkdir()
+    (tmp_path / "kinds/own.py").write_text(
+        "from vcmbench.tasks.kind import Kind\nclass Own(Kind):\n    measures = {'error': 'Error'}\n"
+        "    def count(self, *given): pass\n    def is_part(self, *given): return True\n"
+        "    def sums(self, *given): pass\n"
+        f"    def {method}(self, *given):\n        {fault}\n"
+    )
+    monkeypatch.setenv("VCMBENCH_PLUGINS", str(tmp_path))
+    with pytest.raises(JobError, match=f"kind of task 'own': {method} failed: (SystemExit: 3|TypeError: gives )"):
+        getattr(kinds.get("own"), method)({}, 2, "error")
+
+
 @pytest.mark.parametrize("does", [*FAULTS, None, "text", [], [[1.0]], [1.0, 2.0, 3.0], np.inf, [np.nan, np.inf]])
 def test_a_metric_fails_its_own_column(does: Any, monkeypatch: Patch) -> None:
     def score(_: Any) -> Any:

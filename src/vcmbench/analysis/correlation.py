@@ -111,8 +111,8 @@ def compare(
     `clusters` names the source image of each block, or what it belongs to, a `unit`; None takes each block by itself.
     Without `intervals` there are no tests either. `rises` says which metrics should rise with the machine's score and
     which should fall. `done` is called with each metric's name. A metric's figures are the same whichever others are
-    asked for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes that
-    do not fit.
+    asked for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes
+    that do not fit.
     """
     for name, scores in metrics.items():
         if scores.shape != machine.shape or scores.ndim != 1:

@@ -166,7 +166,7 @@ def look(data: DataRoot, wanted: Selection) -> Found:
         some = f" of {len(files)}" if files else ""
         besides = "".join(f"; {note}" for note in walk.notes())
         known = " ".join(sorted(walk.suffixes))
-        raise RequestError(f"{where}: holds no images{some} that are wanted ({known}){besides}")
+        raise RequestError(f"{where}: holds no pictures or videos{some} that are wanted ({known}){besides}")
     sources = sorted(found)[: wanted.limit]
     return Found(sources, [*walk.notes(), *notes, *of_videos, *_of_labels(data, sources)])
 
