@@ -156,8 +156,8 @@ def test_a_value_that_is_set(write_experiment: Callable[..., Path], change: str,
     [
         ("limit", r"--set 'limit': must be KEY=VALUE"),
         ("a..b=1", r"must be KEY=VALUE"),
-        ("coding[3].quality=[1]", r"there are 2 coding"),
-        ("coding[0].quality=[1]", r"there are 2 coding"),
+        ("coding[3].quality=[1]", r"coding\[3\]: they are numbered from 1, and there are 2"),
+        ("coding[0].quality=[1]", r"coding\[0\]: they are numbered from 1, and there are 2"),
         ("name.first=a", r"first: stands in no table, but in 'trial'"),
         (
             "dataset.limit=0",

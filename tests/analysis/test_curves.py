@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from vcmbench.analysis.bdrate import bd_accuracy, bd_rate
 from vcmbench.analysis.curves import QUALITIES, ImageJackknife, Resampled, curve, monotonicity
@@ -109,6 +110,23 @@ def test_pictures_that_belong_together_count_as_one() -> None:
     assert few.reason == "no interval: 4 groups; an interval needs 5"
 
 
+def test_shares_of_pictures_have_an_interval_that_holds() -> None:
+    """Where all agree, too: a jackknife then knows of no error, and said [1, 1]."""
+    has = np.array([[1] * 8, [1] * 7 + [0], [0] * 8])
+    found = ImageJackknife(8).shares(has)
+    for point in range(3):
+        theirs = stats.binomtest(int(has[point].sum()), 8).proportion_ci(method="exact")
+        assert found.estimate(point).interval == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert found.estimate(0).low == pytest.approx(0.025 ** (1 / 8))
+    assert found.difference(1, 0).value == -1 / 8 and found.difference(1, 0).interval is not None
+    same = ImageJackknife(8).shares(has[[0, 0]]).difference(0, 1)
+    assert (same.value, same.interval) == (0, None)
+    assert ImageJackknife("aabbccddee").shares(np.ones((1, 10))).estimate(0).interval is None, (
+        "of groups nothing is known"
+    )
+    assert ImageJackknife(4).shares(np.ones((1, 4))).estimate(0).reason == "no interval: 4 images; an interval needs 5"
+
+
 def quality(rows: list[list[float]], noise: float = 0.0, images: int = 40) -> Resampled:
     """A quality of each point, alike in all images but for some noise."""
     rng = np.random.default_rng(2)
@@ -138,12 +156,15 @@ def test_a_rise_beyond_chance_breaks_it_one_within_does_not() -> None:
     assert broken.holds is False
     assert [step.rises for step in broken.steps] == [False, True, False]
     assert broken.statement.startswith("rises where the rate is lowered: QP 27 to QP 32: +0.0")
+    assert monotonicity(rates(2), quality([[0.9], [0.8]]), range(2)).statement.endswith("is lowered, in 1 step")
     within = monotonicity(rates(4), quality([[0.9], [0.7], [0.71], [0.5]], 0.05), range(4), names)
     step = within.steps[1]
     assert step.change.low is not None and step.change.high is not None and step.change.value is not None
     assert step.change.low < 0 < step.change.value < step.change.high, "the test's data must rise a little"
     assert within.holds is True
-    assert within.statement == ("never rises beyond its interval where the rate is lowered: 1 of 3 steps do within it")
+    assert within.statement == (
+        "never rises beyond its interval where the rate is lowered: 1 of 3 steps does within it"
+    )
 
 
 def test_few_images_cannot_tell_whether_a_rise_is_one() -> None:

@@ -62,6 +62,7 @@ def test_a_written_experiment_says_what_it_found_and_runs(
     found = experiment.load(str(path))
     assert found.task is not None
     assert found.dataset.split == "val"
+    assert found.metrics.iqa == ["PSNR", "SSIM", "VSI"], "MS_SSIM is for larger pictures"
 
 
 def test_a_written_experiment_codes_a_video_as_video(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_patterns_choose_pictures(photos: Path, astronaut: U8) -> None:
     assert look(open_root(photos), Selection(include=["b.png", "c*"])).notes == [
         "dataset: the pattern 'c*' matches no picture"
     ]
-    with pytest.raises(RequestError, match="holds no images of 3 that are wanted"):
+    with pytest.raises(RequestError, match="holds no pictures or videos of 3 that are wanted"):
         names(photos, Selection(include=["c*"]))
 
 
@@ -111,10 +111,14 @@ def test_two_pictures_of_one_name(photos: Path, astronaut: U8) -> None:
 @pytest.mark.parametrize(
     ("make", "wanted", "complaint"),
     [
-        (lambda root: None, ALL, "holds no images"),
+        (lambda root: None, ALL, "holds no pictures or videos"),
         (lambda root: (root / "cityscapes").mkdir(), ALL, "no such split; there are: none"),
         (lambda root: (root / "cityscapes/leftImg8bit/train").mkdir(parents=True), ALL, "no such split.*: train"),
-        (lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True), ALL, "holds no images"),
+        (
+            lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True),
+            ALL,
+            "holds no pictures or videos",
+        ),
         (
             lambda root: (root / "cityscapes/leftImg8bit/val/ulm").mkdir(parents=True),
             Selection(cities=["bonn"]),

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from vcmbench.data.estimate import FISHER, PER_CENT, SHARE, Array, Estimate, Scale, interval, with_p
+from vcmbench.data.estimate import FEWEST, FISHER, PER_CENT, SHARE, Array, Estimate, Scale, interval, too_few, with_p
 from vcmbench.data.jackknife import MOST_UNITS, Grouping, Jackknife, units_of
 
 
@@ -74,6 +74,10 @@ def test_many_units_are_left_out_several_at_a_time() -> None:
     one = interval(Estimate(float(data.mean())), found.means(data))
     assert one.high - one.low == pytest.approx(2 * 1.96 * data.std() / 1000**0.5, rel=0.15)  # type: ignore[operator]
     assert Jackknife("aabbccdd").lacking == "4 pictures; an interval needs 5"
+    assert too_few(2, "run of frames") == "2 runs of frames; an interval needs 5"
+    assert (Grouping("^.").called(["ab", "ac"]), Grouping("^.").called(["ab"]), Grouping().called("ab")) == (
+        "group", "image", "image"
+    )  # fmt: skip
 
 
 def test_what_is_missing_stays_missing() -> None:
@@ -127,6 +131,8 @@ def test_sequences_are_units_and_runs_of_frames_where_they_are_few(
     sizes = Counter(found)
     assert len(sizes) == units
     assert min(sizes.values()) == least
+    called = "sequence" if sequences >= FEWEST else "run of frames"
+    assert Grouping(sequences={name: name.partition("/")[0] for name in names}).called(names) == called
     # a unit holds neighbours of one sequence
     of_unit = [[name for name, unit in zip(names, found, strict=True) if unit == one] for one in sizes]
     assert all(names[names.index(own[0]) :][: len(own)] == own and len({n[:2] for n in own}) == 1 for own in of_unit)

@@ -186,7 +186,8 @@ def _see_through(path: Path) -> None:
 
 BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "empty": ("a.mp4", lambda path: path.write_bytes(b""), "no video that can be read"),
-    "a picture": ("a.mp4", lambda path: save(path.with_suffix(".png"), numbered(1)).rename(path), "no video"),
+    "a picture": ("a.mp4", lambda path: save(path.with_suffix(".png"), numbered(1)).rename(path),
+                  "is no video but a picture (PNG); name it so"),
     "a list": ("a.mp4", lambda path: path.write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/hosts\n"), "no video"),
     "another list": ("a.mp4", lambda path: path.write_text("ffconcat version 1.0\nfile b.mp4\n"), "no video"),
     "audio": ("a.mp4", _audio, "holds no video (but audio)"),
@@ -264,6 +265,10 @@ def test_a_video_is_a_data_root(tmp_path: Path) -> None:
     assert any("variable frame rate" in note for note in found.notes)
     with pytest.raises(RequestError, match=r"dataset.start = 24: drive has 24 frames, 0 to 23"):
         look(data, Selection(start=FRAMES))
+    assert not any("dataset.frames" in note for note in look(data, Selection(start=4, frames=20)).notes)
+    assert look(data, Selection(start=4, frames=21)).notes[-1] == (
+        "dataset.frames = 21: 1 of 1 sequences have fewer, which are all taken: drive"
+    )
 
 
 def test_what_is_known_of_a_video_holds_as_long_as_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +302,7 @@ def test_videos_lie_beside_pictures_and_folders_of_frames(photos: Path, astronau
     data = open_root(photos)
     flat = look(data, Selection(images="leftImg8bit_sequence")).sources  # which is of Cityscapes alone
     assert [(one.name, str(one.group)) for one in flat] == [(one.name, str(one.name.parent)) for one in flat]
+    assert {one.sequence_title for one in flat if one.group.name == ""} == {photos.name}
     assert names(look(data, Selection())) == [
         "a", "b", "cam/drive/000000", "cam/drive/000001", "clip/0", "clip/1", "clip/2",
     ]  # fmt: skip

@@ -346,6 +346,23 @@ def test_a_broken_record_is_made_again(root: Path, content: str) -> None:
     assert [result.state for result in batch(root, every=0)] == ["done", "resumed", "resumed"]
 
 
+@pytest.mark.parametrize("ending", ["importance.npy", "importance.png", "importance.json"])
+def test_what_was_changed_is_made_again(root: Path, ending: str) -> None:
+    """A value of the map, a pixel's bit, a digit of the record: the size is the same. What is laid out anew is not."""
+    batch(root, every=0)
+    before = tree(root)
+    path = root / f"importance_map/val/{FRAME}_{ending}"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"0.") + 2 if ending.endswith("json") else len(content) - 20
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert [result.state for result in batch(root, every=0)] == ["done", "resumed", "resumed"]
+    assert tree(root) == before
+    record = root / f"importance_map/val/{FRAME}_importance.json"
+    record.write_text(json.dumps(json.loads(record.read_text()), indent=3))
+    assert [result.state for result in batch(root, every=0)] == ["resumed"] * 3
+
+
 def test_pictures_of_every_nth_map(root: Path) -> None:
     batch(root, every=2)
     shown = sorted(path.parent.name for path in root.glob("importance_map/val/*/*_vis.png"))

@@ -22,6 +22,7 @@ from vcmbench.importance import source
 from vcmbench.io.plugins import Plugins
 from vcmbench.iqa import METRICS, Scorer, metric, table
 from vcmbench.measure.predictions import NetworkPredictor, Question
+from vcmbench.tasks import TaskSettings, open_task
 from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.base import Task
 from vcmbench.tasks.kind import Truth
@@ -108,6 +109,52 @@ WRONG: list[Any] = [None, [], 3, "text", {}, np.zeros((4, 4)), [np.full((32, 32)
 def test_whatever_is_returned_is_looked_at(seam: Any, number: int, monkeypatch: Patch) -> None:
     with pytest.raises(JobError):
         seam(monkeypatch, lambda *_: WRONG[number])
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [("prepare", "raise SystemExit(3)"), ("identity", "raise KeyError(3)"), ("identity", "return object()"),
+     ("identity", "return {'a': float('nan')}"), ("__init__", "raise MemoryError"), ("close", "raise SystemExit(3)")],
+)  # fmt: skip
+def test_a_task_that_cannot_be_opened_is_named(
+    method: str, fault: str, tmp_path: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Closed, it has answered all that it was asked: a line says what went wrong."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/own.py").write_text(
+        "from vcmbench.tasks import LocalTask, Prepared\n"
+        "class Own(LocalTask):\n    kind, classes = 'segmentation', ()\n"
+        "    about_models = 'none'\n    @classmethod\n    def prepare(cls, *_): return Prepared({})\n"
+        "    def __init__(self, *_): pass\n    def identity(self): return {'task': 'own'}\n"
+        "    def predict(self, images): return []\n    def close(self): pass\n"
+        f"    def {method}(self, *_): {fault}\n"
+    )
+    monkeypatch.setenv("VCMBENCH_PLUGINS", str(tmp_path))
+    if method != "close":
+        with pytest.raises(RequestError, match=r"task 'own': cannot be opened: (SystemExit|KeyError|\w*Error)"):
+            open_task(TaskSettings(name="own"), "local", "none")
+        return
+    with open_task(TaskSettings(name="own"), "local", "none"):
+        pass
+    assert "task: could not be closed: SystemExit: 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["raise SystemExit(3)", "return b''", "return 7j"])
+@pytest.mark.parametrize("method", kinds._REDUCING)
+def test_a_kind_that_cannot_reduce_or_show_is_named(
+    method: str, fault: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """When all is measured: the run ended with a traceback that called it a fault of the command."""
+    (tmp_path / "kinds").mkdir()
+    (tmp_path / "kinds/own.py").write_text(
+        "from vcmbench.tasks.kind import Kind\nclass Own(Kind):\n    measures = {'error': 'Error'}\n"
+        "    def count(self, *given): pass\n    def is_part(self, *given): return True\n"
+        "    def sums(self, *given): pass\n"
+        f"    def {method}(self, *given):\n        {fault}\n"
+    )
+    monkeypatch.setenv("VCMBENCH_PLUGINS", str(tmp_path))
+    with pytest.raises(JobError, match=f"kind of task 'own': {method} failed: (SystemExit: 3|TypeError: gives )"):
+        getattr(kinds.get("own"), method)({}, 2, "error")
 
 
 @pytest.mark.parametrize("does", [*FAULTS, None, "text", [], [[1.0]], [1.0, 2.0, 3.0], np.inf, [np.nan, np.inf]])

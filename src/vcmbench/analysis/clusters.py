@@ -21,10 +21,10 @@ class ClusterJackknife(Jackknife):
     What its methods return has an entry for every row of its weights, (rows,).
     """
 
-    def __init__(self, clusters: Sequence[Hashable], wanted: bool = True) -> None:
+    def __init__(self, clusters: Sequence[Hashable], wanted: bool = True, what: str = "image") -> None:
         numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
         labels = np.array([numbers[cluster] for cluster in clusters], np.intp)
-        super().__init__(range(len(numbers)), "image", wanted)
+        super().__init__(range(len(numbers)), what, wanted)
         self._order = np.argsort(labels, kind="stable")
         self._labels = labels[self._order]
         self._starts = np.flatnonzero(np.diff(self._labels, prepend=-1))

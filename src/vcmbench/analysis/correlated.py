@@ -97,6 +97,7 @@ def correlate(
             {name: values[chosen] for name, values in columns.items()}, scores[chosen], images[chosen].tolist(),
             experiment.metrics.intervals, rises,
             lambda name: None if codec is not None else progress.advance(f"correlating {name}, {level}"),
+            grouping.called(samples.images),
         )  # fmt: skip
         return samples.explained(compared, codec)
 

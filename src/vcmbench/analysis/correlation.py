@@ -104,14 +104,15 @@ def compare(
     intervals: bool = True,
     rises: Mapping[str, bool] | None = None,
     done: Callable[[str], None] = lambda name: None,
+    unit: str = "image",
 ) -> Comparison:
     """Correlate every metric, (n,) float64, with the machine's score, (n,) float64, and test them against each other.
 
-    `clusters` names the source image of each block, or what it belongs to; None takes each block by itself. Without
-    `intervals` there are no tests either. `rises` says which metrics should rise with the machine's score and which
-    should fall. `done` is called with each metric's name. A metric's figures are the same whichever others are asked
-    for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes that do
-    not fit.
+    `clusters` names the source image of each block, or what it belongs to, a `unit`; None takes each block by itself.
+    Without `intervals` there are no tests either. `rises` says which metrics should rise with the machine's score and
+    which should fall. `done` is called with each metric's name. A metric's figures are the same whichever others are
+    asked for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes
+    that do not fit.
     """
     for name, scores in metrics.items():
         if scores.shape != machine.shape or scores.ndim != 1:
@@ -119,7 +120,7 @@ def compare(
     labels = range(len(machine)) if clusters is None else clusters
     if len(labels) != len(machine):
         raise RequestError(f"{len(labels)} images for {len(machine)} blocks; one each is needed")
-    jackknife = ClusterJackknife(labels, intervals)
+    jackknife = ClusterJackknife(labels, intervals, unit)
     found: dict[str, Correlation] = {}
     samples: dict[str, Array] = {}
     for name, scores in metrics.items():

@@ -35,7 +35,7 @@ def rows(units: Sequence[Unit], summary: Summary | None, metrics: Sequence[str])
 def _row(unit: Unit) -> Row:
     options = " ".join(word for word in unit.coding.extras if not word.startswith(("match", "target")))
     return {
-        "sequence": str(unit.sources[0].group),
+        "sequence": str(unit.sources[0].group.parent / unit.sources[0].sequence_title),
         "encoder": unit.record["encoder"],
         "configuration": " ".join([unit.record["encoder"], options]).strip(),
         "quality": unit.record["quality"],

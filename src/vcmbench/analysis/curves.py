@@ -8,14 +8,14 @@ points. So what images differ in takes no part in differences between points. No
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.analysis.bdrate import Curve
-from vcmbench.data.estimate import PLAIN, SHARE, Estimate, Scale, interval
+from vcmbench.data.estimate import PLAIN, SHARE, Estimate, Scale, interval, of_share
 from vcmbench.data.jackknife import Jackknife
 from vcmbench.errors import RequestError
 
@@ -29,7 +29,8 @@ class Resampled:
     """One figure of every coding point of `n` images, (points,), NaN where it is not defined, and without each unit.
 
     `samples` is (units, points), a row without each unit, the same in every one of the same `ImageJackknife`; None
-    where there is no interval, and `lacking` says why. `scale` is that of the figure itself.
+    where there is no interval, and `lacking` says why. `scale` is that of the figure itself. `is_share`: the figure is
+    the share of the images that have something, each of which is a unit.
     """
 
     values: Array
@@ -37,9 +38,12 @@ class Resampled:
     lacking: str = ""
     n: int | None = None
     scale: Scale = PLAIN
+    is_share: bool = False
 
     def estimate(self, point: int) -> Estimate:
         """The figure of one point."""
+        if self.is_share and self.samples is not None and self.n and np.isfinite(self.values[point]):
+            return of_share(round(float(self.values[point]) * self.n), self.n)
         return self._of(lambda figures: figures[..., point], self.scale)
 
     def difference(self, point: int, reference: int) -> Estimate:
@@ -60,20 +64,23 @@ class Resampled:
             samples = None if self.samples is None else figure(self.samples)
         if not np.isfinite(value):
             return Estimate(n=self.n, reason="not defined: an image's figure is missing, or there is nothing to count")
-        return interval(Estimate(value, n=self.n), samples, f"no interval: {self.lacking}", scale=scale)
+        found = interval(Estimate(value, n=self.n), samples, f"no interval: {self.lacking}", scale=scale)
+        if self.is_share and found.interval is not None and found.low == found.high:  # of two that agree on all images
+            return replace(found, low=None, high=None, reason="no interval: it is the same on every image")
+        return found
 
 
 class ImageJackknife(Jackknife):
     """Images with one left out at a time; all figures of one run take the same.
 
-    `images` is how many there are, or the unit of each: those of one unit are left out together.
+    `images` is how many there are, or the unit of each: those of one unit are left out together. `what` calls a unit.
     """
 
-    def __init__(self, images: int | Sequence[Hashable], wanted: bool = True) -> None:
+    def __init__(self, images: int | Sequence[Hashable], wanted: bool = True, what: str | None = None) -> None:
         units = range(images) if isinstance(images, int) else images
         if not len(units):
             raise RequestError("0 images: a curve needs at least one")
-        super().__init__(units, "image" if len(set(units)) == len(units) else "group", wanted)
+        super().__init__(units, what or ("image" if len(set(units)) == len(units) else "group"), wanted)
 
     def ratio(self, part: NDArray[np.generic], whole: NDArray[np.generic], scale: Scale = PLAIN) -> Resampled:
         """Sum of part over sum of whole: of (points, images), or of (images,) where it is the same for all points.
@@ -89,6 +96,10 @@ class ImageJackknife(Jackknife):
             raise RequestError(f"{parts.shape} sums for {self.samples} images; (points, {self.samples}) is needed")
         values = _quotient(parts.sum(axis=1), wholes.sum(axis=1))
         return self._resampled(values, _quotient(self.weights @ parts.T, self.weights @ wholes.T), scale)
+
+    def shares(self, has: NDArray[np.generic]) -> Resampled:
+        """The share of the images that have something: of (points, images), 1 where one has it and 0 where not."""
+        return replace(self.ratio(has, np.ones(has.shape), SHARE), is_share=self.units == self.samples)
 
     def _resampled(self, values: Array, samples: Array, scale: Scale) -> Resampled:
         return Resampled(values, None if self.lacking else samples, self.lacking, self.samples, scale)
@@ -164,9 +175,10 @@ def monotonicity(rate: Resampled, quality: Resampled, points: Sequence[int], nam
         what = f"{name(step.dearer)} to {name(step.cheaper)}: {_words(step.change)}"
         return Monotonicity(steps, None, f"not known: {what}: {step.change.reason}")
     if up:
-        within = f"{len(up)} of {len(steps)} steps do within it"
+        within = f"{len(up)} of {len(steps)} steps {'does' if len(up) == 1 else 'do'} within it"
         return Monotonicity(steps, True, f"never rises beyond its interval where the rate is lowered: {within}")
-    return Monotonicity(steps, True, f"never rises where the rate is lowered, in {len(steps)} steps")
+    count = f"{len(steps)} step{'s' * (len(steps) != 1)}"
+    return Monotonicity(steps, True, f"never rises where the rate is lowered, in {count}")
 
 
 def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Sequence[str] = ()) -> Curve:

@@ -57,7 +57,8 @@ class Summary:
 
     @cached_property
     def jackknife(self) -> ImageJackknife:
-        return ImageJackknife(self.grouping.units(self.images), self._intervals)
+        what = self.grouping.called(self.images)
+        return ImageJackknife(self.grouping.units(self.images), self._intervals, what)
 
     def _scores(self, point: CodingPoint) -> list[Score]:
         return [point.scores[image] for image in self.images]
@@ -166,10 +167,15 @@ class Summary:
             tables = {
                 name: np.array([[one[name] for one in row] for row in sums], float) for name in self.kind.measures
             }
-            return {name: self.jackknife.ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
+            return {name: self._ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
         # point by point: the counts of all of them, dense, would take a sixth of what all records do
         found = [self.jackknife.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
         return {name: _joined([one[name] for one in found]) for name in found[0]}
+
+    def _ratio(self, part: NDArray[np.float64], whole: NDArray[np.float64]) -> Resampled:
+        """Of what a picture has or has not, as an answer that is right, the share of pictures; else sum over sum."""
+        is_share = bool((whole == 1).all() and np.isin(part, (0, 1)).all())
+        return self.jackknife.shares(part) if is_share else self.jackknife.ratio(part, whole)
 
     def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:
         """(points, images, K, K + 1), of all points or of some of them."""

@@ -52,13 +52,13 @@ def of_record(record: dict[str, Any]) -> Gain | None:
     return Gain(search["size_error"], search["is_equal"], change("inside"), change("outside"))
 
 
-def mean_of(values: Sequence[float | None], units: Sequence[str]) -> Estimate:
+def mean_of(values: Sequence[float | None], units: Sequence[str], what: str) -> Estimate:
     """The mean over pictures, both of whose encodes come together, so that what pictures differ in does not widen the
-    interval. `units` says which belong together."""
+    interval. `units` says which belong together, `what` calls one."""
     known = [(value, unit) for value, unit in zip(values, units, strict=True) if value is not None]
     if not known:
         return Estimate(n=0, reason="no picture has one")
-    gains, jackknife = np.array([value for value, _ in known]), Jackknife([unit for _, unit in known])
+    gains, jackknife = np.array([value for value, _ in known]), Jackknife([unit for _, unit in known], what)
     return interval(Estimate(float(gains.mean()), n=len(known)), jackknife.means(gains), jackknife.lacking)
 
 
@@ -100,10 +100,11 @@ class EqualRate:
 
     def _row(self, folder: str, kept: dict[str, Any], gains: list[tuple[str, Gain]]) -> EqualRateRow:
         equal = [gain for _, gain in gains if gain.is_equal]
-        units = self._grouping.units([name for name, gain in gains if gain.is_equal])
+        names = [name for name, gain in gains if gain.is_equal]
+        units, what = self._grouping.units(names), self._grouping.called(names)
         error = fmean(gain.size_error for gain in equal) if equal else 0.0
-        inside = mean_of([gain.inside_db for gain in equal], units)
-        outside = mean_of([gain.outside_db for gain in equal], units)
+        inside = mean_of([gain.inside_db for gain in equal], units, what)
+        outside = mean_of([gain.outside_db for gain in equal], units, what)
         named = {name: kept[name] for name in FIELDS[:4]}
         return EqualRateRow(**named, options=options_in(folder), method=kept["method"], pictures=len(gains),
                             equal=len(equal), size_error=error, inside=inside, outside=outside)  # fmt: skip

@@ -55,6 +55,11 @@ class Source:
         """The sequence that it belongs to, whose pictures are stacked together: a video, a folder, a city."""
         return self.sequence or self.name.parent
 
+    @property
+    def sequence_title(self) -> str:
+        """The last part of the group's name; of pictures that lie in the data root itself that folder's."""
+        return self.group.name or self.path.parent.name
+
     def sha256(self) -> str:
         """SHA-256 (hex) of the file, or one of the video's file and the frame. Raises OSError, also where it is larger
         than any picture or map, or a pipe; of a video JobError."""
@@ -166,7 +171,7 @@ def look(data: DataRoot, wanted: Selection) -> Found:
         some = f" of {len(files)}" if files else ""
         besides = "".join(f"; {note}" for note in walk.notes())
         known = " ".join(sorted(walk.suffixes))
-        raise RequestError(f"{where}: holds no images{some} that are wanted ({known}){besides}")
+        raise RequestError(f"{where}: holds no pictures or videos{some} that are wanted ({known}){besides}")
     sources = sorted(found)[: wanted.limit]
     return Found(sources, [*walk.notes(), *notes, *of_videos, *_of_labels(data, sources)])
 
@@ -175,9 +180,11 @@ def _frames(data: DataRoot, sequences: list[Recording], wanted: Selection) -> tu
     """Every frame that is wanted, with the time that it is shown at, and notes on videos. Raises RequestError."""
     found: list[Source] = []
     notes: list[str] = []
+    short: list[str] = []
     for one in sequences:
         if one.video is None:
             fps = wanted.fps or video.DEFAULT_FPS
+            short += [str(one.name)] * wanted.asks_for_more(len(one.files))
             for number in wanted.of_sequence(one.name, len(one.files)):
                 name, path = one.files[number]
                 found.append(Source(name, path, sequence=one.name, time_s=number / fps, fps=fps / wanted.step))
@@ -188,9 +195,14 @@ def _frames(data: DataRoot, sequences: list[Recording], wanted: Selection) -> tu
         except JobError as error:
             raise RequestError(f"{error} (or leave it out: [dataset] exclude)") from None
         notes += [f"{one.video}: {note}" for note in index.notes]
+        short += [str(one.name)] * wanted.asks_for_more(len(index.times_s))
         for number in wanted.of_sequence(one.name, len(index.times_s)):
             time_s, fps = float(index.times_s[number]), index.fps / wanted.step
             found.append(Source(one.name / f"{number:06}", one.video, number, raw, time_s=time_s, fps=fps))
+    if short:
+        some = ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
+        notes.append(f"dataset.frames = {wanted.frames}: {len(short)} of {len(sequences)} sequences have fewer, which "
+                     f"are all taken: {some}")  # fmt: skip
     return found, notes
 
 

@@ -129,6 +129,16 @@ def interval(
         return replace(found, reason="no interval: it is beyond all numbers")
 
 
+def of_share(count: int, n: int) -> Estimate:
+    """`count` of `n` that have something, with the interval of C. J. Clopper and E. S. Pearson (1934): it holds what it
+    says for any n, also where all have it, which no jackknife knows the error of."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(count, n - count + 1, LEVEL / 2)) if count else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - LEVEL / 2)) if count < n else 1.0
+    return Estimate(count / n, low, high, n)
+
+
 def with_p(found: Estimate, left_out: Array) -> Estimate:
     """A difference with its interval, and p of that there is none (two-sided, t of the same error)."""
     found = interval(found, left_out)
@@ -151,5 +161,6 @@ def _error(left_out: Array) -> float:
 
 
 def too_few(count: int, what: str = "picture") -> str:
-    """Why so many of them give no interval; empty where they do."""
-    return "" if count >= FEWEST else f"{count} {what}{'s' * (count != 1)}; an interval needs {FEWEST}"
+    """Why so many of them give no interval; empty where they do. `what` is one of them: "picture", "run of frames"."""
+    one, of, whole = what.partition(" of ")
+    return "" if count >= FEWEST else f"{count} {one}{'s' * (count != 1)}{of}{whole}; an interval needs {FEWEST}"

@@ -73,6 +73,15 @@ def size_of(path: Path) -> tuple[int, int]:
         return image.size[::-1] if turned(image) in _SIDES_CHANGE else image.size
 
 
+def format_of(path: Path) -> str | None:
+    """The format of a picture whose name says that it is something else; None where it is no picture."""
+    try:
+        with open_regular(path, MAX_BYTES) as file, Image.open(file, formats=FORMATS) as image:
+            return image.format
+    except Exception:  # Pillow may raise anything
+        return None
+
+
 def orientation(image: ImageFile) -> int:
     """How EXIF says that a picture should be turned, 1..8: 1 is not at all. PNG is decoded for it."""
     found = image.getexif().get(ExifTags.Base.Orientation, 1)

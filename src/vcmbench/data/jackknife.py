@@ -76,9 +76,13 @@ class Grouping:
         if self.pattern is not None or not self.sequences:
             return units_of(names, self.pattern)
         sequences = [self.sequences.get(name, name) for name in names]
-        if not too_few(len(set(sequences)), "sequence"):
-            return sequences
-        return [self._runs.get(name, name) for name in names]
+        return [self._runs.get(name, name) for name in names] if too_few(len(set(sequences))) else sequences
+
+    def called(self, names: Sequence[str]) -> str:
+        """What their units are, for words."""
+        if self.pattern is not None or not self.sequences.keys() & set(names):
+            return "group" if len(set(self.units(names))) < len(set(names)) else "image"
+        return "run of frames" if too_few(len({self.sequences.get(name, name) for name in names})) else "sequence"
 
     @cached_property
     def _runs(self) -> dict[str, str]:

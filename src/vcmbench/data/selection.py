@@ -75,9 +75,14 @@ class Selection(Strict):
         names = (str(group), group.name)
         return self.clips is None or any(fnmatchcase(name, clip) for name in names for clip in self.clips)
 
+    def asks_for_more(self, number: int) -> bool:
+        """Whether more of a sequence's frames are wanted than it has."""
+        return self.frames is not None and len(range(self.start, number, self.step)) < self.frames
+
     def of_sequence(self, group: PurePosixPath, number: int) -> range:
         """Which of a sequence's frames are meant, by their numbers. Raises RequestError where it ends before."""
         if self.start >= number:
-            raise RequestError(f"dataset.start = {self.start}: {group} has {number} frames, 0 to {number - 1}")
+            what = group if group.name else "the data folder itself"
+            raise RequestError(f"dataset.start = {self.start}: {what} has {number} frames, 0 to {number - 1}")
         wanted = range(self.start, number, self.step)
         return wanted[: self.frames]

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vcmbench.data import video_pixels
+from vcmbench.data import images, video_pixels
 from vcmbench.errors import JobError
 from vcmbench.io.files import sha256_of
 from vcmbench.io.validation import Strict
@@ -251,6 +251,8 @@ class Reader:
         except JobError as error:
             raise JobError(f"{self._path}: {error}") from None
         except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
+            if not self.position and (kind := images.format_of(self._path)):
+                raise JobError(f"{self._path}: is no video but a picture ({kind}); name it so") from None
             what = f"damaged at frame {self.position}" if self.position else "no video that can be read, or cut off"
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
             raise JobError(f"{self._path}: {what}: {reason}") from None

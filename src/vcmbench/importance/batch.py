@@ -30,7 +30,7 @@ from vcmbench.importance.polygons import read_polygons
 from vcmbench.importance.record import Record
 from vcmbench.importance.settings import ImportanceSettings
 from vcmbench.io import locks
-from vcmbench.io.files import check_inside
+from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.io.progress import Progress
 
 State = Literal["done", "resumed", "failed"]
@@ -195,13 +195,16 @@ class ImportanceBatch:
         }
 
     def _finished(self, task: MapTask, digests: dict[str, str | None]) -> Record | None:
-        """The record of a picture that is done with these inputs, if all its files are there."""
+        """The record of a picture that is done with these inputs, if all its files are there as they were written."""
         record = records.read(self.path(task, _RECORD))
         if record is None or "importance.npy" not in (sizes := record["files"]) or not sizes.keys() <= set(_ENDINGS):
             return None
         is_same = all(record.get(key) == digest for key, digest in digests.items() if digest is not None)
         try:
-            has_all = all(self.path(task, ending).stat().st_size == size for ending, size in sizes.items())
+            has_all = all(self.path(task, ending).stat().st_size == size for ending, size in sizes.items()) and all(
+                sha256_of(self.path(task, ending), sizes[ending]) == digest
+                for ending, digest in record.get("sha256", {}).items() if ending in sizes
+            )  # fmt: skip
         except OSError:
             return None
         return record if is_same and has_all else None
@@ -218,7 +221,7 @@ class ImportanceBatch:
             if annotation is not None:
                 contents["distance_annotation.png"] = annotation
         record = records.made(task.name, digests, inputs, result, self.settings, notes, faults)
-        record["files"] = {ending: len(content) for ending, content in contents.items()}
+        record = records.with_files(record, contents)
         self._write(task, contents, record)
         return record
 

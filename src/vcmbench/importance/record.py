@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,7 @@ class _MapRecord(Loose):
 
     schema_version: Literal[1]
     files: dict[str, int]
+    sha256: dict[str, str] = Field(default={})  # nor these
     objects: list[_Object]
     fallbacks: list[str]
     notes: list[str]
@@ -49,7 +51,7 @@ def made(
     notes: list[str],
     faults: list[str],
 ) -> Record:
-    """What is known of a picture's map, but for the sizes of its files."""
+    """What is known of a picture's map, but for its files."""
     height, width = result.values.shape
     uses_distance = settings.use_distance
     return {
@@ -73,6 +75,22 @@ def made(
     }
 
 
+def with_files(record: Record, contents: dict[str, bytes]) -> Record:
+    """The record with size and SHA-256 of its files, and a seal over all of it."""
+    record = {
+        **record,
+        "files": {ending: len(content) for ending, content in contents.items()},
+        "sha256": {ending: hashlib.sha256(content).hexdigest() for ending, content in contents.items()},
+    }
+    return {**record, "seal": _seal(record)}
+
+
+def _seal(record: Record) -> str:
+    """Of the values, however they are laid out."""
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
 def _object_as_json(one: dict[str, Any]) -> dict[str, Any]:
     """JSON knows no infinity, and a distance that is missing says why."""
     distance = one["distance_m"]
@@ -82,10 +100,14 @@ def _object_as_json(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path) -> Record | None:
-    """A record that has all that is relied upon; None where there is none."""
+    """A record that has all that is relied upon and was not changed since; None where there is none. Those of before
+    there were seals count as they are."""
     try:
         record = documents.read_json(path, _MAX_BYTES)
         json.dumps(record, allow_nan=False)  # it is shown as it is
+        if not is_valid(_MapRecord, record):
+            return None
+        holds = record.get("seal") in (None, _seal({key: value for key, value in record.items() if key != "seal"}))
     except (OSError, ValueError, RecursionError):
         return None
-    return record if is_valid(_MapRecord, record) else None
+    return record if holds else None

@@ -57,7 +57,9 @@ def _changed(table: Any, keys: Sequence[_Key], value: Any) -> Any:
     if number is not None:
         count = len(below) if isinstance(below, list) else 0
         if not 1 <= number <= count:
-            raise ValueError(f"there are {count} {name}")
+            raise ValueError(
+                f"{name}[{number}]: they are numbered from 1, and there {'is' if count == 1 else 'are'} {count}"
+            )
         below = [_changed(one, rest, value) if i == number else one for i, one in enumerate(below, 1)]
     elif rest and isinstance(below, list):
         below = [_changed(one, rest, value) for one in below]

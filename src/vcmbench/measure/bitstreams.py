@@ -28,7 +28,9 @@ class Unit:
 
     @property
     def title(self) -> str:
-        return f"{self.folder} {self.sources[0].name.name if len(self.sources) == 1 else self.sources[0].group.name}"
+        return (
+            f"{self.folder} {self.sources[0].name.name if len(self.sources) == 1 else self.sources[0].sequence_title}"
+        )
 
     def pristine_sha256(self, index: int) -> str:
         """SHA-256 (hex) of the file that was compressed."""

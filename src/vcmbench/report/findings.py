@@ -14,6 +14,7 @@ from vcmbench.data.effort import Effort
 from vcmbench.data.estimate import Estimate
 from vcmbench.report.content import (
     BdRow,
+    CorrelationRow,
     CorrelationTable,
     Losses,
     MapComparison,
@@ -222,6 +223,8 @@ def _metrics(table: CorrelationTable) -> list[str]:
         return []
     what = "decoded image" if table.level == "image" else table.level
     stands = f"{many(table.n, what)} of {many(table.clusters, 'source picture')}"
+    if not follows(best):
+        return [f"{none_follows(best)} On {stands}."]
     sentence = f"Of {many(len(table.rows), 'quality metric')}, {best.metric} follows the machine best on {stands}: "
     sentence += f"SROCC {figure(best.oriented, 2)}."
     others = [row for row in table.rows if row is not best and row.verdict]
@@ -234,6 +237,18 @@ def _metrics(table: CorrelationTable) -> list[str]:
     if psnr is not None and psnr.value is not None:
         sentence += f" PSNR reaches {figure(psnr, 2)}."
     return [sentence]
+
+
+def follows(best: CorrelationRow) -> bool:
+    """Whether the metric of the highest correlation is shown to have one at all."""
+    return best.oriented.low is None or best.oriented.low > 0
+
+
+def none_follows(best: CorrelationRow) -> str:
+    """What is said where it is not."""
+    return (
+        f"No metric is shown to follow the machine: {best.metric}, the nearest, has SROCC {figure(best.oriented, 2)}."
+    )
 
 
 def figure(value: Estimate, digits: int, signed: bool = False) -> str:

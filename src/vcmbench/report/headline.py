@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vcmbench.report.content import BdRow, ReportContent, by_measure
-from vcmbench.report.findings import effect, figure, kept_rates, rate_in_words, time_warning, with_effort
+from vcmbench.report.findings import (
+    effect,
+    figure,
+    follows,
+    kept_rates,
+    none_follows,
+    rate_in_words,
+    time_warning,
+    with_effort,
+)
 from vcmbench.report.text import listed, many, measure_words
 
 MOST = 5
@@ -68,6 +77,8 @@ def _metric(content: ReportContent) -> list[str]:
     for table in (table for table in content.correlations if table.group == "all"):
         others = [row for row in table.rows if row.verdict in ("not different", "worse")]
         if (best := next((row for row in table.rows if row.verdict == "best"), None)) is not None and others:
+            if not follows(best):
+                return [none_follows(best)]
             worse = sum(row.verdict == "worse" for row in others)
             shown = (
                 f"{worse or 'none'} of the other {len(others)} metrics {'are' if worse > 1 else 'is'} shown to be worse"

@@ -48,7 +48,7 @@ def _timeline(summary: Summary, gallery: Gallery, run: MeasureRun, unit: Unit) -
     frames = unit.record.get("coded_frames", {})
     sizes: list[int] = frames.get("size_bytes", [])
     return Timeline(
-        title=f"{unit.sources[0].group.name}, {point.name}",
+        title=f"{unit.sources[0].sequence_title}, {point.name}",
         series=series_of(point),
         times_s=[source.time_s for source in sources],
         types=frames.get("type", "")[: len(sources)],
@@ -80,7 +80,7 @@ def _clip(gallery: Gallery, run: MeasureRun, unit: Unit, scores: Sequence[Score 
     try:
         shown = [_small(panels) for panels in itertools.islice(_panels(gallery, run, unit, scores), _CLIP_FRAMES)]
     except (JobError, RequestError) as error:
-        gallery.missing.append((f"clip of {unit.sources[0].group.name}", str(error)))
+        gallery.missing.append((f"clip of {unit.sources[0].sequence_title}", str(error)))
         return b""
     duration_ms = round(1000 / unit.sources[0].fps)
     for quality in _QUALITIES:
@@ -89,7 +89,7 @@ def _clip(gallery: Gallery, run: MeasureRun, unit: Unit, scores: Sequence[Score 
                       quality=quality, method=2)  # fmt: skip
         if file.tell() <= _MOST_CLIP_BYTES:
             return file.getvalue()
-    gallery.missing.append((f"clip of {unit.sources[0].group.name}", "too large for this file"))
+    gallery.missing.append((f"clip of {unit.sources[0].sequence_title}", "too large for this file"))
     return b""
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vcmbench.errors import JobError, RequestError
 from vcmbench.io.plugins import Plugins, only_subclass
+from vcmbench.io.progress import Progress
 from vcmbench.tasks import devices
 from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
 
@@ -112,7 +113,12 @@ class Task(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        try:
+            self.close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything, and all that was asked of it is answered
+            Progress(0).say(f"task: could not be closed: {type(error).__name__}: {error}")
 
 
 class LocalTask(Task):

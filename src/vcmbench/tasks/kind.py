@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -120,9 +122,30 @@ def _kind_of(module: ModuleType, name: str) -> Kind:
     found.name = name
     if Path(str(module.__file__)).parent != _OURS:
         found.file = Path(str(module.__file__))
+        for method, types in _REDUCING.items():
+            what = f"kind of task {name!r}: {method} failed"
+            setattr(found, method, _by_name(what, getattr(found, method), types))
     return found
 
 
+def _by_name(what: str, method: Callable[..., Any], types: tuple[type, ...]) -> Callable[..., Any]:
+    """The same, but that whatever it raises, or returns of other types, is a JobError that names it."""
+
+    def named(*given: Any) -> Any:
+        with only_its_job(what):
+            found = method(*given)
+            if not isinstance(found, types):
+                raise TypeError(f"gives {short(found)}, which is no {types[0].__name__}")
+            return found
+
+    return named
+
+
+_REDUCING: dict[str, tuple[type, ...]] = {
+    "sums": (dict,), "score": (Real, NoneType), "correlated": (tuple,), "correlated_score": (Real, NoneType),
+    "row": (dict,), "heading": (tuple,), "answers": (tuple,), "facts": (list,),
+}  # fmt: skip
+"""What reduces and shows parts, when all is measured, and what it returns."""
 _OURS = Path(__file__).parent / "kinds"
 _PLUGINS = Plugins("kinds", lambda: _OURS, "vcmbench.tasks.kinds", _kind_of)
 discover, get = _PLUGINS.found, _PLUGINS.get
@@ -139,7 +162,9 @@ def count(kind: Kind, answer: Answer, pristine: Answer | None, truth: Truth, cla
             if not kind.is_part(part, len(classes)):
                 raise ValueError(f"gives {short(part)}, which is no part by its own is_part")
             sums = kind.sums(part, len(classes))
-            if not all(math.isfinite(value) for pair in sums.values() for value in pair):
+            if not kind.measures.keys() <= sums.keys() or not all(
+                math.isfinite(value) for pair in sums.values() for value in pair
+            ):
                 raise ValueError(f"gives a part whose sums are {short(sums)}")
     return {"kind": kind.name, "classes": len(classes), **found}
 

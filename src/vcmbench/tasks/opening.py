@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from vcmbench.errors import RequestError, VcmbenchError
 from vcmbench.execution.runner import images
@@ -26,25 +29,33 @@ def open_task(
     """
     devices.check_choice(gpu)
     kind = base.get(settings.name)
-    prepared = kind.prepare(settings)
+    with _by_name(settings.name):
+        prepared = kind.prepare(settings)
     if kind.file is not None and runner == "docker":
         raise RequestError(f"task {settings.name!r}: {kind.file} is not in the container; say --runner local")
     if kind.file is not None or where(runner) == "local":
-        device = kind.device(prepared, gpu)
-        is_mixed = settings.precision == "auto" and device != "cpu"
-        place = Device(device, jobs, settings.batch_size, is_mixed)
-        try:
-            task = kind(prepared, place)
-        except (VcmbenchError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # a plugin may raise anything
-            raise RequestError(f"task {settings.name!r}: cannot be opened: {type(error).__name__}: {error}") from error
+        with _by_name(settings.name):
+            device = kind.device(prepared, gpu)
+            is_mixed = settings.precision == "auto" and device != "cpu"
+            task = kind(prepared, Device(device, jobs, settings.batch_size, is_mixed))
+            json.dumps(dict(task.identity()), allow_nan=False)  # keys are made of it
         kinds.get(task.kind)  # refuses one that there is not
         return task
     from vcmbench.tasks.container import open_in_container  # needs an engine
 
     place = Device("cpu", jobs, settings.batch_size, settings.precision == "auto")
     return open_in_container(settings.name, prepared, place, gpu, memory)
+
+
+@contextmanager
+def _by_name(task: str) -> Iterator[None]:
+    """Whatever a plugin raises is a RequestError that names it."""
+    try:
+        yield
+    except (VcmbenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise RequestError(f"task {task!r}: cannot be opened: {type(error).__name__}: {error}") from error
 
 
 def missing_packages() -> list[str]:

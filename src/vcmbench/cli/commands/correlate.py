@@ -16,7 +16,7 @@ from vcmbench.analysis.correlation import STATISTICS, Comparison
 from vcmbench.analysis.correlation_file import ABOUT, document, published
 from vcmbench.cli import table
 from vcmbench.cli.argtypes import GROUPS_HELP, add_intervals, pattern
-from vcmbench.data.jackknife import units_of
+from vcmbench.data.jackknife import Grouping
 from vcmbench.errors import RequestError
 from vcmbench.io.files import hidden_beside, sha256_of, write_atomically
 from vcmbench.io.progress import Progress
@@ -114,7 +114,8 @@ def _compare_all(
 ) -> tuple[Comparison, dict[str, Comparison]]:
     """All blocks, and those of each codec where that is asked for."""
     codecs = blocks.codec_names() if blocks and arguments.per_codec else []
-    images = np.array(units_of(blocks.images, arguments.groups)) if blocks else None
+    grouping = Grouping(arguments.groups)
+    images = np.array(grouping.units(blocks.images)) if blocks else None
     rises = {name: way for name in scores.metrics if (way := _rises(name)) is not None}
     with Progress(len(scores.metrics) * (1 + len(codecs)), "metric", quiet=arguments.json) as progress:
 
@@ -126,6 +127,7 @@ def _compare_all(
                 arguments.intervals,
                 rises,
                 lambda name: progress.advance(f"{name}, {scope}"),
+                grouping.called(blocks.images) if blocks else "image",
             )
 
         whole = compare(np.ones(len(scores.ids), bool), "all blocks")

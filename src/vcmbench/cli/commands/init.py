@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vcmbench.encoder import plugins
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.io import resources
+from vcmbench.iqa import METRICS
 
 _EXAMPLES = """\
 examples:
@@ -28,6 +30,8 @@ _QUALITIES = {
     "svtav1": [20, 32, 43, 55], "kvazaar": [22, 27, 32, 37],
 }  # fmt: skip
 """In the order in which they are offered; the first two that are here are coded with."""
+_METRICS = ("PSNR", "SSIM", "MS_SSIM", "VSI")
+"""Of which those are offered that take pictures of that size."""
 _VIDEO = """
 # A grid each: every quality as video. structure: "lowdelay", "randomaccess" or "intra" (docs/encoders.md, Sequences).
 [[coding]]
@@ -99,7 +103,8 @@ def _text(name: str, root: DataRoot, split: str, sources: list[Source]) -> str:
     return "\n".join([
         f"# {len(sources)} pictures, the first of {width}x{height} px. Every key: docs/compress.md, docs/metrics.md.",
         f'name = "{name}"               # results lie in DATA/results/{name}',
-        *_dataset(root, split, is_video), *_measures(root, split), *([_VIDEO] if is_video else _codings()),
+        *_dataset(root, split, is_video), *_measures(root, split, (width, height)),
+        *([_VIDEO] if is_video else _codings()),
     ]) + "\n"  # fmt: skip
 
 
@@ -110,13 +115,14 @@ def _dataset(root: DataRoot, split: str, is_video: bool) -> list[str]:
     return [*lines, f'split = "{split}"                 # of cityscapes/leftImg8bit'] if root.is_cityscapes else lines
 
 
-def _measures(root: DataRoot, split: str) -> list[str]:
+def _measures(root: DataRoot, split: str, size: tuple[int, int]) -> list[str]:
+    names = [name for name in _METRICS if METRICS[name].conventions["standard"].smallest.reason(*size) is None]
     labels = root.is_cityscapes and any((root.pristine / "gtFine" / split).glob("*/*_labelIds.png"))
     about = [
         "", "# What the machine makes of the pictures. \"demo\" has seen drawn street scenes only; docs/tasks.md names",
         "# networks for real ones, and how to give your own.",
         *(["[task]", 'model = "demo"'] if root.is_cityscapes else ["# [task]", '# model = "demo"']),
-        "", "[metrics]", 'iqa = ["PSNR", "SSIM", "MS_SSIM", "VSI"]   # all of them: docs/quality.md',
+        "", "[metrics]", f"iqa = {json.dumps(names)}   # all of them: docs/quality.md",
         'levels = ["image"]            # "block" as well: which metric follows the machine, block by block',
     ]  # fmt: skip
     return [*about, '# against = "labels"          # gtFine is there; without: the pristine prediction'] \
