@@ -23,15 +23,11 @@ def hidden(disparity_px: Array) -> Array:
     # Columns -1 and `width` take what falls off the picture.
     pad = width + 2
     front = np.zeros(height * pad, np.float32)
-    flat = disparity_px.ravel()
-    order = np.argsort(flat, kind="stable")
     start = (np.arange(height, dtype=np.int64)[:, None] * pad + 1) + np.clip(first, -1, width)
-    cells = start.ravel()[order]
-    values = flat[order]
-    # Written from small to large disparity, so that the nearest surface stays.
-    second = np.minimum(cells + 1, height * pad - 1)
-    both = np.stack([cells, second], 1).ravel()
-    front[both] = np.repeat(values, 2)
+    cells, flat = start.ravel(), disparity_px.ravel()
+    # The nearest surface stays.
+    np.maximum.at(front, cells, flat)
+    np.maximum.at(front, np.minimum(cells + 1, height * pad - 1), flat)
     nearest = np.clip(np.rint(landing).astype(np.int64), -1, width)
     at = (np.arange(height, dtype=np.int64)[:, None] * pad + 1) + nearest
     out: Array = front[at] > disparity_px + np.float32(OCCLUSION_PX)

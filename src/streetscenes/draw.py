@@ -11,7 +11,7 @@ from streetscenes import buildings, cars, furniture, people, plants, vehicles
 from streetscenes.camera import Array
 from streetscenes.ground import Shadow
 from streetscenes.raster import Canvas
-from streetscenes.shapes import Pose
+from streetscenes.shapes import Pose, corners
 from streetscenes.world import Thing, World
 
 Draw = Callable[[Canvas, Pose, Thing], None]
@@ -117,7 +117,7 @@ def _hull(pose: Pose, thing: Thing) -> Array:
     front, back = half, -half
     if thing.kind == "house" and thing.style is not None:
         half, height, front, back = thing.size[0] / 2 + 0.5, thing.style.height + 6, 1.2, -thing.size[1] - 0.3
-    return pose.world([(x, y, z) for x in (-half, half) for y in (-0.2, height) for z in (back, front)])
+    return corners(pose, (-half, half), (-0.2, height), (back, front))
 
 
 def draw_veils(canvas: Canvas, items: list[tuple[float, Pose, Thing]]) -> None:

@@ -71,16 +71,18 @@ def between(before: View, after: View) -> tuple[NDArray[np.float32], NDArray[np.
     point = ray.copy()
     for axis in range(3):
         point[..., axis] += inv * step[axis]
-    moves = (before.poses != after.poses).any(axis=1)[before.objects] & (inv > 0)
-    here = inv[moves][:, None]
-    start = camera.centre + ray[moves] / here
-    point[moves] += (_moved(start, before.objects[moves], before.limb_at[moves], before, after) - start) * here
+    moves = np.flatnonzero((before.poses != after.poses).any(axis=1).take(before.objects) & (inv > 0))
+    here = inv.take(moves)[:, None]
+    start = camera.centre + ray.reshape(-1, 3)[moves] / here
+    moved = _moved(start, before.objects.take(moves), before.limb_at.take(moves), before, after)
+    point.reshape(-1, 3)[moves] += (moved - start) * here
     point = point @ after.camera.rotation.T
     ahead = point[..., 2] > 1e-6
     scale = 1 / np.where(ahead, point[..., 2], 1.0)
     to_x = after.camera.u0 + after.camera.fx * point[..., 0] * scale
     to_y = after.camera.v0 - after.camera.fy * point[..., 1] * scale
-    flow = np.stack([to_x - x, to_y - y], 2).astype(np.float32)
+    flow = np.empty((height, width, 2), np.float32)
+    flow[..., 0], flow[..., 1] = to_x - x, to_y - y
     flow[before.still] = 0
     inside = ahead & (to_x >= 0) & (to_x <= width - 1) & (to_y >= 0) & (to_y <= height - 1)
     seen = np.zeros((height, width), bool)
@@ -141,14 +143,15 @@ def _turn(vectors: Array, angle: Array) -> Array:
 
 def _seen(x: Array, y: Array, inv: Array, after: View) -> Array:
     """Whether points (N,) at x, y of ``after``, ``inv`` = 1/distance there, are what is seen there."""
+    # Flat arrays and `take`: two indices in [] cost most of the time here.
     height, width = after.inv_z.shape
     x0, y0 = np.minimum(x.astype(int), width - 2), np.minimum(y.astype(int), height - 2)
     tx, ty = x - x0, y - y0
-    grid = after.inv_z
+    grid, at = after.inv_z.ravel(), y0 * width + x0
     # 1/distance is linear over a plane's picture.
-    top = grid[y0, x0] * (1 - tx) + grid[y0, x0 + 1] * tx
-    low = grid[y0 + 1, x0] * (1 - tx) + grid[y0 + 1, x0 + 1] * tx
+    top = grid.take(at) * (1 - tx) + grid.take(at + 1) * tx
+    low = grid.take(at + width) * (1 - tx) + grid.take(at + width + 1) * tx
     there = top * (1 - ty) + low * ty
     out: Array = np.abs(there - inv) <= _RELATIVE * inv + _ABSOLUTE
-    out &= ~after.outside[np.rint(y).astype(int), np.rint(x).astype(int)]
+    out &= ~after.outside.take(np.rint(y).astype(int) * width + np.rint(x).astype(int))
     return out

@@ -80,24 +80,24 @@ def _shade(
 ) -> tuple[Array, Array]:
     """Share of the sun and of the sky (N,) that reach the ground."""
     sun = canvas.light.sun
-    foot = np.full(x.shape, 0.1, np.float32)
-    ragged = noise(0.9).sample(x, z, foot, foot, 0.12)
     sunny = np.ones(x.shape, np.float32)
-    reach = -sun[0] / max(sun[1], 0.15)
+    slant = -sun[0] / max(sun[1], 0.15)
     for edge, roof in street.roofs(z):
         # A row of houses stands between the ground and the sun if the sun is on its side.
-        if np.sign(edge) == np.sign(sun[0]) and abs(reach) > 0.05:
-            until = (edge + roof * reach).astype(np.float32)
+        if np.sign(edge) == np.sign(sun[0]) and abs(slant) > 0.05:
+            until = (edge + roof * slant).astype(np.float32)
             inside = (side - until) * _F(np.sign(edge))
             sunny *= 1 - np.clip(inside / _F(0.7) + _F(0.5), 0, 1)
     open_ = np.ones(x.shape, np.float32)
     gap = np.minimum(np.abs(side - street.house(1)), np.abs(side - street.house(-1)))
     open_ *= _F(0.75) + _F(0.25) * np.clip(gap / 3, 0, 1)
+    foot = np.full(1, 0.1, np.float32)
+    left, right, first, last = x.min(), x.max(), z.min(), z.max()
     for s in shadows:
-        near = np.flatnonzero(
-            (np.abs(x - s.x) < s.half_width + s.half_length + s.softness)
-            & (np.abs(z - s.z) < s.half_width + s.half_length + s.softness)
-        )
+        reach = s.half_width + s.half_length + s.softness
+        if left - s.x >= reach or s.x - right >= reach or first - s.z >= reach or s.z - last >= reach:
+            continue
+        near = np.flatnonzero((np.abs(x - s.x) < reach) & (np.abs(z - s.z) < reach))
         if near.size == 0:
             continue
         dx, dz = x[near] - _F(s.x), z[near] - _F(s.z)
@@ -108,7 +108,8 @@ def _shade(
         amount = amount * np.clip((_F(s.half_length) - pz) / soft + _F(0.5), 0, 1) * _F(s.strength)
         if s.dappled:
             round_ = (px / s.half_width) ** 2 + (pz / s.half_length) ** 2
-            amount = _F(s.strength) * np.clip((1 - round_) * 3 + ragged[near] * _F(0.9), 0, 1)
+            ragged = noise(0.9).sample(x[near], z[near], foot, foot, 0.12)
+            amount = _F(s.strength) * np.clip((1 - round_) * 3 + ragged * _F(0.9), 0, 1)
             sunny[near] *= 1 - amount
         else:
             open_[near] *= 1 - amount

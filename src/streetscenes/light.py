@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from streetscenes.camera import Array
 
 
-def linear(color: tuple[float, float, float] | Array) -> Array:
-    """Display RGB in 0..255 -> linear reflectance (3,) float32 in 0..1."""
+@lru_cache(maxsize=1 << 12)
+def linear(color: tuple[float, float, float]) -> Array:
+    """Display RGB in 0..255 -> linear reflectance (3,) float32 in 0..1. Not to be written to: all share it."""
     return (np.asarray(color, np.float32) / np.float32(255)) ** np.float32(2.2)
 
 

@@ -21,11 +21,11 @@ TYRE = linear((33, 33, 35))
 
 
 def mix(base: Array, other: Array, amount: Array) -> Array:
-    """``base`` (N, 3) moved to ``other`` (3,) or (N, 3) by ``amount`` (N,) in [0, 1]."""
+    """``base`` (3,) or (N, 3) moved to ``other`` (3,) or (N, 3) by ``amount`` (N,) in [0, 1]."""
     out = np.empty((amount.size, 3), np.result_type(base, other, amount))
     for c in range(3):
-        part = other[..., c] - base[:, c]
-        np.add(part * amount, base[:, c], out=out[:, c])
+        part = other[..., c] - base[..., c]
+        np.add(part * amount, base[..., c], out=out[:, c])
     return out
 
 
@@ -88,7 +88,7 @@ def foliage(color: Color, seed: int, texel: float = 0.03) -> Shade:
         fine = grain(f, seed, texel, 0.55)
         clump = grain(f, seed + 5, texel * 6, 0.8)
         tone = np.clip(_F(0.72) + _F(0.5) * fine + _F(0.3) * clump, 0.1, 2.4)
-        albedo = mix(np.broadcast_to(base, (f.u.size, 3)), warm, np.clip(_F(0.4) + _F(0.45) * clump, 0, 1))
+        albedo = mix(base, warm, np.clip(_F(0.4) + _F(0.45) * clump, 0, 1))
         return lit(f, scaled(albedo, tone))
 
     return shade

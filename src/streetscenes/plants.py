@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from streetscenes.camera import Array
 from streetscenes.materials import Color, bark, foliage
-from streetscenes.raster import Canvas, Cut
-from streetscenes.shapes import Pose, box, limb
+from streetscenes.raster import Canvas, Cut, Shade
+from streetscenes.shapes import Point, Pose, box, limb
 from streetscenes.textures import noise
 
 _F = np.float32
@@ -40,31 +42,48 @@ def draw_hedge(canvas: Canvas, pose: Pose, length: float, height: float, obj: in
 
 def draw_tree(canvas: Canvas, pose: Pose, height: float, obj: int, seed: int) -> None:
     """A trunk, a few boughs and a crown of leafy clumps with ragged edges; all of it is vegetation."""
-    rng = np.random.default_rng([seed, 33])
+    crown, boughs = _tree(pose, height, seed)
+    for clump in sorted(crown, key=lambda c: float(np.sum((c.centre - canvas.camera.centre) ** 2))):
+        canvas.disc(clump.centre, clump.radius, clump.leaf, obj, clump.outline)
     wood = bark(seed % 67)
+    for a, b, thick, thin in boughs:
+        limb(canvas, pose, a, b, thick, thin, wood, obj)
+
+
+@dataclass(frozen=True)
+class _Clump:
+    """A ball of leaves: ``centre`` (3,) in the world, metres."""
+
+    centre: Array
+    radius: float
+    leaf: Shade
+    outline: Cut
+
+
+@lru_cache(maxsize=512)
+def _tree(pose: Pose, height: float, seed: int) -> tuple[list[_Clump], list[tuple[Point, Point, float, float]]]:
+    """The crown, and the trunk and boughs: both ends and radii. A tree is the same through a drive."""
+    rng = np.random.default_rng([seed, 33])
     girth = 0.035 * height * float(rng.uniform(0.6, 1.0))
     fork = height * float(rng.uniform(0.3, 0.42))
     spread = height * float(rng.uniform(0.2, 0.3))
     base = LEAVES[seed % len(LEAVES)]
     centre_y = height * 0.68
-    count = int(rng.integers(15, 23))
-    clumps: list[tuple[Array, float, int]] = []
-    for i in range(count):
+    crown: list[_Clump] = []
+    for i in range(int(rng.integers(15, 23))):
         angle, lift = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(-1, 1))
         out = math.sqrt(max(0.0, 1 - lift * lift)) * spread * float(rng.uniform(0.35, 1.0))
         radius = spread * float(rng.uniform(0.34, 0.56))
-        local = (out * math.cos(angle), centre_y + lift * height * 0.25, out * math.sin(angle))
-        clumps.append((pose.world(np.asarray(local)), radius, i))
-    clumps.sort(key=lambda c: float(np.sum((c[0] - canvas.camera.centre) ** 2)))
-    for spot, radius, i in clumps:
+        spot = pose.world((out * math.cos(angle), centre_y + lift * height * 0.25, out * math.sin(angle)))
         dim = 0.72 + 0.4 * float((spot[1] - centre_y) / (0.3 * height) * 0.5 + 0.5)
-        tint = (base[0] * dim, base[1] * dim, base[2] * dim)
-        canvas.disc(spot, radius * 1.2, foliage(tint, seed % 61 + i * 13, 0.035), obj, _leafy(radius, seed + i * 131))
-    limb(canvas, pose, (0.0, -0.1, 0.0), (0.0, fork, 0.0), girth, girth * 0.75, wood, obj)
+        leaf = foliage((base[0] * dim, base[1] * dim, base[2] * dim), seed % 61 + i * 13, 0.035)
+        crown.append(_Clump(spot, radius * 1.2, leaf, _leafy(radius, seed + i * 131)))
+    boughs: list[tuple[Point, Point, float, float]] = [((0.0, -0.1, 0.0), (0.0, fork, 0.0), girth, girth * 0.75)]
     for i in range(4):
         angle = i * 1.7 + seed % 6
         tip = (spread * 0.6 * math.cos(angle), fork + height * 0.28, spread * 0.6 * math.sin(angle))
-        limb(canvas, pose, (0.0, fork - 0.1, 0.0), tip, girth * 0.6, girth * 0.2, wood, obj)
+        boughs.append(((0.0, fork - 0.1, 0.0), tip, girth * 0.6, girth * 0.2))
+    return crown, boughs
 
 
 def _leafy(radius: float, seed: int) -> Cut:

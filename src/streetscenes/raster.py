@@ -17,8 +17,8 @@ import numpy as np
 
 from streetscenes.camera import Array, Camera
 from streetscenes.light import Light
+from streetscenes.plane import NEAR_M, Plane, clip
 
-NEAR_M = 0.35
 # Samples worked on at once: so many stay in the processor's cache, which nearly halves the time of the ground.
 CHUNK = 1 << 15
 
@@ -27,7 +27,8 @@ CHUNK = 1 << 15
 class Frag:
     """Visible samples of one surface: coordinates on it and size of a sample there in metres, distance, light.
 
-    All (N,) float32; ``light`` is irradiance, (3,) or (N, 3), linear RGB.
+    All (N,), ``fu`` and ``fv`` (1,) where they are the same for all; ``light`` is irradiance, (3,) or (N, 3) float32,
+    linear RGB.
     """
 
     u: Array
@@ -110,44 +111,44 @@ class Canvas:
 
     def face(
         self,
-        corners: Array,
-        origin: Array,
-        u_axis: Array,
-        v_axis: Array,
+        plane: Plane,
         shade: Shade,
         obj: int,
         cut: Cut | None = None,
         two_sided: bool = False,
         veil: bool = False,
     ) -> None:
-        """Fill a convex planar polygon.
+        """Fill a face. ``cut(u, v, footprint)`` says which samples exist.
 
-        ``corners`` (N, 3) world metres; surface coordinates are the distances from ``origin`` along the unit vectors
-        ``u_axis``, ``v_axis`` (to the right and up for one who looks at the outer side). ``cut(u, v, footprint)``
-        says which samples exist. A ``veil`` is blended over what is there: its shade returns RGBA.
+        A ``veil`` is blended over what is there: its shade returns RGBA.
         """
-        outward = _cross(v_axis, u_axis)
-        towards = float(np.dot(outward, self._centre - corners[0]))
+        outward = plane.outward
+        towards = float(np.dot(outward, self._centre - plane.corners[0]))
         if towards <= 1e-6:
             if not two_sided or towards > -1e-6:
                 return
             outward = -outward
-        points = _clip((corners - self._centre) @ self._rotation.T)
+        points = clip((plane.corners - self._centre) @ self._rotation.T)
         if len(points) < 3:
+            return
+        px = self.u0 + self.fx * points[:, 0] / points[:, 2]
+        py = self.v0 - self.fy * points[:, 1] / points[:, 2]
+        bounds = float(px.min()), float(px.max()), float(py.min()), float(py.max())
+        if self._covered(*bounds, 1 / float(points[:, 2].min())):
             return
         # The plane n.P = k gives 1/z = n.ray / k, affine in the picture; so are u/z and v/z.
         normal = self._rotation @ outward
-        k = float(normal @ (self._rotation @ (corners[0] - self._centre)))
+        k = float(normal @ (self._rotation @ (plane.corners[0] - self._centre)))
         if abs(k) < 1e-6:
             return
         surface = _Surface(
-            self._rotation @ (origin - self._centre),
-            self._rotation @ u_axis,
-            self._rotation @ v_axis,
+            self._rotation @ (plane.origin - self._centre),
+            self._rotation @ plane.u_axis,
+            self._rotation @ plane.v_axis,
             self._affine(normal / k),
             self.light.on(outward),
         )
-        for column, row in self._spans(points):
+        for column, row in self._spans(px, py):
             frag, index, inv = self._uncovered(column, row, surface)
             if cut is not None and index.size:
                 kept = np.flatnonzero(cut(frag.u, frag.v, np.maximum(frag.fu, frag.fv)))
@@ -194,13 +195,11 @@ class Canvas:
         footprint = z * (np.abs(ax - along * dx) + np.abs(ay - along * dy))
         return along - np.float32(axis @ origin), footprint
 
-    def _spans(self, points: Array) -> Iterator[tuple[Array, Array]]:
-        """Integer samples (x, y), each (N,) int32, inside the projected convex polygon ``points`` (camera metres).
+    def _spans(self, px: Array, py: Array) -> Iterator[tuple[Array, Array]]:
+        """Integer samples (x, y), each (N,) int32, inside the convex polygon of corners (M,) at px, py.
 
         They come in bands of about CHUNK.
         """
-        px = self.u0 + self.fx * points[:, 0] / points[:, 2]
-        py = self.v0 - self.fy * points[:, 1] / points[:, 2]
         y_lo, y_hi = max(0, math.ceil(py.min())), min(self.height - 1, math.floor(py.max()))
         if y_hi < y_lo or px.max() < 0 or px.min() > self.width - 1:
             return
@@ -231,13 +230,13 @@ class Canvas:
             x = np.arange(ends[-1], dtype=np.int32) + np.repeat((begin[lo:hi] - (ends - part)).astype(np.int32), part)
             yield x, np.repeat(np.arange(y_lo + lo, y_lo + hi, dtype=np.int32), part)
 
-    def limb(self, a: Array, b: Array, radius_a: float, radius_b: float, shade: Shade, obj: int) -> None:
-        """Fill a round limb from world point ``a`` to ``b`` (3,), radii in metres.
+    def limb(self, ends: Array, radius_a: float, radius_b: float, shade: Shade, obj: int) -> None:
+        """Fill a round limb between two world points (2, 3), radii in metres.
 
         Surface coordinates: u along the limb in metres, v across it in [-1, 1] times the radius.
         """
-        ends = np.stack([a, b])
         self.limbs.append((obj, ends))
+        a, b = ends
         ends = (ends - self._centre) @ self._rotation.T
         if ends[0, 2] < NEAR_M or ends[1, 2] < NEAR_M:
             return
@@ -257,31 +256,34 @@ class Canvas:
         gy = np.arange(y_lo, y_hi + 1, dtype=np.float32)[:, None] - np.float32(ya)
         ex, ey = xb - xa, yb - ya
         square = ex * ex + ey * ey + 1e-9
-        t = np.clip(gx * np.float32(ex / square) + gy * np.float32(ey / square), 0, 1)
+        t = np.minimum(np.maximum(gx * np.float32(ex / square) + gy * np.float32(ey / square), 0), 1)
         ox, oy = gx - t * np.float32(ex), gy - t * np.float32(ey)
         r = np.float32(ra) + t * np.float32(rb - ra)
         off = ox * ox + oy * oy
+        r2 = r * r
+        here = np.flatnonzero(off <= r2)
+        t, ox, oy, r = t.take(here), ox.take(here), oy.take(here), r.take(here)
+        off, r2 = off.take(here), r2.take(here)
         # The surface bulges towards the camera: what lies nearer within one body then hides the rest of it.
-        bulge = np.sqrt(np.maximum(1 - off / (r * r), 0)) * (np.float32(radius_a) + t * np.float32(radius_b - radius_a))
+        bulge = np.sqrt(np.maximum(1 - off / r2, 0)) * (np.float32(radius_a) + t * np.float32(radius_b - radius_a))
         inv = np.float32(1 / za) + t * np.float32(1 / zb - 1 / za)
         inv = inv / np.maximum(1 - bulge * inv, np.float32(0.05))
-        index = np.arange(y_lo, y_hi + 1)[:, None] * self.width + np.arange(x_lo, x_hi + 1)[None, :]
-        inside = (off <= r * r) & (inv > self.inv_z[index])
-        if not inside.any():
+        index = self._at(here, x_lo, y_lo, gx.size)
+        seen = np.flatnonzero(inv > self.inv_z.take(index))
+        if seen.size == 0:
             return
-        index, inv, t, r = index[inside], inv[inside], t[inside], r[inside]
+        index, inv = index[seen], inv[seen]
         self._put(index, inv, obj, len(self.limbs))
         if self.labels_only:
             return
-        nx, ny = ox[inside] / r, -oy[inside] / r
-        nz = -np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
-        normals = np.stack([nx, ny, nz], 1) @ self._rotation.astype(np.float32)
+        t, r = t[seen], r[seen]
+        nx, ny = ox[seen] / r, -oy[seen] / r
         z = 1 / inv
         length = float(np.linalg.norm(b - a))
         foot = z * np.float32(1 / self.fx)
         side = nx if abs(ey) > abs(ex) else ny
         width = np.float32(max(radius_a, radius_b))
-        self.rgb[index] = shade(Frag(t * np.float32(length), side * width, foot, foot, z, self.light.on_many(normals)))
+        self.rgb[index] = shade(Frag(t * np.float32(length), side * width, foot, foot, z, self._round(nx, ny)))
 
     def disc(self, centre: Array, radius: float, shade: Shade, obj: int, cut: Cut) -> None:
         """Fill a ball's outline that faces the camera; coordinates u, v in metres from its centre, light of a ball."""
@@ -300,41 +302,33 @@ class Canvas:
             return
         u = (np.arange(x_lo, x_hi + 1, dtype=np.float32)[None, :] - np.float32(x)) * np.float32(z / self.fx)
         v = (np.float32(y) - np.arange(y_lo, y_hi + 1, dtype=np.float32)[:, None]) * np.float32(z / self.fy)
-        index = np.arange(y_lo, y_hi + 1)[:, None] * self.width + np.arange(x_lo, x_hi + 1)[None, :]
-        open_ = (u * u + v * v <= np.float32(radius * radius)) & (inv > self.inv_z[index])
-        index = index[open_]
-        if index.size == 0:
+        free = inv > self._grid[y_lo : y_hi + 1, x_lo : x_hi + 1]
+        here = np.flatnonzero((u * u + v * v <= np.float32(radius * radius)) & free)
+        if here.size == 0:
             return
-        u, v = np.broadcast_to(u, open_.shape)[open_], np.broadcast_to(v, open_.shape)[open_]
-        foot = np.full(u.shape, z / self.fx, np.float32)
+        index = self._at(here, x_lo, y_lo, u.size)
+        row = here // u.size
+        u, v = u.take(here - row * u.size), v.take(row)
+        foot = np.full(1, z / self.fx, np.float32)
         kept = np.flatnonzero(cut(u, v, foot))
         if kept.size == 0:
             return
-        u, v, foot, index = u[kept], v[kept], foot[kept], index[kept]
+        u, v, index = u[kept], v[kept], index[kept]
         self._put(index, inv, obj)
         if self.labels_only:
             return
-        nx, ny = u / np.float32(radius), v / np.float32(radius)
-        nz = -np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
-        normals = np.stack([nx, ny, nz], 1) @ self._rotation.astype(np.float32)
-        self.rgb[index] = shade(Frag(u, v, foot, foot, np.full(u.shape, z, np.float32), self.light.on_many(normals)))
+        distance = np.full(u.shape, z, np.float32)
+        light = self._round(u / np.float32(radius), v / np.float32(radius))
+        self.rgb[index] = shade(Frag(u, v, foot, foot, distance, light))
 
+    def _at(self, numbers: Array, x_lo: int, y_lo: int, width: int) -> Array:
+        """The samples (N,) of those of a window ``width`` wide, whose first is (x_lo, y_lo), by their numbers in it."""
+        out: Array = numbers + (y_lo * self.width + x_lo) + numbers // width * (self.width - width)
+        return out
 
-def _cross(a: Array, b: Array) -> Array:
-    """The vector product; numpy's own is slow for single vectors."""
-    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
-
-
-def _clip(points: Array) -> Array:
-    """The part of a convex polygon (N, 3) in front of the camera."""
-    z = points[:, 2]
-    if z.min() >= NEAR_M:
-        return points
-    kept: list[Array] = []
-    for i in range(len(points)):
-        p, q = points[i - 1], points[i]
-        if (p[2] >= NEAR_M) != (q[2] >= NEAR_M):
-            kept.append(p + (q - p) * ((NEAR_M - p[2]) / (q[2] - p[2])))
-        if q[2] >= NEAR_M:
-            kept.append(q)
-    return np.array(kept).reshape(-1, 3)
+    def _round(self, nx: Array, ny: Array) -> Array:
+        """Irradiance (N, 3) on a round surface whose normals are (nx, ny) to the right and up."""
+        normals = np.empty((nx.size, 3), np.float32)
+        normals[:, 0], normals[:, 1] = nx, ny
+        normals[:, 2] = -np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
+        return self.light.on_many(normals @ self._rotation.astype(np.float32))

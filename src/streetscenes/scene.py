@@ -180,26 +180,30 @@ def visibility(world: World, ensure: tuple[str, ...]) -> float:
 
 
 def paint_hood(canvas: Canvas) -> NDArray[np.bool_]:
-    """Paint the own car's hood along the lower edge; returns its samples (N,) bool."""
-    y = (np.arange(canvas.height, dtype=np.float32) / canvas.height)[:, None]
-    x = (np.arange(canvas.width, dtype=np.float32) / canvas.width - np.float32(0.515))[None, :]
-    edge = np.float32(0.905) + np.float32(0.3) * x * x + np.float32(0.5) * x**4
-    inside = y > edge
-    flat: NDArray[np.bool_] = inside.ravel()
-    index = np.flatnonzero(flat)
+    """Paint the own car's hood along the lower edge; returns its samples (N,) bool, not to be written to."""
+    inside, index, tone, rim = _hood(canvas.width, canvas.height)
     canvas.inv_z[index] = np.float32(1 / HOOD_DISTANCE_M)
-    if canvas.labels_only:
-        return flat
-    depth = np.broadcast_to((y - edge) / np.float32(0.1), inside.shape).ravel()[index]
-    along = np.broadcast_to(x, inside.shape).ravel()[index]
-    foot = np.full(index.size, 0.004, np.float32)
+    if not canvas.labels_only:
+        mirror = canvas.light.horizon_rgb * (np.float32(0.16) * tone)[:, None]
+        paint = linear((52, 55, 58)) * canvas.light.sky_rgb
+        canvas.rgb[index] = paint * np.float32(0.6) + mirror * (1 - np.float32(0.7) * rim)[:, None]
+    return inside
+
+
+@lru_cache(maxsize=4)
+def _hood(width: int, height: int) -> tuple[NDArray[np.bool_], Array, Array, Array]:
+    """Samples of the hood (width * height,) bool, their numbers (N,), gloss and rim (N,): alike in all pictures."""
+    y = (np.arange(height, dtype=np.float32) / height)[:, None]
+    x = (np.arange(width, dtype=np.float32) / width - np.float32(0.515))[None, :]
+    edge = np.float32(0.905) + np.float32(0.3) * x * x + np.float32(0.5) * x**4
+    inside: NDArray[np.bool_] = y > edge
+    index = np.flatnonzero(inside)
+    depth = ((y - edge) / np.float32(0.1)).take(index)
+    along = np.broadcast_to(x, inside.shape).take(index)
+    foot = np.full(1, 0.004, np.float32)
     gloss = noise(1.5).sample(along * 3, depth, foot, foot, 0.02)
-    tone_ = np.clip(np.float32(0.65) - np.float32(0.45) * depth + np.float32(0.1) * gloss, 0.05, 1)
-    rim = np.clip(1 - depth * 14, 0, 1)
-    mirror = canvas.light.horizon_rgb * (np.float32(0.16) * tone_)[:, None]
-    paint = linear((52, 55, 58)) * canvas.light.sky_rgb
-    canvas.rgb[index] = paint * np.float32(0.6) + mirror * (1 - np.float32(0.7) * rim)[:, None]
-    return flat
+    tone = np.clip(np.float32(0.65) - np.float32(0.45) * depth + np.float32(0.1) * gloss, 0.05, 1)
+    return inside.ravel(), index, tone, np.clip(1 - depth * 14, 0, 1)
 
 
 def _border(objects: Array, first: int) -> None:

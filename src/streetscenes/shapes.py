@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 
 from streetscenes.camera import Array
+from streetscenes.plane import Plane
 from streetscenes.raster import Canvas, Cut, Shade
 
 Point = tuple[float, float, float]
+# Most things stand still through a drive: what of them lies where in the world is reckoned once, not for each frame.
+_once = lru_cache(maxsize=1 << 13)
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,46 @@ class Pose:
     heading: float = 0.0
     y: float = 0.0
 
+    @cached_property
     def axes(self) -> Array:
         """(3, 3): rows are the thing's right, up and forward in the world."""
         c, s = math.cos(self.heading), math.sin(self.heading)
         return np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
 
-    def world(self, points: Array | list[Point]) -> Array:
+    @cached_property
+    def place(self) -> Array:
+        """(3,): where the thing stands in the world."""
+        return np.array([self.x, self.y, self.z])
+
+    def world(self, points: Array | Point) -> Array:
         """Local (N, 3) or (3,) -> world, metres."""
-        out: Array = np.asarray(points, np.float64) @ self.axes() + np.array([self.x, self.y, self.z])
+        out: Array = np.asarray(points, np.float64) @ self.axes + self.place
         return out
+
+
+@_once
+def corners(pose: Pose, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float]) -> Array:
+    """Corners (8, 3) in the world of the box between two local x, y and z."""
+    return pose.world(np.array([(i, j, k) for i in x for j in y for k in z]))
+
+
+@_once
+def _plane(pose: Pose, points: tuple[Point, ...], origin: Point | None, u: Point | None, v: Point | None) -> Plane:
+    """The face of ``plate`` in the world."""
+    local = np.asarray(points, np.float64)
+    axis_u = np.asarray(u, np.float64) if u is not None else local[1] - local[0]
+    axis_u = axis_u / np.linalg.norm(axis_u)
+    axis_v = np.asarray(v, np.float64) if v is not None else local[-1] - local[0]
+    axis_v = axis_v - axis_u * float(axis_u @ axis_v)
+    axis_v = axis_v / np.linalg.norm(axis_v)
+    start = pose.world(local[0] if origin is None else origin)
+    return Plane(pose.world(local), start, axis_u @ pose.axes, axis_v @ pose.axes)
+
+
+@_once
+def _ends(pose: Pose, a: Point, b: Point) -> Array:
+    """Two local points in the world, (2, 3)."""
+    return np.stack([pose.world(a), pose.world(b)])
 
 
 def plate(
@@ -55,16 +90,7 @@ def plate(
 
     Seen from outside, u points to the right and v up.
     """
-    local = np.asarray(points, np.float64)
-    corners = pose.world(local)
-    axis_u = np.asarray(u, np.float64) if u is not None else local[1] - local[0]
-    axis_u = axis_u / np.linalg.norm(axis_u)
-    axis_v = np.asarray(v, np.float64) if v is not None else local[-1] - local[0]
-    axis_v = axis_v - axis_u * float(axis_u @ axis_v)
-    axis_v = axis_v / np.linalg.norm(axis_v)
-    axes = pose.axes()
-    start = pose.world(local[0] if origin is None else np.asarray(origin, np.float64))
-    canvas.face(corners, start, axis_u @ axes, axis_v @ axes, shade, obj, cut, two_sided, veil)
+    canvas.face(_plane(pose, tuple(points), origin, u, v), shade, obj, cut, two_sided, veil)
 
 
 def box(
@@ -94,10 +120,10 @@ def box(
     y0, y1 = bottom + oy, bottom + oy + h
     x0, x1, z0, z1 = ox - w, ox + w, oz - d, oz + d
     ye = y0 + clear
-    if canvas.hides(pose.world([(x, y, z) for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)])):
+    if canvas.hides(corners(pose, (x0, x1), (y0, y1), (z0, z1))):
         return
     # Only sides that look at the camera are worth preparing.
-    eye = pose.axes() @ (canvas.camera.centre - np.array([pose.x, pose.y, pose.z]))
+    eye = pose.axes @ (canvas.camera.centre - pose.place)
     if eye[2] < z0:
         plate(canvas, pose, [(x0, ye, z0), (x1, ye, z0), (x1, y1, z0), (x0, y1, z0)], back, obj)
     if eye[2] > z1:
@@ -114,7 +140,7 @@ def box(
 
 def limb(canvas: Canvas, pose: Pose, a: Point, b: Point, ra: float, rb: float, shade: Shade, obj: int) -> None:
     """A round limb between two local points."""
-    canvas.limb(pose.world(np.asarray(a)), pose.world(np.asarray(b)), ra, rb, shade, obj)
+    canvas.limb(_ends(pose, a, b), ra, rb, shade, obj)
 
 
 def ring(canvas: Canvas, pose: Pose, centre: Point, radius: float, thick: float, shade: Shade, obj: int) -> None:

@@ -28,7 +28,8 @@ class Noise:
     def sample(self, u: Array, v: Array, fu: Array, fv: Array, texel: float) -> Array:
         """Values (N,) float32 at surface coordinates ``u``, ``v`` (N,) in metres.
 
-        ``fu``, ``fv`` (N,): size of a sample on the surface, metres; ``texel``: metres per entry of the table.
+        ``fu``, ``fv`` (N,), or (1,) if it is the same for all: size of a sample on the surface, metres; ``texel``:
+        metres per entry of the table.
         """
         lu = np.minimum(np.maximum(np.frexp(fu * np.float32(1 / texel))[1], 0), _LEVELS - 1)
         lv = np.minimum(np.maximum(np.frexp(fv * np.float32(1 / texel))[1], 0), _LEVELS - 1)

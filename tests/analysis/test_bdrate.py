@@ -382,6 +382,10 @@ SPENT: dict[str, dict[str, Any]] = {
 }
 
 
+def _fps(image: int) -> int:
+    return 25 if image % 3 else 50
+
+
 def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, images: int = 8) -> Path:
     """A table as the compress step writes it: two encoders, one of them with two factors, and PSNR of pictures."""
     rng = np.random.default_rng(5)
@@ -398,7 +402,7 @@ def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, i
                     size = round(60_000 * 0.6**step * saved * share[image])
                     row: dict[str, Any] = {"encoder": encoder, "quality": quality, "subsampling_factor": factor}
                     row |= {"source": f"img{image}", "frames": 1, "width_px": 512, "height_px": 256 + 256 * (image % 2)}
-                    row |= {"size_bytes": size, "rate_bpp": size / 1000}
+                    row |= {"size_bytes": size, "rate_bpp": size / 1000, "rate_kbps": size * 8 * _fps(image) / 1000}
                     row |= {"psnr_y_db": 45 - 2.5 * step - share[image] + 0.1 * rng.normal(), "experiment": "trial"}
                     row |= SPENT[encoder] | {"encode_s_per_mpx": SPENT[encoder]["encode_s_per_mpx"] * share[image] ** 2}
                     writer.writerow(row)
@@ -407,9 +411,11 @@ def compression_csv(folder: Path, lacking: tuple[str, int, str] | None = None, i
     return path
 
 
-def test_a_table_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("rate", "over"), [("rate_bpp", "all pixels"), ("rate_kbps", "the time of all sequences")])
+def test_a_table_of_pictures(rate: str, over: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = compression_csv(tmp_path)
-    words = (path, "--quality", "psnr_y_db", "--anchor", "x265 subsampling_factor=1.0", "--test", "vvenc")
+    quality = ("--rate", rate, "--quality", "psnr_y_db")
+    words = (path, *quality, "--anchor", "x265 subsampling_factor=1.0", "--test", "vvenc")
     (pair,) = json.loads(typed(capsys, *words, "--json"))["pairs"]
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -419,7 +425,10 @@ def test_a_table_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         by_qp = [[row for row in own if row["quality"] == str(qp)] for qp in (22, 27, 32, 37, 42)]
         rates = [
             sum(8 * int(row["size_bytes"]) for row in point)
-            / sum(int(row["width_px"]) * int(row["height_px"]) for row in point)
+            / sum(
+                int(row["width_px"]) * int(row["height_px"]) if rate == "rate_bpp" else 1 / _fps(int(row["source"][3:]))
+                for row in point
+            )
             for point in by_qp
         ]
         psnr = [float(np.mean([float(row["psnr_y_db"]) for row in point])) for point in by_qp]
@@ -434,8 +443,8 @@ def test_a_table_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     told = " ".join(typed(capsys, *words).split())
     assert "fast, " in told and " 6.0 ! " in told
     assert "! Encode times differ by up to 6.0 times, from x265 subsampling_factor=1.0 (medium, " in told
-    text = typed(capsys, path, "--quality", "psnr_y_db")
-    assert "rows are pictures: rates are all bits over all pixels, psnr_y_db is the mean" in text
+    text = typed(capsys, path, *quality)
+    assert f"rows are pictures: rates are all bits over {over}, psnr_y_db is the mean" in text
     assert "lossless: left out, because psnr_y_db or rate is missing there" in text
     assert len([line for line in text.splitlines() if line.startswith("x265 subsampling_factor=1.0  ")]) == 3
     one = typed(capsys, path, "--quality", "psnr_y_db", "--where", "subsampling_factor=1.0", "encoder=x265,vvenc")

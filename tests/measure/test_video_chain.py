@@ -77,6 +77,9 @@ def test_a_record_accounts_for_every_frame(folder: Path) -> None:
         seconds = FRAMES / videos.RATE
         assert record["rate_kbps"] == pytest.approx(record["size_bytes"] * 8 / 1000 / seconds)
         assert not is_intra or record["coded_qp"] == asked
+    with (folder / "drive.mp4.vcmbench/results/moving/compression.csv").open() as file:
+        rates = {f"{row['encoder']} {row['quality']}": float(row["rate_kbps"]) for row in csv.DictReader(file)}
+    assert rates == {name: record["rate_kbps"] for name, record in records(folder / "drive.mp4.vcmbench").items()}
 
 
 def test_a_video_and_its_frames_in_a_folder_are_coded_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:

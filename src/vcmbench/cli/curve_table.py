@@ -21,7 +21,7 @@ from vcmbench.io.documents import short, short_list
 from vcmbench.io.files import read_bounded
 
 PICTURE, SUMS = "source", ("size_bytes", "width_px", "height_px", "frames")
-RATE = "rate_bpp"
+RATE, RATE_OVER_TIME = "rate_bpp", "rate_kbps"
 # what makes another curve of one encoder, what another point of a curve, what only names a row, and what was coded
 _VARIANT = (
     "color_subsampling", "subsampling_factor", "preset", "compat", "stacked", "qp_map", "match_rate", "parameters",
@@ -129,8 +129,11 @@ def read(path: Path, columns: Columns) -> CurveTable:
         if column not in header:
             raise RequestError(f"{path}: no column {short(column)} ({option}); there are: {short_list(header)}")
     is_pictures = PICTURE in header
-    if is_pictures and (columns.rate != RATE or not set(SUMS) <= set(header)):
-        raise RequestError(f"{path}: has a row a picture; its rate is {RATE} and needs columns {', '.join(SUMS)}")
+    if is_pictures and (columns.rate not in (RATE, RATE_OVER_TIME) or not set(SUMS) <= set(header)):
+        raise RequestError(
+            f"{path}: has a row a picture; its rate is {RATE}, of sequences also {RATE_OVER_TIME}, and needs columns "
+            f"{', '.join(SUMS)}"
+        )
     numeric = (columns.rate, columns.quality, *(SUMS if is_pictures else ()))
     for number, row in enumerate(rows, 1):
         if None in row or None in row.values():

@@ -20,9 +20,10 @@ _TABLE_STATE = "compression.state.json"
 CSV_FIELDS = (
     "experiment", "encoder", "quality", "color_subsampling", "subsampling_factor", "preset", "compat", "stacked",
     "qp_map", "match_rate", "target_bpp", "parameters",
-    "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "encode_s", "decode_s", "coded_qp",
-    "psnr_y_db", "found_quality", "size_error", "map_method", "importance", "psnr_y_inside_db", "psnr_y_outside_db",
-    "uniform_size_bytes", "uniform_psnr_y_inside_db", "uniform_psnr_y_outside_db", "runner", "bitstream", "key",
+    "source", "frames", "width_px", "height_px", "size_bytes", "rate_bpp", "rate_kbps", "encode_s", "decode_s",
+    "coded_qp", "psnr_y_db", "found_quality", "size_error", "map_method", "importance", "psnr_y_inside_db",
+    "psnr_y_outside_db", "uniform_size_bytes", "uniform_psnr_y_inside_db", "uniform_psnr_y_outside_db", "runner",
+    "bitstream", "key",
     *effort.COLUMNS,
 )  # fmt: skip
 _NESTED = {

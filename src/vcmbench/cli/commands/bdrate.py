@@ -19,7 +19,7 @@ from vcmbench.analysis.bdrate import METHODS, Curve, Delta
 from vcmbench.analysis.curves import ImageJackknife, curve
 from vcmbench.cli import table, terminal
 from vcmbench.cli.argtypes import GROUPS_HELP, add_intervals, pattern
-from vcmbench.cli.curve_table import PICTURE, RATE, SUMS, Columns, CurveTable, Row, number_in, read
+from vcmbench.cli.curve_table import PICTURE, RATE, RATE_OVER_TIME, SUMS, Columns, CurveTable, Row, number_in, read
 from vcmbench.data import effort, sums
 from vcmbench.data.effort import Effort
 from vcmbench.data.jackknife import units_of
@@ -36,10 +36,10 @@ examples:
       --quality miou --method akima
 
 TABLE.csv has a row a point, with the names of its columns in the first line. A table that `vcmbench compress` wrote has
-a row a picture: these are made points first, rate all bits over all pixels, quality the mean over pictures. They also
-give intervals, 95 %. An encoder with several subsampling factors, presets, maps and so on is several curves, each named
-after what it differs in. So is one with several values in a column of text, such as a sequence; by themselves, curves
-of different ones are not compared.
+a row a picture: these are made points first, rate all bits over all pixels (of sequences with `--rate rate_kbps`: over
+their time), quality the mean over pictures. They also give intervals, 95 %. An encoder with several subsampling
+factors, presets, maps and so on is several curves, each named after what it differs in. So is one with several values
+in a column of text, such as a sequence; by themselves, curves of different ones are not compared.
 
 A delta needs 4 points a curve, quality that rises with the rate, and curves that overlap; where it cannot be computed
 the reason is printed. docs/statistics.md says what each figure is.
@@ -146,11 +146,15 @@ def _of_pictures(
         yield from (Curve(np.empty(0), np.empty(0), label=name) for name in names)
         return
     rows = [[point[picture] for picture in pictures] for point in points]
-    size, width, height, frames, quality = (
-        np.array([_column(point, column) for point in rows]) for column in (*SUMS, arguments.quality)
+    size, width, height, frames, quality, rates = (
+        np.array([_column(point, column) for point in rows]) for column in (*SUMS, arguments.quality, arguments.rate)
     )
     jackknife = ImageJackknife(units_of(pictures, arguments.groups), arguments.intervals)
-    rate, mean = jackknife.ratio(8 * size, width * height * frames), jackknife.ratio(quality * frames, frames)
+    spread = width * height * frames
+    if arguments.rate == RATE_OVER_TIME:
+        # a sequence lasts as long as its bits take at its rate; without a rate the point is left out
+        spread = np.divide(8 * size, rates, out=np.full_like(rates, np.nan), where=rates > 0)
+    rate, mean = jackknife.ratio(8 * size, spread), jackknife.ratio(quality * frames, frames)
     start = 0
     for name in names:
         chosen = range(start, start := start + len(found.curves[name].points))
@@ -189,7 +193,8 @@ def _rendered(pairs: Sequence[Pair], found: CurveTable, arguments: argparse.Name
     lines = [table.render(header, rows), ""]
     lines += [f"{remark}{_where(places)}" for remark, places in remarks.items()]
     if found.is_pictures:
-        lines.append(f"rows are pictures: rates are all bits over all pixels, {arguments.quality} is the mean")
+        over = "the time of all sequences" if arguments.rate == RATE_OVER_TIME else "all pixels"
+        lines.append(f"rows are pictures: rates are all bits over {over}, {arguments.quality} is the mean")
     lines.append(f"BD-rate: below 0 the test needs less rate; interpolated by {arguments.method}")
     worked = (((pair.anchor, pair.anchor_effort), (pair.test, pair.test_effort)) for pair in pairs)
     if warning := effort.warning(worked):
