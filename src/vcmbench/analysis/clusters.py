@@ -29,12 +29,6 @@ class ClusterJackknife(Jackknife):
         self._labels = labels[self._order]
         self._starts = np.flatnonzero(np.diff(self._labels, prepend=-1))
 
-    def mean(self, values: Array) -> Array:
-        """The mean of (n,) values without each unit."""
-        sums = self._sums(np.column_stack([np.ones_like(values), values]))
-        mean: Array = sums[:, 1] / sums[:, 0]
-        return mean
-
     def pearson(self, x: Array, y: Array) -> Array:
         """Pearson's r of (n,) x and y without each unit, NaN where one of them is constant there."""
         x, y = ((values - values.mean()) / values.std() for values in (x, y))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vcmbench.analysis import logistic
 from vcmbench.analysis.clusters import ClusterJackknife
 from vcmbench.analysis.logistic import Fit
-from vcmbench.data.estimate import FISHER, LEVEL, PLAIN, Estimate, interval, with_p
+from vcmbench.data.estimate import FISHER, LEVEL, Estimate, interval, with_p
 from vcmbench.errors import RequestError
 
 STATISTICS = ("PLCC", "SROC", "KROCC", "PLCC_fit", "RMSE_fit")
@@ -195,9 +195,8 @@ def _with_intervals(
     if found.fit:
         fitted = found.fit.of(scores)
         samples["PLCC_fit"] = jackknife.pearson(fitted, machine)
-        samples["RMSE_fit"] = np.sqrt(jackknife.mean((fitted - machine) ** 2))
-    lacking = f"no interval: more than {_MOST_FOR_KROCC} blocks"
-    values = {name: interval(value, samples.get(name), lacking, scale=PLAIN if name == "RMSE_fit" else FISHER)
+    lacking = {"KROCC": f"more than {_MOST_FOR_KROCC} blocks", "RMSE_fit": "the curve was fitted to the same blocks"}
+    values = {name: interval(value, samples.get(name), f"no interval: {lacking.get(name)}", scale=FISHER)
               for name, value in found.values.items()}  # fmt: skip
     return replace(found, values=values), spearman
 

@@ -123,10 +123,22 @@ def interval(
             return replace(found, low=found.value, high=found.value)
         # the error is taken there by the slope, since without a unit a correlation or share may be 1, which is nowhere
         width = float(stdtrit(len(left_out) - 1, 1 - LEVEL / 2)) * error * scale.slope(found.value)
+        if scale is SHARE and ((left_out > 0) & (left_out < 1)).all():
+            width = _width_of_share(found.value, left_out)
         low, high = (scale.back(scale.there(found.value) + sign * width) for sign in (-1, 1))
         return replace(found, low=low, high=high)
     except (ValueError, ArithmeticError):
         return replace(found, reason="no interval: it is beyond all numbers")
+
+
+def _width_of_share(share: float, left_out: Array) -> float:
+    """Half of the interval on the logit, with the jackknife's bias on top: few pictures seldom hold the worst ones, and
+    the simulation of benchmarks/coverage.py shows that without it too few intervals reach down to the truth."""
+    from scipy.special import logit, stdtrit
+
+    there = logit(left_out)
+    bias = (len(there) - 1) * abs(float(there.mean() - logit(share)))
+    return float(stdtrit(len(there) - 1, 1 - LEVEL / 2)) * _error(there) + bias
 
 
 def of_share(count: int, n: int) -> Estimate:
