@@ -203,7 +203,8 @@ def test_a_users_own_code_decides_the_identity(tmp_path: Path, monkeypatch: pyte
     helper = tmp_path / "own_helper.py"
     helper.write_text("DEPTH = 3\n")
     code.write_text(
-        "import numpy\nfrom own_helper import DEPTH\nfrom mmseg.models.backbones import FastSCNN\nfrom mmseg.registry import MODELS\n"
+        "import numpy\nfrom own_helper import DEPTH\n"
+        "from mmseg.models.backbones import FastSCNN\nfrom mmseg.registry import MODELS\n"
         "@MODELS.register_module(force=True)\nclass OwnBackbone(FastSCNN): pass\n"
     )
     (tmp_path / "base.py").write_text(f"model = {small_networks.fast_scnn()['model']!r}\n")
