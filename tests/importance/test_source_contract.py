@@ -143,6 +143,7 @@ class Faulty(SourceOfImportance):
         ("read(self, data, source, settings)", "raise RequestError('no net')", "read failed: no net"),
         ("digest(self, data, source, settings)", "return open(data.root / 'no.bin')", "digest failed: .*no.bin"),
         ("digest(self, data, source, settings)", "raise RequestError('no net')", "digest failed: no net"),
+        ("main_file(self, data, source)", "return 3", "main_file gave int, must give a Path or None"),
         ("main_file(self, data, source)", "return 1 / 0", "main_file failed: ZeroDivisionError"),
     ],
 )

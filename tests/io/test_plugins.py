@@ -172,15 +172,18 @@ def test_a_metric_fails_its_own_column(does: Any, monkeypatch: Patch) -> None:
     assert np.isnan(found.values["OWN"]).all() and all(found.reasons["OWN"])
 
 
-@pytest.mark.parametrize("fault", [SystemExit(3), MemoryError()], ids=["SystemExit", "MemoryError"])
+@pytest.mark.parametrize("fault", [SystemExit(3), MemoryError(), "text", np.nan], ids=repr)
 def test_an_encoder_fails_its_own_jobs(
-    fault: BaseException, photos: Path, write_experiment: Callable[..., Path], monkeypatch: Patch
+    fault: Any, photos: Path, write_experiment: Callable[..., Path], monkeypatch: Patch
 ) -> None:
     def does(*_: Any) -> Any:
-        raise fault
+        if isinstance(fault, BaseException):
+            raise fault
+        return fault
 
     monkeypatch.setattr(type(encoders.get("jpeg")), "coded_qp", does)
     wanted = experiment.load(str(write_experiment(JPEG, X265)))
     outcome = CompressRun(wanted, photos, LocalRunner(), CompressSettings(jobs=1, quiet=True)).execute(lambda *_: None)
     assert outcome.done == 2 and {job.encoder.name for job, _ in outcome.failed} == {"jpeg"}
-    assert all(type(fault).__name__ in str(error) for _, error in outcome.failed)
+    said = type(fault).__name__ if isinstance(fault, BaseException) else "TypeError" if fault == "text" else "gave nan"
+    assert all(said in str(error) for _, error in outcome.failed)

@@ -200,7 +200,10 @@ def test_python_configs_with_bases(tmp_path: Path, astronaut: Picture) -> None:
 def test_a_users_own_code_decides_the_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     code = tmp_path / "own_backbone.py"
+    helper = tmp_path / "own_helper.py"
+    helper.write_text("DEPTH = 3\n")
     code.write_text(
+        "import numpy\nfrom own_helper import DEPTH\n"
         "from mmseg.models.backbones import FastSCNN\nfrom mmseg.registry import MODELS\n"
         "@MODELS.register_module(force=True)\nclass OwnBackbone(FastSCNN): pass\n"
     )
@@ -212,11 +215,11 @@ def test_a_users_own_code_decides_the_identity(tmp_path: Path, monkeypatch: pyte
     published = small_networks.segmentation(tmp_path)
     settings = published.model_copy(update={"model": str(tmp_path / "own.py")})
     found = []
-    for more in ("", "# changed\n"):
-        code.write_text(code.read_text() + more)
+    for file, more in ((code, ""), (code, "# changed\n"), (helper, "# what it imports, too\n")):
+        file.write_text(file.read_text() + more)
         with tasks.open_task(settings, "local", "none") as task:
             found.append(task.identity()["code_sha256"])
-    assert found[0] != found[1]
+    assert len(set(found)) == 3
     with tasks.open_task(published, "local", "none") as task:
         assert "code_sha256" not in task.identity()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from statistics import fmean
@@ -21,6 +22,7 @@ from vcmbench.encoder.base import DECODED
 from vcmbench.errors import JobError
 from vcmbench.execution.runner import builtin
 from vcmbench.execution.runner.base import Worker
+from vcmbench.io.documents import short
 
 
 def run(
@@ -120,6 +122,9 @@ def _sha256(path: Path) -> str:
 
 def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: list[float | None]) -> Record:
     encoder, coding, clip = job.encoder, job.coding, geometry.clip
+    qp = coded.coded_qp
+    if qp is not None and not (isinstance(qp, int | float) and math.isfinite(qp)):
+        raise JobError(f"encoder {encoder.name!r}: coded_qp gave {short(qp)}, must give a number or None")
     bitstream = worker.scratch.outputs / encoder.bitstream
     size_bytes = bitstream.stat().st_size
     pixels = geometry.width * geometry.height * clip.frames

@@ -175,12 +175,16 @@ class ImportanceSource:
 
     def main_file(self, data: DataRoot, source: Source) -> Path | None:
         """The file without which a picture has no importance, if there is one. Raises JobError."""
-        found: Path | None = self._called("main_file", data, source)
-        return found
+        return self._file("main_file", data, source)
 
     def lacking(self, data: DataRoot, source: Source) -> Path | None:
         """The first file that the map of a picture cannot do without and that is not there. Raises JobError."""
-        found: Path | None = self._called("lacking", data, source, self.settings)
+        return self._file("lacking", data, source, self.settings)
+
+    def _file(self, method: str, *given: Any) -> Path | None:
+        found = self._called(method, *given)
+        if found is not None and not isinstance(found, Path):
+            raise JobError(f"{self._title}: {method} gave {type(found).__name__}, must give a Path or None")
         return found
 
     def over_time(self, data: DataRoot, sources: Sequence[Source]) -> list[Source]:

@@ -162,9 +162,8 @@ def count(kind: Kind, answer: Answer, pristine: Answer | None, truth: Truth, cla
             if not kind.is_part(part, len(classes)):
                 raise ValueError(f"gives {short(part)}, which is no part by its own is_part")
             sums = kind.sums(part, len(classes))
-            if not kind.measures.keys() <= sums.keys() or not all(
-                math.isfinite(value) for pair in sums.values() for value in pair
-            ):
+            has_all = kind.has_confusions or kind.measures.keys() <= sums.keys()  # those reduce confusions
+            if not has_all or not all(math.isfinite(value) for pair in sums.values() for value in pair):
                 raise ValueError(f"gives a part whose sums are {short(sums)}")
     return {"kind": kind.name, "classes": len(classes), **found}
 

@@ -7,6 +7,7 @@ where a network does call it. A compiled mmcv, where it is installed, is used as
 
 from __future__ import annotations
 
+import ast
 import copy
 import hashlib
 import importlib.util
@@ -102,14 +103,36 @@ def build(model: dict[str, Any]) -> torch.nn.Module:
 
 def own_code(network: torch.nn.Module) -> dict[str, str]:
     """SHA-256 (hex) of a user's code that parts of a network come from, as a config's `custom_imports` names it: of all
-    files of those packages that are loaded. Empty where all parts are published ones."""
+    files of those packages that are loaded, and of the user's own ones that these import. Empty where all parts are
+    published ones."""
     own = {type(part).__module__.partition(".")[0] for part in network.modules()} - _PUBLISHED
-    files = {name: Path(str(module.__file__)) for name, module in sorted(sys.modules.items())
-             if name.partition(".")[0] in own and getattr(module, "__file__", None)}  # fmt: skip
+    files: dict[str, Path] = {}
+    waiting, known = list(own), set(own)
+    while waiting:
+        package = waiting.pop()
+        of_package = {name: Path(str(module.__file__)) for name, module in list(sys.modules.items())
+                      if name.partition(".")[0] == package and getattr(module, "__file__", None)}  # fmt: skip
+        files |= of_package
+        imported = set().union(*map(_imports, of_package.values())) - known
+        known |= imported
+        waiting += imported
     digest = hashlib.sha256()
-    for name, path in files.items():
+    for name, path in sorted(files.items()):
         digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return {"code_sha256": digest.hexdigest()} if files else {}
+
+
+def _imports(path: Path) -> set[str]:
+    """The packages that a file of Python imports by name, but for Python's, those of networks and what is installed."""
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (OSError, ValueError, SyntaxError):  # compiled
+        return set()
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    found = {name.partition(".")[0] for name in names} - _PUBLISHED - sys.stdlib_module_names
+    files = {name: str(getattr(sys.modules.get(name), "__file__", None) or "site-packages") for name in found}
+    return {name for name, file in files.items() if not {"site-packages", "dist-packages"} & set(Path(file).parts)}
 
 
 def _absent(model: dict[str, Any]) -> str:
