@@ -316,8 +316,8 @@ def test_findings_of_sequences_say_what_prediction_saves_and_where_it_flickers()
         "Predicted over time, the rate differs from that of intra pictures of the same codec, as BD-rate in "
         "%, at equal luma PSNR (n = 72): x265 low delay \u221245.6 [\u221249.9, \u221242.1], x264 low delay "
         "\u221257.0; at equal pixel accuracy (n = 72): x265 low delay \u221231.2 [\u221240.0, \u221220.0].",
-        "Coding adds flicker: of the pixels that change class from frame to frame, in % of all, beyond those on the "
-        "pristine frames, from the highest rate to the lowest (n = 20): x265 low delay \u22120.10 [\u22120.40, +0.20] "
+        "Flicker that coding adds, as % of the pixels that change class from frame to frame less those of the pristine "
+        "frames, from the highest rate to the lowest (n = 20): x265 low delay \u22120.10 [\u22120.40, +0.20] "
         "to +2.10 [+1.50, +2.70].",
     ]
     assert findings(c.ReportContent("a", "b", "2026-11-20", against_intra=rows[3:])) == []

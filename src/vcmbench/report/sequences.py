@@ -81,6 +81,6 @@ def _flicker(found: Sequence[RateCurve]) -> list[str]:
     if not parts:
         return []
     return [
-        f"Coding adds flicker: of the pixels that change class from frame to frame, in % of all, beyond those on the "
-        f"pristine frames, from the highest rate to the lowest{of_n(ends)}: {', '.join(parts)}."
+        "Flicker that coding adds, as % of the pixels that change class from frame to frame less those of the pristine "
+        f"frames, from the highest rate to the lowest{of_n(ends)}: {', '.join(parts)}."
     ]
