@@ -46,6 +46,7 @@ from vcmbench.report.build import report_content
 from vcmbench.report.comparable import comparable
 from vcmbench.report.fill import comparisons, curve_list, missed_rates, shown_measures, unequal
 from vcmbench.report.frames import Gallery
+from vcmbench.report.sequences import against_intra
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 from vcmbench.tasks.kind import Truth, count, get
@@ -123,6 +124,28 @@ def test_equal_is_what_the_search_said_and_what_the_files_are(size: int, equal: 
     (found,) = comparisons(summary)
     assert [effect.difference.n for effect in found.effects] == [1, 1, 1]
     assert found.effects[0].difference.value == pytest.approx(0.2)
+
+
+def test_prediction_over_time_is_held_against_intra_pictures_of_the_same_coding() -> None:
+    """Half the bytes at the same quality; what has no such coding beside it has no figure."""
+    codings = {
+        "structure=intra preset=slow": 1.0,
+        "structure=lowdelay layer_offsets=false preset=slow": 0.5,
+        "structure=randomaccess gop=8": 0.4,
+    }
+    scores = [
+        scored(image, mapped=False, right=90 - 10 * step, size=round(share * 8000 / 2**step))
+        | {"configuration": f"{options} {step}", "quality": 20 + step, "options": options, "psnr_y_db": 40.0 - 3 * step}
+        for options, share in codings.items() for step in range(4) for image in range(2)
+    ]  # fmt: skip
+    summary = Summary(scores, {}, False)
+    found = against_intra(summary, shown_measures(summary, {}))
+    assert [(row.test.label, row.anchor.label) for row in found] == [
+        ("x265 low delay layer_offsets=false preset=slow", "x265 intra preset=slow")
+    ] * 2
+    assert [row.measure for row in found] == ["psnr_y", "accuracy"]
+    for row in found:
+        assert row.bd_rate_percent.value == pytest.approx(-50) and row.bd_rate_percent.n == 2
 
 
 def test_nothing_at_equal_rate_is_not_comparable() -> None:

@@ -298,6 +298,31 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     assert findings(c.ReportContent("a", "b", "2026-11-20")) == []
 
 
+def test_findings_of_sequences_say_what_prediction_saves_and_where_it_flickers() -> None:
+    def row(codec: str, against: str, measure: str, rate: Estimate) -> c.BdRow:
+        intra, other = c.Series(f"{codec} intra", codec), c.Series(f"{codec} low delay", codec)
+        return c.BdRow(intra, other, against, measure, "pchip", rate, rate)
+
+    rows = [
+        row("x265", "pristine", "psnr_y", Estimate(-45.6, -49.9, -42.1, 72)),
+        row("x264", "pristine", "psnr_y", Estimate(-57.0, n=72, reason="too few sequences")),
+        row("x265", "pseudo", "accuracy", Estimate(-31.2, -40.0, -20.0, 72)),
+        row("x264", "pseudo", "accuracy", Estimate(reason="no overlap")),
+    ]
+    shown = [(100.0, 0.021, 0.015, 0.027), (400.0, -0.001, -0.004, 0.002)]
+    flicker = curve(shown, series=c.Series("x265 low delay", "x265"), measure="instability", higher_is_better=False)
+    found = findings(c.ReportContent("a", "b", "2026-11-20", against_intra=rows, curves=[flicker]))
+    assert found == [
+        "Predicted over time, the rate differs from that of intra pictures of the same codec, as BD-rate in "
+        "%, at equal luma PSNR (n = 72): x265 low delay \u221245.6 [\u221249.9, \u221242.1], x264 low delay "
+        "\u221257.0; at equal pixel accuracy (n = 72): x265 low delay \u221231.2 [\u221240.0, \u221220.0].",
+        "Flicker that coding adds, as % of the pixels that change class from frame to frame less those of the pristine "
+        "frames, from the highest rate to the lowest (n = 20): x265 low delay \u22120.10 [\u22120.40, +0.20] "
+        "to +2.10 [+1.50, +2.70].",
+    ]
+    assert findings(c.ReportContent("a", "b", "2026-11-20", against_intra=rows[3:])) == []
+
+
 def test_the_report_opens_with_three_sentences_and_the_chart_they_are_about(
     content: c.ReportContent, html: str
 ) -> None:

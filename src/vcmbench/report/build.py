@@ -38,6 +38,7 @@ from vcmbench.report.content import (
 from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
+from vcmbench.report.sequences import against_intra
 from vcmbench.report.text import listed
 from vcmbench.report.timeline import timelines
 from vcmbench.tasks.predictions import palette
@@ -95,6 +96,7 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
         band_damage=fill.band_damage(summary, near),
         comparisons=fill.comparisons(summary),
         bd=fill.bd_rows(summary, measures, worked, experiment.report.anchor, of_sequences),
+        against_intra=against_intra(summary, measures),
         overlays=overlays,
         worst=worst,
         timelines=over_time,

@@ -315,7 +315,8 @@ class ReportContent:
     `created` is an ISO date, given by the caller. `summary` says in a sentence or two what was done. `facts` are few
     and short (pictures, configurations, network). `pictures` is how many source pictures all of it stands on.
     `findings` are said before those that the report draws from its data. `missing` lists (what, why). `commands` made
-    the data, in order. `classes` are named by train id, and have the colours of `palette`, (K, 3) uint8 RGB.
+    the data, in order. `against_intra` has codings over time. `classes` are named by train id, and have the colours of
+    `palette`, (K, 3) uint8 RGB.
     """
 
     title: str
@@ -332,6 +333,7 @@ class ReportContent:
     band_damage: Sequence[Losses] = ()
     comparisons: Sequence[MapComparison] = ()
     bd: Sequence[BdRow] = ()
+    against_intra: Sequence[BdRow] = ()
     overlays: Sequence[Overlay] = ()
     worst: Sequence[WorstFrame] = ()
     timelines: Sequence[Timeline] = ()

@@ -23,16 +23,17 @@ from vcmbench.report.content import (
     Series,
     by_measure,
 )
+from vcmbench.report.sequences import sentences
 from vcmbench.report.text import (
     AGAINST,
     capital,
-    count,
-    interval,
+    figure,
     listed,
     many,
     measure_words,
     measures,
     number,
+    of_n,
     percent,
     rate,
     together,
@@ -88,6 +89,7 @@ def findings(content: ReportContent) -> list[str]:
     for against in AGAINST:
         found += _rates([c for c in content.curves if c.against == against and c.measure in ("accuracy", "top1")])
     found += _saved(content.bd)
+    found += sentences(content)
     found += [sentence for table in content.correlations if table.group == "all" for sentence in _metrics(table)]
     found += [sentence for damage in content.class_damage for sentence in _classes(damage)]
     found += [sentence for damage in content.band_damage for sentence in _bands(damage)]
@@ -166,7 +168,7 @@ def _rates(curves: Sequence[RateCurve]) -> list[str]:
     """The rates of all codecs, and those that keep the target at all rates or at none."""
     if (kept := kept_rates(curves)) is None:
         return []
-    stands = _n(point.value for one in kept.found for point in one.curve.points)
+    stands = of_n(point.value for one in kept.found for point in one.curve.points)
     target = kept.target[:1].lower() + kept.target[1:]
     head = f"Against the {AGAINST[curves[0].against]}{stands}, {target} is kept by "
     reached = [f"{one.curve.series.label} at {rate_in_words(one)}" for one in kept.found if one.rate]
@@ -212,7 +214,7 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
     return [
         f"At equal {measure_words(measure)} against the {AGAINST[chosen[0].against]}, the rate differs from that of "
         f"{with_effort(chosen[0].anchor, chosen[0].anchor_effort)} as follows"
-        f"{_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: {'; '.join(parts)}."
+        f"{of_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: {'; '.join(parts)}."
     ]
 
 
@@ -249,11 +251,6 @@ def none_follows(best: CorrelationRow) -> str:
     return (
         f"No metric is shown to follow the machine: {best.metric}, the nearest, has SROCC {figure(best.oriented, 2)}."
     )
-
-
-def figure(value: Estimate, digits: int, signed: bool = False) -> str:
-    ends = interval(value, digits, signed)
-    return number(value.value or 0.0, digits, signed) + (f" {ends}" if ends else "")
 
 
 def _worst(damage: Losses) -> list[tuple[str, float, Estimate]]:
@@ -296,15 +293,7 @@ def _bands(damage: Losses) -> list[str]:
 
 
 def _stands(damage: Losses) -> str:
-    return _n(cell for row in damage.losses for cell in row)
-
-
-def _n(values: Iterable[Estimate]) -> str:
-    """ " (n = 20)", or nothing where it is not known."""
-    found = sorted({value.n for value in values if value.n is not None})
-    if not found:
-        return ""
-    return f" (n = {count(found[0])})" if len(found) == 1 else f" (n = {count(found[0])} to {count(found[-1])})"
+    return of_n(cell for row in damage.losses for cell in row)
 
 
 def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
@@ -315,7 +304,7 @@ def _maps(comparisons: Sequence[MapComparison]) -> list[str]:
             parts.append(f"{together(name[:1].lower() + name[1:])} {effect(known)}")
     if not parts:
         return []
-    stands = _n(effect.difference for one in comparisons for effect in one.effects)
+    stands = of_n(effect.difference for one in comparisons for effect in one.effects)
     return [
         f"Bits by importance instead of uniformly, at equal rate{stands}, change what the machine sees as follows "
         f"(median of {many(len(comparisons), 'configuration')}; in brackets how many of them gain and lose beyond "

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from vcmbench.report.content import BdRow, ReportContent, by_measure
 from vcmbench.report.findings import (
     effect,
-    figure,
     follows,
     kept_rates,
     none_follows,
@@ -15,7 +14,7 @@ from vcmbench.report.findings import (
     time_warning,
     with_effort,
 )
-from vcmbench.report.text import listed, many, measure_words
+from vcmbench.report.text import figure, listed, many, measure_words
 
 MOST = 5
 OPENING = 3

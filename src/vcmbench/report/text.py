@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from vcmbench.data.estimate import Estimate
 from vcmbench.iqa import METRICS
@@ -18,6 +19,7 @@ _MORE = {
     "iou": "IoU",
     "top5": "Top-5 accuracy",
     "instability": "Added flicker",
+    "psnr_y": "Luma PSNR",
 }
 
 
@@ -65,6 +67,20 @@ def interval(estimate: Estimate, digits: int = 3, signed: bool = False) -> str:
         return ""
     low, high = (number(limit, digits, signed) for limit in estimate.interval)
     return f"[{low}, {high}]"
+
+
+def figure(value: Estimate, digits: int, signed: bool = False) -> str:
+    """The value and its interval."""
+    ends = interval(value, digits, signed)
+    return number(value.value or 0.0, digits, signed) + (f" {ends}" if ends else "")
+
+
+def of_n(values: Iterable[Estimate]) -> str:
+    """ " (n = 20)", or nothing where it is not known."""
+    found = sorted({value.n for value in values if value.n is not None})
+    if not found:
+        return ""
+    return f" (n = {count(found[0])})" if len(found) == 1 else f" (n = {count(found[0])} to {count(found[-1])})"
 
 
 def count(value: int) -> str:

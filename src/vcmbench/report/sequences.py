@@ -1,0 +1,86 @@
+"""What sequences show beyond pictures: what prediction over time saves, and the flicker that coding adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vcmbench.analysis import bdrate, curves
+from vcmbench.analysis.summary import Summary
+from vcmbench.report.content import BdRow, RateCurve, ReportContent
+from vcmbench.report.fill import Shown, series_of
+from vcmbench.report.text import figure, measure_words, of_n
+
+_OF_STRUCTURE = ("structure=", "intra_period=", "gop=", "layer_offsets=")
+
+
+def against_intra(summary: Summary, measures: Sequence[Shown]) -> list[BdRow]:
+    """Every series that predicts over time against the same coding of intra pictures, at equal luma PSNR and by the
+    machine's first measure; none where the experiment does not code both."""
+    codings: dict[tuple[object, ...], list[list[int]]] = {}
+    for numbers in summary.series().values():
+        point = summary.points[numbers[0]]
+        others = [word for word in point.options.split() if not word.startswith(_OF_STRUCTURE)]
+        key = (point.encoder, point.color_subsampling, point.subsampling_factor, point.target_name, *others)
+        codings.setdefault(key, []).append(numbers)
+    pairs = [(intra, other) for found in codings.values() for intra in found if _is(summary, intra, "intra")
+             for other in found if _is(summary, other, "lowdelay", "randomaccess")]  # fmt: skip
+    shown = [_luma(summary), *(measures[:1] if summary.kind is not None else ())] if pairs else []
+    return [_row(summary, one, intra, other) for one in shown for intra, other in pairs]
+
+
+def _is(summary: Summary, numbers: Sequence[int], *kinds: str) -> bool:
+    words = summary.points[numbers[0]].options.split()
+    return any(f"structure={kind}" in words for kind in kinds)
+
+
+def _luma(summary: Summary) -> Shown:
+    values = np.array([[point.scores[image]["psnr_y_db"] for image in summary.images] for point in summary.points],
+                      float)  # fmt: skip
+    rates, unit = summary.rate_and_unit
+    return Shown("pristine", "psnr_y", summary.jackknife.ratio(values, np.ones(values.shape)), rates, unit=unit)
+
+
+def _row(summary: Summary, one: Shown, intra: Sequence[int], other: Sequence[int]) -> BdRow:
+    names = [point.name for point in summary.points]
+    first, second = (curves.curve(one.rates, one.values, numbers, names) for numbers in (intra, other))
+    method, higher = bdrate.METHODS[0], one.higher_is_better
+    anchor, test = (series_of(summary.points[numbers[0]]) for numbers in (intra, other))
+    rate, value = bdrate.bd_rate(first, second, method, higher), bdrate.bd_accuracy(first, second, method, higher)
+    return BdRow(anchor, test, one.against, one.measure, method, rate.estimate, value.estimate)
+
+
+def sentences(content: ReportContent) -> list[str]:
+    """One on prediction over time, one on flicker; of pictures none."""
+    return _predicted(content.against_intra) + _flicker([one for one in content.curves if one.measure == "instability"])
+
+
+def _predicted(rows: Sequence[BdRow]) -> list[str]:
+    groups: dict[str, list[BdRow]] = {}
+    for row in rows:
+        if row.bd_rate_percent.value is not None:
+            groups.setdefault(row.measure, []).append(row)
+    parts = []
+    for measure, found in groups.items():
+        values = [f"{row.test.label} {figure(row.bd_rate_percent, 1, signed=True)}" for row in found]
+        parts.append(
+            f"at equal {measure_words(measure)}{of_n(row.bd_rate_percent for row in found)}: {', '.join(values)}"
+        )
+    head = "Predicted over time, the rate differs from that of intra pictures of the same codec, as BD-rate in %"
+    return [f"{head}, {'; '.join(parts)}."] if parts else []
+
+
+def _flicker(found: Sequence[RateCurve]) -> list[str]:
+    parts, ends = [], []
+    for curve in found:
+        if len(curve.shown) > 1:
+            low, high = (curve.shown[end][1].scaled(100) for end in (0, -1))
+            ends += [low, high]
+            parts.append(f"{curve.series.label} {figure(high, 2, signed=True)} to {figure(low, 2, signed=True)}")
+    if not parts:
+        return []
+    return [
+        "Flicker that coding adds, as % of the pixels that change class from frame to frame less those of the pristine "
+        f"frames, from the highest rate to the lowest{of_n(ends)}: {', '.join(parts)}."
+    ]
