@@ -100,7 +100,7 @@ def write_experiment(path: Path, task: str, encoders: list[str], table: str) -> 
     )
 
 
-def rows(root: Path, config: Path, encoders: list[str]) -> list[str]:
+def lines(root: Path, config: Path, encoders: list[str]) -> list[str]:
     """A line an encoder: BD-rates of accuracy and mIoU, mapped against uniform."""
     run = MeasureRun(experiment.load(str(config)), root, LocalRunner(), MeasureSettings(quiet=True), str(config))
     summary = recalled(run).summary
@@ -145,7 +145,7 @@ def main() -> None:
             write_experiment(config, text, arguments.encoders, table)
             vcmbench("compress", "-q", "-d", root, "-s", config, "--runner", "local")
             vcmbench("metrics", "-q", "-d", root, "-s", config, "--runner", "local", "--no-report")
-            print(*rows(root, config, arguments.encoders), sep="\n", flush=True)
+            print(*lines(root, config, arguments.encoders), sep="\n", flush=True)
     finally:
         if arguments.output is None:
             shutil.rmtree(root, ignore_errors=True)
