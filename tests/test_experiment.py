@@ -109,6 +109,12 @@ def test_wrong_codings(write_experiment: Callable[..., Path], coding: str, compl
         ('name = "a"\n[report]\nanchor = "x265"\n[[coding]]\nencoder = "none"', r"report.anchor 'x265': .* none"),
         ('name = "a"\n[[codings]]\nencoder = "none"', r"codings: unknown key; .*; did you mean coding\?"),
         ('name = "a"\n[[coding]]\nencoder = "x265"\ncrf = 20', r"crf: unknown key; .*; did you mean quality\?"),
+        ('name = "a"\n[[coding]]\ncodec = "x265"\nQP = 20', r"codec: unknown key; .*; did you mean encoder\?"),
+        ('name = "a"\n[[coding]]\nencoder = "x265"\nQP = 20', r"QP: unknown key; .*; did you mean quality\?"),
+        (
+            'name = "a"\n[coding]\nencoder = "x265"',
+            r"coding: there may be several of these tables: write \[\[coding\]\]",
+        ),
         ('name = "a"\nspeed = 1\n[[coding]]\nencoder = "none"', r"speed: unknown key; known here: name, seed"),
         ('name = "a"\n[dataset]\nsplits = "val"\n[[coding]]\nencoder = "none"', r"dataset\.splits: unknown key"),
         ('name = "a"\n[dataset]\nlimit = 0\n[[coding]]\nencoder = "none"', r"dataset\.limit: .*greater than or equal"),

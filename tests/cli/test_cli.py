@@ -148,6 +148,8 @@ def test_tables_fit_100_columns_and_say_what_they_leave_out() -> None:
     assert widest(text) <= 100 and "in all rows: chroma: 420" in text
     assert "intervals of measure 0, measure 1," in text and text.split("\n-")[0].count("measure") == 6
     assert "absolute- delta6" not in text and "size16" in text and "match=rate" in text, "wrapped, not cut"
+    empty = table.render((*header, "against the best"), [(*rows[0], "")])
+    assert widest(empty) <= 100 and "best" in empty, "the title of a column that holds nothing is wrapped, too"
     many = [(f"codec {i}", *[f"{i}.25 [1, 2]"] * 20) for i in range(3)]
     text = table.render(("coded by", *(f"metric {i}" for i in range(20))), many)
     assert widest(text) <= 100 and "not shown, since they are too wide (--wide shows all)" in text

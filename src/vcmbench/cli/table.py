@@ -87,7 +87,7 @@ class _Column:
 
     def wrap_title(self) -> None:
         """To the width of the cells."""
-        self.title = textwrap.fill(self.title, max(map(len, self.cells), default=1), break_long_words=False)
+        self.title = textwrap.fill(self.title, max(1, *map(len, self.cells)), break_long_words=False)
 
     def wrap(self, width: int) -> None:
         """Break title and cells into lines of so many columns, as far as their words allow it."""

@@ -49,8 +49,10 @@ def first_mistake(error: ValidationError) -> str:
     return one_line(error, BaseModel, {})
 
 
-_TOOLS_WORDS = dict.fromkeys(("crf", "qp", "q", "cq", "qscale", "quality_factor"), "quality") | dict.fromkeys(
-    ("bitrate", "bpp", "rate"), "target"
+_TOOLS_WORDS = (
+    dict.fromkeys(("crf", "qp", "q", "cq", "qscale", "quality_factor"), "quality")
+    | dict.fromkeys(("bitrate", "bpp", "rate"), "target")
+    | {"codec": "encoder", "codecs": "coding", "encoders": "coding"}
 )
 """What encoders call a key of ours."""
 
@@ -70,11 +72,13 @@ def one_line(error: ValidationError, whole: type[BaseModel], nested: Mapping[str
             model = nested.get(str(part), model)
         known = [field.alias or name for name, field in model.model_fields.items()]
         asked = str(first["loc"][-1])
-        meant = [one for one in known if one == _TOOLS_WORDS.get(asked)] or get_close_matches(asked, known, 1)
+        meant = [one for one in known if one == _TOOLS_WORDS.get(asked.lower())] or get_close_matches(asked, known, 1)
         near = "".join(f"; did you mean {one}?" for one in meant)
         return f"{key}: unknown key; known here: {', '.join(known)}{near}{more}"
     if first["type"] == "model_type":
         return f"{key}: must be a table, such as {{ key = value }} (found {short(first['input'])})"
+    if first["type"] == "list_type" and isinstance(first["input"], dict):
+        return f"{key}: there may be several of these tables: write [[{key}]]{more}"
     message = first["msg"].removeprefix("Value error, ")
     message = message if len(message) <= _MOST_LETTERS else f"{message[:_MOST_LETTERS]}..."
     has_value = not isinstance(first["input"], dict) and first["type"] != "missing"

@@ -39,7 +39,7 @@ from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
 from vcmbench.report.sequences import against_intra
-from vcmbench.report.text import listed
+from vcmbench.report.text import listed, many
 from vcmbench.report.timeline import timelines
 from vcmbench.tasks.predictions import palette
 
@@ -84,8 +84,8 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
         title=f"{experiment.name}: what compression did to the {'pictures' if summary.kind is None else 'machine'}",
         experiment=experiment.name,
         created=datetime.now(UTC).date().isoformat(),
-        summary=f"{len(summary.images)} pictures under {points} coding configurations of "
-        f"{len({point.label for point in summary.points if not point.is_reference})} codecs.",
+        summary=f"{many(len(summary.images), 'picture')} under {many(points, 'coding configuration')} of "
+        f"{many(len({point.label for point in summary.points if not point.is_reference}), 'codec')}.",
         pictures=len(summary.images),
         facts=_facts(run, summary),
         findings=_monotone(summary),

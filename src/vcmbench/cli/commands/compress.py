@@ -244,8 +244,9 @@ def _print_plan(this: CompressRun, *, as_json: bool) -> None:
     total, done = sum(row.jobs for row in rows.values()), sum(row.done for row in rows.values())
     seconds = sum(row.seconds for row in rows.values())
     print(
-        f"{configurations} coding configuration{'' if configurations == 1 else 's'}, {len(this.sources)} pictures, "
-        f"{total} jobs, {done} done, "
+        f"{configurations} coding configuration{'s' * (configurations != 1)}, "
+        f"{len(this.sources)} picture{'s' * (len(this.sources) != 1)}, "
+        f"{total} job{'s' * (total != 1)}, {done} done, "
         f"about {sum(row.bits for row in rows.values()) / 8e6:.1f} MB and {clock(seconds)} of core time to come "
         f"({clock(seconds / jobs)} with {jobs} at once)"
     )

@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     except FileNotFoundError:
         raise RequestError(f"{path}: there is no folder {path.parent}; make it, or name another with -o") from None
     wanted = experiment.load(str(path))
-    say(f"{path}: {len(wanted.configurations())} coding configurations of {len(sources)} pictures; run it with")
+    pictures = f"{len(sources)} picture{'s' * (len(sources) != 1)}"
+    say(f"{path}: {len(wanted.configurations())} coding configurations of {pictures}; run it with")
     for command in ("compress", "metrics"):
         print(f"vcmbench {command} -d {arguments.data} -s {path}")
     return 0
