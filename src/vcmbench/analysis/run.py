@@ -126,8 +126,7 @@ class _Passing:
         stability: Mapping[tuple[str, str], tuple[int, int, int]],
     ) -> None:  # fmt: skip
         task = experiment.task
-        files = task is None or task.predictions == "files"  # which are a segmentation's
-        self.kind = kinds.get(kinds.DEFAULT if task is None or files else tasks.get(task.name).kind)
+        self.kind = kinds.get(kinds.DEFAULT if task is None else tasks.get(task.name).kind)
         self.images = Samples(outcome.names, "pictures")
         self.blocks = [*outcome.sampled, *outcome.kept]
         self.of_blocks: dict[tuple[str, str], Score] = {

@@ -127,12 +127,12 @@ def open_predictor(
     experiment: Experiment, store: Store, tasks: str, gpu: str, jobs: int, held: ExitStack
 ) -> Predictor | None:
     """Where predictions come from: a network, which `held` closes, or files; None where there is no [task]."""
-    from vcmbench.tasks import open_task
+    from vcmbench.tasks import get, open_task
 
     if experiment.task is None:
         return None
     if experiment.task.predictions == "files":
-        return FilePredictor(store.data.root, experiment.task.classes)
+        return FilePredictor(store.data.root, experiment.task.classes, get(experiment.task.name).kind)
     return NetworkPredictor(held.enter_context(open_task(experiment.task, tasks, gpu, jobs)), store)
 
 

@@ -125,7 +125,7 @@ def class_damage(summary: Summary, near: Comparable) -> list[Losses]:
 
 
 def _pristine_counts(summary: Summary) -> NDArray[np.int64] | None:
-    if summary.pristine_measures() is None:
+    if not summary.has_confusions or summary.pristine_measures() is None:
         return None
     parts = [summary.pristine[image]["machine"]["labels"] for image in summary.images]
     return np.stack([dense(part["confusion"], summary.classes) for part in parts])

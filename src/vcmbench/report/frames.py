@@ -74,9 +74,11 @@ class Gallery:
 
     def _is_about(self, score: Score, unit: Unit, index: int) -> bool:
         identity = score["machine"].get("identity", {})
+        kind = get_kind(score["machine"]["kind"])
         if identity != OF_FILES:
-            return is_of(self._data.root, unit, index, identity)
-        answer = FilePredictor(self._data.root, self._task.classes if self._task else None).key(unit, index)
+            return kind.files is not None and is_of(self._data.root, unit, index, identity, kind.files)
+        classes = self._task.classes if self._task else None
+        answer = FilePredictor(self._data.root, classes, kind.name).key(unit, index)
         known = ground_truth.digest(self._data, unit.sources[index], self._weights)
         return bool(score["machine"]["key"] == machine_key(answer, known))
 
