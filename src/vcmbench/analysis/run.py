@@ -175,7 +175,9 @@ def _unchanged(run: MeasureRun, outcome: MeasureOutcome, failed: Collection[str]
     """The records of the last run. Raises RequestError after them where bitstreams are others by now."""
     stale: dict[str, None] = {}
     otherwise: dict[str, None] = {}
-    now_there = ground_truth.Now(run.data, ground_truth.weights_of(run.experiment))
+    task = run.experiment.task
+    needs_objects = task is not None and kinds.get(tasks.get(task.name).kind).needs_objects
+    now_there = ground_truth.Now(run.data, ground_truth.weights_of(run.experiment), objects=needs_objects)
     for unit in run.units:
         for index, source in enumerate(unit.sources):
             score, now = run.scores.read(unit.folder, source), begin(unit, index)

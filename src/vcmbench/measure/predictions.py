@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench import tasks
 from vcmbench.data import images, labels
 from vcmbench.data.store import Store, job_key
 from vcmbench.errors import JobError, RequestError
@@ -23,7 +24,7 @@ from vcmbench.io.plugins import only_its_job
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.tasks import class_names
 from vcmbench.tasks import kind as kinds
-from vcmbench.tasks.base import Task
+from vcmbench.tasks.base import Task, TaskSettings
 from vcmbench.tasks.kind import Answer, AnswerFiles, Kind
 from vcmbench.tasks.predictions import prediction_path
 
@@ -123,6 +124,11 @@ class Predictor(ABC):
     def identity(self) -> Identity:
         """What is said of them in a report."""
 
+    @property
+    def score(self) -> float | None:
+        """From which score on detections are a truth; None of other kinds."""
+        return float(self.identity()["pseudo_score"]) if self.kind.needs_objects else None
+
 
 class RecordedPredictor(Predictor):
     """Those of a network that other processes ask, by what they reported of it: all that its files and keys say."""
@@ -181,8 +187,10 @@ class RecordedPredictor(Predictor):
 class NetworkPredictor(RecordedPredictor):
     """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
 
-    def __init__(self, task: Task, store: Store) -> None:
-        super().__init__(task.kind, task.classes, task.identity() | _files_of(task), store)
+    def __init__(self, task: Task, store: Store, score: float = 0.5) -> None:
+        """`score` as `[task] score`, which decides what detectors are held against."""
+        scored = {"pseudo_score": score} if kinds.get(task.kind).needs_objects else {}
+        super().__init__(task.kind, task.classes, task.identity() | _files_of(task) | scored, store)
         self._task, self.at_once, self.together = task, task.at_once, task.together
         self._name = str(self._identity.get("task", task.kind))
 
@@ -209,17 +217,21 @@ class FilePredictor(Predictor):
     needs_pictures = False
 
     def __init__(
-        self, root: Path, classes: list[str] | str | None = None, kind: str = kinds.DEFAULT
+        self, root: Path, classes: list[str] | str | None = None, kind: str = kinds.DEFAULT, score: float = 0.5
     ) -> None:  # fmt: skip
         """`classes` as `[task] classes` gives them; None: the 19 of Cityscapes. Raises RequestError where that is a
         file that cannot be read, or answers of that kind lie in no files."""
-        self.kind, self._root = kinds.get(kind), root
+        self.kind, self._root, self._score = kinds.get(kind), root, score
         if self.kind.files is None:
             raise RequestError(f'task.predictions = "files": answers of a {kind} lie in no files; leave it out')
         self.classes = tuple(class_names.given(classes) or labels.CLASSES)
 
     def identity(self) -> Identity:
         return dict(OF_FILES)
+
+    @property
+    def score(self) -> float | None:
+        return self._score if self.kind.needs_objects else None
 
     def missing(self, units: Sequence[Unit]) -> list[Path]:
         """The files that are not there."""
@@ -235,7 +247,7 @@ class FilePredictor(Predictor):
 
     def _key(self, paths: Sequence[Path]) -> str:
         named: dict[str, Any] = {} if self.classes == labels.CLASSES else {"classes": self.classes}
-        named |= {} if self.kind.name == kinds.DEFAULT else {"kind": self.kind.name}
+        named |= {} if self.kind.name == kinds.DEFAULT else {"kind": self.kind.name, "score": self.score}
         return job_key({"files": [_digest(path) for path in paths], **named})
 
     def is_kept(self, unit: Unit, index: int) -> bool:
@@ -249,6 +261,11 @@ class FilePredictor(Predictor):
 
     def keep(self, question: Question, answer: Answer) -> None:
         """They lie there."""
+
+
+def of_files(root: Path, task: TaskSettings) -> FilePredictor:
+    """Predictions that lie there, of the task that `[task]` names."""
+    return FilePredictor(root, task.classes, tasks.get(task.name).kind, task.score)
 
 
 def _files_of(task: Task) -> Identity:

@@ -17,7 +17,7 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import qp_map
 from vcmbench.measure import ground_truth
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.predictions import OF_FILES, FilePredictor, is_of
+from vcmbench.measure.predictions import OF_FILES, is_of, of_files
 from vcmbench.measure.records import Score, machine_key
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.content import Layer, Overlay, WorstFrame
@@ -77,9 +77,12 @@ class Gallery:
         kind = get_kind(score["machine"]["kind"])
         if identity != OF_FILES:
             return kind.files is not None and is_of(self._data.root, unit, index, identity, kind.files)
-        classes = self._task.classes if self._task else None
-        answer = FilePredictor(self._data.root, classes, kind.name).key(unit, index)
-        known = ground_truth.digest(self._data, unit.sources[index], self._weights)
+        if self._task is None:
+            return False
+        answer = of_files(self._data.root, self._task).key(unit, index)
+        known = ground_truth.digest(
+            self._data, unit.sources[index], self._weights, objects=kind.needs_objects
+        )  # fmt: skip
         return bool(score["machine"]["key"] == machine_key(answer, known))
 
     # --- the frames that lost most

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.objects import Objects
 from vcmbench.errors import JobError
 from vcmbench.io.documents import short
 from vcmbench.io.plugins import Plugins, only_its_job, only_subclass
@@ -57,6 +58,10 @@ class Truth:
     importance: NDArray[np.float32] | None = None
     notes: dict[str, str] = field(default_factory=dict)
     folder: str = ""
+    objects: Objects | None = None
+    """Of kinds that need them."""
+    score: float = 0.5
+    """What is detected on a pristine picture is part of the pseudo ground truth from this score on."""
 
 
 class Kind(ABC):
@@ -80,6 +85,8 @@ class Kind(ABC):
     """Whether parts hold confusion counts, from which IoU, classes and distances are reported."""
     are_shares: ClassVar[bool] = False
     """Whether measures lie between 0 and 1, and their intervals are to stay in there."""
+    needs_objects: ClassVar[bool] = False
+    """Whether it is held against labelled objects, and answers are scored: `Truth.objects`, `Truth.score`."""
     files: AnswerFiles | None = None
     """How answers are kept in files and read from those of others; None: they stay in the records."""
 
