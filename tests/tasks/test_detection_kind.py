@@ -110,7 +110,7 @@ def test_the_score_decides_the_pseudo_ground_truth() -> None:
     found, _ = scene(1)
     for score in (0.3, 0.8):
         part = counted(found, None, found, score)["pseudo"]
-        assert sum(one["truths"][0] for one in part.values()) == np.count_nonzero(found[:, 5] >= score)
+        assert sum(one["truths"][0] for one in part["matches"].values()) == np.count_nonzero(found[:, 5] >= score)
 
 
 def test_crowds_and_regions_of_any_class_are_not_counted() -> None:
@@ -131,7 +131,7 @@ def test_crowds_and_regions_of_any_class_are_not_counted() -> None:
 def test_parts_that_were_edited_are_none(damage: dict[str, Any]) -> None:
     part = counted(*scene(0))["labels"]
     assert kinds.is_part(KIND, part, 3) and not kinds.is_part(KIND, part, 1)
-    assert not kinds.is_part(KIND, {**part, "0": part["0"] | damage}, 3)
+    assert not kinds.is_part(KIND, {"matches": part["matches"] | {"0": part["matches"]["0"] | damage}}, 3)
 
 
 @pytest.mark.parametrize(

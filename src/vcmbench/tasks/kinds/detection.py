@@ -25,8 +25,8 @@ _AT_IOU = {"ap50": 0, "ap75": 5}
 
 
 class DetectionKind(Kind):
-    """An answer is (N, 6) float32: x0, y0, x1, y1 in px, class, score. A part is {class: `precision.Kept`} of the
-    classes that occur. The pseudo ground truth are the pristine picture's boxes of at least `Truth.score`."""
+    """An answer is (N, 6) float32: x0, y0, x1, y1 in px, class, score. A part is {"matches": {class: `precision.Kept`}}
+    of the classes that occur. The pseudo ground truth are the pristine picture's boxes of at least `Truth.score`."""
 
     measures = _MEASURES
     curves = ("ap", "ap50")
@@ -59,7 +59,7 @@ class DetectionKind(Kind):
         else:
             labels = _against(answer, *_numbered(known, _lower(classes)))
         notes.pop("objects", None)
-        seen = {int(which) for part in (pseudo, labels) if part for which in part}
+        seen = {int(which) for part in (pseudo, labels) if part for which in part["matches"]}
         return {
             "pseudo": pseudo,
             "labels": labels,
@@ -69,10 +69,11 @@ class DetectionKind(Kind):
         }
 
     def is_part(self, part: Any, classes: int) -> bool:
+        matches = part.get("matches") if isinstance(part, dict) else None
         return (
-            isinstance(part, dict) and len(part) <= classes < _MOST_CLASSES
-            and all(which.isascii() and which.isdecimal() and int(which) < classes for which in part)
-            and all(precision.is_kept(one) for one in part.values())
+            isinstance(matches, dict) and len(matches) <= classes < _MOST_CLASSES
+            and all(which.isascii() and which.isdecimal() and int(which) < classes for which in matches)
+            and all(precision.is_kept(one) for one in matches.values())
         )  # fmt: skip
 
     def reduce(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[str, Array]:
@@ -86,13 +87,13 @@ class DetectionKind(Kind):
 
     def _of_classes(self, parts: Sequence[Part], weights: Array, area: str) -> Array:
         """(classes that occur, rows, thresholds)."""
-        occur = sorted({which for part in parts for which in part}, key=int)
-        found = [precision.average([part.get(which) for part in parts], weights, area) for which in occur]
+        occur = sorted({which for part in parts for which in part["matches"]}, key=int)
+        found = [precision.average([part["matches"].get(which) for part in parts], weights, area) for which in occur]
         return np.array(found).reshape(-1, len(weights), THRESHOLDS)
 
     def by_class(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[int, Array]:
         """AP of each class that occurs, (rows,)."""
-        occur = sorted({int(which) for part in parts for which in part})
+        occur = sorted({int(which) for part in parts for which in part["matches"]})
         found = self._of_classes(parts, weights, "all")
         return {which: one.mean(axis=1) for which, one in zip(occur, found, strict=True)}
 
@@ -122,7 +123,7 @@ def _against(
         found[str(which)] = precision.match(
             own[:, :4], own[:, 5], boxes[truths].astype(np.float64), areas[truths], crowd[truths]
         )
-    return found
+    return {"matches": found}
 
 
 def _lower(classes: Sequence[str]) -> list[str]:
