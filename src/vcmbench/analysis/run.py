@@ -114,6 +114,7 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
         each = {point.configuration: [point.configuration] for point in summary.points}
         worked = efforts(((unit.folder, unit.record) for unit in run.units), each)
         tables.write_points(run.store, summary, outcome.names, passing.kind, worked)
+        tables.write_classes(run.store, summary, passing.kind)
     return Findings(outcome, summary, correlated, {level: samples for level, samples, *_ in fresh})
 
 

@@ -232,6 +232,24 @@ class Summary:
         values = np.array([[score["iqa"].get(name) for score in found._scores(point)] for point in self.points], float)
         return found.jackknife.ratio(values, np.ones(values.shape))
 
+    def by_class(self, against: str) -> dict[int, Resampled]:
+        """The main measure of each class that occurs, on the images that have that truth; of kinds that give it."""
+        found, kind = self.over(against), self.kind
+        if kind is None or not found.images:
+            return {}
+        scale = SHARE if kind.are_shares else PLAIN
+        points = [
+            found.jackknife.reduced(
+                lambda weights, parts=parts: {str(which): values for which, values in
+                                              kind.by_class(parts, self.classes, weights).items()},
+                scale,
+            )
+            for parts in found._parts(against)
+        ]  # fmt: skip
+        occur = sorted({int(which) for point in points for which in point})
+        nothing = found.jackknife.reduced(lambda weights: {"": np.full(len(weights), np.nan)}, scale)[""]
+        return {which: _joined([point.get(str(which), nothing) for point in points]) for which in occur}
+
     def pristine_measures(self) -> dict[str, Resampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
         parts = [(self.pristine.get(image) or {}).get("machine") for image in self.images]

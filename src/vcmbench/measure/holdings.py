@@ -18,7 +18,7 @@ from vcmbench.tasks.predictions import prediction_path
 KINDS = ("bitstreams", "records", "scores", "predictions", "tables")
 _TABLES = (
     "compression.csv", "compression.state.json", "equal_rate.csv", "image_scores.csv", "image_scores.parquet",
-    "block_scores.csv", "block_scores.parquet", "points.csv", "points.parquet",
+    "block_scores.csv", "block_scores.parquet", "points.csv", "points.parquet", "classes.csv", "classes.parquet",
     "correlation_*.json", "bd.json", "measured.json", "plan.json", "runs.jsonl", *sums.NAMES, "report.html",
     "blocks/*.state.json", "blocks/*_val_blocks.json", "blocks/*_val_metrics.json",
     "stability/**/*.json",

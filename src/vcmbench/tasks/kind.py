@@ -123,6 +123,10 @@ class Kind(ABC):
         """Whether measures are quotients of `sums`."""
         return type(self).reduce is Kind.reduce
 
+    def by_class(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[int, Array]:
+        """The main measure of each class that occurs, (rows,), in a table of its own; of kinds that have one."""
+        return {}
+
     def score(self, part: Part, classes: int, measure: str) -> float | None:
         """One picture by a measure of its own; None where it has nothing to count."""
         found = self.reduce([part], classes, np.ones((1, 1)))
@@ -193,7 +197,7 @@ def _by_name(what: str, method: Callable[..., Any], types: tuple[type, ...]) -> 
 
 
 _REDUCING: dict[str, tuple[type, ...]] = {
-    "sums": (dict,), "reduce": (dict,), "score": (Real, NoneType), "correlated": (tuple,), "correlated_score": (Real, NoneType),
+    "sums": (dict,), "reduce": (dict,), "by_class": (dict,), "score": (Real, NoneType), "correlated": (tuple,), "correlated_score": (Real, NoneType),
     "row": (dict,), "heading": (tuple,), "answers": (tuple,), "facts": (list,),
 }  # fmt: skip
 """What reduces and shows parts, when all is measured, and what it returns."""

@@ -16,6 +16,7 @@ from vcmbench.tasks.base import Device, Picture, Prepared, TaskSettings, check_p
 from vcmbench.tasks.batching import complaints
 from vcmbench.tasks.onnx import beside, detections, document, masks, pixels, session
 from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
+from vcmbench.tasks.onnx.masks import Masks
 
 VERSION = 1
 """To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
@@ -74,9 +75,9 @@ class OnnxNetwork:
         }
 
     @property
-    def masks(self) -> masks.Masks:
+    def masks(self) -> Masks:
         """How its output becomes masks. Raises RequestError where it gives boxes."""
-        if not isinstance(self.reader, masks.Masks):
+        if not isinstance(self.reader, Masks):
             raise RequestError(f"{self.path}: gives boxes, no masks")
         return self.reader
 
@@ -98,7 +99,7 @@ class OnnxNetwork:
 
 def plan(
     opened: Any, options: dict[str, Any], answers: Literal["masks", "boxes"]
-) -> tuple[pixels.Pixels, masks.Masks | detections.Detections]:
+) -> tuple[pixels.Pixels, Masks | detections.Detections]:
     """How pictures go into a session, and class ids or boxes come out. Raises RequestError that says which key is
     wrong."""
     keys = NetworkInput.model_validate(options["input"]), NetworkOutput.model_validate(options["output"])
