@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from vcmbench.data.objects import ANY, ObjectFiles, Objects, of_cityscapes, of_folder
+from vcmbench.data.objects import ANY, LabelledObjects, ObjectFiles, of_cityscapes, of_folder
 from vcmbench.errors import JobError
 from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.kind import Part, Truth
@@ -30,12 +30,12 @@ def boxes(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
     return np.round(np.hstack([at, at + sides]), 1)
 
 
-def scene(seed: int) -> tuple[F32, Objects]:
-    """Objects of two classes, some of them crowds, and detections: shifted, doubled, made up, of equal scores."""
+def scene(seed: int) -> tuple[F32, LabelledObjects]:
+    """LabelledObjects of two classes, some of them crowds, and detections: shifted, doubled, made up, of equal scores."""
     rng = np.random.default_rng(seed)
     truths, which = boxes(rng, 12), rng.integers(0, 2, 12)
     areas = (truths[:, 2] - truths[:, 0]) * (truths[:, 3] - truths[:, 1]) * rng.uniform(0.5, 1, 12)
-    known = Objects(tuple(CLASSES[i] for i in which), truths, areas, rng.random(12) < 0.15)
+    known = LabelledObjects(tuple(CLASSES[i] for i in which), truths, areas, rng.random(12) < 0.15)
     shifted = truths + rng.normal(0, 6, truths.shape) * (rng.random((12, 1)) < 0.7)
     found = np.vstack([shifted, shifted[:4] + 2, boxes(rng, 6)])
     found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
@@ -44,7 +44,7 @@ def scene(seed: int) -> tuple[F32, Objects]:
     return np.column_stack([found, classes, scores]).astype(np.float32), known
 
 
-def by_hand(scenes: list[tuple[F32, Objects]], folder: Path) -> COCOeval:
+def by_hand(scenes: list[tuple[F32, LabelledObjects]], folder: Path) -> COCOeval:
     """pycocotools on the same, as files."""
     truths, results = [], []
     for number, (found, known) in enumerate(scenes, 1):
@@ -69,7 +69,7 @@ def xywh(box: NDArray[np.float64]) -> list[float]:
     return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
 
 
-def counted(found: F32, known: Objects | None, pristine: F32 | None = None, score: float = 0.5) -> Part:
+def counted(found: F32, known: LabelledObjects | None, pristine: F32 | None = None, score: float = 0.5) -> Part:
     part = kinds.count(KIND, found, pristine, Truth(objects=known, score=score), CLASSES)
     recalled: Part = json.loads(json.dumps(part))
     return recalled
@@ -102,7 +102,7 @@ def test_perfect_is_1_nothing_is_0_and_no_objects_are_missing() -> None:
     assert KIND.score(counted(found, None, nothing)["pseudo"], 3, "ap") is None
     assert counted(found, None)["labels"] is None
     assert "no objects are labelled" in counted(found, None)["notes"]["labels"]
-    others = Objects(("zebra",), known.boxes[:1], known.areas[:1], known.crowd[:1])
+    others = LabelledObjects(("zebra",), known.boxes[:1], known.areas[:1], known.crowd[:1])
     assert "none of the labelled classes" in counted(found, others)["notes"]["labels"]
 
 
@@ -116,11 +116,11 @@ def test_the_score_decides_the_pseudo_ground_truth() -> None:
 def test_crowds_and_regions_of_any_class_are_not_counted() -> None:
     truths = np.array([[0, 0, 50, 50], [100, 100, 300, 300]], np.float64)
     for name in ("car", ANY):
-        known = Objects(("car", name), truths, np.array([2500.0, 40000]), np.array([False, True]))
+        known = LabelledObjects(("car", name), truths, np.array([2500.0, 40000]), np.array([False, True]))
         inside = [[110, 110, 150, 150, 0, 0.9], [200, 200, 260, 260, 0, 0.8]]
         answer = np.array([*inside, [0, 0, 50, 50, 0, 0.5]], np.float32)
         assert KIND.score(counted(answer, known)["labels"], 3, "ap") == pytest.approx(1)
-        known = Objects(("car", name), truths, np.array([2500.0, 40000]), np.array([False, False]))
+        known = LabelledObjects(("car", name), truths, np.array([2500.0, 40000]), np.array([False, False]))
         if name:
             assert (KIND.score(counted(answer, known)["labels"], 3, "ap") or 0) < 0.5
 

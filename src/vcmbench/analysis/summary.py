@@ -238,14 +238,15 @@ class Summary:
         if kind is None or not found.images:
             return {}
         scale = SHARE if kind.are_shares else PLAIN
-        points = [
-            found.jackknife.reduced(
-                lambda weights, parts=parts: {str(which): values for which, values in
-                                              kind.by_class(parts, self.classes, weights).items()},
-                scale,
-            )
-            for parts in found._parts(against)
-        ]  # fmt: skip
+
+        def of_point(parts: Sequence[dict[str, Any]]) -> dict[str, Resampled]:
+            def reduce(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+                by_class = kind.by_class(parts, self.classes, weights) if kind else {}
+                return {str(which): values for which, values in by_class.items()}
+
+            return found.jackknife.reduced(reduce, scale)
+
+        points = [of_point(parts) for parts in found._parts(against)]
         occur = sorted({int(which) for point in points for which in point})
         nothing = found.jackknife.reduced(lambda weights: {"": np.full(len(weights), np.nan)}, scale)[""]
         return {which: _joined([point.get(str(which), nothing) for point in points]) for which in occur}

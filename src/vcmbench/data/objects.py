@@ -35,7 +35,7 @@ _KITTI_COLUMNS, _YOLO_COLUMNS = (15, 16), 5
 
 
 @dataclass(frozen=True, eq=False)
-class Objects:
+class LabelledObjects:
     """Of one picture, N of them: names of classes, boxes (N, 4) float64 x0, y0, x1, y1 in px, `areas` (N,) in px, by
     which they are small or large, and which are a `crowd`, (N,) bool: detections inside are not counted."""
 
@@ -49,7 +49,7 @@ class Objects:
 class ObjectFiles:
     """How a picture's objects are read from files, and what decides them. Both raise JobError."""
 
-    read: Callable[[tuple[int, int]], Objects]
+    read: Callable[[tuple[int, int]], LabelledObjects]
     """Of a picture of (height, width) px."""
     digest: Callable[[], str]
 
@@ -86,15 +86,15 @@ def _yolo(path: Path, classes: Path) -> ObjectFiles:
     return ObjectFiles(lambda shape: _from_yolo(path, classes, shape), lambda: _sha256(path, classes))
 
 
-def _objects(rows: Sequence[Row]) -> Objects:
+def _objects(rows: Sequence[Row]) -> LabelledObjects:
     boxes = np.array([box for _, box, _, _ in rows], np.float64).reshape(-1, 4)
     sides = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     areas = np.array([side if area is None else area for side, (_, _, area, _) in zip(sides, rows, strict=True)])
     crowd = np.array([is_crowd for *_, is_crowd in rows], np.bool_)
-    return Objects(tuple(name for name, *_ in rows), boxes, areas.astype(np.float64), crowd)
+    return LabelledObjects(tuple(name for name, *_ in rows), boxes, areas.astype(np.float64), crowd)
 
 
-def _from_instances(path: Path) -> Objects:
+def _from_instances(path: Path) -> LabelledObjects:
     """Ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
     with images.complaints(path), Image.open(path, formats=images.FORMATS) as picture:
         ids = np.asarray(picture).astype(np.int64)
@@ -109,7 +109,7 @@ def _from_instances(path: Path) -> Objects:
     return _objects(rows)
 
 
-def _from_polygons(path: Path) -> Objects:
+def _from_polygons(path: Path) -> LabelledObjects:
     names, rows = set(_CITYSCAPES.values()), []
     with _complaints(path):
         for one in _json(path)["objects"]:
@@ -149,7 +149,7 @@ def _of_coco(path: Path, names: Sequence[PurePosixPath]) -> list[Row] | None:
     return next((known[name] for name in (*map(str, names), names[0].name) if name in known), None)
 
 
-def _from_kitti(path: Path) -> Objects:
+def _from_kitti(path: Path) -> LabelledObjects:
     rows: list[Row] = []
     for line in _lines(path, _KITTI_COLUMNS):
         is_any = line[0] == "DontCare"
@@ -157,7 +157,7 @@ def _from_kitti(path: Path) -> Objects:
     return _objects(rows)
 
 
-def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> Objects:
+def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> LabelledObjects:
     names = [line.strip() for line in _text(classes).splitlines() if line.strip()]
     height, width = shape
     rows: list[Row] = []

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.objects import Objects
+from vcmbench.data.objects import LabelledObjects
 from vcmbench.errors import JobError
 from vcmbench.io.documents import short
 from vcmbench.io.plugins import Plugins, only_its_job, only_subclass
@@ -58,7 +58,7 @@ class Truth:
     importance: NDArray[np.float32] | None = None
     notes: dict[str, str] = field(default_factory=dict)
     folder: str = ""
-    objects: Objects | None = None
+    objects: LabelledObjects | None = None
     """Of kinds that need them."""
     score: float = 0.5
     """What is detected on a pristine picture is part of the pseudo ground truth from this score on."""
@@ -197,7 +197,8 @@ def _by_name(what: str, method: Callable[..., Any], types: tuple[type, ...]) -> 
 
 
 _REDUCING: dict[str, tuple[type, ...]] = {
-    "sums": (dict,), "reduce": (dict,), "by_class": (dict,), "score": (Real, NoneType), "correlated": (tuple,), "correlated_score": (Real, NoneType),
+    "sums": (dict,), "reduce": (dict,), "by_class": (dict,),
+    "score": (Real, NoneType), "correlated": (tuple,), "correlated_score": (Real, NoneType),
     "row": (dict,), "heading": (tuple,), "answers": (tuple,), "facts": (list,),
 }  # fmt: skip
 """What reduces and shows parts, when all is measured, and what it returns."""
@@ -216,10 +217,12 @@ def count(kind: Kind, answer: Answer, pristine: Answer | None, truth: Truth, cla
         for part in (found[name] for name in ("pseudo", "labels") if found[name] is not None):
             if not kind.is_part(part, len(classes)):
                 raise ValueError(f"gives {short(part)}, which is no part by its own is_part")
-            if kind.is_additive:
-                sums = kind.sums(part, len(classes))
-            else:
-                sums = {name: (0,) for name in kind.reduce([part], len(classes), np.ones((1, 1)))}
+            if not kind.is_additive:
+                reduced = kind.reduce([part], len(classes), np.ones((1, 1)))
+                if lacking := kind.measures.keys() - reduced.keys():
+                    raise ValueError(f"gives a part without {' and '.join(sorted(lacking))}")
+                continue
+            sums = kind.sums(part, len(classes))
             if not kind.measures.keys() <= sums.keys() or not all(
                 math.isfinite(value) for pair in sums.values() for value in pair
             ):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.data.objects import ANY, Objects
+from vcmbench.data.objects import ANY, LabelledObjects
 from vcmbench.errors import JobError
 from vcmbench.tasks import precision
 from vcmbench.tasks.boxes import COLUMNS, BoxFiles
@@ -130,7 +130,9 @@ def _lower(classes: Sequence[str]) -> list[str]:
     return [name.lower() for name in classes]
 
 
-def _numbered(known: Objects, classes: list[str]) -> tuple[NDArray[np.integer], Array, Array, NDArray[np.bool_]]:
+def _numbered(
+    known: LabelledObjects, classes: list[str]
+) -> tuple[NDArray[np.integer], Array, Array, NDArray[np.bool_]]:
     """Labelled objects of the network's classes, by names without regard to case, and regions not to be counted."""
     numbers = {name: number for number, name in enumerate(classes)} | {ANY: -1}
     chosen = [i for i, name in enumerate(known.names) if name.lower() in numbers]
