@@ -31,9 +31,10 @@ def boxes(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 def scene(seed: int) -> tuple[F32, LabelledObjects]:
-    """LabelledObjects of two classes, some of them crowds, and detections: shifted, doubled, made up, of equal scores."""
+    """Objects of two classes, some of them crowds, and detections: shifted, doubled, made up, of equal scores."""
     rng = np.random.default_rng(seed)
     truths, which = boxes(rng, 12), rng.integers(0, 2, 12)
+    truths[1], which[1] = truths[0], which[0]
     areas = (truths[:, 2] - truths[:, 0]) * (truths[:, 3] - truths[:, 1]) * rng.uniform(0.5, 1, 12)
     known = LabelledObjects(tuple(CLASSES[i] for i in which), truths, areas, rng.random(12) < 0.15)
     shifted = truths + rng.normal(0, 6, truths.shape) * (rng.random((12, 1)) < 0.7)

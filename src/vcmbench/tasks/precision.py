@@ -1,5 +1,5 @@
-"""Average precision as COCO has it (T.-Y. Lin et al., 2014), by pycocotools: detections of a picture are held against
-its truth once, and what is kept of that gives the figures of any pictures together.
+"""Average precision as COCO has it (T.-Y. Lin et al., 2014): detections of a picture are held against its truth once,
+and what is kept of that gives the figures of any pictures together, those that pycocotools gives of all of their files.
 
 Precision is interpolated at 101 recalls, at ten thresholds of IoU, 0.5 to 0.95; objects are small up to 32 x 32 px of
 area, and large from 96 x 96 px. At most 100 detections a class and picture count, those of the highest scores.
@@ -7,9 +7,7 @@ area, and large from 96 x 96 px. At most 100 detections a class and picture coun
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,9 @@ from numpy.typing import NDArray
 THRESHOLDS, RECALLS = 10, 101
 AREAS = ("all", "small", "medium", "large")
 MOST_DETECTIONS = 100
+_LIMITS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
+"""In px, of AREAS."""
+_IOU = np.minimum(np.linspace(0.5, 0.95, THRESHOLDS), 1 - 1e-10)
 
 Array = NDArray[np.float64]
 Kept = dict[str, Any]
@@ -25,42 +26,51 @@ Kept = dict[str, Any]
 objects it has, and by detection `hits` and `ignored`, a bit a threshold, the lowest for 0.5."""
 
 
-@cache
-def _evaluator() -> Any:
-    from pycocotools.cocoeval import COCOeval  # heavy
-
-    return COCOeval(iouType="bbox")
-
-
-_one_at_a_time = threading.Lock()
-
-
 def match(boxes: Array, scores: Array, truths: Array, areas: Array, crowd: NDArray[np.bool_]) -> Kept:
     """Detections (D, 4) with (D,) scores against truths (G, 4), both x0, y0, x1, y1 in px, of one class and picture;
-    `areas` and `crowd` are the truths', (G,). What a crowd holds is neither right nor wrong."""
-    with _one_at_a_time:  # the evaluator holds the picture
-        own, which = _evaluator(), (0, 0)
-        own._dts = {which: [{"id": i + 1, "bbox": _xywh(box), "score": float(score), "area": _area(box)}
-                            for i, (box, score) in enumerate(zip(boxes, scores, strict=True))]}  # fmt: skip
-        own._gts = {which: [{"id": i + 1, "bbox": _xywh(box), "area": float(area), "iscrowd": int(one),
-                             "ignore": int(one)}
-                            for i, (box, area, one) in enumerate(zip(truths, areas, crowd, strict=True))]}  # fmt: skip
-        own.ious = {which: own.computeIoU(*which)}
-        found = [own.evaluateImg(*which, limits, MOST_DETECTIONS) for limits in own.params.areaRng]
+    `areas` and `crowd` are the truths', (G,). What a crowd holds is neither right nor wrong.
+
+    As `COCOeval.evaluateImg`, for all areas and thresholds at once: each detection takes the free truth of largest IoU,
+    of equal ones the last, and one that is not counted only where there is no other.
+    """
+    order = np.argsort(-scores, kind="mergesort")[:MOST_DETECTIONS]
+    boxes, size = boxes[order], (boxes[order, 2:] - boxes[order, :2]).prod(axis=1)
+    is_other = crowd | (areas < _LIMITS[:, :1]) | (areas > _LIMITS[:, 1:])  # (AREAS, G), what is not counted
+    hits = np.zeros((len(AREAS), THRESHOLDS, len(order)), np.bool_)
+    ignored, is_free = hits.copy(), np.ones((len(AREAS), THRESHOLDS, len(truths)), np.bool_)
+    for number, shared in enumerate(_shared(boxes, truths, crowd)):
+        near = np.flatnonzero(shared >= _IOU[0])[::-1]  # argmax takes the first
+        if not near.size:
+            continue
+        fits = is_free[..., near] & (shared[near] >= _IOU[:, None])
+        counted = fits & ~is_other[:, None, near]
+        fits = np.where(counted.any(axis=-1, keepdims=True), counted, fits)
+        best = near[np.where(fits, shared[near], -1).argmax(axis=-1)]
+        hits[..., number] = fits.any(axis=-1)
+        ignored[..., number] = hits[..., number] & np.take_along_axis(is_other, best, axis=1)
+        area, threshold = np.nonzero(hits[..., number] & ~crowd[best])
+        is_free[area, threshold, best[area, threshold]] = False
+    ignored |= ~hits & ((size < _LIMITS[:, :1]) | (size > _LIMITS[:, 1:]))[:, None, :]
     return {
-        "scores": [float(score) for score in found[0]["dtScores"]],
-        "truths": [int(np.count_nonzero(one["gtIgnore"] == 0)) for one in found],
-        "hits": [_bits(one["dtMatches"] > 0) for one in found],
-        "ignored": [_bits(one["dtIgnore"]) for one in found],
+        "scores": scores[order].tolist(),
+        "truths": (~is_other).sum(axis=1).tolist(),
+        "hits": [_bits(one) for one in hits],
+        "ignored": [_bits(one) for one in ignored],
     }
 
 
-def _xywh(box: Array) -> list[float]:
-    return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
+def _shared(boxes: Array, truths: Array, crowd: NDArray[np.bool_]) -> Array:
+    """IoU (D, G); of a crowd, the share of the detection."""
+    from pycocotools import mask  # heavy
+
+    if not len(boxes) or not len(truths):
+        return np.zeros((len(boxes), len(truths)))
+    found: Array = mask.iou(_xywh(boxes), _xywh(truths), crowd.astype(np.uint8))
+    return found
 
 
-def _area(box: Array) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
+def _xywh(boxes: Array) -> Array:
+    return np.ascontiguousarray(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), np.float64)
 
 
 def _bits(flags: NDArray[Any]) -> list[int]:
