@@ -162,7 +162,8 @@ def kept_rates(curves: Sequence[RateCurve]) -> KeptRates | None:
         return None
     share = _TARGETS[counts.index(max(counts))]
     found = sorted((rate_at(curve, share * scale) for curve in curves), key=lambda one: one.rate or math.inf)
-    words = f"{percent(share)} of the pristine pictures\u2019 accuracy" if top else f"An accuracy of {share:.2f}"
+    what = "AP" if curves[0].measure == "ap" else "accuracy"
+    words = f"{percent(share)} of the pristine pictures\u2019 {what}" if top else f"An {what} of {share:.2f}"
     return KeptRates(words, share * scale, found)
 
 
