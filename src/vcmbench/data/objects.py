@@ -165,7 +165,8 @@ def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> LabelledObj
         x, y, w, h = (float(side) for side in line[1:])
         box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
         with _complaints(path):
-            rows.append((names[int(line[0])], box, None, False))
+            number = int(line[0])
+            rows.append((names[number if number >= 0 else len(names)], box, None, False))
     return _objects(rows)
 
 

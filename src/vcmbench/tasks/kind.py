@@ -218,8 +218,8 @@ def count(kind: Kind, answer: Answer, pristine: Answer | None, truth: Truth, cla
             if not kind.is_part(part, len(classes)):
                 raise ValueError(f"gives {short(part)}, which is no part by its own is_part")
             if not kind.is_additive:
-                reduced = kind.reduce([part], len(classes), np.ones((1, 1)))
-                if lacking := kind.measures.keys() - reduced.keys():
+                known = kind.reduce([part], len(classes), np.ones((1, 1))) if kind.file is not None else kind.measures
+                if lacking := kind.measures.keys() - known.keys():
                     raise ValueError(f"gives a part without {' and '.join(sorted(lacking))}")
                 continue
             sums = kind.sums(part, len(classes))

@@ -18,6 +18,7 @@ AREAS = ("all", "small", "medium", "large")
 MOST_DETECTIONS = 100
 _LIMITS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """In px, of AREAS."""
+_MOST_AT_ONCE = 1 << 22
 _IOU = np.minimum(np.linspace(0.5, 0.95, THRESHOLDS), 1 - 1e-10)
 
 Array = NDArray[np.float64]
@@ -111,8 +112,9 @@ def average(kept: Sequence[Kept | None], weights: Array, area: str) -> Array:
     hits, ignored = (_flags(np.concatenate([np.array(one[name][at], np.int64) for _, one in chosen])[order])
                      for name in ("hits", "ignored"))  # fmt: skip
     right, wrong = (hits & ~ignored).astype(np.float64), (~hits & ~ignored).astype(np.float64)
-    for row in np.flatnonzero(totals):
-        found[row] = _interpolated(right * weights[row, picture], wrong * weights[row, picture], totals[row])
+    rows = np.flatnonzero(totals)
+    for some in np.array_split(rows, -(-len(rows) * right.size // _MOST_AT_ONCE) or 1):
+        found[some] = _interpolated(right, wrong, weights[some][:, picture], totals[some])
     return found
 
 
@@ -122,13 +124,17 @@ def _flags(bits: NDArray[np.int64]) -> NDArray[np.bool_]:
     return flags
 
 
-def _interpolated(right: Array, wrong: Array, total: float) -> Array:
-    """(THRESHOLDS,): the mean over RECALLS of the highest precision at that recall or a higher one."""
-    above, beside = right.cumsum(axis=1), wrong.cumsum(axis=1)
+def _interpolated(right: Array, wrong: Array, weights: Array, totals: Array) -> Array:
+    """(rows, THRESHOLDS): the mean over RECALLS of the highest precision at that recall or a higher one. `right` and
+    `wrong` are (THRESHOLDS, D), highest score first, `weights` (rows, D), `totals` (rows,)."""
+    places = right.any(axis=0)  # elsewhere precision only falls
+    above = (right[:, places] * weights[:, None, places]).cumsum(axis=2)
+    beside = (wrong * weights[:, None]).cumsum(axis=2)[..., places]
     precision = above / (above + beside + np.spacing(1))
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    precision = np.hstack([precision, np.zeros((THRESHOLDS, 1))])  # where that recall is not reached
-    recalls = np.linspace(0, 1, RECALLS)
-    means = [values[np.searchsorted(reached, recalls)].mean()
-             for values, reached in zip(precision, above / total, strict=True)]  # fmt: skip
-    return np.array(means)
+    precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
+    precision = np.pad(precision, ((0, 0), (0, 0), (0, 1)))  # 0 where that recall is not reached
+    reached, recalls = above / totals[:, None, None], np.linspace(0, 1, RECALLS)
+    found = [values[np.searchsorted(shares, recalls)].mean()
+             for of_row, shares_of_row in zip(precision, reached, strict=True)
+             for values, shares in zip(of_row, shares_of_row, strict=True)]  # fmt: skip
+    return np.array(found).reshape(len(totals), THRESHOLDS)
