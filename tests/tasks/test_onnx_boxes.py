@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import TaskSettings
 from vcmbench.tasks.onnx.detections import suppressed
+from vcmbench.tasks.onnx.inspecting import describe
 
 F32 = NDArray[np.float32]
 NAMES = ["car", "person", "bus"]
@@ -140,3 +142,13 @@ def test_masks_and_boxes_are_of_different_tasks(tmp_path: Path) -> None:
 def test_outputs_that_are_no_boxes_are_named(rows: F32, why: str, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=why):
         found(detector(tmp_path / "net.onnx", {"y": np.ascontiguousarray(rows, np.float32)}))
+
+
+def test_inspecting_a_detector_gives_a_table_to_paste(tmp_path: Path) -> None:
+    path = detector(tmp_path / "net.onnx", {"y": ROWS[None], "s": ROWS[:, 4]})
+    text = describe(path)
+    table = tomllib.loads(text.replace("# classes = []", f"classes = {NAMES}"))["task"]
+    assert table["output"] == {"kind": "boxes", "name": "y", "boxes": {"corners": "xyxy"}} and "# scores" in text
+    one = tomllib.loads(describe(detector(tmp_path / "one.onnx", {"y": ROWS})))["task"]
+    with tasks.open_task(TaskSettings(**one, classes=NAMES), "local", "none") as task:
+        assert task.predict([np.zeros((100, 80, 3), np.uint8)])[0] == pytest.approx(np.array(EXPECTED))

@@ -18,7 +18,7 @@ AREAS = ("all", "small", "medium", "large")
 MOST_DETECTIONS = 100
 _LIMITS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """In px, of AREAS."""
-_MOST_AT_ONCE = 1 << 22
+_MOST_AT_ONCE = 1 << 17  # numbers: more of them leave the cache
 _IOU = np.minimum(np.linspace(0.5, 0.95, THRESHOLDS), 1 - 1e-10)
 
 Array = NDArray[np.float64]
