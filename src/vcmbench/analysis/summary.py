@@ -180,7 +180,7 @@ class Summary:
         """The measures of one point, by the parts of its pictures."""
         if (kind := self.kind) is None:
             return {}
-        scale = SHARE if kind.are_shares else PLAIN
+        scale = SHARE if kind.are_shares or kind.has_confusions else PLAIN
         return self.jackknife.reduced(lambda weights: kind.reduce(parts, self.classes, weights), scale)
 
     def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:

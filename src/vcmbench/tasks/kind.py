@@ -22,6 +22,7 @@ from vcmbench.data.objects import LabelledObjects
 from vcmbench.errors import JobError
 from vcmbench.io.documents import short
 from vcmbench.io.plugins import Plugins, only_its_job, only_subclass
+from vcmbench.tasks import confusion
 
 DEFAULT = "segmentation"
 Answer = NDArray[Any]
@@ -82,7 +83,7 @@ class Kind(ABC):
     has_label_pictures: ClassVar[bool] = False
     """Whether an answer is (H, W) uint8 class ids: then it is kept as a PNG, shown, and blocks can be drawn of it."""
     has_confusions: ClassVar[bool] = False
-    """Whether parts hold confusion counts, from which IoU, classes and distances are reported."""
+    """Whether parts hold `confusion` counts, from which measures, IoU, classes and distances are reported."""
     are_shares: ClassVar[bool] = False
     """Whether measures lie between 0 and 1, and their intervals are to stay in there."""
     needs_objects: ClassVar[bool] = False
@@ -112,6 +113,8 @@ class Kind(ABC):
     def reduce(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[str, Array]:
         """Every measure, (rows,), of the pictures by their `parts`: `weights` is (rows, pictures), how often a row has
         each. The first row has all of them, the others are resamples. NaN where there is nothing to measure."""
+        if self.has_confusions:
+            return confusion.reduced(parts, classes, weights)
         sums = [self.sums(part, classes) for part in parts]
         table = np.array([[one[name] for name in self.measures] for one in sums], np.float64)
         above, below = weights @ table[..., 0], weights @ table[..., 1]
@@ -121,7 +124,7 @@ class Kind(ABC):
     @property
     def is_additive(self) -> bool:
         """Whether measures are quotients of `sums`."""
-        return type(self).reduce is Kind.reduce
+        return type(self).reduce is Kind.reduce and not self.has_confusions
 
     def by_class(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[int, Array]:
         """The main measure of each class that occurs, (rows,), in a table of its own; of kinds that have one."""

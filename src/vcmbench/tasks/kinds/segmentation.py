@@ -14,7 +14,7 @@ from vcmbench.data import labels
 from vcmbench.errors import JobError
 from vcmbench.tasks import confusion, predictions
 from vcmbench.tasks.confusion import dense, sparse
-from vcmbench.tasks.kind import Answer, AnswerFiles, Array, Kind, Part, Truth, in_short
+from vcmbench.tasks.kind import Answer, AnswerFiles, Kind, Part, Truth, in_short
 
 _REDUCED = {"accuracy": confusion.accuracy, "miou": confusion.mean_iou, "micro_iou": confusion.micro_iou}
 _BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in confusion.BANDS_M)
@@ -82,22 +82,6 @@ class SegmentationKind(Kind):
                                         and all(_is_number(one) and one >= 0 for one in importance)))
         )  # fmt: skip
 
-    def reduce(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[str, Array]:
-        """Accuracy over the truth's pixels; mean IoU over the classes that occur in truth or prediction; micro IoU of
-        all classes together. A class whose truth is not in a row, but in all pictures, is left out of that row's mean:
-        what is wrongly predicted as it would count as an IoU of 0."""
-        margins = np.array([_margins(dense(part["confusion"], classes)) for part in parts], np.float64)
-        correct, truth, predicted = np.split(weights @ margins, 3, axis=1)
-        union = truth + predicted - correct
-        is_gone = (truth == 0) & (truth[:1] > 0)
-        occurs = (union > 0) & ~is_gone
-        iou = np.divide(correct, union, out=np.zeros_like(correct), where=occurs)
-        return {
-            "accuracy": _quotient(correct.sum(axis=1), truth.sum(axis=1)),
-            "miou": _quotient(iou.sum(axis=1), occurs.sum(axis=1).astype(np.float64)),
-            "micro_iou": _quotient(correct.sum(axis=1), union.sum(axis=1)),
-        }
-
     def score(self, part: Part, classes: int, measure: str) -> float | None:
         return _REDUCED[measure](dense(part["confusion"], classes))
 
@@ -133,17 +117,6 @@ def _against(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], more: Trut
         weighted = list(confusion.weighted(prediction, truth, more.importance, classes))
     counts = confusion.confusion(prediction, truth, classes)
     return {"confusion": sparse(counts), "bands": bands, "importance": weighted}
-
-
-def _margins(counts: NDArray[np.integer]) -> NDArray[np.integer]:
-    """By class: pixels that are right, of the truth, of the prediction."""
-    return np.concatenate([np.diagonal(counts), counts.sum(axis=1), counts[:, :-1].sum(axis=0)])
-
-
-def _quotient(part: Array, whole: Array) -> Array:
-    """part / whole, NaN where there is no whole."""
-    quotient: Array = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
-    return quotient
 
 
 def _are_counts(triplets: Any, classes: int) -> bool:
