@@ -34,7 +34,7 @@ from vcmbench.io import documents, resources, validation
 from vcmbench.io.overrides import override
 from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings
-from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
+from vcmbench.tasks.onnx.keys import BoxOutput, NetworkInput, NetworkOutput
 
 _MODELS = (".py", ".json", ".yaml", ".yml", ".onnx")  # what ends so is a path, all else a word
 _MAX_BYTES = 1 << 18  # an experiment is a page of text; anything larger is a mistake
@@ -207,7 +207,7 @@ class Experiment(Strict):
 _NESTED: dict[str, type[BaseModel]] = {
     "dataset": Selection, "coding": CodingGrid, "qp_map": Map, "target": Target, "importance": ImportanceChoice,
     "task": TaskChoice, "metrics": Metrics, "blocks": BlockSampling, "report": ReportChoice,
-    "input": NetworkInput, "output": NetworkOutput,
+    "input": NetworkInput, "output": NetworkOutput, "boxes": BoxOutput,
 }  # fmt: skip
 
 

@@ -34,10 +34,10 @@ from tests.helpers.measuring import (
 from vcmbench.cli import measuring
 from vcmbench.compress import decode
 from vcmbench.data.dataset import Source
-from vcmbench.measure import predictions
 from vcmbench.measure.predictions import NetworkPredictor
 from vcmbench.measure.records import PRISTINE, ScoreStore
 from vcmbench.measure.steps import Steps
+from vcmbench.tasks import predictions
 from vcmbench.tasks.predictions import prediction_key, write_prediction
 
 ALL = CONFIGURATIONS * PICTURES

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vcmbench.measure.outcome import MeasureOutcome
+from vcmbench.measure.run import MeasureRun
 from vcmbench.measure.stability import backward_flow, changed
+from vcmbench.tasks.kind import get as get_kind
 
 H, W = 96, 128
 U8 = NDArray[np.uint8]
@@ -52,3 +58,10 @@ def test_what_comes_into_view_is_not_counted() -> None:
     other = moved.copy()
     other[:, :4] ^= 1
     assert changed(answer, moved, flow, valid) == changed(answer, other, flow, valid)
+
+
+def test_flicker_of_what_is_no_mask_is_missing_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, outcome, predictor = object.__new__(MeasureRun), MeasureOutcome(), SimpleNamespace(kind=get_kind("detection"))
+    monkeypatch.setattr(run, "stability", lambda: SimpleNamespace(sequences=["drive"]))
+    run._follow(predictor, outcome, threading.Event())  # type: ignore[arg-type]
+    assert outcome.reasons == ["stability: the task is a detection; only pictures of labels have it"]

@@ -335,7 +335,7 @@ def test_the_tables_are_of_onnx_files_alone() -> None:
     settings = TaskSettings.model_validate({"input": {"scale": 1}})
     with pytest.raises(RequestError, match=r"task\.input: only an ONNX file as model has this table"):
         tasks.open_task(settings, "local", "none")
-    with pytest.raises(RequestError, match='an ONNX file: is the model of name = "segmentation" alone'):
+    with pytest.raises(RequestError, match='an ONNX file: is the model of name = "segmentation" or "detection" alone'):
         tasks.open_task(TaskSettings(name="classification", model="n.onnx"), "local", "none")
 
 

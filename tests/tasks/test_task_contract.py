@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,13 +62,27 @@ def test_it_says_what_it_is(task: Task, settings: TaskSettings) -> None:
     assert isinstance(task.classes, tuple) and len(set(task.classes)) == len(task.classes), "classes: names that differ"
 
 
-def test_answers_are_of_its_kind(task: Task, pictures: list[NDArray[np.uint8]]) -> None:
+def _keeps_files(kind: kinds.Kind, answer: Any, shape: tuple[int, ...], classes: tuple[str, ...], at: Path) -> None:
+    """Answers that lie in files come back as they were, and a file that was cut off is noticed."""
+    if (files := kind.files) is None:
+        return
+    path = at / f"one{files.suffix}"
+    with pytest.raises(JobError):
+        files.read(path, (shape[0], shape[1]), classes)
+    files.write(path, answer, classes, "a key", None)
+    assert (files.key(path), files.is_whole(path)) == ("a key", True)
+    assert np.array_equal(files.read(path, (shape[0], shape[1]), classes), answer)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not files.is_whole(path), f"{kind.name}: a file that was cut off is whole"
+
+
+def test_answers_are_of_its_kind(task: Task, pictures: list[NDArray[np.uint8]], tmp_path: Path) -> None:
     kind, found = kinds.get(task.kind), task.predict(pictures)
     assert len(found) == len(pictures), "predict must give one answer for each picture"
     assert any(not np.array_equal(found[0], other) for other in found[1:]), "different pictures, different answers"
     for picture, answer in zip(pictures, found, strict=True):
+        kind.check(answer, (picture.shape[0], picture.shape[1]), len(task.classes))
         if kind.has_label_pictures:
-            assert answer.dtype == np.uint8 and answer.shape == picture.shape[:2], "answers must be (H, W) uint8"
             assert answer.max() < len(task.classes), "an id beyond the classes"
     kept = kinds.count(kind, found[0], found[0], kinds.Truth(), task.classes)
     assert json.loads(json.dumps(kept)) == kept, f"{kind.name}: what count returns must be JSON"
@@ -78,8 +93,12 @@ def test_answers_are_of_its_kind(task: Task, pictures: list[NDArray[np.uint8]]) 
     assert kind.is_part(part, classes), f"{kind.name}: is_part refuses what count made"
     assert not any(kind.is_part(wrong, classes) for wrong in (None, 3, [], {}, {"x": 1})), f"{kind.name}: is_part"
     assert set(kind.row(part, classes)) <= set(kind.columns), f"{kind.name}: row has cells that are in no column"
-    sums = kind.sums(part, classes)
-    assert kind.main in sums and sums[kind.main][1] > 0, f"{kind.name}: sums lacks {kind.main}, its main measure"
+    weights = np.array([[1.0, 1.0], [1.0, 0.0]])
+    reduced = kind.reduce([part, part], classes, weights)
+    assert reduced.keys() == kind.measures.keys(), f"{kind.name}: reduce gives every one of its measures"
+    assert all(values.shape == (2,) for values in reduced.values()), f"{kind.name}: reduce gives (rows,)"
+    assert np.isfinite(reduced[kind.main]).all(), f"{kind.name}: {kind.main}, its main measure, is not known"
+    _keeps_files(kind, found[0], pictures[0].shape, task.classes, tmp_path)
     for name in kind.measures:
         value = kind.score(part, classes, name)
         assert value is None or np.isfinite(value), f"{kind.name}: score of {name} is {value}"
@@ -164,7 +183,7 @@ def test_a_gpu_that_is_not_there(settings: TaskSettings) -> None:
 
 
 def test_unknown_tasks_and_settings() -> None:
-    with pytest.raises(ValidationError, match="unknown task; there are classification segmentation"):
+    with pytest.raises(ValidationError, match="unknown task; there are classification detection segmentation"):
         TaskSettings(name="depth")
     with pytest.raises(ValidationError, match="Extra inputs"):
         TaskSettings.model_validate({"modle": "demo"})

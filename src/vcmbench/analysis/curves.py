@@ -19,8 +19,6 @@ from vcmbench.data.estimate import PLAIN, SHARE, Estimate, Scale, interval, of_s
 from vcmbench.data.jackknife import Jackknife
 from vcmbench.errors import RequestError
 
-QUALITIES = ("accuracy", "miou", "micro_iou")
-
 Array = NDArray[np.float64]
 
 
@@ -104,27 +102,11 @@ class ImageJackknife(Jackknife):
     def _resampled(self, values: Array, samples: Array, scale: Scale) -> Resampled:
         return Resampled(values, None if self.lacking else samples, self.lacking, self.samples, scale)
 
-    def segmentation(self, confusions: NDArray[np.integer]) -> dict[str, Resampled]:
-        """Accuracy, mean IoU and micro IoU, by the names of QUALITIES, of (points, images, 19, 20) counts.
-
-        Rows are the truth's classes, columns the prediction's, the last one no class at all. As
-        `vcmbench.tasks.confusion` has them: accuracy over the truth's pixels; mean IoU over the classes that occur in
-        truth or prediction, without a unit of those whose truth is left; micro IoU of all classes together. Raises
-        RequestError for other shapes.
-        """
-        shape = confusions.shape
-        if len(shape) != 4 or shape[1] != self.samples or shape[3] != shape[2] + 1:
-            raise RequestError(f"counts of {shape}; (points, {self.samples}, classes, classes + 1) is needed")
-        classes = shape[2]
-        rows: dict[str, list[Array]] = {name: [] for name in QUALITIES}
-        for counts in confusions:  # one by one: all points at once would be gigabytes
-            correct = np.diagonal(counts[:, :, :classes], axis1=1, axis2=2)
-            margins = np.hstack([correct, counts.sum(axis=2), counts[:, :, :classes].sum(axis=1)]).astype(np.float64)
-            summed = np.vstack([margins.sum(axis=0), self.weights @ margins])  # all images first
-            for name, values in _of_margins(*np.split(summed, 3, axis=1)).items():
-                rows[name].append(values)
-        tables = {name: np.column_stack(values) for name, values in rows.items()}
-        return {name: self._resampled(table[0], table[1:], SHARE) for name, table in tables.items()}
+    def reduced(self, reduce: Callable[[Array], dict[str, Array]], scale: Scale = PLAIN) -> dict[str, Resampled]:
+        """Figures of one point that are no plain quotients: `reduce` makes them, (rows,) each, of (rows, images)
+        weights, of which the first row has all images."""
+        rows = np.vstack([np.ones((1, self.samples)), self.weights])
+        return {name: self._resampled(values[:1], values[1:, None], scale) for name, values in reduce(rows).items()}
 
 
 @dataclass(frozen=True)
@@ -194,23 +176,6 @@ def curve(rate: Resampled, quality: Resampled, points: Sequence[int], names: Seq
         rate.lacking or quality.lacking,
         n=rate.n,
     )
-
-
-def _of_margins(correct: Array, truth: Array, predicted: Array) -> dict[str, Array]:
-    """QUALITIES from counts by class, (rows, classes) each, (rows,) each, NaN where there is nothing to count.
-
-    The first row is of all images, the others are without a unit. A class whose truth goes with that unit is left out
-    of that row's mean: what is wrongly predicted as it would count as an IoU of 0.
-    """
-    union = truth + predicted - correct
-    is_gone = (truth == 0) & (truth[:1] > 0)
-    occurs = (union > 0) & ~is_gone
-    iou = np.divide(correct, union, out=np.zeros_like(correct), where=occurs)
-    return {
-        "accuracy": _quotient(correct.sum(axis=1), truth.sum(axis=1)),
-        "miou": _quotient(iou.sum(axis=1), occurs.sum(axis=1).astype(np.float64)),
-        "micro_iou": _quotient(correct.sum(axis=1), union.sum(axis=1)),
-    }
 
 
 def _quotient(part: Array, whole: Array) -> Array:

@@ -114,6 +114,7 @@ def _findings(run: MeasureRun, outcome: MeasureOutcome, scores: Iterator[Score],
         each = {point.configuration: [point.configuration] for point in summary.points}
         worked = efforts(((unit.folder, unit.record) for unit in run.units), each)
         tables.write_points(run.store, summary, outcome.names, passing.kind, worked)
+        tables.write_classes(run.store, summary, passing.kind)
     return Findings(outcome, summary, correlated, {level: samples for level, samples, *_ in fresh})
 
 
@@ -126,8 +127,7 @@ class _Passing:
         stability: Mapping[tuple[str, str], tuple[int, int, int]],
     ) -> None:  # fmt: skip
         task = experiment.task
-        files = task is None or task.predictions == "files"  # which are a segmentation's
-        self.kind = kinds.get(kinds.DEFAULT if task is None or files else tasks.get(task.name).kind)
+        self.kind = kinds.get(kinds.DEFAULT if task is None else tasks.get(task.name).kind)
         self.images = Samples(outcome.names, "pictures")
         self.blocks = [*outcome.sampled, *outcome.kept]
         self.of_blocks: dict[tuple[str, str], Score] = {
@@ -176,7 +176,9 @@ def _unchanged(run: MeasureRun, outcome: MeasureOutcome, failed: Collection[str]
     """The records of the last run. Raises RequestError after them where bitstreams are others by now."""
     stale: dict[str, None] = {}
     otherwise: dict[str, None] = {}
-    now_there = ground_truth.Now(run.data, ground_truth.weights_of(run.experiment))
+    task = run.experiment.task
+    needs_objects = task is not None and kinds.get(tasks.get(task.name).kind).needs_objects
+    now_there = ground_truth.Now(run.data, ground_truth.weights_of(run.experiment), objects=needs_objects)
     for unit in run.units:
         for index, source in enumerate(unit.sources):
             score, now = run.scores.read(unit.folder, source), begin(unit, index)

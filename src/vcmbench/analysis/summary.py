@@ -20,7 +20,7 @@ from vcmbench.analysis.curves import ImageJackknife, Monotonicity, Resampled, mo
 from vcmbench.analysis.points import CodingPoint, points_of
 from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
-from vcmbench.data.estimate import SHARE
+from vcmbench.data.estimate import PLAIN, SHARE
 from vcmbench.data.jackknife import EACH, Grouping
 from vcmbench.data.labels import CLASSES
 from vcmbench.measure.records import Score
@@ -162,20 +162,26 @@ class Summary:
         return self._measures[against]
 
     def _measured(self, against: str) -> dict[str, Resampled]:
-        if self.kind is not None and not self.kind.has_confusions:
+        if self.kind is not None and self.kind.is_additive:
             sums = [[self.kind.sums(part, self.classes) for part in row] for row in self._parts(against)]
             tables = {
                 name: np.array([[one[name] for one in row] for row in sums], float) for name in self.kind.measures
             }
             return {name: self._ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
-        # point by point: the counts of all of them, dense, would take a sixth of what all records do
-        found = [self.jackknife.segmentation(self.confusions(against, [number])) for number in range(len(self.points))]
+        found = [self._reduced(parts) for parts in self._parts(against)]
         return {name: _joined([one[name] for one in found]) for name in found[0]}
 
     def _ratio(self, part: NDArray[np.float64], whole: NDArray[np.float64]) -> Resampled:
         """Of what a picture has or has not, as an answer that is right, the share of pictures; else sum over sum."""
         is_share = bool((whole == 1).all() and np.isin(part, (0, 1)).all())
         return self.jackknife.shares(part) if is_share else self.jackknife.ratio(part, whole)
+
+    def _reduced(self, parts: Sequence[dict[str, Any]]) -> dict[str, Resampled]:
+        """The measures of one point, by the parts of its pictures."""
+        if (kind := self.kind) is None:
+            return {}
+        scale = SHARE if kind.are_shares or kind.has_confusions else PLAIN
+        return self.jackknife.reduced(lambda weights: kind.reduce(parts, self.classes, weights), scale)
 
     def confusions(self, against: str, points: Sequence[int] | None = None) -> NDArray[np.int32]:
         """(points, images, K, K + 1), of all points or of some of them."""
@@ -226,17 +232,33 @@ class Summary:
         values = np.array([[score["iqa"].get(name) for score in found._scores(point)] for point in self.points], float)
         return found.jackknife.ratio(values, np.ones(values.shape))
 
+    def by_class(self, against: str) -> dict[int, Resampled]:
+        """The main measure of each class that occurs, on the images that have that truth; of kinds that give it."""
+        found, kind = self.over(against), self.kind
+        if kind is None or not found.images:
+            return {}
+        scale = SHARE if kind.are_shares else PLAIN
+
+        def of_point(parts: Sequence[dict[str, Any]]) -> dict[str, Resampled]:
+            def reduce(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+                by_class = kind.by_class(parts, self.classes, weights) if kind else {}
+                return {str(which): values for which, values in by_class.items()}
+
+            return found.jackknife.reduced(reduce, scale)
+
+        points = [of_point(parts) for parts in found._parts(against)]
+        occur = sorted({int(which) for point in points for which in point})
+        nothing = found.jackknife.reduced(lambda weights: {"": np.full(len(weights), np.nan)}, scale)[""]
+        return {which: _joined([point.get(str(which), nothing) for point in points]) for which in occur}
+
     def pristine_measures(self) -> dict[str, Resampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
         parts = [(self.pristine.get(image) or {}).get("machine") for image in self.images]
-        if not self.has_confusions or any(part is None or part["labels"] is None for part in parts):
+        if self.kind is None or any(part is None or part["labels"] is None for part in parts):
             return None
-        if self.kind is None or {(part["kind"], part["classes"]) for part in parts if part} != {
-            (self.kind.name, self.classes)
-        }:
+        if {(part["kind"], part["classes"]) for part in parts if part} != {(self.kind.name, self.classes)}:
             return None
-        counts = np.stack([dense(part["labels"]["confusion"], self.classes) for part in parts if part])
-        return self.jackknife.segmentation(counts[None])
+        return self._reduced([part["labels"] for part in parts if part])
 
     def series(self) -> dict[str, list[int]]:
         """The numbers of the points of each curve, by its name; references are no curve."""

@@ -27,7 +27,17 @@ OVER_TIME = ("changed_share", "changed_share_pristine")
 OF_BLOCKS = _WHO[:8]
 """What a row of a block has of its picture's record."""
 _OF_BLOCK = ("x", "y", "width", "height", "accuracy")
-_TEXTS = {"configuration", "encoder", "color_subsampling", "options", "source", "group", "preset_used"}
+_TEXTS = {
+    "configuration",
+    "encoder",
+    "color_subsampling",
+    "options",
+    "source",
+    "group",
+    "preset_used",
+    "against",
+    "class",
+}
 _WHOLE = {"quality", "pictures", "width_px", "height_px", "x", "y", "width", "height"}
 _ROWS_AT_ONCE = 4096
 
@@ -99,6 +109,21 @@ def write_points(
             if (known := worked.get(point.configuration)) is not None:
                 row |= dict(zip(effort.COLUMNS, (known.preset, known.s_per_mpx), strict=True))
             add(row | {name: of.estimate(number).value for name, of in means.items()})
+
+
+def write_classes(store: Store, summary: Summary, kind: Kind) -> None:
+    """`classes.csv` and `.parquet`: a row a coding point, truth and class, with the kind's main measure, where it gives
+    that by class."""
+    columns = [*_OF_POINTS, "rate_bpp", "against", "class", kind.main, f"{kind.main}_low", f"{kind.main}_high"]
+    with writing(store, "classes", columns) as add:
+        for against in AGAINST if summary.images and summary.kind is not None else ():
+            for which, values in summary.by_class(against).items():
+                for number, point in enumerate(summary.points):
+                    row: Row = {name: getattr(point, name) for name in _OF_POINTS}
+                    one = values.estimate(number)
+                    row |= {kind.main: one.value, f"{kind.main}_low": one.low, f"{kind.main}_high": one.high}
+                    row |= {"against": against, "class": summary.class_names[which]}
+                    add(row | {"rate_bpp": float(summary.rate.values[number])})
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from vcmbench.experiment import Experiment
 from vcmbench.iqa import Scorer
 from vcmbench.measure.cluster import ClusterMeasure, RemoteWorkerSpec
 from vcmbench.measure.outcome import MeasureOutcome, MeasureSettings
-from vcmbench.measure.predictions import FilePredictor, Predictor, RecordedPredictor
+from vcmbench.measure.predictions import Predictor, RecordedPredictor, of_files
 from vcmbench.measure.run import MeasureRun
 from vcmbench.measure.worker import MeasureWorkerSpec, open_predictor, open_scorer
 from vcmbench.report.build import report_content, write
@@ -103,7 +103,7 @@ def _execute_elsewhere(
     if machine is not None:
         answers = RecordedPredictor(machine.kind, machine.classes, machine.identity, run.store)
     elif run.experiment.task is not None:
-        answers = FilePredictor(run.data.root, run.experiment.task.classes)
+        answers = of_files(run.data.root, run.experiment.task)
     return run.execute(answers, scorer, levels, commands, lambda stop: far.measure(run.units, stop))
 
 

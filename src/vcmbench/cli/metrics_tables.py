@@ -43,10 +43,17 @@ def _of_machine(summary: Summary) -> dict[str, Resampled]:
             n = len(summary.over(against).images)
             of = "" if n == len(summary.images) else f", n = {n}"
             found |= {f"{shown} ({against}{of})": measures[name]
-                      for name, shown in _MEASURES.items() if name in measures}  # fmt: skip
+                      for name, shown in _shown(summary).items()}  # fmt: skip
     if (flicker := summary.instability()) is not None:
         found["added flicker"] = flicker
     return found
+
+
+def _shown(summary: Summary) -> dict[str, str]:
+    """The measures that have curves, and what columns call them."""
+    if (kind := summary.kind) is None:
+        return {}
+    return {name: _MEASURES.get(name, kind.measures[name]) for name in kind.curves or kind.measures}
 
 
 def _of_metrics(summary: Summary, names: list[str]) -> dict[str, Resampled]:

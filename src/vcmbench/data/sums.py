@@ -14,7 +14,7 @@ NAMES = (COMPRESSION, MEASURED)
 _FILES = {
     COMPRESSION: ("compression.csv", "equal_rate.csv"),
     MEASURED: (
-        "measured.json", "image_scores.*", "block_scores.*", "points.*", "correlation_*.json", "bd.json",
+        "measured.json", "image_scores.*", "block_scores.*", "points.*", "classes.*", "correlation_*.json", "bd.json",
         "blocks/*.state.json", "blocks/*_val_blocks.json", "blocks/*_val_metrics.json",
         "stability/**/*.json",
     ),

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from vcmbench.data import images, labels
 from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.objects import ObjectFiles, of_cityscapes, of_folder
+from vcmbench.data.store import job_key
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.importance import ImportanceSettings, classes
@@ -57,9 +59,12 @@ def void(data: DataRoot, source: Source) -> NDArray[np.bool_] | None:
     return _is_black()[found]
 
 
-def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
+def digest(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: bool = False) -> str:
     """SHA-256 (hex) of all that decides a picture's truth, for keys; of importance the files that it is read from, or
-    its settings, class table and version. Raises JobError where a file cannot be read."""
+    its settings, class table and version; of `objects` those alone. Raises JobError where a file cannot be read."""
+    if objects:
+        found = _object_files(data, source)
+        return job_key({"objects": found.digest() if found else None})
     if not data.is_cityscapes and wanted.origin.needs_labels:
         return "none"
     head = f"truth {VERSION}, importance of {wanted.source} {wanted.digest(data, source)}"
@@ -72,8 +77,8 @@ def digest(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
 class Now:
     """The digests of pictures as their files are now, each found out once."""
 
-    def __init__(self, data: DataRoot, wanted: ImportanceSource) -> None:
-        self._data, self._wanted = data, wanted
+    def __init__(self, data: DataRoot, wanted: ImportanceSource, *, objects: bool = False) -> None:
+        self._data, self._wanted, self._objects = data, wanted, objects
         self._known: dict[Source, str] = {}
 
     def is_of(self, source: Source, machine: dict[str, Any] | None) -> bool:
@@ -82,14 +87,20 @@ class Now:
             return True
         if source not in self._known:
             try:
-                self._known[source] = digest(self._data, source, self._wanted)
+                self._known[source] = digest(self._data, source, self._wanted, objects=self._objects)
             except JobError:  # what cannot be read is not what was read
                 self._known[source] = ""
         return bool(machine.get("truth") == self._known[source])
 
 
-def read(data: DataRoot, source: Source, wanted: ImportanceSource) -> Truth:
-    """The truth of a picture, as far as its files go. Raises JobError where one is there and cannot be used."""
+def read(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: bool = False) -> Truth:
+    """The truth of a picture, as far as its files go; its `objects` alone, where they are asked for. Raises JobError
+    where a file is there and cannot be used."""
+    if objects:
+        if (found := _object_files(data, source)) is None:
+            return Truth(notes={"objects": "no file of objects is there (docs/tasks.md)"})
+        width, height = source.size()
+        return Truth(objects=found.read((height, width)))
     values, notes = _importance(data, source, wanted)
     if reason := _why_no_labels(data, source):
         folder = "" if data.is_cityscapes else source.group.name
@@ -118,6 +129,13 @@ def _importance(
     with images.complaints(source.path):
         width, height = source.size()
     return wanted.read(data, source, width, height).values, {}
+
+
+def _object_files(data: DataRoot, source: Source) -> ObjectFiles | None:
+    if not data.is_cityscapes:
+        return of_folder(data.root, source.name)
+    files = files_of(data, source)
+    return of_cityscapes(files.instances, files.polygons) if files.polygons else None
 
 
 def _why_no_labels(data: DataRoot, source: Source) -> str:

@@ -12,12 +12,13 @@ from vcmbench.data.store import Store
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.measure import records
 from vcmbench.measure.records import SCORES
-from vcmbench.tasks.predictions import prediction_key, prediction_path
+from vcmbench.tasks.kind import answer_files
+from vcmbench.tasks.predictions import prediction_path
 
 KINDS = ("bitstreams", "records", "scores", "predictions", "tables")
 _TABLES = (
     "compression.csv", "compression.state.json", "equal_rate.csv", "image_scores.csv", "image_scores.parquet",
-    "block_scores.csv", "block_scores.parquet", "points.csv", "points.parquet",
+    "block_scores.csv", "block_scores.parquet", "points.csv", "points.parquet", "classes.csv", "classes.parquet",
     "correlation_*.json", "bd.json", "measured.json", "plan.json", "runs.jsonl", *sums.NAMES, "report.html",
     "blocks/*.state.json", "blocks/*_val_blocks.json", "blocks/*_val_metrics.json",
     "stability/**/*.json",
@@ -113,6 +114,7 @@ def _predictions(store: Store, scores: list[tuple[Path, str, PurePosixPath]]) ->
     wanted = [(picture, folder) for _, folder, picture in scores if (folder, *picture.parts) not in elsewhere]
     pristine = dict.fromkeys(picture for *_, picture in scores if picture.parts not in pictures)
     for picture, folder in [*wanted, *((picture, None) for picture in pristine)]:
-        path = prediction_path(store.data.root, picture, folder)
-        if prediction_key(path) is not None:
-            yield path
+        for files in answer_files():
+            path = prediction_path(store.data.root, picture, folder, files.suffix)
+            if files.key(path) is not None:
+                yield path

@@ -35,7 +35,7 @@ _LATER: dict[str, dict[str, Any]] = {
         "include": None, "exclude": [], "clips": None, "start": 0, "frames": None, "step": 1, "fps": None, "yuv": None,
         "images": "leftImg8bit",
     },
-    "task": {"input": None, "output": None},
+    "task": {"input": None, "output": None, "score": 0.5},
     "coding": {
         "resampler": resampling.DEFAULT, "structure": None, "intra_period": None, "gop": None, "layer_offsets": True,
     },

@@ -63,7 +63,7 @@ class PicturesRun:
         self._units, self._store, self._force = units, context.store, force
         self._level = ImageLevel(context)
         self._steps = Steps(context, self._level)
-        self._pristine_cache = PristineCache(context.store.data, context.weights)
+        self._pristine_cache = PristineCache(context.store.data, context.weights, context.score)
         self._decoders, self._pipeline, self._stop, self._progress = decoders, pipeline, stop, progress
         self._claimed: dict[str, _Claimed] = {}
         self._under_way: deque[Chunk] = deque()

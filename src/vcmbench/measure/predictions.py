@@ -1,7 +1,7 @@
 """Where the machine's answers come from: a network that is asked, or files of predictions that lie there.
 
-An answer of a segmentation is (H, W) uint8 class ids; it is kept as a palette PNG in the published places, `P_GT/` and
-`P_hat_C/`, with the key of what made it inside. An answer of a classification is (K,) float32 and stays in the records.
+Answers of kinds that have files (`Kind.files`), as palette PNGs of a segmentation, are kept in the published places,
+`P_GT/` and `P_hat_C/`, with the key of what made them inside. Those of others stay in the records.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench import tasks
 from vcmbench.data import images, labels
 from vcmbench.data.store import Store, job_key
-from vcmbench.errors import JobError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.io.files import check_inside, sha256_of
 from vcmbench.io.plugins import only_its_job
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.tasks import class_names
 from vcmbench.tasks import kind as kinds
-from vcmbench.tasks.base import Task
-from vcmbench.tasks.kind import Answer, Kind
-from vcmbench.tasks.predictions import is_whole, prediction_key, prediction_path, read_prediction, write_prediction
+from vcmbench.tasks.base import Task, TaskSettings
+from vcmbench.tasks.kind import Answer, AnswerFiles, Kind
+from vcmbench.tasks.predictions import prediction_path
 
 Rgb = NDArray[np.uint8]
 Identity = dict[str, Any]
@@ -67,10 +68,10 @@ def key_of(identity: Identity, record: str, bitstream: str, index: int, pristine
     return job_key({"task": identity, "record": record, "bitstream": bitstream, "frame": index, "pristine": pristine})
 
 
-def is_of(root: Path, unit: Unit, index: int, identity: Identity) -> bool:
+def is_of(root: Path, unit: Unit, index: int, identity: Identity, files: AnswerFiles) -> bool:
     """Whether the predictions that lie there are of that network: other experiments may have put theirs there."""
     keys = pristine_key(identity, unit, index), decoded_key(identity, unit, index)
-    return tuple(map(prediction_key, _paths(root, unit, index))) == keys
+    return tuple(map(files.key, _paths(root, unit, index, files))) == keys
 
 
 class Predictor(ABC):
@@ -101,8 +102,15 @@ class Predictor(ABC):
         """The answer on a frame's pristine picture where it is known without asking. Raises JobError."""
 
     def kept_answer(self, unit: Unit, index: int, *, is_pristine: bool) -> Answer:
-        """The answer that lies there on a picture, of kinds that keep pictures of labels. Raises JobError."""
-        return read_prediction(_paths(self._root, unit, index)[not is_pristine], _shape(unit), len(self.classes))
+        """The answer that lies there on a picture, of kinds that have files. Raises JobError."""
+        files = self._files
+        return files.read(_paths(self._root, unit, index, files)[not is_pristine], _shape(unit), self.classes)
+
+    @property
+    def _files(self) -> AnswerFiles:
+        if self.kind.files is None:
+            raise JobError(f"internal error: answers of a {self.kind.name} lie in no files")
+        return self.kind.files
 
     @abstractmethod
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
@@ -115,6 +123,11 @@ class Predictor(ABC):
     @abstractmethod
     def identity(self) -> Identity:
         """What is said of them in a report."""
+
+    @property
+    def score(self) -> float | None:
+        """From which score on detections are a truth; None of other kinds."""
+        return float(self.identity()["pseudo_score"]) if self.kind.needs_objects else None
 
 
 class RecordedPredictor(Predictor):
@@ -136,37 +149,36 @@ class RecordedPredictor(Predictor):
         return pristine_key(self.identity(), unit, index)
 
     def is_kept(self, unit: Unit, index: int) -> bool:
-        if not self.kind.has_label_pictures:
+        if (files := self.kind.files) is None:
             return True
-        return is_of(self._root, unit, index, self.identity()) and all(map(is_whole, _paths(self._root, unit, index)))
+        paths = _paths(self._root, unit, index, files)
+        return is_of(self._root, unit, index, self.identity(), files) and all(map(files.is_whole, paths))
 
     def lying_there(self, unit: Unit, index: int) -> Answer | None:
-        path = _paths(self._root, unit, index)[0]
-        if (
-            not self.kind.has_label_pictures
-            or prediction_key(path) != self.pristine_key(unit, index)
-            or not is_whole(path)
-        ):
+        if (files := self.kind.files) is None:
+            return None
+        path = _paths(self._root, unit, index, files)[0]
+        if files.key(path) != self.pristine_key(unit, index) or not files.is_whole(path):
             return None
         return self.kept_answer(unit, index, is_pristine=True)
 
     def foreign(self, units: Sequence[Unit]) -> list[Path]:
         """Files in the places of predictions that no network of vcmbench wrote: they must not be lost."""
-        if not self.kind.has_label_pictures:
+        if (files := self.kind.files) is None:
             return []
         places = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
-                               for path in _paths(self._root, unit, i))  # fmt: skip
-        return [path for path in places if prediction_key(path) is None and is_whole(path)]
+                               for path in _paths(self._root, unit, i, files))  # fmt: skip
+        return [path for path in places if files.key(path) is None and files.is_whole(path)]
 
     def keep(self, question: Question, answer: Answer) -> None:
-        if not self.kind.has_label_pictures:
+        if (files := self.kind.files) is None:
             return
         unit, index = question.unit, question.index
-        pristine, decoded = _paths(self._root, unit, index)
+        pristine, decoded = _paths(self._root, unit, index, files)
         path, key = (pristine, self.pristine_key) if question.is_pristine else (decoded, self.key)
         check_inside(self._root, path)
         # among the store's: what a run that was killed leaves there is removed by the next one
-        write_prediction(path, answer, key(unit, index), self._store.temporary())
+        files.write(path, answer, self.classes, key(unit, index), self._store.temporary())
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         raise JobError("internal error: the network is in another process")
@@ -175,8 +187,10 @@ class RecordedPredictor(Predictor):
 class NetworkPredictor(RecordedPredictor):
     """Asks a network, once for each picture, and keeps what it predicts in the data root of a store."""
 
-    def __init__(self, task: Task, store: Store) -> None:
-        super().__init__(task.kind, task.classes, task.identity() | _files_of(task), store)
+    def __init__(self, task: Task, store: Store, score: float = 0.5) -> None:
+        """`score` as `[task] score`, which decides what detectors are held against."""
+        scored = {"pseudo_score": score} if kinds.get(task.kind).needs_objects else {}
+        super().__init__(task.kind, task.classes, task.identity() | _files_of(task) | scored, store)
         self._task, self.at_once, self.together = task, task.at_once, task.together
         self._name = str(self._identity.get("task", task.kind))
 
@@ -189,18 +203,12 @@ class NetworkPredictor(RecordedPredictor):
         if len(found) != len(pictures):
             raise JobError(f"task {self._name}: {len(found)} answers on {len(pictures)} pictures")
         for answer, picture in zip(found, pictures, strict=True):
-            self._check(answer, picture)
+            try:
+                with only_its_job(f"kind of task {self.kind.name!r}: check failed"):
+                    self.kind.check(answer, (picture.shape[0], picture.shape[1]), len(self.classes))
+            except JobError as error:
+                raise JobError(f"task {self._name}: {error}") from None
         return found
-
-    def _check(self, answer: Any, picture: Rgb) -> None:
-        """Raises JobError where an answer is none that its kind could be about."""
-        is_array = isinstance(answer, np.ndarray)
-        got = f"{answer.dtype} {answer.shape}" if is_array else type(answer).__name__
-        if self.kind.has_label_pictures:
-            if not is_array or answer.dtype != np.uint8 or answer.shape != picture.shape[:2]:
-                raise JobError(f"task {self._name}: its answer is {got}, must be uint8 {picture.shape[:2]}")
-        elif not is_array or not answer.size or not np.isfinite(answer).all():
-            raise JobError(f"task {self._name}: its answer is {got}, must be an array of finite numbers")
 
 
 class FilePredictor(Predictor):
@@ -208,29 +216,38 @@ class FilePredictor(Predictor):
 
     needs_pictures = False
 
-    def __init__(self, root: Path, classes: list[str] | str | None = None) -> None:
+    def __init__(
+        self, root: Path, classes: list[str] | str | None = None, kind: str = kinds.DEFAULT, score: float = 0.5
+    ) -> None:  # fmt: skip
         """`classes` as `[task] classes` gives them; None: the 19 of Cityscapes. Raises RequestError where that is a
-        file that cannot be read."""
-        self.kind, self._root = kinds.get(kinds.DEFAULT), root
+        file that cannot be read, or answers of that kind lie in no files."""
+        self.kind, self._root, self._score = kinds.get(kind), root, score
+        if self.kind.files is None:
+            raise RequestError(f'task.predictions = "files": answers of a {kind} lie in no files; leave it out')
         self.classes = tuple(class_names.given(classes) or labels.CLASSES)
 
     def identity(self) -> Identity:
         return dict(OF_FILES)
 
+    @property
+    def score(self) -> float | None:
+        return self._score if self.kind.needs_objects else None
+
     def missing(self, units: Sequence[Unit]) -> list[Path]:
         """The files that are not there."""
         wanted = dict.fromkeys(path for unit in units for i in range(len(unit.sources))
-                               for path in _paths(self._root, unit, i))  # fmt: skip
+                               for path in _paths(self._root, unit, i, self._files))  # fmt: skip
         return [path for path in wanted if not path.is_file()]
 
     def key(self, unit: Unit, index: int) -> str:
-        return self._key(_paths(self._root, unit, index))
+        return self._key(_paths(self._root, unit, index, self._files))
 
     def pristine_key(self, unit: Unit, index: int) -> str:
-        return self._key(_paths(self._root, unit, index)[:1])
+        return self._key(_paths(self._root, unit, index, self._files)[:1])
 
     def _key(self, paths: Sequence[Path]) -> str:
-        named = {} if self.classes == labels.CLASSES else {"classes": self.classes}
+        named: dict[str, Any] = {} if self.classes == labels.CLASSES else {"classes": self.classes}
+        named |= {} if self.kind.name == kinds.DEFAULT else {"kind": self.kind.name, "score": self.score}
         return job_key({"files": [_digest(path) for path in paths], **named})
 
     def is_kept(self, unit: Unit, index: int) -> bool:
@@ -246,16 +263,21 @@ class FilePredictor(Predictor):
         """They lie there."""
 
 
+def of_files(root: Path, task: TaskSettings) -> FilePredictor:
+    """Predictions that lie there, of the task that `[task]` names."""
+    return FilePredictor(root, task.classes, tasks.get(task.name).kind, task.score)
+
+
 def _files_of(task: Task) -> Identity:
     """What a user's own files for a task and its kind hold, which decides what is predicted and counted."""
     files = {"task_file": getattr(task, "file", None), "kind_file": kinds.get(task.kind).file}
     return {f"{name}_sha256": sha256_of(path, _MAX_FILE_BYTES) for name, path in files.items() if path is not None}
 
 
-def _paths(root: Path, unit: Unit, index: int) -> tuple[Path, Path]:
+def _paths(root: Path, unit: Unit, index: int, files: AnswerFiles) -> tuple[Path, Path]:
     """Where the predictions on the pristine and on the decoded picture lie."""
     name = unit.sources[index].name
-    return prediction_path(root, name), prediction_path(root, name, unit.folder)
+    return prediction_path(root, name, None, files.suffix), prediction_path(root, name, unit.folder, files.suffix)
 
 
 def _digest(path: Path) -> str:

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import cached_property
 
 from vcmbench.data.dataset import DataRoot, Picture, Source
@@ -21,8 +22,11 @@ _KEPT = 4
 class Pristine:
     """A pristine picture, read when it is needed. Whatever fails is a JobError each time that it is asked for."""
 
-    def __init__(self, data: DataRoot, unit: Unit, index: int, weights: ImportanceSource) -> None:
-        self._data, self.unit, self.index, self._weights = data, unit, index, weights
+    def __init__(
+        self, data: DataRoot, unit: Unit, index: int, weights: ImportanceSource, score: float | None = None
+    ) -> None:
+        """`score` is that from which detections are a truth; None where objects are not asked for."""
+        self._data, self.unit, self.index, self._weights, self._score = data, unit, index, weights, score
         self._reading, self._holding = threading.Lock(), threading.Lock()
         self._is_asked_for, self._referring = threading.Lock(), threading.Lock()
         self._is_referred = False
@@ -47,7 +51,10 @@ class Pristine:
 
     @cached_property
     def _truth(self) -> Truth:
-        return ground_truth.read(self._data, self.unit.sources[self.index], self._weights)
+        source = self.unit.sources[self.index]
+        if self._score is None:
+            return ground_truth.read(self._data, source, self._weights)
+        return replace(ground_truth.read(self._data, source, self._weights, objects=True), score=self._score)
 
     @property
     def has_failed(self) -> bool:
@@ -73,8 +80,8 @@ class Pristine:
 class PristineCache:
     """The last few pristine pictures that were looked at. Used by one thread."""
 
-    def __init__(self, data: DataRoot, weights: ImportanceSource) -> None:
-        self._data, self._weights = data, weights
+    def __init__(self, data: DataRoot, weights: ImportanceSource, score: float | None = None) -> None:
+        self._data, self._weights, self._score = data, weights, score
         self._kept: OrderedDict[tuple[Source, str], Pristine] = OrderedDict()
 
     def take(self, unit: Unit, index: int) -> Pristine:
@@ -82,7 +89,7 @@ class PristineCache:
         # not by its name alone: bitstreams may have been made of what was another picture then
         which = unit.sources[index], unit.pristine_sha256(index)
         if which not in self._kept:
-            self._kept[which] = Pristine(self._data, unit, index, self._weights)
+            self._kept[which] = Pristine(self._data, unit, index, self._weights, self._score)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return self._kept[which]

@@ -111,7 +111,10 @@ class MeasureRun:
     def _follow(self, predictor: Predictor, outcome: MeasureOutcome, stop: threading.Event) -> None:
         """Count how steady the answers are over time."""
         stability = self.stability()
-        if not predictor.kind.has_label_pictures or not stability.sequences:
+        if not stability.sequences:
+            return
+        if not predictor.kind.has_label_pictures:
+            outcome.reasons.append(f"stability: the task is a {predictor.kind.name}; only pictures of labels have it")
             return
         with Progress(stability.frames, "frame", quiet=self.settings.quiet) as progress:
             for sequence in stability.sequences:

@@ -60,6 +60,11 @@ class MeasureContext:
         """Where the importance comes from that pixels count by."""
         return ground_truth.weights_of(self.experiment)
 
+    @property
+    def score(self) -> float | None:
+        """From which detections are a truth; None where there is no such machine."""
+        return self.predictor.score if self.predictor is not None else None
+
 
 class ImageLevel:
     """What is lacking of every picture. What is known of metrics that are not asked for is kept where it holds. Used by
@@ -67,6 +72,7 @@ class ImageLevel:
 
     def __init__(self, context: MeasureContext) -> None:
         self._data, self._scores, self._weights = context.store.data, context.scores, context.weights
+        self._objects = context.score is not None
         self._predictor, scorer, names = context.predictor, context.scorer, context.names
         missing = scorer.missing if scorer else {}
         self._missing = {name: why for name, why in missing.items() if name in names}
@@ -135,7 +141,7 @@ class ImageLevel:
             return None
         source = unit.sources[index]
         if source not in self.truths:
-            self.truths[source] = ground_truth.digest(self._data, source, self._weights)
+            self.truths[source] = ground_truth.digest(self._data, source, self._weights, objects=self._objects)
         key = machine_key(self._predictor.key(unit, index), self.truths[source])
         has = not force and score["machine"] is not None and score["machine"]["key"] == key
         return None if has and self._predictor.is_kept(unit, index) and self._is_referred(unit, index) else key

@@ -21,7 +21,8 @@ from vcmbench.measure import records
 from vcmbench.measure.blocks.state import FOLDER, MAX_BYTES, SUFFIX
 from vcmbench.measure.predictions import key_of, pristine_key_of
 from vcmbench.measure.records import SCORES, Score
-from vcmbench.tasks.predictions import is_whole, prediction_key, prediction_path
+from vcmbench.tasks.kind import answer_files
+from vcmbench.tasks.predictions import prediction_path
 
 T = TypeVar("T")
 
@@ -209,7 +210,7 @@ def _predictions(store: Store) -> Iterator[Path]:
         return
     folders += [store.data.root / PREDICTIONS[1] / path.name for path in sorted(scored.iterdir())]
     for folder in folders:
-        yield from (path for path in _files_below(folder) if path.suffix == ".png")
+        yield from (path for path in _files_below(folder) if any(path.suffix == one.suffix for one in answer_files()))
 
 
 class _Homes:
@@ -227,10 +228,16 @@ class _Homes:
         source, sha256 = PurePosixPath(score["source"]), record["sources"][index]["sha256"]
         decoded = key_of(identity, record["key"], record["bitstream_sha256"], index, sha256)
         for key, folder in ((decoded, score["configuration"]), (pristine_key_of(identity, sha256), None)):
-            self._places.setdefault(key, set()).add(prediction_path(self._store.data.root, source, folder))
+            for files in answer_files():
+                place = prediction_path(self._store.data.root, source, folder, files.suffix)
+                self._places.setdefault(f"{files.suffix} {key}", set()).add(place)
 
     def look(self, path: Path) -> tuple[Path, list[Damaged]]:
-        if not is_whole(path):
-            return path, [Damaged(path, "is no whole picture: its checksums do not hold")]
-        places = self._places.get(prediction_key(path) or "", {path})
+        files = next(one for one in answer_files() if one.suffix == path.suffix)
+        if not files.is_whole(path):
+            what = (
+                "is no whole picture: its checksums do not hold" if files.suffix == ".png" else "was changed or cut off"
+            )
+            return path, [Damaged(path, what)]
+        places = self._places.get(f"{files.suffix} {files.key(path)}", {path})
         return path, [] if path in places else [Damaged(path, f"is the prediction that belongs at {min(places)}")]

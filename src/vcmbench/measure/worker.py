@@ -28,7 +28,7 @@ from vcmbench.measure.bitstreams import Unit, find
 from vcmbench.measure.decoders import Decoders
 from vcmbench.measure.pictures_run import MeasuredPictures, PicturesRun
 from vcmbench.measure.pipeline import Pipeline
-from vcmbench.measure.predictions import FilePredictor, NetworkPredictor, Predictor
+from vcmbench.measure.predictions import NetworkPredictor, Predictor, of_files
 from vcmbench.measure.todo import MeasureContext
 from vcmbench.tasks import devices
 
@@ -132,8 +132,9 @@ def open_predictor(
     if experiment.task is None:
         return None
     if experiment.task.predictions == "files":
-        return FilePredictor(store.data.root, experiment.task.classes)
-    return NetworkPredictor(held.enter_context(open_task(experiment.task, tasks, gpu, jobs)), store)
+        return of_files(store.data.root, experiment.task)
+    task = held.enter_context(open_task(experiment.task, tasks, gpu, jobs))
+    return NetworkPredictor(task, store, experiment.task.score)
 
 
 def open_scorer(experiment: Experiment, gpu: str, weights: Path | None, runner: Runner) -> Scorer | None:

@@ -125,7 +125,7 @@ def class_damage(summary: Summary, near: Comparable) -> list[Losses]:
 
 
 def _pristine_counts(summary: Summary) -> NDArray[np.int64] | None:
-    if summary.pristine_measures() is None:
+    if not summary.has_confusions or summary.pristine_measures() is None:
         return None
     parts = [summary.pristine[image]["machine"]["labels"] for image in summary.images]
     return np.stack([dense(part["confusion"], summary.classes) for part in parts])
@@ -209,6 +209,8 @@ _TRUTHS = {"labels": "against labels", "distance": "losses by distance", "import
 
 def truths(summary: Summary) -> list[tuple[str, str]]:
     """What is not reported since pictures lack the truth for it, and why, for a report's list of what is missing."""
+    if summary.kind is not None and summary.kind.needs_objects:
+        return [("against labels", why)] if (why := summary.lacking("labels")) else []
     if not summary.has_confusions:
         return []
     return [(name, why) for what, name in _TRUTHS.items() if (why := summary.lacking(what))]

@@ -41,6 +41,8 @@ from vcmbench.report.text import (
 
 _TARGETS = (0.9, 0.95, 0.8, 0.99, 0.7, 0.6, 0.5)
 _FEW_PICTURES = 30
+MAIN = ("accuracy", "top1", "ap")
+"""The measures that a machine is judged by first, one of each kind of task."""
 _LEAST_SHARE = 0.001
 """Of all pixels: what a class with fewer loses is not said of the class, but of a few objects."""
 
@@ -87,7 +89,7 @@ def findings(content: ReportContent) -> list[str]:
     """The report's key findings, at most one or two sentences for each kind of data that is there."""
     found = [*content.findings]
     for against in AGAINST:
-        found += _rates([c for c in content.curves if c.against == against and c.measure in ("accuracy", "top1")])
+        found += _rates([c for c in content.curves if c.against == against and c.measure in MAIN])
     found += _saved(content.bd)
     found += sentences(content)
     found += [sentence for table in content.correlations if table.group == "all" for sentence in _metrics(table)]
@@ -160,7 +162,8 @@ def kept_rates(curves: Sequence[RateCurve]) -> KeptRates | None:
         return None
     share = _TARGETS[counts.index(max(counts))]
     found = sorted((rate_at(curve, share * scale) for curve in curves), key=lambda one: one.rate or math.inf)
-    words = f"{percent(share)} of the pristine pictures\u2019 accuracy" if top else f"An accuracy of {share:.2f}"
+    what = "AP" if curves[0].measure == "ap" else "accuracy"
+    words = f"{percent(share)} of the pristine pictures\u2019 {what}" if top else f"An {what} of {share:.2f}"
     return KeptRates(words, share * scale, found)
 
 

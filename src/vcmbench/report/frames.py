@@ -17,7 +17,7 @@ from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import qp_map
 from vcmbench.measure import ground_truth
 from vcmbench.measure.bitstreams import Unit
-from vcmbench.measure.predictions import OF_FILES, FilePredictor, is_of
+from vcmbench.measure.predictions import OF_FILES, is_of, of_files
 from vcmbench.measure.records import Score, machine_key
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.content import Layer, Overlay, WorstFrame
@@ -74,10 +74,15 @@ class Gallery:
 
     def _is_about(self, score: Score, unit: Unit, index: int) -> bool:
         identity = score["machine"].get("identity", {})
+        kind = get_kind(score["machine"]["kind"])
         if identity != OF_FILES:
-            return is_of(self._data.root, unit, index, identity)
-        answer = FilePredictor(self._data.root, self._task.classes if self._task else None).key(unit, index)
-        known = ground_truth.digest(self._data, unit.sources[index], self._weights)
+            return kind.files is not None and is_of(self._data.root, unit, index, identity, kind.files)
+        if self._task is None:
+            return False
+        answer = of_files(self._data.root, self._task).key(unit, index)
+        known = ground_truth.digest(
+            self._data, unit.sources[index], self._weights, objects=kind.needs_objects
+        )  # fmt: skip
         return bool(score["machine"]["key"] == machine_key(answer, known))
 
     # --- the frames that lost most

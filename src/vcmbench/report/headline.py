@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vcmbench.report.content import BdRow, ReportContent, by_measure
 from vcmbench.report.findings import (
+    MAIN,
     effect,
     follows,
     kept_rates,
@@ -33,7 +34,7 @@ def headline(content: ReportContent) -> list[str]:
 
 
 def _rates(content: ReportContent) -> list[str]:
-    kept = kept_rates([c for c in content.curves if c.against == "pseudo" and c.measure in ("accuracy", "top1")])
+    kept = kept_rates([c for c in content.curves if c.against == "pseudo" and c.measure in MAIN])
     reached = [one for one in kept.found if one.rate] if kept else []
     if kept is None or not reached:
         return []

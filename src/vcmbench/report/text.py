@@ -32,7 +32,7 @@ def measures() -> dict[str, str]:
 def measure_words(measure: str) -> str:
     """A measure within a sentence: "pixel accuracy", "mIoU"."""
     words = measures().get(measure, measure)
-    return words if words in ("mIoU", "IoU", *METRICS) else words[:1].lower() + words[1:]
+    return words if words in ("IoU", *METRICS) or words[1:2].isupper() else words[:1].lower() + words[1:]
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:

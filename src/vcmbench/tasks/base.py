@@ -43,6 +43,8 @@ class TaskSettings(BaseModel):
     """Pictures that a GPU is given at once. On the CPU each picture goes alone, on a thread of its own."""
     precision: Literal["auto", "float32"] = "auto"
     """auto: mixed (float16) on a GPU, float32 on the CPU and for ONNX files."""
+    score: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of a detector: from which score on what it finds on a pristine picture is part of the pseudo ground truth."""
     input: NetworkInput | None = None
     output: NetworkOutput | None = None
     """Of an ONNX file alone."""

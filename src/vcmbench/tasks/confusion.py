@@ -15,6 +15,7 @@ None. Arrays whose sizes differ are a JobError.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from vcmbench.errors import JobError
 
 Ids = NDArray[np.uint8]
 Counts = NDArray[np.int64]
+Figures = NDArray[np.float64]
 Box = tuple[int, int, int, int]
 """x, y, width, height in px; (x, y) is the top left pixel."""
 T = TypeVar("T", bound=np.generic)
@@ -163,3 +165,35 @@ def _check(picture: NDArray[Any], name: str, truth: Ids) -> None:
 
 def _size(picture: NDArray[Any]) -> str:
     return "x".join(map(str, picture.shape[::-1])) or "of one pixel"
+
+
+def reduced(parts: Sequence[dict[str, Any]], classes: int, weights: NDArray[np.float64]) -> dict[str, Figures]:
+    """Of the `confusion` of pictures' parts, by (rows, pictures) weights, (rows,) each: accuracy over the truth's
+    pixels; mean IoU over the classes that occur in truth or prediction; micro IoU of all classes together. NaN where
+    there is nothing to count.
+
+    A class whose truth is not in a row, but in the first one, of all pictures, is left out of that row's mean: what is
+    wrongly predicted as it would count as an IoU of 0.
+    """
+    margins = np.array([_margins(dense(part["confusion"], classes)) for part in parts], np.float64)
+    correct, truth, predicted = np.split(weights @ margins, 3, axis=1)
+    union = truth + predicted - correct
+    is_gone = (truth == 0) & (truth[:1] > 0)
+    occurs = (union > 0) & ~is_gone
+    iou = np.divide(correct, union, out=np.zeros_like(correct), where=occurs)
+    return {
+        "accuracy": _quotient(correct.sum(axis=1), truth.sum(axis=1)),
+        "miou": _quotient(iou.sum(axis=1), occurs.sum(axis=1).astype(np.float64)),
+        "micro_iou": _quotient(correct.sum(axis=1), union.sum(axis=1)),
+    }
+
+
+def _margins(counts: NDArray[np.integer]) -> NDArray[np.integer]:
+    """By class: pixels that are right, of the truth, of the prediction."""
+    return np.concatenate([np.diagonal(counts), counts.sum(axis=1), counts[:, :-1].sum(axis=0)])
+
+
+def _quotient(part: Figures, whole: Figures) -> Figures:
+    """part / whole, NaN where there is no whole."""
+    quotient: Figures = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+    return quotient

@@ -8,22 +8,44 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from types import ModuleType, NoneType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.objects import LabelledObjects
+from vcmbench.errors import JobError
 from vcmbench.io.documents import short
 from vcmbench.io.plugins import Plugins, only_its_job, only_subclass
+from vcmbench.tasks import confusion
 
 DEFAULT = "segmentation"
 Answer = NDArray[Any]
 Part = dict[str, Any]
+Array = NDArray[np.float64]
+
+
+class AnswerFiles(Protocol):
+    """How answers lie in files of one `suffix`, each with the key of what made it inside."""
+
+    suffix: str
+
+    def key(self, path: Path) -> str | None:
+        """The key inside; None where there is no file, or no key."""
+
+    def is_whole(self, path: Path) -> bool:
+        """Whether all of it is there, undamaged."""
+
+    def read(self, path: Path, shape: tuple[int, int], classes: Sequence[str]) -> Answer:
+        """The answer on a picture of `shape` (H, W). Raises JobError where it is missing, damaged, or of another."""
+
+    def write(self, path: Path, answer: Answer, classes: Sequence[str], key: str, temporary: Path | None) -> None:
+        """All of a file or none of it; `temporary` is a free name on the same file system, for while it is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +59,10 @@ class Truth:
     importance: NDArray[np.float32] | None = None
     notes: dict[str, str] = field(default_factory=dict)
     folder: str = ""
+    objects: LabelledObjects | None = None
+    """Of kinds that need them."""
+    score: float = 0.5
+    """What is detected on a pristine picture is part of the pseudo ground truth from this score on."""
 
 
 class Kind(ABC):
@@ -57,7 +83,18 @@ class Kind(ABC):
     has_label_pictures: ClassVar[bool] = False
     """Whether an answer is (H, W) uint8 class ids: then it is kept as a PNG, shown, and blocks can be drawn of it."""
     has_confusions: ClassVar[bool] = False
-    """Whether parts hold confusion counts, from which IoU, classes and distances are reported."""
+    """Whether parts hold `confusion` counts, from which measures, IoU, classes and distances are reported."""
+    are_shares: ClassVar[bool] = False
+    """Whether measures lie between 0 and 1, and their intervals are to stay in there."""
+    needs_objects: ClassVar[bool] = False
+    """Whether it is held against labelled objects, and answers are scored: `Truth.objects`, `Truth.score`."""
+    files: AnswerFiles | None = None
+    """How answers are kept in files and read from those of others; None: they stay in the records."""
+
+    def check(self, answer: Any, shape: tuple[int, int], classes: int) -> None:
+        """Raises JobError unless a task may answer so on a picture of `shape` (H, W)."""
+        if not isinstance(answer, np.ndarray) or not answer.size or not np.isfinite(answer).all():
+            raise JobError(f"its answer is {in_short(answer)}, must be an array of finite numbers")
 
     @abstractmethod
     def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
@@ -68,15 +105,36 @@ class Kind(ABC):
     def is_part(self, part: Any, classes: int) -> bool:
         """Whether a JSON value is a part as `count` makes them: files may have been damaged or edited."""
 
-    @abstractmethod
     def sums(self, part: Part, classes: int) -> dict[str, tuple[float, float]]:
-        """By measure, a numerator and a denominator, which are added up over pictures before they are divided."""
+        """By measure, a numerator and a denominator, which are added up over pictures before they are divided. A kind
+        whose measures are no such quotients overrides `reduce` instead."""
+        raise NotImplementedError("neither sums nor reduce is there")
+
+    def reduce(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[str, Array]:
+        """Every measure, (rows,), of the pictures by their `parts`: `weights` is (rows, pictures), how often a row has
+        each. The first row has all of them, the others are resamples. NaN where there is nothing to measure."""
+        if self.has_confusions:
+            return confusion.reduced(parts, classes, weights)
+        sums = [self.sums(part, classes) for part in parts]
+        table = np.array([[one[name] for name in self.measures] for one in sums], np.float64)
+        above, below = weights @ table[..., 0], weights @ table[..., 1]
+        quotients = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+        return dict(zip(self.measures, quotients.T, strict=True))
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether measures are quotients of `sums`."""
+        return type(self).reduce is Kind.reduce and not self.has_confusions
+
+    def by_class(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[int, Array]:
+        """The main measure of each class that occurs, (rows,), in a table of its own; of kinds that have one."""
+        return {}
 
     def score(self, part: Part, classes: int, measure: str) -> float | None:
         """One picture by a measure of its own; None where it has nothing to count."""
-        found = self.sums(part, classes)
-        above, below = found[measure if measure in found else self.main]
-        return above / below if below else None
+        found = self.reduce([part], classes, np.ones((1, 1)))
+        value = float(found[measure if measure in found else self.main][0])
+        return value if math.isfinite(value) else None
 
     @property
     def main(self) -> str:
@@ -142,7 +200,8 @@ def _by_name(what: str, method: Callable[..., Any], types: tuple[type, ...]) -> 
 
 
 _REDUCING: dict[str, tuple[type, ...]] = {
-    "sums": (dict,), "score": (Real, NoneType), "correlated": (tuple,), "correlated_score": (Real, NoneType),
+    "sums": (dict,), "reduce": (dict,), "by_class": (dict,),
+    "score": (Real, NoneType), "correlated": (tuple,), "correlated_score": (Real, NoneType),
     "row": (dict,), "heading": (tuple,), "answers": (tuple,), "facts": (list,),
 }  # fmt: skip
 """What reduces and shows parts, when all is measured, and what it returns."""
@@ -161,9 +220,15 @@ def count(kind: Kind, answer: Answer, pristine: Answer | None, truth: Truth, cla
         for part in (found[name] for name in ("pseudo", "labels") if found[name] is not None):
             if not kind.is_part(part, len(classes)):
                 raise ValueError(f"gives {short(part)}, which is no part by its own is_part")
+            if not kind.is_additive:
+                known = kind.reduce([part], len(classes), np.ones((1, 1))) if kind.file is not None else kind.measures
+                if lacking := kind.measures.keys() - known.keys():
+                    raise ValueError(f"gives a part without {' and '.join(sorted(lacking))}")
+                continue
             sums = kind.sums(part, len(classes))
-            has_all = kind.has_confusions or kind.measures.keys() <= sums.keys()  # those reduce confusions
-            if not has_all or not all(math.isfinite(value) for pair in sums.values() for value in pair):
+            if not kind.measures.keys() <= sums.keys() or not all(
+                math.isfinite(value) for pair in sums.values() for value in pair
+            ):
                 raise ValueError(f"gives a part whose sums are {short(sums)}")
     return {"kind": kind.name, "classes": len(classes), **found}
 
@@ -176,6 +241,16 @@ def is_part(kind: Kind, part: Any, classes: int) -> bool:
         raise
     except BaseException:  # a plugin may raise anything
         return False
+
+
+def answer_files() -> list[AnswerFiles]:
+    """How answers lie in files, of all kinds that keep them there."""
+    return [kind.files for kind in discover().values() if kind.files is not None]
+
+
+def in_short(answer: Any) -> str:
+    """What an answer is, for messages: its dtype and shape."""
+    return f"{answer.dtype} {answer.shape}" if isinstance(answer, np.ndarray) else type(answer).__name__
 
 
 def headings() -> dict[str, str]:

@@ -28,7 +28,7 @@ _KEY = "vcmbench-key"
 _UNKNOWN = -1
 
 
-def prediction_path(root: Path, source: PurePosixPath, configuration: str | None = None) -> Path:
+def prediction_path(root: Path, source: PurePosixPath, configuration: str | None = None, suffix: str = ".png") -> Path:
     """Where the prediction on a picture lies below a data root.
 
     `source` is the picture's name below the pristine folder, without suffix; `configuration` the folder name of what
@@ -36,7 +36,7 @@ def prediction_path(root: Path, source: PurePosixPath, configuration: str | None
     """
     parts = source.parts[1:] if source.parts[0] == _CITYSCAPES else source.parts
     folder = root / PRISTINE if configuration is None else root / DECODED / configuration
-    return folder.joinpath(*parts[:-1], parts[-1] + ".png")
+    return folder.joinpath(*parts[:-1], parts[-1] + suffix)
 
 
 @cache

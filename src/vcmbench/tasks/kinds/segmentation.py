@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.data import labels
-from vcmbench.tasks import confusion
+from vcmbench.errors import JobError
+from vcmbench.tasks import confusion, predictions
 from vcmbench.tasks.confusion import dense, sparse
-from vcmbench.tasks.kind import Answer, Kind, Part, Truth
+from vcmbench.tasks.kind import Answer, AnswerFiles, Kind, Part, Truth, in_short
 
 _REDUCED = {"accuracy": confusion.accuracy, "miou": confusion.mean_iou, "micro_iou": confusion.micro_iou}
 _BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in confusion.BANDS_M)
 _IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels"}
 _MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
+
+
+class PalettePictures:
+    """Answers as palette PNGs, see `tasks.predictions`."""
+
+    suffix = ".png"
+    key = staticmethod(predictions.prediction_key)
+    is_whole = staticmethod(predictions.is_whole)
+
+    def read(self, path: Path, shape: tuple[int, int], classes: Sequence[str]) -> Answer:
+        return predictions.read_prediction(path, shape, len(classes))
+
+    def write(self, path: Path, answer: Answer, classes: Sequence[str], key: str, temporary: Path | None) -> None:
+        predictions.write_prediction(path, answer, key, temporary)
 
 
 class SegmentationKind(Kind):
@@ -28,6 +45,12 @@ class SegmentationKind(Kind):
     curves = ("accuracy", "miou")
     has_label_pictures = True
     has_confusions = True
+    are_shares = True
+    files: AnswerFiles | None = PalettePictures()
+
+    def check(self, answer: Any, shape: tuple[int, int], classes: int) -> None:
+        if not isinstance(answer, np.ndarray) or answer.dtype != np.uint8 or answer.shape != shape:
+            raise JobError(f"its answer is {in_short(answer)}, must be uint8 {shape}")
 
     def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
         known = truth.train_ids if classes == labels.CLASSES else None
@@ -58,10 +81,6 @@ class SegmentationKind(Kind):
             and (importance is None or (isinstance(importance, list) and len(importance) == 2
                                         and all(_is_number(one) and one >= 0 for one in importance)))
         )  # fmt: skip
-
-    def sums(self, part: Part, classes: int) -> dict[str, tuple[float, float]]:
-        counts = dense(part["confusion"], classes)
-        return {"accuracy": (float(np.trace(counts)), float(counts.sum()))}
 
     def score(self, part: Part, classes: int, measure: str) -> float | None:
         return _REDUCED[measure](dense(part["confusion"], classes))

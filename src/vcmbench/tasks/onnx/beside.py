@@ -11,11 +11,11 @@ from vcmbench.errors import RequestError
 from vcmbench.io import documents, validation
 from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings
-from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
+from vcmbench.tasks.onnx.keys import BoxOutput, NetworkInput, NetworkOutput
 
 _MAX_BYTES = 1 << 18
 _TABLES: dict[str, type[BaseModel]] = {"input": NetworkInput, "output": NetworkOutput}
-_NESTED: dict[str, type[BaseModel]] = {"task": TaskSettings, **_TABLES}
+_NESTED: dict[str, type[BaseModel]] = {"task": TaskSettings, **_TABLES, "boxes": BoxOutput}
 
 
 class TaskTable(Strict):

@@ -32,7 +32,8 @@ def describe(path: Path) -> str:
     if len(inputs) != 1:
         facts.append(f"it has {len(inputs)} inputs; networks with one, a picture, are run")
     names = names_within(about.custom_metadata_map)
-    lines = [*(f"# {fact}" for fact in facts), "", "[task]", f"model = {json.dumps(str(path))}"]
+    task = ['name = "detection"'] if _are_boxes(outputs) else []
+    lines = [*(f"# {fact}" for fact in facts), "", "[task]", *task, f"model = {json.dumps(str(path))}"]
     lines.append(
         f"# classes = []          # names in order; {'as the metadata has them' if names else 'or a text file'}"
     )
@@ -56,7 +57,29 @@ def _input(inputs: list[Any]) -> list[str]:
     return [*lines, 'colours = "rgb"         # TO BE CHECKED: or "bgr"']
 
 
+def _are_boxes(outputs: list[Any]) -> bool:
+    """Whether no output can be a mask: floats of fewer than four sides are none."""
+    return bool(outputs) and all(("float" in one.type and len(one.shape) in (2, 3)) or len(one.shape) == 1
+                                 for one in outputs) and any(len(one.shape) > 1 for one in outputs)  # fmt: skip
+
+
+def _boxes(outputs: list[Any]) -> list[str]:
+    rows = next(one for one in outputs if len(one.shape) > 1)
+    lines = ["[task.output]", 'kind = "boxes"']
+    if len(outputs) > 1:
+        lines.append(f"name = {json.dumps(rows.name)}           # TO BE CHECKED: that of the boxes")
+    return [
+        *lines, "", "[task.output.boxes]",
+        'corners = "xyxy"         # TO BE CHECKED: or "xywh", "cxcywh"',
+        '# columns = "scores"     # what follows a box: "score-class" (default), "class-score", "scores", "objectness"',
+        *(f"# scores, labels = {json.dumps(one.name)}" for one in outputs if one is not rows),
+        "# nms = 0.7              # where the network does not suppress by itself",
+    ]  # fmt: skip
+
+
 def _output(outputs: list[Any]) -> list[str]:
+    if _are_boxes(outputs):
+        return _boxes(outputs)
     masks = [one for one in outputs if len(one.shape) in (3, 4)] or outputs
     is_logits = not masks or "float" in masks[0].type or "double" in masks[0].type
     lines = ["[task.output]"]

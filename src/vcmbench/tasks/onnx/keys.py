@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from vcmbench.io.documents import short
 from vcmbench.io.validation import Strict
@@ -59,12 +59,31 @@ class NetworkInput(Strict):
     multiple: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
+class BoxOutput(Strict):
+    """`[task.output.boxes]`: how a detector's output becomes boxes."""
+
+    corners: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
+    unit: Literal["px", "relative"] = "px"
+    """Of the network's input."""
+    columns: Literal["score-class", "class-score", "scores", "objectness"] | None = None
+    """What follows the four numbers of a box: score and class (None: this), a score of each class (None, where the
+    scores are an output of their own), or one of there being an object and then those."""
+    scores: str | None = None
+    """The output of scores, where they are not in the rows of boxes."""
+    labels: str | None = None
+    """The output of classes, where there is one."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Boxes of lower scores are left out."""
+    nms: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The IoU from which a box suppresses others of its class; None: the network does it by itself."""
+
+
 class NetworkOutput(Strict):
-    """How a network's output becomes class ids."""
+    """How a network's output becomes class ids, or boxes."""
 
     name: str | None = None
     """None: the only output there is."""
-    kind: Literal["logits", "labels"] | None = None
+    kind: Literal["logits", "labels", "boxes"] | None = None
     """None: labels where the output is of whole numbers, else logits (or probabilities: the largest wins)."""
     layout: Layout | None = None
     """None: as the shapes have it."""
@@ -73,3 +92,10 @@ class NetworkOutput(Strict):
     upsample: Literal["logits", "labels"] | None = None
     """What is brought to the picture's size: logits, bilinearly, before the largest is sought (None: this, where
     there are logits), or labels, by nearest neighbour."""
+    boxes: BoxOutput | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what networks of masks do not have: it is part of keys that were made before there were boxes."""
+        found: dict[str, Any] = dump(self)
+        return {key: value for key, value in found.items() if key != "boxes" or value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +34,17 @@ class Masks:
     table: NDArray[np.uint8]
     void: int
 
-    def ids(self, output: NDArray[Any], padded: Size, part: Size, size: Size) -> NDArray[np.uint8]:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The outputs that are read."""
+        return (self.name,)
+
+    def read(self, outputs: Sequence[NDArray[Any]], padded: Size, part: Size, size: Size) -> NDArray[np.uint8]:
         """(H, W) uint8 of a picture of `size` (H, W), whose input had the size `padded`, of which `part` was picture.
 
         Raises JobError where the output is none.
         """
+        (output,) = outputs
         found = self._planes(output)
         rows, columns = found.shape[1:]
         if abs(rows * padded[1] - columns * padded[0]) > max(padded):

@@ -1,4 +1,4 @@
-"""A segmentation network that is an ONNX file."""
+"""A network that is an ONNX file: of masks, or of boxes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -14,8 +14,9 @@ from vcmbench.errors import RequestError
 from vcmbench.tasks import class_names
 from vcmbench.tasks.base import Device, Picture, Prepared, TaskSettings, check_pictures
 from vcmbench.tasks.batching import complaints
-from vcmbench.tasks.onnx import beside, document, masks, pixels, session
+from vcmbench.tasks.onnx import beside, detections, document, masks, pixels, session
 from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
+from vcmbench.tasks.onnx.masks import Masks
 
 VERSION = 1
 """To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
@@ -42,12 +43,12 @@ def prepare(settings: TaskSettings) -> Prepared:
 
 
 class OnnxNetwork:
-    """What `prepare` found, opened. `run` gives class ids of pictures, each on one thread."""
+    """What `prepare` found, opened. `run` gives class ids or boxes of pictures, each on one thread."""
 
     at_once = 2
 
-    def __init__(self, prepared: Prepared, place: Device) -> None:
-        """Raises RequestError where the file is not what its keys say."""
+    def __init__(self, prepared: Prepared, place: Device, answers: Literal["masks", "boxes"] = "masks") -> None:
+        """Raises RequestError where the file is not what its keys say, or does not give such answers."""
         import onnxruntime
 
         options, path = prepared.options, prepared.files[_FILE]
@@ -55,10 +56,10 @@ class OnnxNetwork:
         external = {name: prepared.files[f"external{i}"] for i, name in enumerate(options["external"])}
         self._session = session.start(path, external, place.device)
         try:
-            self.pixels, self.masks = plan(self._session, options)
+            self.pixels, self.reader = plan(self._session, options, answers)
         except RequestError as error:
             raise RequestError(f"{path}: {error}") from None
-        self.classes = self.masks.classes
+        self.classes = self.reader.classes
         self.together = place.jobs if place.device == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.together, "vcmbench-task")
         self.identity = {
@@ -73,25 +74,40 @@ class OnnxNetwork:
             "device": place.device.split(":")[0],
         }
 
+    @property
+    def masks(self) -> Masks:
+        """How its output becomes masks. Raises RequestError where it gives boxes."""
+        if not isinstance(self.reader, Masks):
+            raise RequestError(f"{self.path}: gives boxes, no masks")
+        return self.reader
+
     def run(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
         check_pictures(images)
         return list(self._pool.map(self.answer, images))
 
     def answer(self, image: Picture) -> NDArray[Any]:
-        """(H, W) uint8 class ids; threads may ask at once."""
+        """(H, W) uint8 class ids, or boxes (N, 6); threads may ask at once."""
         with complaints(image):
             tensor, part = self.pixels.tensor(image)
             padded = tensor.shape[2:] if self.pixels.layout == "nchw" else tensor.shape[1:3]
-            (output,) = self._session.run([self.masks.name], {self.pixels.name: tensor})
-            return self.masks.ids(output, (padded[0], padded[1]), part, (image.shape[0], image.shape[1]))
+            outputs = self._session.run(list(self.reader.names), {self.pixels.name: tensor})
+            return self.reader.read(outputs, (padded[0], padded[1]), part, (image.shape[0], image.shape[1]))
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
 
-def plan(opened: Any, options: dict[str, Any]) -> tuple[pixels.Pixels, masks.Masks]:
-    """How pictures go into a session, and class ids come out. Raises RequestError that says which key is wrong."""
+def plan(
+    opened: Any, options: dict[str, Any], answers: Literal["masks", "boxes"]
+) -> tuple[pixels.Pixels, Masks | detections.Detections]:
+    """How pictures go into a session, and class ids or boxes come out. Raises RequestError that says which key is
+    wrong."""
     keys = NetworkInput.model_validate(options["input"]), NetworkOutput.model_validate(options["output"])
+    kind = keys[1].kind
+    if (kind == "boxes") != (answers == "boxes"):
+        asked = "not said" if kind is None else repr(kind)
+        of = "detection" if answers == "boxes" else "segmentation"
+        raise RequestError(f'task.output.kind is {asked}; it is "boxes" for name = "detection" alone, and this is {of}')
     inputs = opened.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs) or "none"
@@ -100,6 +116,8 @@ def plan(opened: Any, options: dict[str, Any]) -> tuple[pixels.Pixels, masks.Mas
     out = session.chosen("output", keys[1].name, opened.get_outputs())
     how_in = pixels.of(keys[0], into.name, into.shape, into.type)
     named = options["classes"] or names_within(opened.get_modelmeta().custom_metadata_map)
+    if answers == "boxes":
+        return how_in, detections.of(keys[1], out.name, opened.get_outputs(), named)
     return how_in, masks.of(keys[1], out.name, out.shape, out.type, named, how_in.layout)
 
 

@@ -1,0 +1,209 @@
+"""Labelled objects of pictures, as boxes: of Cityscapes, COCO JSON, KITTI's `label_2` and YOLO's text files.
+
+Where they lie: `gtFine/` in the Cityscapes layout; in a folder of images `annotations/*.json` (COCO),
+`label_2/NAME.txt` (KITTI) or `labels/NAME.txt` (YOLO, with the names of classes in `labels/classes.txt`), whichever is
+there first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vcmbench.data import images
+from vcmbench.data.labels import LABELS
+from vcmbench.errors import JobError
+from vcmbench.io.files import read_bounded, sha256_of
+
+ANY = ""
+"""In place of a class's name: a region in which detections of any class are neither right nor wrong."""
+_MAX_BYTES = 1 << 30
+_CITYSCAPES = {label.label_id: label.name for label in LABELS if label.has_instances}
+_GROUP = "group"
+Row = tuple[str, Sequence[float], float | None, bool]
+"""Of an object: name, box, area or None for that of the box, crowd."""
+_KITTI_COLUMNS, _YOLO_COLUMNS = (15, 16), 5
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledObjects:
+    """Of one picture, N of them: names of classes, boxes (N, 4) float64 x0, y0, x1, y1 in px, `areas` (N,) in px, by
+    which they are small or large, and which are a `crowd`, (N,) bool: detections inside are not counted."""
+
+    names: tuple[str, ...]
+    boxes: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ObjectFiles:
+    """How a picture's objects are read from files, and what decides them. Both raise JobError."""
+
+    read: Callable[[tuple[int, int]], LabelledObjects]
+    """Of a picture of (height, width) px."""
+    digest: Callable[[], str]
+
+
+def of_cityscapes(instances: Path, polygons: Path) -> ObjectFiles | None:
+    """`*_instanceIds.png`, whose boxes are those of visible pixels, or else `*_polygons.json`."""
+    if instances.is_file():
+        return ObjectFiles(lambda _: _from_instances(instances), lambda: _sha256(instances))
+    if not polygons.is_file():
+        return None
+    return ObjectFiles(lambda _: _from_polygons(polygons), lambda: _sha256(polygons))
+
+
+def of_folder(root: Path, name: PurePosixPath) -> ObjectFiles | None:
+    """By a picture's name below the root, without suffix; a leading folder such as `images` may be left out. Raises
+    JobError where a COCO JSON cannot be used."""
+    names = [name, *([PurePosixPath(*name.parts[1:])] if len(name.parts) > 1 else [])]
+    for path in sorted((root / "annotations").glob("*.json")):
+        if (rows := _of_coco(path, names)) is not None:
+            return ObjectFiles(lambda _, rows=rows: _objects(rows), lambda rows=rows: repr(rows))  # type: ignore[misc]
+    for one in names:
+        if (path := root / "label_2" / f"{one}.txt").is_file():
+            return _kitti(path)
+        if (path := root / "labels" / f"{one}.txt").is_file():
+            return _yolo(path, root / "labels" / "classes.txt")
+    return None
+
+
+def _kitti(path: Path) -> ObjectFiles:
+    return ObjectFiles(lambda _: _from_kitti(path), lambda: _sha256(path))
+
+
+def _yolo(path: Path, classes: Path) -> ObjectFiles:
+    return ObjectFiles(lambda shape: _from_yolo(path, classes, shape), lambda: _sha256(path, classes))
+
+
+def _objects(rows: Sequence[Row]) -> LabelledObjects:
+    boxes = np.array([box for _, box, _, _ in rows], np.float64).reshape(-1, 4)
+    sides = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    areas = np.array([side if area is None else area for side, (_, _, area, _) in zip(sides, rows, strict=True)])
+    crowd = np.array([is_crowd for *_, is_crowd in rows], np.bool_)
+    return LabelledObjects(tuple(name for name, *_ in rows), boxes, areas.astype(np.float64), crowd)
+
+
+def _from_instances(path: Path) -> LabelledObjects:
+    """Ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
+    with images.complaints(path), Image.open(path, formats=images.FORMATS) as picture:
+        ids = np.asarray(picture).astype(np.int64)
+    if ids.ndim != 2:
+        raise JobError(f"{path}: must be a gray PNG of instance ids")
+    rows = []
+    for number in np.unique(ids):
+        if (name := _CITYSCAPES.get(int(number // 1000 if number >= 1000 else number))) is None:
+            continue
+        y, x = np.nonzero(ids == number)
+        rows.append((name, (x.min(), y.min(), x.max() + 1, y.max() + 1), float(len(x)), bool(number < 1000)))
+    return _objects(rows)
+
+
+def _from_polygons(path: Path) -> LabelledObjects:
+    names, rows = set(_CITYSCAPES.values()), []
+    with _complaints(path):
+        for one in _json(path)["objects"]:
+            label = str(one["label"])
+            name = label.removesuffix(_GROUP)
+            if name in names and not one.get("deleted"):
+                points = np.array(one["polygon"], np.float64).reshape(-1, 2)
+                rows.append((name, (*points.min(axis=0), *points.max(axis=0)), _area(points), name != label))
+    return _objects(rows)
+
+
+def _area(points: NDArray[np.float64]) -> float:
+    """Of a polygon, (n, 2), by the shoelace formula."""
+    x, y = points.T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+@lru_cache(maxsize=4)
+def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
+    """By the name of a picture, without suffix, the rows of its objects."""
+    with _complaints(path):
+        content = _json(path)
+        classes = {one["id"]: str(one["name"]) for one in content["categories"]}
+        pictures = {one["id"]: str(PurePosixPath(one["file_name"]).with_suffix("")) for one in content["images"]}
+        found: dict[str, Any] = {name: [] for name in pictures.values()}
+        for one in content["annotations"]:
+            x, y, width, height = (float(side) for side in one["bbox"])
+            area, crowd = one.get("area"), bool(one.get("iscrowd", 0) or one.get("ignore", 0))
+            row = (classes[one["category_id"]], (x, y, x + width, y + height), area, crowd)
+            found[pictures[one["image_id"]]].append(row)
+        return found
+
+
+def _of_coco(path: Path, names: Sequence[PurePosixPath]) -> list[Row] | None:
+    """None where it does not know the picture."""
+    known = _coco(path, path.stat().st_mtime_ns)
+    return next((known[name] for name in (*map(str, names), names[0].name) if name in known), None)
+
+
+def _from_kitti(path: Path) -> LabelledObjects:
+    rows: list[Row] = []
+    for line in _lines(path, _KITTI_COLUMNS):
+        is_any = line[0] == "DontCare"
+        rows.append((ANY if is_any else line[0].lower(), [float(side) for side in line[4:8]], None, is_any))
+    return _objects(rows)
+
+
+def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> LabelledObjects:
+    names = [line.strip() for line in _text(classes).splitlines() if line.strip()]
+    height, width = shape
+    rows: list[Row] = []
+    for line in _lines(path, (_YOLO_COLUMNS,)):
+        x, y, w, h = (float(side) for side in line[1:])
+        box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+        with _complaints(path):
+            number = int(line[0])
+            rows.append((names[number if number >= 0 else len(names)], box, None, False))
+    return _objects(rows)
+
+
+def _sha256(*paths: Path) -> str:
+    try:
+        return " ".join(sha256_of(path, _MAX_BYTES) for path in paths)
+    except OSError as error:
+        raise JobError(f"{paths[-1]}: cannot be read: {error.strerror}") from None
+
+
+def _lines(path: Path, columns: Sequence[int]) -> list[list[str]]:
+    found = [line.split() for line in _text(path).splitlines() if line.strip()]
+    for number, line in enumerate(found, 1):
+        try:
+            numbers = [float(cell) for cell in line[1:]]
+        except ValueError:
+            numbers = [np.nan]
+        if len(line) not in columns or not np.isfinite(numbers).all():
+            raise JobError(f"{path}: line {number} is no object: {' or '.join(map(str, columns))} columns are needed")
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bounded(path, _MAX_BYTES).decode()
+    except (OSError, ValueError) as error:
+        raise JobError(f"{path}: cannot be read: {error}") from None
+
+
+def _json(path: Path) -> Any:
+    return json.loads(_text(path))
+
+
+@contextmanager
+def _complaints(path: Path) -> Iterator[None]:
+    """Whatever a file of others lacks is a JobError that names it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise JobError(f"{path}: is no file of objects: {type(error).__name__}: {error}") from None

@@ -1,0 +1,94 @@
+"""Detection of objects as boxes, by a network that is an ONNX file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.errors import RequestError
+from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
+from vcmbench.tasks.onnx import document, session
+from vcmbench.tasks.onnx import network as onnx_network
+from vcmbench.tasks.onnx.network import OnnxNetwork
+
+_CELL_PX = 16
+
+
+class Detection(LocalTask):
+    """Boxes are brought back to the picture's size, whatever the network was given."""
+
+    kind = "detection"
+    about_models = 'an ONNX file (tasks inspect) with its [task.output] kind = "boxes"'
+
+    @classmethod
+    def device(cls, prepared: Prepared, gpu: str) -> str:
+        return session.device(gpu)
+
+    @classmethod
+    def prepare(cls, settings: TaskSettings) -> Prepared:
+        if not document.is_onnx(settings.model):
+            raise RequestError(f"model {settings.model!r}: a detector is an ONNX file, .onnx (docs/tasks.md)")
+        return onnx_network.prepare(settings)
+
+    @classmethod
+    def example(cls, folder: Path) -> dict[str, Any]:
+        """Bright and dark cells of the picture as boxes."""
+        return {
+            "model": str(_cells(folder / "cells.onnx")), "classes": ["bright", "dark"], "input": {"scale": "1/255"},
+            "output": {"kind": "boxes", "boxes": {"columns": "scores", "threshold": 0.5}},
+        }  # fmt: skip
+
+    def __init__(self, prepared: Prepared, place: Device) -> None:
+        self._lanes = OnnxNetwork(prepared, place, "boxes")
+        self.classes = self._lanes.classes
+        self.at_once, self.together = self._lanes.at_once, self._lanes.together
+        digest = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()
+        self._identity = {"task": "detection", **self._lanes.identity, "classes_sha256": digest}
+
+    def identity(self) -> dict[str, Any]:
+        return dict(self._identity)
+
+    def predict(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
+        return self._lanes.run(images)
+
+    def close(self) -> None:
+        self._lanes.close()
+
+
+def _cells(path: Path) -> Path:
+    """(1, 3, h, w) -> rows (N, 6): of each cell its corners, how bright it is, and how dark."""
+    import onnx  # what measures does not need it
+    from onnx import TensorProto, helper, numpy_helper
+
+    side = _CELL_PX
+    constants = {"rows": np.array([-1, 1]), "xy": np.array([3, 2, 3, 2]),
+                 "step": np.full(4, side, np.float32), "far": np.array([0, 0, side, side], np.float32),
+                 "one": np.float32(1)}  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["gray"], axes=[1]),
+        helper.make_node("AveragePool", ["gray"], ["mean"], kernel_shape=[side, side], strides=[side, side]),
+        helper.make_node("Reshape", ["mean", "rows"], ["bright"]),
+        helper.make_node("Sub", ["one", "bright"], ["dark"]),
+        helper.make_node("Shape", ["mean"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["all"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+        helper.make_node("NonZero", ["all"], ["places"]),
+        helper.make_node("Gather", ["places", "xy"], ["corners"], axis=0),
+        helper.make_node("Transpose", ["corners"], ["by_cell"]),
+        helper.make_node("Cast", ["by_cell"], ["cells"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["cells", "step"], ["near"]),
+        helper.make_node("Add", ["near", "far"], ["boxes"]),
+        helper.make_node("Concat", ["boxes", "bright", "dark"], ["y"], axis=1),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "cells", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 6])],
+        [numpy_helper.from_array(np.asarray(values), name) for name, values in constants.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path

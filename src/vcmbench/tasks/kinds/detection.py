@@ -1,0 +1,149 @@
+"""Detection: boxes of objects with classes and scores; what matches is kept, and average precision is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.data.objects import ANY, LabelledObjects
+from vcmbench.errors import JobError
+from vcmbench.tasks import precision
+from vcmbench.tasks.boxes import COLUMNS, BoxFiles
+from vcmbench.tasks.kind import Answer, AnswerFiles, Array, Kind, Part, Truth, in_short
+from vcmbench.tasks.precision import THRESHOLDS
+
+_MOST_CLASSES = 1 << 16
+_MEASURES = {
+    "ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP of small objects", "ap_medium": "AP of medium objects",
+    "ap_large": "AP of large objects",
+}  # fmt: skip
+_BY_AREA = {f"ap_{area}": area for area in precision.AREAS[1:]}
+_AT_IOU = {"ap50": 0, "ap75": 5}
+
+
+class DetectionKind(Kind):
+    """An answer is (N, 6) float32: x0, y0, x1, y1 in px, class, score. A part is {"matches": {class: `precision.Kept`}}
+    of the classes that occur. The pseudo ground truth are the pristine picture's boxes of at least `Truth.score`."""
+
+    measures = _MEASURES
+    curves = ("ap", "ap50")
+    are_shares = True
+    files: AnswerFiles | None = BoxFiles()
+    needs_objects = True
+
+    def check(self, answer: Any, shape: tuple[int, int], classes: int) -> None:
+        if not isinstance(answer, np.ndarray) or answer.dtype != np.float32 or answer.shape[1:] != (COLUMNS,):
+            raise JobError(f"its answer is {in_short(answer)}, must be float32 (N, {COLUMNS})")
+        which, score = answer[:, 4], answer[:, 5]
+        is_class = (which == np.floor(which)) & (which >= 0) & (which < classes)
+        is_box = (answer[:, 2:4] >= answer[:, :2]).all(axis=1) & np.isfinite(answer).all(axis=1)
+        if not (is_class & is_box & (score >= 0) & (score <= 1)).all():
+            raise JobError("its answer must be rows of x0 <= x1, y0 <= y1, a class, and a score of 0..1")
+
+    def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
+        pseudo, notes = None, dict(truth.notes)
+        if pristine is not None:
+            sure = pristine[pristine[:, 5] >= truth.score]
+            areas = (sure[:, 2] - sure[:, 0]).astype(np.float64) * (sure[:, 3] - sure[:, 1])
+            pseudo = _against(answer, sure[:, 4].astype(int), sure[:, :4], areas, np.zeros(len(sure), np.bool_))
+        known = truth.objects
+        labels = None
+        notes.pop("labels", None)
+        if known is None:
+            notes["labels"] = truth.notes.get("objects", "no objects are labelled")
+        elif not set(known.names) <= {ANY} and not {name.lower() for name in known.names} & set(_lower(classes)):
+            notes["labels"] = "none of the labelled classes is one of the network's"
+        else:
+            labels = _against(answer, *_numbered(known, _lower(classes)))
+        notes.pop("objects", None)
+        seen = {int(which) for part in (pseudo, labels) if part for which in part["matches"]}
+        return {
+            "pseudo": pseudo,
+            "labels": labels,
+            "boxes": [0 if pristine is None else len(pristine), len(answer)],
+            "names": {str(number): classes[number] for number in sorted(seen)},
+            "notes": notes,
+        }
+
+    def is_part(self, part: Any, classes: int) -> bool:
+        matches = part.get("matches") if isinstance(part, dict) else None
+        return (
+            isinstance(matches, dict) and len(matches) <= classes < _MOST_CLASSES
+            and all(which.isascii() and which.isdecimal() and int(which) < classes for which in matches)
+            and all(precision.is_kept(one) for one in matches.values())
+        )  # fmt: skip
+
+    def reduce(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[str, Array]:
+        """Means over the classes that a row has objects of, in that range of areas."""
+        found = {area: self._of_classes(parts, weights, area) for area in precision.AREAS}
+        return {
+            "ap": _mean(found["all"]),
+            **{name: _mean(found["all"][..., at : at + 1]) for name, at in _AT_IOU.items()},
+            **{name: _mean(found[area]) for name, area in _BY_AREA.items()},
+        }
+
+    def _of_classes(self, parts: Sequence[Part], weights: Array, area: str) -> Array:
+        """(classes that occur, rows, thresholds)."""
+        occur = sorted({which for part in parts for which in part["matches"]}, key=int)
+        found = [precision.average([part["matches"].get(which) for part in parts], weights, area) for which in occur]
+        return np.array(found).reshape(-1, len(weights), THRESHOLDS)
+
+    def by_class(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[int, Array]:
+        """AP of each class that occurs, (rows,)."""
+        occur = sorted({int(which) for part in parts for which in part["matches"]})
+        found = self._of_classes(parts, weights, "all")
+        return {which: one.mean(axis=1) for which, one in zip(occur, found, strict=True)}
+
+    def row(self, part: Part, classes: int) -> dict[str, float | None]:
+        found = self.reduce([part], classes, np.ones((1, 1)))
+        return {name: float(one[0]) if np.isfinite(one[0]) else None for name, one in found.items()}
+
+    def correlated(self, measure: str) -> tuple[str, str]:
+        return "ap", "AP"
+
+    def answers(self, record: Part) -> tuple[str, str]:
+        first, second = record.get("boxes", (0, 0))
+        return f"{first} boxes", f"{second} boxes"
+
+    def facts(self, record: Part) -> list[tuple[str, str]]:
+        found = self.row(record["pseudo"], record["classes"])
+        return [(_MEASURES[name], "-" if (value := found[name]) is None else f"{value:.3f}") for name in self.curves]
+
+
+def _against(
+    answer: Answer, classes: NDArray[np.integer], boxes: NDArray[Any], areas: Array, crowd: NDArray[np.bool_]
+) -> Part:
+    """`classes` (G,) of the truths' boxes (G, 4); -1: of any class."""
+    found = {}
+    for which in sorted({*classes[classes >= 0].tolist(), *answer[:, 4].astype(int).tolist()}):
+        own, truths = answer[answer[:, 4] == which].astype(np.float64), (classes == which) | (classes == -1)
+        found[str(which)] = precision.match(
+            own[:, :4], own[:, 5], boxes[truths].astype(np.float64), areas[truths], crowd[truths]
+        )
+    return {"matches": found}
+
+
+def _lower(classes: Sequence[str]) -> list[str]:
+    return [name.lower() for name in classes]
+
+
+def _numbered(
+    known: LabelledObjects, classes: list[str]
+) -> tuple[NDArray[np.integer], Array, Array, NDArray[np.bool_]]:
+    """Labelled objects of the network's classes, by names without regard to case, and regions not to be counted."""
+    numbers = {name: number for number, name in enumerate(classes)} | {ANY: -1}
+    chosen = [i for i, name in enumerate(known.names) if name.lower() in numbers]
+    which = np.array([numbers[known.names[i].lower()] for i in chosen], np.int64)
+    return which, known.boxes[chosen], known.areas[chosen], known.crowd[chosen]
+
+
+def _mean(found: Array) -> Array:
+    """(rows,) of (classes, rows, thresholds): over the classes that have a figure."""
+    is_there = ~np.isnan(found).any(axis=2)
+    total = np.where(is_there, np.nan_to_num(found).mean(axis=2), 0).sum(axis=0)
+    count = is_there.sum(axis=0)
+    mean: Array = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return mean

@@ -1,0 +1,140 @@
+"""Average precision as COCO has it (T.-Y. Lin et al., 2014): detections of a picture are held against its truth once,
+and what is kept of that gives the figures of any pictures together, those that pycocotools gives of all of their files.
+
+Precision is interpolated at 101 recalls, at ten thresholds of IoU, 0.5 to 0.95; objects are small up to 32 x 32 px of
+area, and large from 96 x 96 px. At most 100 detections a class and picture count, those of the highest scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+THRESHOLDS, RECALLS = 10, 101
+AREAS = ("all", "small", "medium", "large")
+MOST_DETECTIONS = 100
+_LIMITS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
+"""In px, of AREAS."""
+_MOST_AT_ONCE = 1 << 17  # numbers: more of them leave the cache
+_IOU = np.minimum(np.linspace(0.5, 0.95, THRESHOLDS), 1 - 1e-10)
+
+Array = NDArray[np.float64]
+Kept = dict[str, Any]
+"""Of one class in one picture: `scores` (D) of its detections, highest first; for each of AREAS `truths`, how many
+objects it has, and by detection `hits` and `ignored`, a bit a threshold, the lowest for 0.5."""
+
+
+def match(boxes: Array, scores: Array, truths: Array, areas: Array, crowd: NDArray[np.bool_]) -> Kept:
+    """Detections (D, 4) with (D,) scores against truths (G, 4), both x0, y0, x1, y1 in px, of one class and picture;
+    `areas` and `crowd` are the truths', (G,). What a crowd holds is neither right nor wrong.
+
+    As `COCOeval.evaluateImg`, for all areas and thresholds at once: each detection takes the free truth of largest IoU,
+    of equal ones the last, and one that is not counted only where there is no other.
+    """
+    order = np.argsort(-scores, kind="mergesort")[:MOST_DETECTIONS]
+    boxes, size = boxes[order], (boxes[order, 2:] - boxes[order, :2]).prod(axis=1)
+    is_other = crowd | (areas < _LIMITS[:, :1]) | (areas > _LIMITS[:, 1:])  # (AREAS, G), what is not counted
+    hits = np.zeros((len(AREAS), THRESHOLDS, len(order)), np.bool_)
+    ignored, is_free = hits.copy(), np.ones((len(AREAS), THRESHOLDS, len(truths)), np.bool_)
+    for number, shared in enumerate(_shared(boxes, truths, crowd)):
+        near = np.flatnonzero(shared >= _IOU[0])[::-1]  # argmax takes the first
+        if not near.size:
+            continue
+        fits = is_free[..., near] & (shared[near] >= _IOU[:, None])
+        counted = fits & ~is_other[:, None, near]
+        fits = np.where(counted.any(axis=-1, keepdims=True), counted, fits)
+        best = near[np.where(fits, shared[near], -1).argmax(axis=-1)]
+        hits[..., number] = fits.any(axis=-1)
+        ignored[..., number] = hits[..., number] & np.take_along_axis(is_other, best, axis=1)
+        area, threshold = np.nonzero(hits[..., number] & ~crowd[best])
+        is_free[area, threshold, best[area, threshold]] = False
+    ignored |= ~hits & ((size < _LIMITS[:, :1]) | (size > _LIMITS[:, 1:]))[:, None, :]
+    return {
+        "scores": scores[order].tolist(),
+        "truths": (~is_other).sum(axis=1).tolist(),
+        "hits": [_bits(one) for one in hits],
+        "ignored": [_bits(one) for one in ignored],
+    }
+
+
+def _shared(boxes: Array, truths: Array, crowd: NDArray[np.bool_]) -> Array:
+    """IoU (D, G); of a crowd, the share of the detection."""
+    from pycocotools import mask  # heavy
+
+    if not len(boxes) or not len(truths):
+        return np.zeros((len(boxes), len(truths)))
+    found: Array = mask.iou(_xywh(boxes), _xywh(truths), crowd.astype(np.uint8))
+    return found
+
+
+def _xywh(boxes: Array) -> Array:
+    return np.ascontiguousarray(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), np.float64)
+
+
+def _bits(flags: NDArray[Any]) -> list[int]:
+    """(THRESHOLDS, D) flags as D numbers."""
+    found: list[int] = (np.asarray(flags, np.int64).T @ (1 << np.arange(THRESHOLDS))).tolist()
+    return found
+
+
+def is_kept(one: Any) -> bool:
+    """Whether a JSON value is what `match` gives."""
+    if not isinstance(one, dict) or one.keys() != {"scores", "truths", "hits", "ignored"}:
+        return False
+    scores, most = one["scores"], 1 << THRESHOLDS
+    rows = [one["truths"], *(one["hits"] if isinstance(one["hits"], list) else [None]),
+            *(one["ignored"] if isinstance(one["ignored"], list) else [None])]  # fmt: skip
+    return (
+        isinstance(scores, list) and len(scores) <= MOST_DETECTIONS
+        and all(type(score) in (int, float) and 0 <= score <= 1 for score in scores)
+        and len(rows) == 1 + 2 * len(AREAS)
+        and all(isinstance(row, list) and all(type(value) is int and value >= 0 for value in row) for row in rows)
+        and len(rows[0]) == len(AREAS)
+        and all(len(row) == len(scores) and all(value < most for value in row) for row in rows[1:])
+    )  # fmt: skip
+
+
+def average(kept: Sequence[Kept | None], weights: Array, area: str) -> Array:
+    """Average precision of one class, (rows, THRESHOLDS): `kept` is of each picture (None: nothing of that class) and
+    `weights` (rows, pictures) how often a row has it. NaN in rows without objects of that class and area."""
+    at, chosen = AREAS.index(area), [(i, one) for i, one in enumerate(kept) if one is not None]
+    truths = np.array([one["truths"][at] for _, one in chosen], np.float64)
+    totals = weights[:, [i for i, _ in chosen]] @ truths
+    found = np.full((len(weights), THRESHOLDS), np.nan)
+    if not totals.any():
+        return found
+    scores = np.concatenate([np.array(one["scores"], np.float64) for _, one in chosen])
+    order = np.argsort(-scores, kind="mergesort")  # of equal scores the first picture's comes first, as in pycocotools
+    picture = np.concatenate([np.full(len(one["scores"]), i) for i, one in chosen])[order]
+    hits, ignored = (_flags(np.concatenate([np.array(one[name][at], np.int64) for _, one in chosen])[order])
+                     for name in ("hits", "ignored"))  # fmt: skip
+    right, wrong = (hits & ~ignored).astype(np.float64), (~hits & ~ignored).astype(np.float64)
+    rows = np.flatnonzero(totals)
+    for some in np.array_split(rows, -(-len(rows) * right.size // _MOST_AT_ONCE) or 1):
+        found[some] = _interpolated(right, wrong, weights[some][:, picture], totals[some])
+    return found
+
+
+def _flags(bits: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(THRESHOLDS, D) of D numbers."""
+    flags: NDArray[np.bool_] = (bits >> np.arange(THRESHOLDS)[:, None] & 1).astype(bool)
+    return flags
+
+
+def _interpolated(right: Array, wrong: Array, weights: Array, totals: Array) -> Array:
+    """(rows, THRESHOLDS): the mean over RECALLS of the highest precision at that recall or a higher one. `right` and
+    `wrong` are (THRESHOLDS, D), highest score first, `weights` (rows, D), `totals` (rows,)."""
+    places = right.any(axis=0)  # elsewhere precision only falls
+    above = (right[:, places] * weights[:, None, places]).cumsum(axis=2)
+    beside = (wrong * weights[:, None]).cumsum(axis=2)[..., places]
+    precision = above / (above + beside + np.spacing(1))
+    precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
+    precision = np.pad(precision, ((0, 0), (0, 0), (0, 1)))  # 0 where that recall is not reached
+    reached, recalls = above / totals[:, None, None], np.linspace(0, 1, RECALLS)
+    found = [values[np.searchsorted(shares, recalls)].mean()
+             for of_row, shares_of_row in zip(precision, reached, strict=True)
+             for values, shares in zip(of_row, shares_of_row, strict=True)]  # fmt: skip
+    return np.array(found).reshape(len(totals), THRESHOLDS)
