@@ -163,6 +163,7 @@ BROKEN = [
     ("gtFine_labelIds.png", bomb, "60000|3600000000"),
     ("gtFine_instanceIds.png", Path.unlink, "is missing"),
     ("gtFine_instanceIds.png", gray(FULL, 7), "pixels are of another class than their labels"),
+    ("gtFine_instanceIds.png", gray(FULL, 26001), r"of another class than their labels, as 26001 on \d+"),
     ("gtFine_instanceIds.png", gray((128, 200)), "is 200x128 px, the labels are 256x128 px"),
     ("disparity.png", Path.unlink, "is missing"),
     ("disparity.png", gray(FULL), "no pixel is valid"),
