@@ -45,7 +45,7 @@ demo: .venv/metrics
 	@$(BIN)/vcmbench demo $(DEMO)
 
 test: .venv/dev lint
-	@$(BIN)/python -m pytest $(if $(FAST),-m "not slow and not docker") $(or $(TESTS),-n 3 --dist loadgroup --durations=20)
+	@$(BIN)/python -m pytest $(if $(FAST),-m "not slow and not docker") $(or $(TESTS),-n 2 --dist loadfile --no-loadscope-reorder --durations=20)
 
 lint: .venv/dev
 	@$(BIN)/ruff check .

@@ -32,13 +32,10 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow. Tests of a file stay with one worker, for they share what they made; so do engines."""
+    """Mark what is slow."""
     for item in items:
-        place = item.path.relative_to(Path(__file__).parent).as_posix()
-        if place.startswith(SLOW):
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
             item.add_marker("slow")
-        uses_engine = item.get_closest_marker("docker") or "engine" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("engine" if uses_engine else place))
 
 
 def pytest_configure(config: pytest.Config) -> None:
