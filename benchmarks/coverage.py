@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from scipy import stats
 from vcmbench.analysis.bdrate import bd_accuracy, bd_rate
 from vcmbench.analysis.clusters import ClusterJackknife
 from vcmbench.analysis.correlation import compare
-from vcmbench.analysis.curves import ImageJackknife, Resampled, curve
+from vcmbench.analysis.curves import ImageJackknife, Resampled, curve, joined
 from vcmbench.compress.equal_rate import mean_of
 from vcmbench.data.estimate import LEVEL, SHARE, Estimate, with_p
+from vcmbench.tasks.confusion import reduced, sparse
 
 Array = NDArray[np.float64]
 Generator = np.random.Generator
@@ -53,16 +55,18 @@ class Segmentation:
     """Accuracy and mIoU of two codings, and their differences."""
 
     def __init__(self, rng: Generator) -> None:
-        self._all = scenes(rng, _POPULATION)
-        whole = ImageJackknife(1).segmentation(self._all.sum(axis=1, keepdims=True))
-        self.truth = {name: float(whole[name].values[0]) for name in ("accuracy", "miou")}
-        self.truth |= {f"{name}, difference": float(np.diff(whole[name].values)[0]) for name in ("accuracy", "miou")}
+        self._all = [[{"confusion": sparse(counts)} for counts in coding] for coding in scenes(rng, _POPULATION)]
+        first, second = (reduced(coding, _CLASSES, np.ones((1, _POPULATION))) for coding in self._all)
+        self.truth = {name: float(first[name][0]) for name in ("accuracy", "miou")}
+        self.truth |= {f"{name}, difference": float(second[name][0] - first[name][0]) for name in ("accuracy", "miou")}
 
     def trial(self, rng: Generator, n: int) -> Figures:
-        drawn = self._all[:, rng.integers(0, _POPULATION, n)]
-        found = ImageJackknife(n).segmentation(drawn)
-        values = {name: found[name].estimate(0) for name in ("accuracy", "miou")}
-        return values | {f"{name}, difference": found[name].difference(1, 0) for name in ("accuracy", "miou")}
+        drawn, jackknife = rng.integers(0, _POPULATION, n), ImageJackknife(n)
+        parts = [[coding[i] for i in drawn] for coding in self._all]
+        first, second = (jackknife.reduced(partial(reduced, of, _CLASSES), SHARE) for of in parts)
+        both = {name: joined([first[name], second[name]]) for name in ("accuracy", "miou")}
+        values = {name: one.estimate(0) for name, one in both.items()}
+        return values | {f"{name}, difference": one.difference(1, 0) for name, one in both.items()}
 
 
 # of accuracy on the logit: mean and deviation; of the pixels: deviation of their logarithm, and how much of accuracy's
@@ -123,7 +127,11 @@ class Gains:
         self.truth = {"PSNR gain": 1.5}
 
     def trial(self, rng: Generator, n: int) -> Figures:
-        return {"PSNR gain": mean_of((rng.gamma(2, 0.5, n) + rng.normal(0.5, 0.5, n)).tolist(), [*map(str, range(n))])}
+        return {
+            "PSNR gain": mean_of(
+                (rng.gamma(2, 0.5, n) + rng.normal(0.5, 0.5, n)).tolist(), [*map(str, range(n))], "picture"
+            )
+        }
 
 
 def blocks(rng: Generator, pictures: int, metrics: int) -> tuple[Array, Array, Array]:

@@ -188,3 +188,11 @@ def test_a_real_one_runs_in_tiny_sizes() -> None:
     done = bench(BENCHMARKS, "--small", "--only", "memory")
     assert done.returncode == 0, done.stderr
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] in (["memory"], ["memory"] * 2)
+
+
+def test_coverage_is_simulated_of_every_figure() -> None:
+    words = [sys.executable, "-m", "benchmarks.coverage", "--trials", "5", "--pictures", "6"]
+    done = subprocess.run(words, cwd=BENCHMARKS.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = {line.split(" | ")[0].strip("| "): float(line.split("|")[2]) for line in done.stdout.splitlines()[2:]}
+    assert len(figures) == 15 and all(share > 0.3 for name, share in figures.items() if "test" not in name)

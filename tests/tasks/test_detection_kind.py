@@ -104,7 +104,13 @@ def test_perfect_is_1_nothing_is_0_and_no_objects_are_missing() -> None:
     assert counted(found, None)["labels"] is None
     assert "no objects are labelled" in counted(found, None)["notes"]["labels"]
     others = LabelledObjects(("zebra",), known.boxes[:1], known.areas[:1], known.crowd[:1])
-    assert "none of the labelled classes" in counted(found, others)["notes"]["labels"]
+    car = np.array([[10, 10, 60, 60, 0, 0.5]], np.float32)
+    right = LabelledObjects(("car",), car[:, :4].astype(float), np.array([2500.0]), np.zeros(1, np.bool_))
+    parts = [counted(car, right)["labels"], counted(car + np.float32([0, 0, 0, 0, 0, 0.4]), others)["labels"]]
+    assert [KIND.score(part, 3, "ap") for part in parts] == [pytest.approx(1), None]
+    assert KIND.reduce(parts, 3, np.ones((1, 2)))["ap"] == pytest.approx(0.5), (
+        "a car where only a zebra is labelled is wrong"
+    )
 
 
 def test_the_score_decides_the_pseudo_ground_truth() -> None:
@@ -193,8 +199,20 @@ def test_labels_of_coco_kitti_and_yolo(tmp_path: Path) -> None:
         "images": [{"id": 7, "file_name": "a.jpg"}], "categories": [{"id": 3, "name": "car"}],
         "annotations": [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20], "area": 90.5, "iscrowd": 1}],
     }  # fmt: skip
+    (tmp_path / "annotations/captions.json").write_text(json.dumps({"images": [], "annotations": [{"caption": "a"}]}))
     (tmp_path / "annotations/val.json").write_text(json.dumps(content))
     assert labelled(of_folder(tmp_path, name)) == [("car", [1, 2, 11, 22], 90.5, True)]
+    text = json.dumps(content)
+    wrong = {
+        "[" * 100_000: "nested too deeply", text.replace("[1, 2,", f"[{'9' * 401}, 2,"): "OverflowError",
+        text.replace("[1, 2, 10", "[1, 2, -10"): "has no box", text.replace("90.5", '"big"'): "ValueError",
+    }  # fmt: skip
+    for number, (text, why) in enumerate(wrong.items()):
+        (tmp_path / "annotations/val.json").unlink()
+        (tmp_path / f"annotations/wrong{number}.json").write_text(text)
+        with pytest.raises(JobError, match=why):
+            of_folder(tmp_path, name)
+        (tmp_path / f"annotations/wrong{number}.json").rename(tmp_path / "annotations/val.json")
     (tmp_path / "annotations/val.json").unlink()
     (tmp_path / "label_2/a.txt").write_text("Car 1 2 3\n")
     with pytest.raises(JobError, match="line 1 is no object: 15 or 16 columns"):

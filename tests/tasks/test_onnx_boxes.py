@@ -95,6 +95,8 @@ def test_suppression_is_by_class_and_greedy(tmp_path: Path) -> None:
     path = detector(tmp_path / "net.onnx", {"y": ROWS})
     assert found(path, nms=0.5) == pytest.approx(np.array(EXPECTED[:2]))
     assert len(found(path, nms=0.99)) == 3
+    turned = np.array([[60, 10, 40, 90, 0.9, 0], [10, 10, 20, 20, 0.8, 0], [30, 30, 38, 38, 0.7, 0]], np.float32)
+    assert len(found(detector(tmp_path / "turned.onnx", {"y": turned}), nms=0.7)) == 2, "it is no box, and hides none"
     torch = pytest.importorskip("torchvision").ops
     rng = np.random.default_rng(0)
     at = rng.uniform(0, 50, (60, 2))

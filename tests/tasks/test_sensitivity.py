@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import onnx_files, small_networks
 from tests.helpers.onnx_files import WEIGHTS
 from vcmbench import tasks
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.base import TaskSettings
 from vcmbench.tasks.sensitivity import SegmentationSensitivity
@@ -81,6 +82,37 @@ def test_an_onnx_file_has_gradients_too(name: str, of: int, tmp_path: Path, astr
     with tasks.open_task(onnx_settings(path), "local", "none") as task:
         one, other = task.predict([pristine, decoded])
     assert asked.agreement(pristine, decoded) == np.mean(one == other)
+
+
+def test_names_in_an_onnx_file_are_no_code(tmp_path: Path, astronaut: Picture) -> None:
+    """PyTorch runs the code that it writes of a converted graph, names and all."""
+    trace = tmp_path / "ran"
+    wicked = f"a\" if open('{trace}', 'w') and 0 else \"b"
+    node = onnx.helper.make_node("Conv", ["x", wicked], ["y"], name=wicked)
+    path = onnx_files.save(tmp_path / "n.onnx", [node], weights={wicked: WEIGHTS[:, :, None, None]})
+    found = SegmentationSensitivity(onnx_settings(path)).contributions(astronaut[:16, :16], astronaut[8:24, :16], 2)
+    assert found.any() and not trace.exists()
+
+
+def test_one_of_two_outputs_is_asked(tmp_path: Path, astronaut: Picture) -> None:
+    two = onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["n", 4, "h", "w"])
+    nodes = [onnx.helper.make_node("Conv", ["x", "w"], ["y"]), onnx.helper.make_node("Neg", ["y"], ["z"])]
+    weights = {"w": WEIGHTS[:, :, None, None]}
+    path = onnx_files.save(tmp_path / "n.onnx", nodes, weights=weights, more=([], [two]))
+    pictures = astronaut[:16, :16], astronaut[8:24, :16]
+    first, second = (
+        SegmentationSensitivity(TaskSettings(model=str(path), input={"scale": "1/64"}, output={"name": name}))
+        .contributions(*pictures, 4) for name in "yz"
+    )  # fmt: skip
+    assert first.any() and second.any() and not np.allclose(first, second)
+
+
+def test_another_process_refuses_another_network(tmp_path: Path) -> None:
+    path = onnx_files.by_pixel(tmp_path / "n.onnx")
+    sent = pickle.dumps(SegmentationSensitivity(onnx_settings(path)))
+    onnx_files.by_pixel(path, 2 * WEIGHTS)
+    with pytest.raises(JobError, match="the network is another than when this run began"):
+        pickle.loads(sent).identity()  # noqa: S301
 
 
 def test_an_onnx_file_that_gives_labels_is_refused(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ class ImageJackknife(Jackknife):
         return {name: self._resampled(values[:1], values[1:, None], scale) for name, values in reduce(rows).items()}
 
 
+def joined(points: Sequence[Resampled]) -> Resampled:
+    """The figures of single points as those of all."""
+    samples = [one.samples for one in points if one.samples is not None]
+    values = np.concatenate([one.values for one in points])
+    return replace(points[0], values=values, samples=np.hstack(samples) if samples else None)
+
+
 @dataclass(frozen=True)
 class CurveStep:
     """From a point down to the next lower rate: the change of quality, and whether it is a rise beyond chance.

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis.curves import ImageJackknife, Monotonicity, Resampled, monotonicity
+from vcmbench.analysis.curves import ImageJackknife, Monotonicity, Resampled, joined, monotonicity
 from vcmbench.analysis.points import CodingPoint, points_of
 from vcmbench.analysis.slim import Slimmer
 from vcmbench.compress.rate_search import TOLERANCE
@@ -169,7 +168,7 @@ class Summary:
             }
             return {name: self._ratio(table[..., 0], table[..., 1]) for name, table in tables.items()}
         found = [self._reduced(parts) for parts in self._parts(against)]
-        return {name: _joined([one[name] for one in found]) for name in found[0]}
+        return {name: joined([one[name] for one in found]) for name in found[0]}
 
     def _ratio(self, part: NDArray[np.float64], whole: NDArray[np.float64]) -> Resampled:
         """Of what a picture has or has not, as an answer that is right, the share of pictures; else sum over sum."""
@@ -249,7 +248,7 @@ class Summary:
         points = [of_point(parts) for parts in found._parts(against)]
         occur = sorted({int(which) for point in points for which in point})
         nothing = found.jackknife.reduced(lambda weights: {"": np.full(len(weights), np.nan)}, scale)[""]
-        return {which: _joined([point.get(str(which), nothing) for point in points]) for which in occur}
+        return {which: joined([point.get(str(which), nothing) for point in points]) for which in occur}
 
     def pristine_measures(self) -> dict[str, Resampled] | None:
         """What the machine scores against the labels on the pristine pictures; None where it is not known."""
@@ -321,10 +320,3 @@ class Summary:
         found.pristine, found.images = self.pristine, list(images)
         found.points = [self.points[number] for number in points]
         return found
-
-
-def _joined(points: Sequence[Resampled]) -> Resampled:
-    """The figures of single points as those of all."""
-    samples = [one.samples for one in points if one.samples is not None]
-    values = np.concatenate([one.values for one in points])
-    return replace(points[0], values=values, samples=np.hstack(samples) if samples else None)

@@ -7,11 +7,10 @@ there first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,6 +21,7 @@ from PIL import Image
 from vcmbench.data import images
 from vcmbench.data.labels import LABELS
 from vcmbench.errors import JobError
+from vcmbench.io.documents import parse_json, short
 from vcmbench.io.files import read_bounded, sha256_of
 
 ANY = ""
@@ -57,7 +57,7 @@ class ObjectFiles:
 def of_cityscapes(instances: Path, polygons: Path) -> ObjectFiles | None:
     """`*_instanceIds.png`, whose boxes are those of visible pixels, or else `*_polygons.json`."""
     if instances.is_file():
-        return ObjectFiles(lambda _: _from_instances(instances), lambda: _sha256(instances))
+        return ObjectFiles(lambda shape: _from_instances(instances, shape), lambda: _sha256(instances))
     if not polygons.is_file():
         return None
     return ObjectFiles(lambda _: _from_polygons(polygons), lambda: _sha256(polygons))
@@ -94,12 +94,12 @@ def _objects(rows: Sequence[Row]) -> LabelledObjects:
     return LabelledObjects(tuple(name for name, *_ in rows), boxes, areas.astype(np.float64), crowd)
 
 
-def _from_instances(path: Path) -> LabelledObjects:
+def _from_instances(path: Path, shape: tuple[int, int]) -> LabelledObjects:
     """Ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
     with images.complaints(path), Image.open(path, formats=images.FORMATS) as picture:
         ids = np.asarray(picture).astype(np.int64)
-    if ids.ndim != 2:
-        raise JobError(f"{path}: must be a gray PNG of instance ids")
+    if ids.shape != shape:
+        raise JobError(f"{path}: must be a gray PNG of instance ids, {shape[1]}x{shape[0]} px as its picture")
     rows = []
     for number in np.unique(ids):
         if (name := _CITYSCAPES.get(int(number // 1000 if number >= 1000 else number))) is None:
@@ -127,18 +127,23 @@ def _area(points: NDArray[np.float64]) -> float:
     return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
 
 
-@lru_cache(maxsize=4)
+@cache
 def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
     """By the name of a picture, without suffix, the rows of its objects."""
     with _complaints(path):
         content = _json(path)
+        if "categories" not in content:  # captions, say
+            return {}
         classes = {one["id"]: str(one["name"]) for one in content["categories"]}
         pictures = {one["id"]: str(PurePosixPath(one["file_name"]).with_suffix("")) for one in content["images"]}
         found: dict[str, Any] = {name: [] for name in pictures.values()}
         for one in content["annotations"]:
             x, y, width, height = (float(side) for side in one["bbox"])
-            area, crowd = one.get("area"), bool(one.get("iscrowd", 0) or one.get("ignore", 0))
-            row = (classes[one["category_id"]], (x, y, x + width, y + height), area, crowd)
+            area = width * height if one.get("area") is None else float(one["area"])
+            if not (np.isfinite((x, y, width, height, area)).all() and min(width, height, area) >= 0):
+                raise ValueError(f"annotation {short(one.get('id'))} has no box of x, y, width, height and its area")
+            # pycocotools, too, goes by iscrowd alone
+            row = (classes[one["category_id"]], (x, y, x + width, y + height), area, bool(one.get("iscrowd", 0)))
             found[pictures[one["image_id"]]].append(row)
         return found
 
@@ -163,6 +168,8 @@ def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> LabelledObj
     rows: list[Row] = []
     for line in _lines(path, (_YOLO_COLUMNS,)):
         x, y, w, h = (float(side) for side in line[1:])
+        if min(w, h) < 0:
+            raise JobError(f"{path}: a box of {w:g} by {h:g} is none")
         box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
         with _complaints(path):
             number = int(line[0])
@@ -197,7 +204,7 @@ def _text(path: Path) -> str:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(_text(path))
+    return parse_json(read_bounded(path, _MAX_BYTES))
 
 
 @contextmanager
@@ -205,5 +212,7 @@ def _complaints(path: Path) -> Iterator[None]:
     """Whatever a file of others lacks is a JobError that names it."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise JobError(f"{path}: is no file of objects: {type(error).__name__}: {error}") from None

@@ -51,7 +51,7 @@ class BoxFiles:
             raise JobError(f"{path}: cannot be read: {error}") from None
         try:
             return _boxes(content, shape, classes)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise JobError(f"{path}: is no COCO JSON of detections: {type(error).__name__}: {error}") from None
 
     def write(self, path: Path, answer: Boxes, classes: Sequence[str], key: str, temporary: Path | None) -> None:

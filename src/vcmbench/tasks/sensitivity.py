@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.errors import RequestError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import base
 from vcmbench.tasks.base import Device, Picture, TaskSettings
 from vcmbench.tasks.batching import as_chw, complaints, twin
@@ -82,8 +82,9 @@ class SegmentationSensitivity:
     and anew in each process. Raises RequestError for one that has no gradients.
     """
 
-    def __init__(self, settings: TaskSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: TaskSettings, planned: dict[str, Any] | None = None) -> None:
+        """`planned` is the identity that jobs were planned with, in another process."""
+        self.settings, self._planned = settings, planned
         if (kind := base.get(settings.name)) is not Segmentation:
             raise RequestError(f'source "task": asks segmentation networks; task {kind.__name__} is none')
         if absent := missing_packages():
@@ -91,16 +92,24 @@ class SegmentationSensitivity:
         self._local, self._opening = threading.local(), threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SegmentationSensitivity, (self.settings,)
+        return SegmentationSensitivity, (self.settings, self.identity())
 
     @cached_property
     def _opened(self) -> tuple[dict[str, Any], Callable[[], Differentiable]]:
+        about, own = self._open()
+        if self._planned not in (None, about):
+            raise JobError(
+                f"model {self.settings.model}: the network is another than when this run began; run it again"
+            )
+        return about, own
+
+    def _open(self) -> tuple[dict[str, Any], Callable[[], Differentiable]]:
         """The task's identity, and what makes a thread its own network."""
         task = Segmentation(Segmentation.prepare(self.settings), Device())
         about = {**task.identity(), "sensitivity": VERSION}
         if isinstance(network := task.network, OnnxNetwork):
             module = gradients.convert(network)
-            about["onnx2torch"] = metadata.version("onnx2torch")
+            about |= {name: metadata.version(name) for name in ("onnx", "onnx2torch", "torch")}
             return about, lambda: gradients.OnnxGradients(network, module)
         return about, lambda: MmsegGradients(network)
 

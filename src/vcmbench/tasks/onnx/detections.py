@@ -42,7 +42,9 @@ class Detections:
                 f"scores of the output {self.names[-1]!r} are {scores.min():g}..{scores.max():g}, not in 0..1 "
                 "(task.output.boxes.columns, scores)"
             )
-        is_kept = (scores >= self.keys.threshold) & (labels != (-1 if self.void is None else self.void))
+        is_kept = (scores >= float(np.float32(self.keys.threshold))) & (
+            labels != (-1 if self.void is None else self.void)
+        )
         corners, scores, labels = _corners(corners[is_kept], self.keys.corners), scores[is_kept], labels[is_kept]
         if self.void is not None:
             labels = labels - (labels > self.void)
@@ -54,6 +56,7 @@ class Detections:
             scale *= np.array([padded[1] / part[1], padded[0] / part[0]] * 2)
         order = np.argsort(-scores, kind="stable")
         found = np.column_stack([corners * scale, labels, scores])[order]
+        found = found[(found[:, 2:4] > found[:, :2]).all(axis=1)]  # before they suppress others
         return inside(found if self.keys.nms is None else found[suppressed(found, self.keys.nms)], size)
 
     def _plain(self, outputs: Sequence[NDArray[Any]]) -> list[Array]:

@@ -45,7 +45,8 @@ class OnnxGradients:
 
         summed: NDArray[np.float32] = values[0].sum(2 if self._network.pixels.layout == "nhwc" else 0).float().numpy()
         height, width = self._network.pixels.size_of(image)
-        wide = cv2.resize(summed[:height, :width], image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        how = cv2.INTER_AREA if height * width > image.shape[0] * image.shape[1] else cv2.INTER_LINEAR
+        wide = cv2.resize(summed[:height, :width], image.shape[1::-1], interpolation=how)
         return np.asarray(wide * (height * width / wide.size), np.float32)
 
 
@@ -59,13 +60,14 @@ def convert(network: OnnxNetwork) -> torch.nn.Module:
     if why:
         raise RequestError(f"{network.path}: has no gradients: {why}")
     try:
+        import onnx
         import onnx2torch
     except ImportError:
         raise RequestError(
             'source "task" with an ONNX file needs onnx2torch: pip install "vcmbench[metrics]"'
         ) from None
     try:
-        module: Any = onnx2torch.convert(str(network.path))
+        module: Any = onnx2torch.convert(_renamed(onnx.load(str(network.path)), network.masks.name))
     except Exception as error:  # whatever it raises over an operator that it does not know
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RequestError(
@@ -73,3 +75,29 @@ def convert(network: OnnxNetwork) -> torch.nn.Module:
         ) from None
     found: torch.nn.Module = module.eval().requires_grad_(False)
     return found
+
+
+def _renamed(model: Any, output: str) -> Any:
+    """The same graph with names of ours and that output alone. PyTorch writes a module's code with the names in it and
+    runs that: those of a stranger's file could be code."""
+    names: dict[str, str] = {"": ""}
+
+    def own(name: str) -> str:
+        return names.setdefault(name, f"v{len(names)}")
+
+    graph = model.graph
+    if (
+        model.functions
+        or graph.sparse_initializer
+        or any(one.g.node or one.graphs for node in graph.node for one in node.attribute)
+    ):
+        raise ValueError("it has functions, sparse weights or graphs within its graph")
+    kept = [one for one in graph.output if one.name == output]
+    del graph.output[:]
+    graph.output.extend(kept)
+    for number, node in enumerate(graph.node):
+        node.name = f"n{number}"
+        node.input[:], node.output[:] = [list(map(own, of)) for of in (node.input, node.output)]
+    for one in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        one.name = own(one.name)
+    return model
