@@ -54,8 +54,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     environment = folder / "venv"
-    venv.create(environment, with_pip=True)
-    pip = [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    venv.create(environment)
+    pip = [sys.executable, "-m", "pip", "--python", environment / "bin/python"]
+    pip += ["--disable-pip-version-check", "--quiet", "install", "--no-compile"]
     subprocess.run(
         [*pip, "--require-hashes", "-r", CHECKOUT / "requirements/base.txt"], check=True, capture_output=True
     )
