@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from pathlib import Path
+from shlex import quote
 
 from vcmbench import experiment
 from vcmbench.cli.terminal import say
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     pictures = f"{len(sources)} picture{'s' * (len(sources) != 1)}"
     say(f"{path}: {len(wanted.configurations())} coding configurations of {pictures}; run it with")
     for command in ("compress", "metrics"):
-        print(f"vcmbench {command} -d {arguments.data} -s {path}")
+        print(f"vcmbench {command} -d {quote(str(arguments.data))} -s {quote(str(path))}")
     return 0
 
 
