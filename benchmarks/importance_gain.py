@@ -40,7 +40,7 @@ _UNIT_PX = {"kvazaar": 64}
 
 
 def vcmbench(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "vcmbench", *map(str, words)], check=True)
+    subprocess.run([sys.executable, "-m", "vcmbench", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def as_toml(table: dict[str, object], heading: str) -> str:

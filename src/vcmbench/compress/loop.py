@@ -139,9 +139,8 @@ class Loop:
         if error.command or str(error) not in self._said:
             self._said.add(str(error))
             self._progress.failed(f"{job.title}: {describe(error)}")
-        error.__traceback__ = error.__context__ = error.__cause__ = (
-            None  # whose frames would keep the picture until the run ends
-        )
+        # their frames would keep the picture until the run ends
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         self._outcome.failed.append((job, error))
         self._listen("failed", job, None, error)
         self._progress.advance(lambda: job.title)

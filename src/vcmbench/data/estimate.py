@@ -121,10 +121,10 @@ def interval(
         if error <= _SAME:
             scale.there(found.value)  # the end of a scale, a correlation of 1, is no certainty
             return replace(found, low=found.value, high=found.value)
-        # the error is taken there by the slope, since without a unit a correlation or share may be 1, which is nowhere
-        width = float(stdtrit(len(left_out) - 1, 1 - LEVEL / 2)) * error * scale.slope(found.value)
         if scale is SHARE and ((left_out > 0) & (left_out < 1)).all():
             width = _width_of_share(found.value, left_out)
+        else:  # by the slope, since without a unit a correlation or share may be 1, which is nowhere on the scale
+            width = float(stdtrit(len(left_out) - 1, 1 - LEVEL / 2)) * error * scale.slope(found.value)
         low, high = (scale.back(scale.there(found.value) + sign * width) for sign in (-1, 1))
         return replace(found, low=low, high=high)
     except (ValueError, ArithmeticError):

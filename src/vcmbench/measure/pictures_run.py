@@ -227,9 +227,8 @@ class PicturesRun:
         """Say it, and take away what earlier runs found out of these pictures: it holds no longer."""
         if str(error) not in {str(other) for _, other in self._found.failed[-1000:]}:
             self._progress.failed(f"{unit.title}: {error}")
-        error.__traceback__ = error.__context__ = error.__cause__ = (
-            None  # whose frames would keep the picture until the run ends
-        )
+        # their frames would keep the picture until the run ends
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         for source in sources:
             self._level.drop(unit, source)
             self._found.failed.append((unit.title, error))
