@@ -8,7 +8,7 @@ Pictures are drawn from made-up populations whose truth is known, and go through
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,9 @@ from vcmbench.analysis.curves import ImageJackknife, Resampled, curve, joined
 from vcmbench.compress.equal_rate import mean_of
 from vcmbench.data.estimate import LEVEL, SHARE, Estimate, with_p
 from vcmbench.tasks.confusion import reduced, sparse
+from vcmbench.tasks.kind import Part
+from vcmbench.tasks.kinds.detection import DetectionKind
+from vcmbench.tasks.precision import AREAS, MOST_DETECTIONS
 
 Array = NDArray[np.float64]
 Generator = np.random.Generator
@@ -96,6 +99,50 @@ class Shares:
 
     def trial(self, rng: Generator, n: int) -> Figures:
         return {name: of.estimate(0) for name, of in self._shares(rng, n).items()}
+
+
+class Detections:
+    """AP of two codings, and its difference: pictures have many objects of some classes and few of others, a detection
+    fits its object more or less, and what is hard in one coding is hard in both."""
+
+    _PER_PICTURE = (6.0, 2.0, 0.7)
+
+    def __init__(self, rng: Generator) -> None:
+        self._all = [self._picture(rng) for _ in range(_POPULATION)]
+        first, second = (self._reduced(coding, np.ones((1, _POPULATION))) for coding in zip(*self._all, strict=True))
+        self.truth = {name: float(first[name][0]) for name in ("ap", "ap50")}
+        self.truth["ap, difference"] = float(second["ap"][0] - first["ap"][0])
+
+    def _picture(self, rng: Generator) -> tuple[Part, Part]:
+        codings: tuple[Part, Part] = ({"matches": {}}, {"matches": {}})
+        hard = rng.normal(0, 0.6)
+        for number, objects in enumerate(rng.poisson(np.array(self._PER_PICTURE) * rng.gamma(2, 0.5))):
+            alone = rng.poisson(0.2 * objects + 0.1)  # detections of nothing
+            seen, unsure = rng.normal(1.5 - hard, 0.9, objects), rng.normal(-1.2, 0.8, alone)
+            for coding, loss in zip(codings, (0.0, 0.4), strict=True):
+                sure = seen - loss + rng.normal(0, 0.3, objects)
+                found = sure > -0.5
+                iou = 1 / (1 + np.exp(-0.8 - 0.5 * sure[found] - rng.normal(0, 0.5, found.sum())))
+                bits = [(1 << int(np.clip((one - 0.45) / 0.05, 0, 10))) - 1 for one in iou] + [0] * alone
+                logits = np.concatenate([sure[found], unsure + rng.normal(0, 0.3, alone)])
+                order = np.argsort(-logits)[:MOST_DETECTIONS]
+                if objects or len(order):
+                    hits, areas = [bits[i] for i in order], len(AREAS)
+                    coding["matches"][str(number)] = {
+                        "scores": (1 / (1 + np.exp(-logits[order]))).tolist(), "truths": [int(objects)] * areas,
+                        "hits": [hits] * areas, "ignored": [[0] * len(hits)] * areas,
+                    }  # fmt: skip
+        return codings
+
+    def _reduced(self, parts: Sequence[Part], weights: Array) -> dict[str, Array]:
+        found = DetectionKind().reduce(parts, len(self._PER_PICTURE), weights)
+        return {name: found[name] for name in ("ap", "ap50")}
+
+    def trial(self, rng: Generator, n: int) -> Figures:
+        drawn, jackknife = [self._all[i] for i in rng.integers(0, _POPULATION, n)], ImageJackknife(n)
+        first, second = (jackknife.reduced(partial(self._reduced, of), SHARE) for of in zip(*drawn, strict=True))
+        values = {name: one.estimate(0) for name, one in first.items()}
+        return values | {"ap, difference": joined([first["ap"], second["ap"]]).difference(1, 0)}
 
 
 class Rates:
@@ -177,7 +224,7 @@ def coverage(trials: int, pictures: list[int], seed: int = 0) -> dict[str, list[
     share of trials in which it rejects. What has no interval in a trial is in no share."""
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
-    for population in (Gains(), Segmentation(rng), Shares(rng), Rates(rng), Correlations()):
+    for population in (Gains(), Segmentation(rng), Shares(rng), Detections(rng), Rates(rng), Correlations()):
         for n in pictures:
             hits: dict[str, list[bool]] = {name: [] for name in population.truth}
             for _ in range(trials):

@@ -154,12 +154,14 @@ def test_metrics_of_unknown_direction_are_ranked_without_their_sign() -> None:
 
 def test_a_metric_that_goes_the_wrong_way_is_never_the_best() -> None:
     x, y = some(200)
-    loss = -x + 3 * np.random.default_rng(9).normal(size=200)
+    loss = -x + 1.5 * np.random.default_rng(9).normal(size=200)
     rises = {"PSNR": True, "LPIPS": False, "weak": True}
     found = correlation.compare({"PSNR": -x, "LPIPS": loss, "weak": 0 * x + 1}, y, rises=rises)
     assert found.best == "LPIPS" and [name for name, _ in found.ranked] == ["LPIPS", "PSNR", "weak"]
     assert found.metrics["PSNR"].strength == found.metrics["PSNR"].values["SROC"].value < 0  # type: ignore[operator]
     assert found.metrics["LPIPS"].strength > 0 and found.verdict("PSNR") == "worse"
+    noise = correlation.compare({"LPIPS": np.random.default_rng(2).normal(size=200), "PSNR": -x}, y, rises=rises)
+    assert noise.ranked[0][0] == "LPIPS" and noise.best is None, "its interval holds 0: the first is not the best"
     wrong = correlation.compare({"PSNR": -x}, y, rises=rises)
     assert wrong.best is None and wrong.verdict("PSNR") == ""
 

@@ -113,18 +113,22 @@ def test_clean_removes_what_the_experiment_made_and_nothing_else(
     assert cli.main([*words, "--yes"]) == 0
 
 
-def test_clean_leaves_what_others_have_records_of(coded: Path, tmp_path: Path) -> None:
+def test_clean_leaves_what_others_have_records_of(
+    coded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = (tmp_path / "trial.toml").read_text()
     other = tmp_path / "other.toml"
     other.write_text(text.replace("trial", "other").replace("[30]", "[30, 60]"))
     assert cli.main(["compress", "-q", "-d", str(coded), "-s", str(other), "--runner", "local"]) == 0
     kept = {path for path in names(coded) if not path.startswith("results/trial")}
+    capsys.readouterr()
     assert cli.main(["clean", "-d", str(coded), "-s", str(tmp_path / "trial.toml"), "--yes"]) == 0
+    assert "2 bitstreams stay, for other experiments have records of them" in capsys.readouterr().err
     assert names(coded) == kept
     assert not (coded / "results/trial").exists()
     assert cli.main(["clean", "-d", str(coded), "-s", str(other), "--yes"]) == 0
     assert names(coded) == {"a.png", "b.png"}
-    assert not list(coded.glob("images_*"))
+    assert {path.name for path in coded.iterdir()} == {"a.png", "b.png"}, "not even empty folders are left"
 
 
 def test_clean_follows_no_link_and_ends_no_run(coded: Path, tmp_path: Path) -> None:

@@ -287,14 +287,14 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     assert "classes that lose most IoU" in text
     assert re.search(r"pixel accuracy that is lost by distance, .* \(n = 20\): 0\.\d\d \(0\u201315\u00a0m\), ", text)
     assert re.search(r"0\u201315\u00a0m \+0\.\d{3} \(10 gain, 0 lose\)", text)
-    rows = [replace(best, oriented=Estimate(0.35, -0.11, 0.69, 600)), *content.correlations[0].rows[1:]]
+    rows = [replace(best, oriented=Estimate(0.35, -0.11, 0.69, 600), verdict="")]
+    rows += [replace(row, verdict="") for row in content.correlations[0].rows[1:]]
     unsure = replace(content, correlations=[replace(content.correlations[0], rows=rows)])
-    nearest = (
-        f"No metric is shown to follow the machine: {best.metric}, the nearest, has SROCC 0.35 [\u22120.11, 0.69]."
-    )
+    nearest = f"No metric is shown to follow the machine: {best.metric}, the nearest, has SROCC "
+    nearest += "0.35 [\u22120.11, 0.69], n = 600 of 24 source pictures."
     assert nearest in headline(unsure) and any(one.startswith(nearest) for one in findings(unsure))
     assert any("20 source pictures" in one for one in cautions(content))
-    assert cautions(replace(content, pictures=500)) == []
+    assert cautions(replace(content, pictures=500, warnings=["it knows little"])) == ["It knows little."]
     assert findings(c.ReportContent("a", "b", "2026-11-20")) == []
 
 

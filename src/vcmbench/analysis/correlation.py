@@ -56,6 +56,12 @@ class Correlation:
         value = self.oriented.value
         return -np.inf if value is None else value
 
+    @property
+    def follows(self) -> bool:
+        """Whether it is shown to follow the machine at all; without an interval, whether it seems to."""
+        oriented = self.oriented
+        return self.strength >= _LEAST_SHOWN and (oriented.low is None or oriented.low > 0)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -70,8 +76,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All metrics on the same n blocks of so many clusters. `best` has the largest oriented SROCC; None where none
-    follows the machine."""
+    """All metrics on the same n blocks of so many clusters. `best` has the largest oriented SROCC; None where even its
+    interval holds 0, so that none is shown to follow the machine."""
 
     n: int
     clusters: int
@@ -133,7 +139,7 @@ def compare(
                 found[name], samples[name] = _with_intervals(found[name], scores, machine, jackknife)
         done(name)
     best = max(found, key=lambda name: found[name].strength, default=None)
-    best = None if best is None or found[best].strength < _LEAST_SHOWN else best
+    best = best if best is not None and found[best].follows else None
     return Comparison(len(machine), jackknife.units, found, best, _differences(found, samples, best))
 
 

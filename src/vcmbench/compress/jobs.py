@@ -59,7 +59,8 @@ def find_tools(experiment: Experiment, runner: Runner) -> tuple[Toolbox, dict[st
             if (one.name, wanted) not in tools:
                 found = runner.find(one, wanted)
                 if found is None:
-                    missing.setdefault(one.name, runner.missing(one, wanted))
+                    why = "; only codings with a map call it" if wanted == one.map_tools else ""
+                    missing.setdefault(one.name, f"{runner.missing(one, wanted)}{why}")
                 tools[one.name, wanted] = found or FoundTool(wanted[0].program, "", "missing", "")
     return tools, missing
 

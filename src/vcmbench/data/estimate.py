@@ -2,7 +2,8 @@
 
 Whatever is reported of pictures is an `Estimate`: gains, accuracies, correlations, differences, BD-rates. The caller
 has the figure anew without each unit (`data.jackknife`); what is made of these is decided here: the jackknife's error
-(J. W. Tukey, 1958; B. Efron, C. Stein, 1981), and Student's t with a degree of freedom less than there are units.
+(J. W. Tukey, 1958; B. Efron, C. Stein, 1981), and Student's t with a degree of freedom less than there are units
+(of shares, two less).
 """
 
 from __future__ import annotations
@@ -117,10 +118,9 @@ def interval(
     from scipy.special import stdtrit  # here, because commands that need no interval start faster without
 
     error = _error(left_out)
+    if error <= _SAME:  # a correlation of 1, say: few that agree are no certainty
+        return replace(found, reason="no interval: it is the same without any one of them")
     try:
-        if error <= _SAME:
-            scale.there(found.value)  # the end of a scale, a correlation of 1, is no certainty
-            return replace(found, low=found.value, high=found.value)
         if scale is SHARE and ((left_out > 0) & (left_out < 1)).all():
             width = _width_of_share(found.value, left_out)
         else:  # by the slope, since without a unit a correlation or share may be 1, which is nowhere on the scale
@@ -132,13 +132,14 @@ def interval(
 
 
 def _width_of_share(share: float, left_out: Array) -> float:
-    """Half of the interval on the logit, with the jackknife's bias on top: few pictures seldom hold the worst ones, and
-    the simulation of benchmarks/coverage.py shows that without it too few intervals reach down to the truth."""
+    """Half of the interval on the logit, with the jackknife's bias on top, and one degree of freedom less than others:
+    few pictures seldom hold the worst ones, and the simulation of benchmarks/coverage.py shows that without both too
+    few intervals reach down to the truth."""
     from scipy.special import logit, stdtrit
 
     there = logit(left_out)
     bias = (len(there) - 1) * abs(float(there.mean() - logit(share)))
-    return float(stdtrit(len(there) - 1, 1 - LEVEL / 2)) * _error(there) + bias
+    return float(stdtrit(len(there) - 2, 1 - LEVEL / 2)) * _error(there) + bias
 
 
 def of_share(count: int, n: int) -> Estimate:

@@ -84,6 +84,16 @@ class Store:
                 with suppress(OSError), locks.abandoned(path):  # it goes with the block
                     pass
 
+    def remove_empty(self) -> None:
+        """Remove the folders that runs work with, and the results' own, as far as no other process needs what is in
+        them; this one lets go of its leases."""
+        with suppress(OSError):
+            self.remove_abandoned()
+        locks.release_all()
+        for folder in (self._temporaries, self._leases, self._claims, self._leases.parent):
+            with suppress(OSError):
+                folder.rmdir()
+
     def temporary(self) -> Path:
         """A new name in a folder of its own, on the file system of the results: what is there is never a result."""
         self._temporaries.mkdir(parents=True, exist_ok=True)

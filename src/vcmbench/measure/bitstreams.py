@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from shlex import quote
@@ -14,7 +15,7 @@ from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 
-_NAMED = 3
+_NAMED, _LOOKED_AT = 3, 20
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def find(
     and where two bitstreams would have their scores in one place.
     """
     found: list[Unit] = []
-    missing: list[str] = []
+    missing: dict[str, tuple[Source, ...]] = {}
     taken: dict[tuple[str, PurePosixPath], PurePosixPath] = {}
     for bitstream, coding, folder, chosen in job_keys.bitstreams(experiment, data, sources):
         for source in chosen:
@@ -71,17 +72,30 @@ def find(
                 )
         record = store.read(bitstream)
         if record is None or not (data.root / bitstream).is_file() or not _is_of(record, chosen):
-            missing.append(str(bitstream))
+            missing[str(bitstream)] = chosen
         else:
             found.append(Unit(record, coding, folder, chosen))
     if missing and (not partial or not found):
-        some = "".join(f"\n  {name}" for name in missing[:_NAMED]) + ("\n  ..." if len(missing) > _NAMED else "")
+        some = "".join(f"\n  {name}" for name in list(missing)[:_NAMED]) + ("\n  ..." if len(missing) > _NAMED else "")
+        some += _unreadable(missing.values())
         hint = "" if partial or not found else "; or measure what is there, with --skip-missing"
         raise RequestError(
             f"experiment {experiment.name}: {len(missing)} of {len(missing) + len(found)} bitstreams are not there; "
             f"run first: python run_compression.py -d {quote(str(data.root))} -s {config or quote(experiment.name)}"
             f"{hint}{some}"
         )
+    return found
+
+
+def _unreadable(missing: Iterable[tuple[Source, ...]]) -> str:
+    """Lines about pictures that no run can compress, of the first ones that nothing is there of."""
+    first = list(dict.fromkeys(source for sources in missing for source in sources))[:_LOOKED_AT]
+    found = ""
+    for source in first:
+        try:
+            source.read()
+        except (JobError, OSError) as error:
+            found += f"\n  {source.name} cannot be compressed: {error}"
     return found
 
 

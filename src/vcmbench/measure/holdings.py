@@ -86,8 +86,7 @@ def _records(store: Store) -> Iterator[tuple[Path, Record]]:
 def _coded(store: Store, record: Record, is_exact: bool) -> Iterator[Path]:
     """A record's bitstream and what was written beside it."""
     place = PurePosixPath(record["bitstream"])
-    others = (path for path in store.everywhere(place) if path != store.record_path(place))
-    if any(read_record(path) is not None for path in others):
+    if _is_shared(store, place):
         return
     path = store.data.root / place
     if path.is_file() and path.stat().st_size == record["size_bytes"]:
@@ -96,6 +95,16 @@ def _coded(store: Store, record: Record, is_exact: bool) -> Iterator[Path]:
             beside = path.with_name(name)
             if not is_exact or (beside.is_file() and sha256_of(beside, beside.stat().st_size) == sha256):
                 yield beside
+
+
+def shared(store: Store) -> int:
+    """How many bitstreams of an experiment others of the data root have records of, too."""
+    return sum(_is_shared(store, PurePosixPath(record["bitstream"])) for _, record in _records(store))
+
+
+def _is_shared(store: Store, place: PurePosixPath) -> bool:
+    others = (path for path in store.everywhere(place) if path != store.record_path(place))
+    return any(read_record(path) is not None for path in others)
 
 
 def _scores(store: Store) -> Iterator[tuple[Path, str, PurePosixPath]]:

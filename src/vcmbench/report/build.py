@@ -89,6 +89,7 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
         pictures=len(summary.images),
         facts=_facts(run, summary),
         findings=_monotone(summary),
+        warnings=run.warnings,
         curves=fill.curve_list(summary, [*measures, *fill.flicker(summary)]),
         correlations=[table for one in findings.correlated for table in _tables(one, run)],
         scatters=_scatters(run, findings),

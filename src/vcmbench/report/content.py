@@ -314,9 +314,9 @@ class ReportContent:
 
     `created` is an ISO date, given by the caller. `summary` says in a sentence or two what was done. `facts` are few
     and short (pictures, configurations, network). `pictures` is how many source pictures all of it stands on.
-    `findings` are said before those that the report draws from its data. `missing` lists (what, why). `commands` made
-    the data, in order. `against_intra` has codings over time. `classes` are named by train id, and have the colours of
-    `palette`, (K, 3) uint8 RGB.
+    `findings` and `warnings` are said before those that the report draws from its data. `missing` lists (what, why).
+    `commands` made the data, in order. `against_intra` has codings over time. `classes` are named by train id, and have
+    the colours of `palette`, (K, 3) uint8 RGB.
     """
 
     title: str
@@ -326,6 +326,7 @@ class ReportContent:
     pictures: int | None = None
     facts: Sequence[tuple[str, str]] = ()
     findings: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     curves: Sequence[RateCurve] = ()
     correlations: Sequence[CorrelationTable] = ()
     scatters: Sequence[Scatter] = ()

@@ -101,7 +101,7 @@ def findings(content: ReportContent) -> list[str]:
 
 def cautions(content: ReportContent) -> list[str]:
     """What a reader has to know before believing the findings."""
-    found = []
+    found = [f"{capital(warning)}." for warning in content.warnings]
     if content.pictures is not None and content.pictures < _FEW_PICTURES:
         found.append(
             f"Everything here stands on {many(content.pictures, 'source picture')}. With fewer than {_FEW_PICTURES} "
@@ -223,13 +223,11 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
 
 def _metrics(table: CorrelationTable) -> list[str]:
     """The best metric, those that are not different from it, and PSNR for comparison."""
-    best = next((row for row in table.rows if row.verdict == "best"), None)
+    best = best_metric(table)
     if best is None:
-        return []
+        return none_follows(table)
     what = "decoded image" if table.level == "image" else table.level
     stands = f"{many(table.n, what)} of {many(table.clusters, 'source picture')}"
-    if not follows(best):
-        return [f"{none_follows(best)} On {stands}."]
     sentence = f"Of {many(len(table.rows), 'quality metric')}, {best.metric} follows the machine best on {stands}: "
     sentence += f"SROCC {figure(best.oriented, 2)}."
     others = [row for row in table.rows if row is not best and row.verdict]
@@ -244,16 +242,20 @@ def _metrics(table: CorrelationTable) -> list[str]:
     return [sentence]
 
 
-def follows(best: CorrelationRow) -> bool:
-    """Whether the metric of the highest correlation is shown to have one at all."""
-    return best.oriented.low is None or best.oriented.low > 0
+def best_metric(table: CorrelationTable) -> CorrelationRow | None:
+    """The metric that follows the machine best; None where none is shown to follow it."""
+    return next((row for row in table.rows if row.verdict == "best"), None)
 
 
-def none_follows(best: CorrelationRow) -> str:
-    """What is said where it is not."""
-    return (
-        f"No metric is shown to follow the machine: {best.metric}, the nearest, has SROCC {figure(best.oriented, 2)}."
-    )
+def none_follows(table: CorrelationTable) -> list[str]:
+    """What is said where none is."""
+    if not table.rows or table.rows[0].oriented.value is None:
+        return []
+    nearest = table.rows[0]
+    return [
+        f"No metric is shown to follow the machine: {nearest.metric}, the nearest, has SROCC "
+        f"{figure(nearest.oriented, 2)}, n = {table.n} of {many(table.clusters, 'source picture')}."
+    ]
 
 
 def _worst(damage: Losses) -> list[tuple[str, float, Estimate]]:

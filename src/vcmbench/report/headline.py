@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from vcmbench.report.content import BdRow, ReportContent, by_measure
 from vcmbench.report.findings import (
     MAIN,
+    best_metric,
     effect,
-    follows,
     kept_rates,
     none_follows,
     rate_in_words,
@@ -75,10 +75,10 @@ def _range(rows: Sequence[BdRow]) -> str:
 def _metric(content: ReportContent) -> list[str]:
     """The metric that follows the machine best, and how many may be as good, at the first level that has one."""
     for table in (table for table in content.correlations if table.group == "all"):
+        if (best := best_metric(table)) is None and (said := none_follows(table)):
+            return said
         others = [row for row in table.rows if row.verdict in ("not different", "worse")]
-        if (best := next((row for row in table.rows if row.verdict == "best"), None)) is not None and others:
-            if not follows(best):
-                return [none_follows(best)]
+        if best is not None and others:
             worse = sum(row.verdict == "worse" for row in others)
             shown = (
                 f"{worse or 'none'} of the other {len(others)} metrics {'are' if worse > 1 else 'is'} shown to be worse"

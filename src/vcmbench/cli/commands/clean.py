@@ -11,7 +11,7 @@ from vcmbench.cli.terminal import say
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
-from vcmbench.measure.holdings import holdings, remove
+from vcmbench.measure.holdings import holdings, remove, shared
 
 _EXAMPLES = """\
 examples:
@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         print("".join(f"{path}\n" for path in paths), end="")
     kinds = ", ".join(f"{len(some)} {kind}" for kind, some in found.items())
     say(f"experiment {store.folder.name}: {kinds}; {total / 1e6:.1f} MB", always=not arguments.yes)
+    if others := shared(store):
+        say(f"{others} bitstreams stay, for other experiments have records of them, too")
     if arguments.dry_run or not paths:
         return 0
     if not arguments.yes and not _agreed():
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if store.is_at_work():
         raise RequestError(f"{store.data.root}: a run is at work there; end it first")
     remove(store, paths)
+    store.remove_empty()
     say(f"removed: {len(paths)} files")
     return 0
 

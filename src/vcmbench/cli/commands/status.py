@@ -17,7 +17,7 @@ from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.measure import outcome
 from vcmbench.measure.holdings import holdings
-from vcmbench.measure.records import SCORES
+from vcmbench.measure.records import PRISTINE, SCORES
 
 _EXAMPLES = """\
 examples:
@@ -25,8 +25,9 @@ examples:
   vcmbench status -d vcmbench-demo/data -s demo    # against what it asks for
   vcmbench status -d data -s my.toml --json
 
-Reads no bitstream and starts no tool: a job counts as done where its record and its bitstream lie there. Whether they
-are sound is what `vcmbench verify` finds out, whether they are of today's pictures and tools what the next run does.
+"scored" counts decoded pictures and frames. No bitstream is read and no tool started: a job counts as done where its
+record and its bitstream lie there. Whether they are sound is what `vcmbench verify` finds out, whether they are of
+today's pictures and tools what the next run does.
 """
 
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         for one in found:
             print(json.dumps(one))
         return 0
-    header = ("experiment", "records", "scored", "failed", "bitstreams MB", "all MB", "last run")
+    header = ("experiment", "bitstreams", "scored", "failed", "their MB", "all MB", "last run")
     print(table.render(header, [_row(one) for one in found]))
     for one in found:
         _print_encoders(one)
@@ -63,10 +64,11 @@ def _held(store: Store) -> dict[str, Any]:
     sizes = {kind: sum(path.stat().st_size for path in paths) for kind, paths in files.items()}
     last = {run.step: {"date": run.date, "done": run.done, "failed": run.failed} for run in runlog.read(store)}
     failures = (outcome.recall(store) or {"failed": []})["failed"]
+    scored = sum(path.relative_to(store.folder / SCORES).parts[0] != PRISTINE for path in files["scores"])
     return {
         "experiment": store.folder.name, "folder": str(store.folder),
         "files": {kind: len(paths) for kind, paths in files.items()}, "size_bytes": sizes, "last_runs": last,
-        "failed_to_measure": failures,
+        "scored": scored, "failed_to_measure": failures,
     }  # fmt: skip
 
 
@@ -92,7 +94,7 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     failed = sum(run["failed"] for run in runs)
     last = max((run["date"][:16].replace("T", " ") for run in runs), default="-")
     sizes = one["size_bytes"]
-    return (one["experiment"], str(one["files"]["records"]), str(one["files"]["scores"]), str(failed),
+    return (one["experiment"], str(one["files"]["records"]), str(one["scored"]), str(failed),
             f"{sizes['bitstreams'] / 1e6:.1f}", f"{sum(sizes.values()) / 1e6:.1f}", last)  # fmt: skip
 
 
