@@ -15,6 +15,7 @@ from vcmbench.report.findings import time_warning
 from vcmbench.report.text import many, measure_words
 
 _MEASURES = {"accuracy": "accuracy", "miou": "mIoU"}
+_REASONS = 3  # are said below a table; bd.json has all
 
 
 def all_of(findings: Findings, content: ReportContent) -> Iterator[str]:
@@ -76,16 +77,19 @@ def rates(summary: Summary, columns: Mapping[str, Resampled]) -> str:
 
 def bd_rates(found: Sequence[BdRow]) -> str:
     """What each curve costs in rate, by PCHIP; preset and seconds stand beside it, since they decide it, too."""
-    rows = []
-    for row in (row for row in found if row.method == bdrate.METHODS[0]):
+    rows, found = [], [row for row in found if row.method == bdrate.METHODS[0]]
+    for row in found:
         against = "" if row.against == "pristine" else f" ({row.against})"
         efforts = table.of_effort(row.anchor_effort, row.test_effort)
         rows.append((f"{measure_words(row.measure)}{against}", row.test.label, row.anchor.label,
                      f"{row.bd_rate_percent:+.1f}", *efforts))  # fmt: skip
     header = ("at equal", "test", "anchor", "BD-rate %", *table.EFFORT)
-    text = table.render(header, rows)
-    warning = time_warning(found)
-    return f"{text}\n{terminal.wrapped(f'! {warning}', '  ')}" if warning else text
+    lines = [table.render(header, rows)]
+    reasons = {row.bd_rate_percent.reason for row in found if row.bd_rate_percent.value is None}
+    said = [f"-: {reason}" for reason in sorted(filter(None, reasons))[:_REASONS]]
+    if warning := time_warning(found):
+        said.append(f"! {warning}")
+    return "\n".join([*lines, *(terminal.wrapped(one, "  ") for one in said)])
 
 
 def steps(summary: Summary) -> str:

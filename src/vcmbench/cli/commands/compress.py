@@ -206,8 +206,8 @@ def _print_end(this: CompressRun, outcome: CompressOutcome) -> None:
     for note, names in outcome.summary.pictures_noted.items():
         end.append(f"note: {len(names)} {'picture' if len(names) == 1 else 'pictures'}, such as {min(names)}: {note}")
     if outcome.summary.missed_rates:
-        worst = max(outcome.summary.missed_rates, key=abs)
-        end.append(f"rate not met: {len(outcome.summary.missed_rates)} jobs, by up to {worst:+.1%} of their target")
+        missed, worst = len(outcome.summary.missed_rates), max(outcome.summary.missed_rates, key=abs)
+        end.append(f"rate not met: {missed} {'job' if missed == 1 else 'jobs'}, by up to {worst:+.1%} of the target")
     found = compress_findings.sentences(outcome.summary, outcome.comparisons)
     end += [wrapped(f"- {sentence}", hanging="  ") for sentence in found]
     end.append(f"bitstreams: {this.data.configuration_folder('*')}")

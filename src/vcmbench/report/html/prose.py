@@ -38,7 +38,9 @@ CORRELATION = (
 
 NOT_DIFFERENT = (
     "\u201cNot different\u201d: a paired test against the best metric has p \u2265 0.05 after Holm\u2019s "
-    "correction over all pairs, so the order of these metrics may be chance."
+    "correction over all metrics that are held against it, so their order may be chance. The test decides, not the two "
+    "intervals: it is paired, so it may find a difference where they overlap, and it is corrected, so it may "
+    "find none where they are apart."
 )
 
 SCATTER = (
