@@ -117,12 +117,12 @@ class Detections:
         codings: tuple[Part, Part] = ({"matches": {}}, {"matches": {}})
         hard = rng.normal(0, 0.6)
         for number, objects in enumerate(rng.poisson(np.array(self._PER_PICTURE) * rng.gamma(2, 0.5))):
-            alone = rng.poisson(0.2 * objects + 0.1)  # detections of nothing
-            seen, unsure = rng.normal(1.5 - hard, 0.9, objects), rng.normal(-1.2, 0.8, alone)
+            alone = rng.poisson(0.4 * objects + 0.2)  # detections of nothing
+            seen, unsure = rng.normal(1.2 - hard, 1.0, objects), rng.normal(-0.3, 0.8, alone)
             for coding, loss in zip(codings, (0.0, 0.4), strict=True):
                 sure = seen - loss + rng.normal(0, 0.3, objects)
-                found = sure > -0.5
-                iou = 1 / (1 + np.exp(-0.8 - 0.5 * sure[found] - rng.normal(0, 0.5, found.sum())))
+                found = sure > 0
+                iou = 1 / (1 + np.exp(-0.6 - 0.5 * sure[found] - rng.normal(0, 0.5, found.sum())))
                 bits = [(1 << int(np.clip((one - 0.45) / 0.05, 0, 10))) - 1 for one in iou] + [0] * alone
                 logits = np.concatenate([sure[found], unsure + rng.normal(0, 0.3, alone)])
                 order = np.argsort(-logits)[:MOST_DETECTIONS]

@@ -69,15 +69,15 @@ class CompressRun:
 
     def __init__(
         self, experiment: Experiment, data_folder: Path, runner: Runner, settings: CompressSettings,
-        asked: Sensitivity | None = None,
+        asked: Sensitivity | None = None, sources: list[Source] | None = None,
     ) -> None:  # fmt: skip
-        """`asked` is the experiment's task, where codings ask it."""
+        """`asked` is the experiment's task, where codings ask it; `sources`, some of its pictures in place of all."""
         self.experiment, self.runner, self.settings, self.asked = experiment, runner, settings, asked
         if asked is None and experiment.asks:
             raise RequestError('source "task": only vcmbench compress opens the task that is to be asked')
         self.data: DataRoot = open_root(data_folder)
         found = look(self.data, experiment.dataset)
-        self.sources = found.sources
+        self.sources = found.sources if sources is None else sources
         _check_importance(experiment, self.data)
         self.warnings = found.notes + _missing_importance(experiment, self.data, self.sources)
         self.warnings += _as_frames(experiment, self.sources)

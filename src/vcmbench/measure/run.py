@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from vcmbench.compress.job_keys import bitstreams
-from vcmbench.data.dataset import DataRoot, look, open_root
+from vcmbench.data.dataset import DataRoot, Source, look, open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
@@ -34,13 +34,15 @@ class MeasureRun:
     """An experiment's measurements over a data root. `execute` is called once."""
 
     def __init__(
-        self, experiment: Experiment, folder: Path, runner: Runner, settings: MeasureSettings, config: str = ""
-    ) -> None:
-        """`config` are the words of a shell after `-s`, for the commands that messages name."""
+        self, experiment: Experiment, folder: Path, runner: Runner, settings: MeasureSettings, config: str = "",
+        sources: list[Source] | None = None,
+    ) -> None:  # fmt: skip
+        """`config` are the words of a shell after `-s`, for the commands that messages name; `sources` are some of the
+        experiment's pictures, in place of all."""
         self.experiment, self.runner, self.settings = experiment, runner, settings
         self.data: DataRoot = open_root(folder)
         looked = look(self.data, experiment.dataset)
-        self.sources = looked.sources
+        self.sources = looked.sources if sources is None else sources
         self.store = Store(self.data, experiment.name, experiment.seed)
         self.config = config or quote(experiment.name)
         self.units = find(

@@ -1,0 +1,211 @@
+"""Find the smallest coding of an experiment with which the machine loses no more than so much."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import shlex
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vcmbench.cli import runners, table, which
+from vcmbench.cli.argtypes import positive_int
+from vcmbench.cli.measure_options import check_packages
+from vcmbench.cli.terminal import say, wrapped
+from vcmbench.compress.run import cores
+from vcmbench.data.dataset import find_sources, open_root
+from vcmbench.data.store import Store
+from vcmbench.errors import RequestError
+from vcmbench.experiment import Experiment
+
+if TYPE_CHECKING:  # measuring takes long to import
+    from vcmbench.analysis.smallest import Raced
+    from vcmbench.cli.trials import Family, Trials
+    from vcmbench.data.dataset import Source
+    from vcmbench.data.estimate import Estimate
+
+_EXAMPLES = """\
+examples:
+  vcmbench smallest -d vcmbench-demo/data -s demo --within 1.0
+  vcmbench smallest -d data -s my.toml --within 0.5 --measure accuracy
+
+Every [[coding]] of the experiment races, with each whole quality between the best and the coarsest that it names.
+Half of the pictures (sequences, groups) choose: the anchor's largest step within the loss is found first; another
+coding is only coded until it is smaller, and leaves where the machine loses more there. The other half confirms, and
+its figures are what to expect. The loss, in points, is that of the pristine pictures less that of the decoded ones,
+against metrics.against. It is taken to grow from quality to quality.
+
+What was tried lies in DATA/results/<experiment>-smallest/: smallest.csv, and smallest.toml, which codes a folder so.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    which.add_which(parser)
+    parser.add_argument("--within", type=float, required=True, metavar="POINTS",
+                        help="how much of the measure may be lost, in points of 100")  # fmt: skip
+    parser.add_argument("--measure", metavar="NAME",
+                        help="what of the machine is measured: miou, accuracy, ap, top1 .. (default: the task's "
+                        "own, miou for segmentation)")  # fmt: skip
+    parser.add_argument("--gpu", default="auto", metavar="auto|none|N",
+                        help="where the network runs: the first GPU, the CPU, or GPU N (default: auto)")  # fmt: skip
+    parser.add_argument("-j", "--jobs", type=positive_int, default=cores(), metavar="N",
+                        help="pictures at once (default: the cores, %(default)s here)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="what was found as one JSON object on stdout, no tables")
+    table.add_option(parser)
+    runners.add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_packages()
+    from vcmbench.analysis import smallest
+    from vcmbench.cli.trials import Trials, families, halves
+
+    wanted = _named(which.wanted(arguments))
+    if wanted.task is None:
+        raise RequestError(f"experiment {arguments.config}: has no [task], and the machine is what may lose something")
+    if not 0 <= arguments.within < 100:
+        raise RequestError(f"--within {arguments.within:g}: must be points of 100, from 0 on")
+    measure = _measure_of(wanted, arguments.measure)
+    data = open_root(arguments.data)
+    sources = find_sources(data, wanted.dataset)
+    racing, (choosing, confirming) = families(wanted), halves(wanted, sources)
+    runner = runners.choose(arguments, wanted.encoders(), Store(data, wanted.name).any_runner())
+    with ExitStack() as stack:
+        trials = Trials(wanted, data, runner, measure, min(arguments.jobs, cores()),
+                        arguments.gpu, arguments.runner, stack)  # fmt: skip
+        say(f"{len(racing)} codings race on {len(choosing)} pictures; {len(confirming)} confirm")
+
+        def loss(family: int, step: int) -> float:
+            found = trials.loss(racing[family].at(step), tuple(choosing)).value
+            return float("inf") if found is None else found
+
+        raced = smallest.race(
+            [len(family.qualities) for family in racing],
+            lambda family, step: trials.size_bytes(racing[family].at(step), tuple(choosing)), loss, arguments.within,
+        )  # fmt: skip
+        confirmed = _confirmed(trials, racing, raced, confirming)
+    return _end(arguments, wanted, Store(data, wanted.name), racing, raced, confirmed)
+
+
+def _named(wanted: Experiment) -> Experiment:
+    """Its records are beside those of the experiment, whose tables stay as they are."""
+    return wanted.model_copy(update={"name": f"{wanted.name[:55]}-smallest"})
+
+
+def _measure_of(wanted: Experiment, asked: str | None) -> str:
+    """Raises RequestError where the task's kind has no such measure."""
+    from vcmbench import tasks
+    from vcmbench.tasks import kind
+
+    of_task = kind.get(tasks.get(wanted.task.name if wanted.task else "segmentation").kind)
+    if asked is not None and asked not in of_task.measures:
+        raise RequestError(f"--measure {asked}: a {of_task.name} has {', '.join(of_task.measures)}")
+    return asked or ("miou" if "miou" in of_task.curves else of_task.curves[0])
+
+
+def _confirmed(
+    trials: Trials, racing: Sequence[Family], raced: Sequence[Raced], sources: Sequence[Source]
+) -> dict[int, tuple[int, Estimate]]:
+    """Bytes and loss on the other half, of those that were the smallest at their time."""
+    found = {}
+    for number, one in enumerate(raced):
+        if one.is_in and number in _shown(raced):
+            coding = racing[number].at(one.step)
+            found[number] = (trials.size_bytes(coding, tuple(sources)), trials.loss(coding, tuple(sources)))
+    return found
+
+
+def _shown(raced: Sequence[Raced]) -> list[int]:
+    """The first family, which others are held against, and the smallest."""
+    within = [number for number, one in enumerate(raced) if one.is_in]
+    return sorted({within[0], within[-1]}) if within else []
+
+
+def _end(
+    arguments: argparse.Namespace, wanted: Experiment, store: Store, racing: Sequence[Family], raced: Sequence[Raced],
+    confirmed: dict[int, tuple[int, Estimate]],
+) -> int:  # fmt: skip
+    rows = [
+        _row(family, one, confirmed.get(number)) for number, (family, one) in enumerate(zip(racing, raced, strict=True))
+    ]
+    store.write_table("smallest.csv", _csv(rows))
+    if arguments.json:
+        print(json.dumps({"within": arguments.within, "tried": rows}, allow_nan=False))
+    else:
+        columns = ("coding", "quality", "bytes", "loses", "verdict", "confirmed bytes", "confirmed loss")
+        print(table.render(columns, [tuple(_cell(row[name]) for name in columns) for row in rows]))
+    if not (shown := _shown(raced)):
+        say(f"nothing is within {arguments.within:g} points: name better qualities, or allow more", always=True)
+        return 1
+    best, first = shown[-1], shown[0]
+    size, loss = confirmed[best]
+    text = f"smallest: {_called(racing[best], raced[best])} loses {loss:.2f} points on pictures that did not choose it"
+    if best != first:
+        chosen = 1 - (raced[best].size_bytes or 0) / (raced[first].size_bytes or 1)
+        fewer = 1 - size / confirmed[first][0]
+        text += (f", with {fewer:.0%} fewer bytes than {_called(racing[first], raced[first])}, which loses "
+                 f"{confirmed[first][1]:.2f} there; on those that chose it {chosen:.0%} fewer")  # fmt: skip
+    if loss.value is not None and loss.value > arguments.within:
+        text += f"; that is more than {arguments.within:g}: to be sure, choose with a smaller --within"
+    path = store.folder / "smallest.toml"
+    store.write_table(path.name, _toml(wanted, racing[best], raced[best]).encode())
+    say(wrapped(text, "  "))
+    say(f"tried: {store.folder / 'smallest.csv'}\n"
+        f"code a folder so: python run_compression.py -d FOLDER -s {shlex.quote(str(path))}")  # fmt: skip
+    return 1 if any(one.verdict.startswith("failed") for one in raced) else 0
+
+
+def _called(family: Family, one: Raced) -> str:
+    quality = family.qualities[one.step]
+    return str(family) if quality is None else f"{family} at quality {quality}"
+
+
+def _row(family: Family, one: Raced, confirmed: tuple[int, Estimate] | None) -> dict[str, Any]:
+    return {
+        "coding": str(family), "quality": family.qualities[one.step], "bytes": one.size_bytes,
+        "loses": None if one.loss is None else round(one.loss, 4), "verdict": one.verdict,
+        "confirmed bytes": confirmed[0] if confirmed else None,
+        "confirmed loss": format(confirmed[1], ".2f") if confirmed else None,
+    }  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _toml(wanted: Experiment, family: Family, one: Raced) -> str:
+    """An experiment of that coding alone, for other pictures: of [dataset] nothing is kept."""
+    tables = {"importance": wanted.importance, "task": wanted.task}
+    needed = {name: model for name, model in tables.items() if model is not None and family.grid.qp_map is not None}
+    lines = ['name = "smallest"', f"seed = {wanted.seed}"]
+    for name, model in needed.items():
+        lines += ["", f"[{name}]", *_keys(model.model_dump(mode="json", exclude_unset=name == "task"))]
+    lines += ["", "[[coding]]", *_keys(family.at(one.step).model_dump(mode="json", exclude_defaults=True))]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(values: dict[str, Any]) -> list[str]:
+    return [f"{name} = {_value(value)}" for name, value in values.items() if value is not None]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(_keys(value))} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, str) and Path(value).exists():  # the file lies elsewhere than the experiment that named it
+        value = str(Path(value).resolve())
+    return json.dumps(value, ensure_ascii=False)

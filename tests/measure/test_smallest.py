@@ -1,0 +1,70 @@
+"""`vcmbench smallest` on drawn scenes, with real encoders and the embedded network."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.measuring import draw, typed, write_toml
+
+X265 = 'encoder = "x265"\nquality = [4, 40]\npreset = "ultrafast"'
+JPEG = 'encoder = "jpeg"\nquality = [5, 95]\nsubsampling_factor = [1.0, 0.5]'
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("smallest") / "data"
+    draw(folder)
+    return folder
+
+
+def smallest(root: Path, config: Path, *words: object) -> tuple[int, str, str]:
+    done = typed("smallest", "-d", root, "-s", config, "--runner", "local", "--gpu", "none", *words)
+    return done.code, done.out, done.err
+
+
+def test_what_is_found_is_confirmed_and_codes_a_folder(root: Path, tmp_path: Path) -> None:
+    config = write_toml(tmp_path, X265, JPEG, head='[task]\n[report]\nanchor = "x265"\n')
+    words = ("--within", 15, "--measure", "accuracy", "--json")
+    code, out, err = smallest(root, config, *words)
+    assert code == 0, err
+    tried = json.loads(out)["tried"]
+    assert [one["coding"] for one in tried] == ["x265 ultrafast", "jpeg", "jpeg x0.5"]
+    anchor = tried[0]
+    assert 4 <= anchor["quality"] < 40 and anchor["loses"] <= 15 and anchor["verdict"] == "within"
+    assert f"x265 ultrafast {anchor['quality'] + 1}: " in err, "the next quality was tried, and loses more"
+    assert anchor["confirmed bytes"] and anchor["confirmed loss"]
+    folder = root / "results/trial-smallest"
+    rows = list(csv.DictReader((folder / "smallest.csv").open(encoding="utf-8")))
+    assert [row["coding"] for row in rows] == [one["coding"] for one in tried]
+    again = smallest(root, config, *words)
+    assert (again[0], again[1]) == (code, out), "what was tried is known"
+    assert not list(root.glob("results/trial/*")), "the experiment's own results stay as they are"
+    coded = typed("compress", "-d", root, "-s", folder / "smallest.toml", "--runner", "local")
+    assert coded.code == 0, coded.err
+
+
+@pytest.mark.parametrize(
+    ("head", "words", "said"),
+    [
+        ("", ("--within", 1), "has no [task]"),
+        ("[task]\n", ("--within", -1), "--within -1: must be points of 100"),
+        ("[task]\n", ("--within", 1, "--measure", "ap"), "--measure ap: a segmentation has accuracy, "),
+        ("[task]\n", ("--within", 1, "--limit", 1), "one picture or sequence: two are needed"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_line(
+    root: Path, tmp_path: Path, head: str, words: tuple[object, ...], said: str
+) -> None:
+    code, _, err = smallest(root, write_toml(tmp_path, JPEG, head=head), *words)
+    assert code == 2 and said in err
+
+
+def test_nothing_within_is_said(root: Path, tmp_path: Path) -> None:
+    code, out, err = smallest(
+        root, write_toml(tmp_path, 'encoder = "jpeg"\nquality = [2]', head="[task]\n"), "--within", 0
+    )
+    assert code == 1 and "loses more at every quality" in out and "nothing is within 0 points" in err
