@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vcmbench import tasks
+from vcmbench.analysis.smallest import Raced, race
 from vcmbench.cli import runners, table, which
 from vcmbench.cli.argtypes import positive_int
 from vcmbench.cli.measure_options import check_packages
@@ -21,9 +23,9 @@ from vcmbench.data.dataset import find_sources, open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import RequestError
 from vcmbench.experiment import Experiment
+from vcmbench.tasks import kind
 
 if TYPE_CHECKING:  # measuring takes long to import
-    from vcmbench.analysis.smallest import Raced
     from vcmbench.cli.trials import Family, Trials
     from vcmbench.data.dataset import Source
     from vcmbench.data.estimate import Estimate
@@ -62,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     check_packages()
-    from vcmbench.analysis import smallest
     from vcmbench.cli.trials import Trials, families, halves
 
     wanted = _named(which.wanted(arguments))
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             found = trials.loss(racing[family].at(step), tuple(choosing)).value
             return float("inf") if found is None else found
 
-        raced = smallest.race(
+        raced = race(
             [len(family.qualities) for family in racing],
             lambda family, step: trials.size_bytes(racing[family].at(step), tuple(choosing)), loss, arguments.within,
         )  # fmt: skip
@@ -99,9 +100,6 @@ def _named(wanted: Experiment) -> Experiment:
 
 def _measure_of(wanted: Experiment, asked: str | None) -> str:
     """Raises RequestError where the task's kind has no such measure."""
-    from vcmbench import tasks
-    from vcmbench.tasks import kind
-
     of_task = kind.get(tasks.get(wanted.task.name if wanted.task else "segmentation").kind)
     if asked is not None and asked not in of_task.measures:
         raise RequestError(f"--measure {asked}: a {of_task.name} has {', '.join(of_task.measures)}")
