@@ -245,6 +245,8 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     result = dict(values)
     if "importance" in values:
         result["importance"] = inside(values["importance"], *_paths_of(values["importance"]))
+    if isinstance(values.get("dataset"), dict) and str(values["dataset"].get("scheme", "")).endswith(".toml"):
+        result["dataset"] = inside(values["dataset"], ("scheme",))
     if "task" in values:
         result["task"] = inside(values["task"], ("checkpoint", "classes"))
         if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_MODELS):

@@ -58,7 +58,8 @@ def typed(*words: object) -> Typed:
 
 
 def _opened(settings: TaskSettings, *where: Any) -> Task:
-    return _embedded() if settings == TaskSettings() else open_task(settings, *where)
+    own = TaskSettings.model_validate(settings.model_dump(include=set(TaskSettings.model_fields)))
+    return _embedded() if own == TaskSettings() else open_task(settings, *where)
 
 
 @cache

@@ -125,11 +125,13 @@ class Summary:
             known |= {f"figures {by}": self._with("pseudo", what)
                       for what, by in (("bands", "by distance"), ("importance", "by importance"))}  # fmt: skip
         n = len(self.images)
+        left_out = [f"against labels, not counted: {why}" for what in ("unknown labels", "unknown classes")
+                    if (why := self.lacking(what))]  # fmt: skip
         return [f"{what}: {len(part.images)} of {n} pictures have what they need, and count"
-                for what, part in known.items() if 0 < len(part.images) < n]  # fmt: skip
+                for what, part in known.items() if 0 < len(part.images) < n] + left_out  # fmt: skip
 
     def lacking(self, what: str) -> str:
-        """Why pictures have no `labels`, `distance` or `importance`; empty where all have."""
+        """Why pictures have no `labels`, `distance` or `importance`, or the like; empty where all have."""
         notes = {image: note for point in self.points for image in self.images
                  if (note := (point.scores[image]["machine"] or {}).get("notes", {}).get(what))}  # fmt: skip
         some = f"{len(notes)} of {len(self.images)} pictures: " if len(notes) < len(self.images) else ""

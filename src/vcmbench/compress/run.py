@@ -78,7 +78,7 @@ class CompressRun:
         self.data: DataRoot = open_root(data_folder)
         found = look(self.data, experiment.dataset)
         self.sources = found.sources if sources is None else sources
-        _check_importance(experiment, self.data)
+        _check_importance(experiment, self.data, self.sources)
         self.warnings = found.notes + _missing_importance(experiment, self.data, self.sources)
         self.warnings += _as_frames(experiment, self.sources)
         self.tools, self.missing = find_tools(experiment, runner)
@@ -182,10 +182,16 @@ class CompressRun:
             raise JobError(f"{message}; the records themselves are whole, run again when that is mended") from None
 
 
-def _check_importance(experiment: Experiment, data: DataRoot) -> None:
-    """Refuse maps from labels where there can be none. Raises RequestError."""
+def _check_importance(experiment: Experiment, data: DataRoot, sources: list[Source]) -> None:
+    """Refuse maps from labels where there can be none, or no distances to go with them. Raises RequestError."""
     wanted = [coding.importance for coding in experiment.configurations() if coding.importance is not None]
-    if wanted and wanted[0].origin.needs_labels and not data.is_cityscapes:
+    if not wanted or not wanted[0].origin.needs_labels or data.is_cityscapes:
+        return
+    labelled = [source for source in sources if source.labels is not None and source.labels.path.is_file()]
+    lacking = [wanted[0].lacking(data, source) for source in labelled]
+    if labelled and all(lacking):
+        raise RequestError(f"qp_map: no {lacking[0]}; without distances say [importance] use_distance = false")
+    if not labelled:
         raise RequestError(
             f"qp_map: {data.root} is a flat folder and has no labels; lay importance maps of your own at "
             f'{MAPS}/<name>_importance.npy there and say [importance] source = "files"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from vcmbench.data import images, known_videos, video, video_frames
+from vcmbench.data.label_schemes import LabelFile
+from vcmbench.data.layout import Layout
 from vcmbench.data.selection import Selection
 from vcmbench.data.sequences import Recording, recordings
 from vcmbench.data.walk import SUFFIXES, Walk
@@ -49,6 +51,8 @@ class Source:
     """When it is shown, in seconds from the first frame of its video or folder."""
     fps: float = field(default=video.DEFAULT_FPS, compare=False)
     """How many pictures of its group are shown a second; their mean, where that varies."""
+    labels: LabelFile | None = field(default=None, compare=False)
+    """Where a label scheme says it; whether or not the file is there."""
 
     @property
     def group(self) -> PurePosixPath:
@@ -162,8 +166,13 @@ class Found:
 def look(data: DataRoot, wanted: Selection) -> Found:
     """The pictures that an experiment wants. Raises RequestError where there are none."""
     walk = Walk(_is_result, SUFFIXES | video.SUFFIXES | ({video.RAW} if wanted.yuv else frozenset()))
-    where = _go(walk, data, wanted)
+    layout = wanted.layout(data.root)
+    where = _go(walk, data, wanted, layout)
     files = {PurePosixPath(file.relative_to(data.pristine)): file for file in walk.files}
+    places: dict[PurePosixPath, PurePosixPath] = {}
+    if layout is not None:
+        places = layout.matching(list(files), wanted.split, where)
+        files = {name: files[name] for name in places}
     chosen, notes = wanted.chosen(list(files))
     sequences = recordings({name: files[name] for name in chosen}, wanted, data.is_cityscapes)
     found, of_videos = _frames(data, sequences, wanted)
@@ -173,7 +182,27 @@ def look(data: DataRoot, wanted: Selection) -> Found:
         known = " ".join(sorted(walk.suffixes))
         raise RequestError(f"{where}: holds no pictures or videos{some} that are wanted ({known}){besides}")
     sources = sorted(found)[: wanted.limit]
-    return Found(sources, [*walk.notes(), *notes, *of_videos, *_of_labels(data, sources)])
+    if layout is None:
+        return Found(sources, [*walk.notes(), *notes, *of_videos, *_of_labels(data, sources)])
+    sources = [_labelled(data, source, layout, places) for source in sources]
+    return Found(sources, [*walk.notes(), *notes, *of_videos, *_without_labels(sources)])
+
+
+def _labelled(data: DataRoot, source: Source, layout: Layout, places: dict[PurePosixPath, PurePosixPath]) -> Source:
+    if source.frame is not None or layout.scheme is None:
+        return source
+    place = places[PurePosixPath(source.path.relative_to(data.pristine))]
+    return replace(source, labels=LabelFile(data.root / place, layout.scheme))
+
+
+def _without_labels(sources: list[Source]) -> list[str]:
+    """A line where some pictures have no labels. Raises RequestError where none has: then the pattern is wrong."""
+    paths = [source.labels.path for source in sources if source.labels is not None]
+    missing = [path for path in paths if not path.is_file()]
+    if paths and len(missing) == len(paths):
+        raise RequestError(f"dataset.labels: none of {len(paths)} pictures has its labels there; {missing[0]} is not "
+                           "there")  # fmt: skip
+    return [f"{len(missing)} of {len(sources)} pictures have no labels: no {missing[0]}"] if missing else []
 
 
 def _frames(data: DataRoot, sequences: list[Recording], wanted: Selection) -> tuple[list[Source], list[str]]:
@@ -211,8 +240,12 @@ def find_sources(data: DataRoot, wanted: Selection) -> list[Source]:
     return look(data, wanted).sources
 
 
-def _go(walk: Walk, data: DataRoot, wanted: Selection) -> Path:
+def _go(walk: Walk, data: DataRoot, wanted: Selection, layout: Layout | None) -> Path:
     """Walk to where the pictures are. Returns the folder that is meant, for messages."""
+    if layout is not None and (data.is_cityscapes or data.picture is not None):
+        what = "has a folder cityscapes, whose layout is known" if data.is_cityscapes else "is one file"
+        raise RequestError(f"{data.picture or data.root}: {what}; images, labels and scheme of [dataset] are for other "
+                           "data sets: give their folder")  # fmt: skip
     if data.is_cityscapes:
         return _go_through_cities(walk, data.pristine / wanted.images, wanted)
     if wanted.cities:
@@ -220,8 +253,9 @@ def _go(walk: Walk, data: DataRoot, wanted: Selection) -> Path:
     if data.picture is not None:
         walk.files.append(data.picture)
         return data.picture
-    walk.through(data.root)
-    return data.root
+    folder = data.root if layout is None else layout.folder(data.root, wanted.split)
+    walk.through(folder)
+    return folder
 
 
 def _go_through_cities(walk: Walk, images: Path, wanted: Selection) -> Path:

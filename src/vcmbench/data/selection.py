@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from vcmbench.data import label_schemes
+from vcmbench.data.layout import Layout
 from vcmbench.data.video import RawGeometry
 from vcmbench.errors import RequestError
 from vcmbench.io.validation import Strict
@@ -20,7 +22,9 @@ _T = TypeVar("_T")
 FolderName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$", max_length=255)]
 
 
-Patterns = list[Annotated[str, Field(min_length=1, max_length=400)]]
+Pattern = Annotated[str, Field(min_length=1, max_length=400)]
+Patterns = list[Pattern]
+_OF_CITYSCAPES = ("leftImg8bit", "leftImg8bit_sequence")
 
 
 def _pattern(text: str) -> str:
@@ -37,7 +41,8 @@ class Selection(Strict):
     `include` and `exclude`: shell patterns of names below the folder of pictures, with suffix; * crosses folders.
     Of sequences, which are videos and folders of frames: `clips`, patterns of their names, and of each `frames` frames
     from `start` on, every `step`th. `fps` is of folders of frames, `yuv` what raw files do not say of themselves.
-    `images` is the folder of a Cityscapes layout that they lie in.
+    `images` is the folder of a Cityscapes layout that they lie in; of other data sets a pattern, as is `labels`, of
+    which `scheme` says what their pixels stand for (see `data.layout`, `data.label_schemes`).
     """
 
     split: FolderName = "val"
@@ -53,7 +58,40 @@ class Selection(Strict):
     step: Annotated[int, Field(ge=1)] = 1
     fps: Annotated[float, Field(gt=0, le=1000, strict=False)] | None = None
     yuv: RawGeometry | None = None
-    images: Literal["leftImg8bit", "leftImg8bit_sequence"] = "leftImg8bit"
+    images: Pattern = _OF_CITYSCAPES[0]
+    labels: Pattern | None = None
+    scheme: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _layout_is_sound(self) -> Selection:
+        try:
+            self.layout()
+        except RequestError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def layout(self, data_root: Path | None = None) -> Layout | None:
+        """Where pictures and labels lie, by patterns; None in a Cityscapes layout or a plain folder. Raises
+        RequestError; ValueError where a pattern is none."""
+        has_pattern = self.images not in _OF_CITYSCAPES
+        if has_pattern and "/" not in self.images and not set("*{") & set(self.images):
+            raise ValueError(f"images {self.images!r}: one of {', '.join(_OF_CITYSCAPES)}, of a Cityscapes layout, or "
+                             'a pattern such as "images/{split}/*.jpg"')  # fmt: skip
+        if self.scheme is None:
+            if self.labels is not None:
+                raise ValueError("labels: what do their pixels stand for? scheme is one of "
+                                 f"{', '.join(label_schemes.built_in())}, or the path of a .toml file")  # fmt: skip
+            found = Layout(self.images) if has_pattern else None
+        else:
+            scheme = label_schemes.find(self.scheme, data_root)
+            images, labels = self.images if has_pattern else scheme.images, self.labels or scheme.labels
+            if images is None or labels is None:
+                raise ValueError(f"scheme {scheme.name!r}: says not where files lie; give images and labels, patterns "
+                                 'such as "images/{split}/*.jpg" and "labels/{split}/{stem}.png"')  # fmt: skip
+            found = Layout(images, labels, scheme)
+        if found is not None:
+            found.check()
+        return found
 
     def chosen(self, names: Iterable[PurePosixPath]) -> tuple[list[PurePosixPath], list[str]]:
         """Those names that the patterns leave, and a line for each pattern that matches nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,6 +85,15 @@ class Classes:
     def name(self, byte: int) -> str:
         """The name of the class at a place of the look-up tables."""
         return self.names[-1 if byte == MINUS_ONE else byte]
+
+    def by_name(self, names: Iterable[str]) -> int | None:
+        """The id of the first of these names that is here, without regard to case."""
+        ids = {name.lower(): number for number, name in self.names.items()}
+        return next((ids[name.lower()] for name in names if name.lower() in ids), None)
+
+    def void(self) -> int | None:
+        """The first id of a class that is not part of the scene."""
+        return next((number for number in sorted(self.names) if self.kinds[number] == VOID), None)
 
 
 def wrong_ids(label_ids: NDArray[Any], table: Classes) -> str:

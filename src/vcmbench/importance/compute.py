@@ -12,7 +12,7 @@ from vcmbench.importance.settings import ImportanceSettings
 
 
 def read_importance(data: DataRoot, source: Source, settings: ImportanceSettings | None = None) -> ImportanceMap:
-    """The importance map of a picture of a Cityscapes layout, computed from the files that belong to it.
+    """The importance map of a picture that has labels, computed from the files that belong to it.
 
     Raises JobError with the name of the file that is missing or cannot be used.
     """
@@ -32,6 +32,7 @@ def compute(files: Files, inputs: Inputs, settings: ImportanceSettings) -> Impor
             inputs.baseline_m,
             inputs.speed_mps,
             settings,
+            by_name=files.label_file is not None,
         )
     except BadArray as error:
         path = {"labels": files.labels, "instances": files.instances, "disparity": files.disparity}[error.part]

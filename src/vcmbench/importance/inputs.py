@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data import images
 from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.label_schemes import LabelFile
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import classes
 from vcmbench.importance.settings import (
@@ -44,7 +45,8 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one picture; `picture` and `polygons` are only drawn, and may be None."""
+    """The files of one picture; `picture` and `polygons` are only drawn, and may be None. `label_file` is how
+    labels are read that are not Cityscapes' ids."""
 
     labels: Path
     instances: Path
@@ -53,11 +55,13 @@ class Files:
     vehicle: Path
     picture: Path | None = None
     polygons: Path | None = None
+    label_file: LabelFile | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What `importance_map` takes, in its order and units, and which fields are fallbacks for missing ones."""
+    """What `importance_map` takes, in its order and units, and which fields are fallbacks for missing ones; `remarks`
+    on labels."""
 
     labels: NDArray[Any]
     instances: NDArray[Any] | None
@@ -66,10 +70,11 @@ class Inputs:
     baseline_m: float
     speed_mps: float
     fallbacks: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
         values = {"fx": f"{self.fx_px:g} px", "baseline": f"{self.baseline_m:g} m", "speed": f"{self.speed_mps:g} m/s"}
-        return tuple(f"{name} is missing: {values[name]} was taken" for name in self.fallbacks)
+        return (*(f"{name} is missing: {values[name]} was taken" for name in self.fallbacks), *self.remarks)
 
 
 def place_of(data: DataRoot, source: Source) -> PurePosixPath:
@@ -88,9 +93,15 @@ def importance_path(data: DataRoot, source: Source) -> Path:
     return data.root / FOLDER / f"{place_of(data, source)}_importance.npy"
 
 
+def has_files(data: DataRoot, source: Source) -> bool:
+    """Whether there can be labels: in the Cityscapes layout, or by a label scheme."""
+    return data.is_cityscapes or source.labels is not None
+
+
 def files_of(data: DataRoot, source: Source) -> Files:
-    """The files of a picture by its name, whether or not they exist. Raises JobError in a flat folder."""
-    if not data.is_cityscapes:
+    """The files of a picture by its name, whether or not they exist; where labels lie by a scheme the others lie as
+    `DATA/disparity/<name>_disparity.png`. Raises JobError in a flat folder."""
+    if not has_files(data, source):
         raise JobError(
             f"{source.path}: a flat folder has no labels and no disparity; "
             f"lay a map of your own at {importance_path(data, source)}"
@@ -101,21 +112,26 @@ def files_of(data: DataRoot, source: Source) -> Files:
         return data.pristine / part / f"{place}_{ending}"
 
     return Files(
-        labels=path("gtFine", "gtFine_labelIds.png"),
+        labels=source.labels.path if source.labels else path("gtFine", "gtFine_labelIds.png"),
         instances=path("gtFine", "gtFine_instanceIds.png"),
         disparity=path("disparity", "disparity.png"),
         camera=path("camera", "camera.json"),
         vehicle=path("vehicle", "vehicle.json"),
         picture=source.path,
         polygons=path("gtFine", "gtFine_polygons.json"),
+        label_file=source.labels,
     )
 
 
 def read_inputs(files: Files, settings: ImportanceSettings) -> Inputs:
     """Read and check what these settings need, and nothing else. Raises JobError with the name of the file."""
-    labels = _read_png(files.labels, ("L",), "an 8-bit gray PNG")
+    remarks: tuple[str, ...] = ()
+    if files.label_file is not None:
+        labels, remarks = _by_name(files.label_file, files, settings)
+    else:
+        labels = _read_png(files.labels, ("L",), "an 8-bit gray PNG")
     height, width = labels.shape
-    if files.picture is not None:
+    if files.picture is not None and files.label_file is None:
         _check_size(files.picture, files.labels, width, height)
     fallbacks: list[str] = []
     fallback_fx = FALLBACK_FX_PX * width / FALLBACK_FX_WIDTH_PX
@@ -133,7 +149,31 @@ def read_inputs(files: Files, settings: ImportanceSettings) -> Inputs:
         if settings.use_speed:
             vehicle = read_json(files.vehicle, _MAX_JSON_BYTES)
             speed = _number(files.vehicle, vehicle, "speed", "m/s", ALLOWED_SPEED_MPS, FALLBACK_SPEED_MPS, fallbacks)
-    return Inputs(labels, instances, disparity, fx, baseline, speed, tuple(fallbacks))
+    return Inputs(labels, instances, disparity, fx, baseline, speed, tuple(fallbacks), remarks)
+
+
+def _by_name(labels: LabelFile, files: Files, settings: ImportanceSettings) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Labels of a scheme as ids of the class table, by names of classes; what it lacks is void, and remarked."""
+    if files.picture is None:
+        raise JobError("internal error: labels of a scheme need their picture")
+    if labels.scheme.classes is None:
+        raise JobError(f"importance: scheme {labels.scheme.name!r} has no names of classes; write one of your own with "
+                       "[ids] and names (docs/labels.md)")  # fmt: skip
+    table = classes.load(settings.classes)
+    if (void := table.void()) is None:
+        raise JobError(f"importance: the class table {settings.classes} has no class of kind \"void\", which pixels "
+                       "that are not labelled would be of")  # fmt: skip
+    with images.complaints(files.picture):
+        size = images.size_of(files.picture)
+    found = labels.read(*size)
+    lut, unnamed = np.full(256, void, np.int16), []
+    for place, names in enumerate(labels.scheme.classes):
+        known = table.by_name(names)
+        lut[place] = void if known is None else known
+        unnamed += [names[0]] if known is None else []
+    some = f": {documents.short_list(unnamed, 5)}"
+    remarks = (f"the class table does not name {len(unnamed)} classes, which count as void{some}",) if unnamed else ()
+    return lut[found.ids], remarks
 
 
 def _needed(files: Files, settings: ImportanceSettings) -> dict[str, Path]:
@@ -157,7 +197,8 @@ def digest_of(files: Files, settings: ImportanceSettings) -> str:
         chosen = settings.as_json() | {"classes": classes.table_digest(settings.classes)}
     except RequestError as error:  # the class table went while the run was on
         raise JobError(str(error)) from None
-    head = json.dumps({"version": VERSION, "settings": chosen}, sort_keys=True)
+    by = {} if files.label_file is None else {"scheme": files.label_file.scheme.digest()}
+    head = json.dumps({"version": VERSION, "settings": chosen, **by}, sort_keys=True)
     return digest_of_files(head, _needed(files, settings).items())
 
 

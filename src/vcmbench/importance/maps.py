@@ -53,6 +53,8 @@ def importance_map(
     baseline_m: float,
     speed_mps: float,
     settings: ImportanceSettings | None = None,
+    *,
+    by_name: bool = False,
 ) -> ImportanceMap:
     """How much each pixel of a driving scene matters.
 
@@ -62,6 +64,8 @@ def importance_map(
     `baseline_m` of the stereo camera, 0.001..100; `speed_mps` of the car, 0..150. With `use_distance` off instances and
     disparity may be None.
 
+    `by_name` are ids that were looked up in the class table, and cannot be train ids by mistake.
+
     Distance is fx * baseline / disparity, raw 1 is infinitely far; docs/importance.md has every rule. Raises JobError
     where arrays differ in size, ids are unknown, no disparity is valid, or a number is out of its range; RequestError
     where the class table of the settings cannot be used.
@@ -69,7 +73,7 @@ def importance_map(
     settings = settings or ImportanceSettings()
     table = classes.load(settings.classes)
     d_safe = safe_distance_m(speed_mps, settings)
-    labels = _labels(label_ids, table)
+    labels = _labels(label_ids, table, by_name=by_name)
     values: F32 = np.take(_class_values(table, settings), labels)
     if not settings.use_distance:
         return ImportanceMap(values, d_safe)
@@ -112,11 +116,11 @@ def _class_values(table: Classes, settings: ImportanceSettings) -> F32:
     return values
 
 
-def _labels(label_ids: NDArray[Any], table: Classes) -> U8:
+def _labels(label_ids: NDArray[Any], table: Classes, *, by_name: bool) -> U8:
     """Labels as 8-bit ids, -1 as 255. Raises BadArray where an id is not in the table."""
     if label_ids.ndim != 2 or not label_ids.size or label_ids.dtype.kind not in "ui":
         raise BadArray("labels", f"must be integers (H, W), are {label_ids.dtype} {label_ids.shape}")
-    if reason := classes.wrong_ids(label_ids, table):
+    if not by_name and (reason := classes.wrong_ids(label_ids, table)):
         raise BadArray("labels", reason)
     return np.ascontiguousarray(label_ids.astype(np.uint8, copy=False))
 

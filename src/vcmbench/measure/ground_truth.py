@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from vcmbench.data import images, labels
 from vcmbench.data.dataset import DataRoot, Source
+from vcmbench.data.label_schemes import LabelFile
 from vcmbench.data.objects import ObjectFiles, of_cityscapes, of_folder
 from vcmbench.data.store import job_key
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.importance import ImportanceSettings, classes
-from vcmbench.importance.inputs import Inputs, digest_of_files, files_of, read_inputs
+from vcmbench.importance.inputs import Inputs, digest_of_files, files_of, has_files, read_inputs
 from vcmbench.importance.objects import distances_m
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.tasks.kind import Truth
@@ -52,6 +53,9 @@ def void(data: DataRoot, source: Source) -> NDArray[np.bool_] | None:
     """Which pixels are void, black in Cityscapes' colours, (H, W); None without labels. Raises JobError as `read`."""
     if _why_no_labels(data, source):
         return None
+    if source.labels is not None:
+        is_void: NDArray[np.bool_] = source.labels.read(*_size(source)).ids == labels.VOID
+        return is_void
     files = files_of(data, source)
     found = _ids(read_inputs(files, _LABELS_ONLY))
     if reason := classes.wrong_ids(found, classes.load()):
@@ -65,11 +69,12 @@ def digest(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects:
     if objects:
         found = _object_files(data, source)
         return job_key({"objects": found.digest() if found else None})
-    if not data.is_cityscapes and wanted.origin.needs_labels:
+    if not has_files(data, source) and wanted.origin.needs_labels:
         return "none"
     head = f"truth {VERSION}, importance of {wanted.source} {wanted.digest(data, source)}"
-    if not data.is_cityscapes:
+    if not has_files(data, source):
         return digest_of_files(head, ())
+    head += f", labels by {source.labels.scheme.digest()}" if source.labels else ""
     files = files_of(data, source)
     return digest_of_files(head, {"labels": files.labels, "disparity": files.disparity, "camera": files.camera}.items())
 
@@ -105,6 +110,8 @@ def read(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: b
     if reason := _why_no_labels(data, source):
         folder = "" if data.is_cityscapes else source.group.name
         return Truth(importance=values, notes=notes | {"labels": reason}, folder=folder)
+    if source.labels is not None:
+        return _by_scheme(data, source, source.labels, values, notes)
     files = files_of(data, source)
     has_distance = files.disparity.is_file()
     inputs = read_inputs(files, _DISTANCES if has_distance else _LABELS_ONLY)
@@ -118,6 +125,28 @@ def read(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: b
     return Truth(labels.train_ids(_ids(inputs)), distance_m, values, notes)
 
 
+def _by_scheme(
+    data: DataRoot, source: Source, file: LabelFile, values: NDArray[np.float32] | None, notes: dict[str, str]
+) -> Truth:
+    """Labels as a scheme says."""
+    found, files, distance_m = file.read(*_size(source)), files_of(data, source), None
+    if not files.disparity.is_file():
+        notes = notes | {"distance": f"no {files.disparity.name}"}
+    elif file.scheme.classes is None:
+        notes = notes | {"distance": f"the scheme {file.scheme.name} has no names of classes"}
+    else:
+        distance_m = _distance_m(read_inputs(files, _DISTANCES))
+    if found.unknown:
+        notes = notes | {"unknown labels": f"the scheme {file.scheme.name} does not know {found.unknown}"}
+    return Truth(found.ids, distance_m, values, notes, source.group.name, classes=file.scheme.classes)
+
+
+def _size(source: Source) -> tuple[int, int]:
+    """Width and height in px. Raises JobError."""
+    with images.complaints(source.path):
+        return source.size()
+
+
 def _importance(
     data: DataRoot, source: Source, wanted: ImportanceSource
 ) -> tuple[NDArray[np.float32] | None, dict[str, str]]:
@@ -126,9 +155,7 @@ def _importance(
         return None, {"importance": "needs labels"}
     if (path := wanted.lacking(data, source)) is not None:
         return None, {"importance": f"no {path.name}"}
-    with images.complaints(source.path):
-        width, height = source.size()
-    return wanted.read(data, source, width, height).values, {}
+    return wanted.read(data, source, *_size(source)).values, {}
 
 
 def _object_files(data: DataRoot, source: Source) -> ObjectFiles | None:
@@ -140,7 +167,7 @@ def _object_files(data: DataRoot, source: Source) -> ObjectFiles | None:
 
 def _why_no_labels(data: DataRoot, source: Source) -> str:
     """Empty where there are labels."""
-    if not data.is_cityscapes:
+    if not has_files(data, source):
         return "a flat folder of images has none"
     path = files_of(data, source).labels
     return "" if path.is_file() else f"no {path.name}"

@@ -33,7 +33,7 @@ _OF_INTERVALS = {"intervals", "bootstrap", "groups"}
 _LATER: dict[str, dict[str, Any]] = {
     "dataset": {
         "include": None, "exclude": [], "clips": None, "start": 0, "frames": None, "step": 1, "fps": None, "yuv": None,
-        "images": "leftImg8bit",
+        "images": "leftImg8bit", "labels": None, "scheme": None,
     },
     "task": {"input": None, "output": None, "score": 0.5},
     "coding": {

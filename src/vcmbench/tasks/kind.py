@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.data.labels import CLASSES
 from vcmbench.data.objects import LabelledObjects
 from vcmbench.errors import JobError
 from vcmbench.io.documents import short
@@ -50,9 +51,9 @@ class AnswerFiles(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Of one picture: train ids (H, W) uint8, 255 void; distance (H, W) float32 in metres, NaN where not measured;
-    importance (H, W) float32 in [0, 1]. None where not known; `notes` says why, by name. `folder` is the name of the
-    folder that it lies in, empty in the Cityscapes layout."""
+    """Of one picture: ids of labelled classes (H, W) uint8, 255 void; distance (H, W) float32 in metres, NaN where not
+    measured; importance (H, W) float32 in [0, 1]. None where not known; `notes` says why, by name. `folder` is the name
+    of the folder that it lies in, empty in the Cityscapes layout."""
 
     train_ids: NDArray[np.uint8] | None = None
     distance_m: NDArray[np.float32] | None = None
@@ -63,6 +64,9 @@ class Truth:
     """Of kinds that need them."""
     score: float = 0.5
     """What is detected on a pristine picture is part of the pseudo ground truth from this score on."""
+    classes: tuple[tuple[str, ...], ...] | None = tuple((name,) for name in CLASSES)
+    """By id, the names that a labelled class may go by: a network's is the first that it knows, without regard to case.
+    None: ids are the network's own."""
 
 
 class Kind(ABC):

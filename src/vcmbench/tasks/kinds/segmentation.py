@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data import labels
 from vcmbench.errors import JobError
+from vcmbench.io.documents import short_list
 from vcmbench.tasks import confusion, predictions
 from vcmbench.tasks.confusion import dense, sparse
 from vcmbench.tasks.kind import Answer, AnswerFiles, Kind, Part, Truth, in_short
@@ -53,12 +54,19 @@ class SegmentationKind(Kind):
             raise JobError(f"its answer is {in_short(answer)}, must be uint8 {shape}")
 
     def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
-        known = truth.train_ids if classes == labels.CLASSES else None
         notes = dict(truth.notes)
-        if truth.train_ids is not None and known is None:
-            notes["labels"] = "the network's classes are not the 19 of Cityscapes"
         pseudo = None if pristine is None else _against(answer, pristine, truth, len(classes))
-        against_labels = None if known is None else _against(answer, known, truth, len(classes))
+        against_labels = None
+        if truth.train_ids is not None:
+            table, strangers = _numbers(truth.classes, classes)
+            if (table == labels.VOID).all():
+                notes["labels"] = "the network knows none of the labelled classes"
+            else:
+                known = _in_labels(answer, table, len(classes)), table[truth.train_ids]
+                against_labels = _against(*known, truth, len(classes))
+            occur = np.bincount(truth.train_ids.ravel(), minlength=256)
+            if unknown := [name for place, name in strangers.items() if occur[place]]:
+                notes["unknown classes"] = f"the network does not know {short_list(unknown, 8)}"
         counts = [triplet for part in (pseudo, against_labels) if part for triplet in part["confusion"]]
         seen = {number for truth_id, predicted, _ in counts for number in (truth_id, predicted)} - {len(classes)}
         return {
@@ -105,6 +113,33 @@ class SegmentationKind(Kind):
         found = [("Accuracy", self.score(record["pseudo"], record["classes"], "accuracy")),
                  ("mIoU", self.score(record["pseudo"], record["classes"], "miou"))]  # fmt: skip
         return [(words, "-" if value is None else f"{value:.3f}") for words, value in found]
+
+
+def _numbers(
+    named: tuple[tuple[str, ...], ...] | None, classes: Sequence[str]
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Of labels' ids the network's, (256,) uint8, VOID where it has none; and by id what it does not know."""
+    table = np.full(256, labels.VOID, np.uint8)
+    if named is None:
+        table[: len(classes)] = np.arange(len(classes))
+        return table, {number: f"id {number}" for number in range(len(classes), labels.VOID)}
+    numbers = {name.lower(): number for number, name in reversed(list(enumerate(classes)))}
+    strangers = {}
+    for place, names in enumerate(named):
+        known = next((numbers[name.lower()] for name in names if name.lower() in numbers), None)
+        if known is None:
+            strangers[place] = names[0]
+        else:
+            table[place] = known
+    return table, strangers
+
+
+def _in_labels(answer: NDArray[np.uint8], table: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
+    """An answer without the classes that labels cannot be of: they have no IoU there, but are wrong."""
+    kept = np.isin(np.arange(256), table)
+    if kept[:classes].all():
+        return answer
+    return np.where(kept, np.arange(256), labels.VOID).astype(np.uint8)[answer]
 
 
 def _against(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], more: Truth, classes: int) -> Part:
