@@ -55,7 +55,7 @@ def results(video: Path) -> dict[str, Any]:
 def test_of_a_bitstream_that_is_cut_off_the_first_missing_frame_is_named(
     config: Path, drive: Path, tmp_path: Path
 ) -> None:
-    """Beside its record, and by the tool that wrote it."""
+    """Beside its record, by `verify`, which makes it again, and by the tool that wrote it."""
     run = ("compress", "-d", drive, "-s", config, "--runner", "local")
     assert typed(*run).code == 0
     path = next(path for path in drive.parent.rglob("records/**/*.json") if "quality=27" in str(path))
@@ -66,9 +66,17 @@ def test_of_a_bitstream_that_is_cut_off_the_first_missing_frame_is_named(
         file.truncate(frames["header_bytes"] + sum(frames["size_bytes"][:17]) + frames["size_bytes"][17] // 2)
     done = typed("decode", path, "-o", tmp_path / "frames", "--runner", "local")
     assert done.code == 1 and re.search(f"drive.264: has .* bytes, its record says .*{begun}", done.err), done.err
-    cut = faulty_ffmpeg(tmp_path / "bin", f'"$real" "$@"; truncate -s {stream.stat().st_size} "$out"')
+    size = stream.stat().st_size
+    verify = ("verify", "-d", drive, "-s", config)
+    found = typed(*verify).out
+    assert re.search(f"damaged: .*drive.264: has .* bytes, its record says .*{begun}", found) and found.count("\n") == 1
+    assert "1 of 1 gave the very bitstream" in typed(*verify, "--repair", "--runner", "local").err
+    assert typed(*verify).code == 0
+    cut = faulty_ffmpeg(tmp_path / "bin", f'"$real" "$@"; truncate -s {size} "$out"')
     done = typed(*run, "--force", "--bin-dir", cut)
     assert done.code == 1 and re.search(f"quality=27.*: cut off{begun}", done.err), done.err
+    assert typed("clean", "-d", drive, "-s", config, "--yes").code == 0
+    assert not results(drive) and drive.exists()
 
 
 def test_a_run_killed_in_a_sequence_goes_on_to_the_same_results(config: Path, drive: Path, tmp_path: Path) -> None:
