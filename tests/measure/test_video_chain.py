@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,9 @@ def test_the_report_follows_the_sequence(folder: Path) -> None:
     assert done.code == 0, done.err
     page = target.read_text()
     assert "Rate in kbit/s" in page and 'id="time"' in page
+    assert "10 frames of 1 sequence" in page and not re.search(r"\d source pictures?\b", page)
+    titles = re.findall(r"<h3[^>]*>(drive, [^<]*)|<details><summary>(drive, [^<]*)", page)
+    assert titles == [("drive, x264 low delay 27", ""), ("", "drive, x265 intra 32")], "the others are to be opened"
     start = page.index("data:image/webp;base64,")
     clip = Image.open(io.BytesIO(base64.b64decode(page[start + 23 : page.index('"', start)])))
     assert (getattr(clip, "n_frames", 1), clip.size) == (FRAMES, (128, 3 * 64 + 4))

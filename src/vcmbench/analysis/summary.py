@@ -299,6 +299,12 @@ class Summary:
             and abs(first[image]["size_bytes"] / second[image]["size_bytes"] - 1) <= TOLERANCE
         ]  # fmt: skip
 
+    @property
+    def sequences(self) -> int:
+        """How many sequences the images are frames of; 0 where one is a picture by itself."""
+        names = [self.grouping.sequences.get(image) for image in self.images]
+        return 0 if None in names else len(set(names))
+
     def of_sequences(self) -> list[Summary]:
         """The same of each sequence by itself, without intervals, where there are several."""
         names = self.grouping.sequences
