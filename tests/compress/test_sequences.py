@@ -108,6 +108,39 @@ def test_two_workers_code_sequences_as_one_process_does(config: Path, drive: Pat
     assert results(drive) == before and len(before) == 4
 
 
+TARGET = 'preset = "ultrafast"\nstructure = "lowdelay"\ntarget = { bpp = 0.5 }\n'
+SEARCHED = (
+    'name = "short"\n[dataset]\nframes = 9\n[importance]\nsource = "files"\n'
+    + "".join(f'[[coding]]\nencoder = "{name}"\n{TARGET}' for name in ("x264", "x265", "kvazaar"))
+    + '[[coding]]\nencoder = "x265"\npreset = "ultrafast"\nstructure = "intra"\nquality = [27]\n'
+    'qp_map = { mode = "frame", delta = 3 }\n'
+)
+
+
+def test_of_the_best_of_a_search_every_picture_is_accounted_for(config: Path, drive: Path) -> None:
+    """Those of an encode that was not the last one."""
+    config.write_text(SEARCHED)
+    maps = Path(f"{drive}.vcmbench/importance_map/drive")
+    maps.mkdir(parents=True)
+    for number in range(9):
+        np.save(maps / f"{number:06}_importance.npy", np.full((64, 64), number / 8, np.float32))
+    done = typed("compress", "-d", drive, "-s", config, "--runner", "local")
+    assert done.code == 0, done.err
+    for path in Path(f"{drive}.vcmbench").rglob("records/**/*.json"):
+        record = json.loads(path.read_text())
+        frames = record["coded_frames"]
+        assert sum(frames["size_bytes"]) + frames["header_bytes"] == record["size_bytes"]
+        if record["structure"]["kind"] == "intra":
+            assert frames["qp"] == record["map"]["qualities"] == [30, 29, 28, 28, 27, 26, 26, 25, 24], frames["qp"]
+        else:
+            assert frames["type"] == ("IBBBBBBBB" if record["encoder"] == "kvazaar" else "IPPPPPPPP")
+            tried = dict(record["rate_search"]["tried"])
+            assert tried[record["found_quality"]] == record["size_bytes"]
+            if record["encoder"] != "kvazaar":
+                assert frames["qp"][1] == record["found_quality"]
+        assert record["coded_qp"] == pytest.approx(np.mean(frames["qp"]))
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["dataset.fps=0"], "dataset.fps: Input should be greater than 0"),
     (["dataset.start=24"], "dataset.start = 24: drive has 24 frames, 0 to 23"),
