@@ -47,6 +47,9 @@ def test_what_there_is_not_is_not_said() -> None:
     assert sentences(summary(x265=((0.1, 31.0, 0.2),)), []) == [
         "One rate, 0.100 bpp (31.0 dB PSNR-Y, x265).", "Encoding takes 0.2 s/Mpx with x265."
     ]  # fmt: skip
+    moving = summary(x265=((0.1, 31.0, 0.2),))
+    next(iter(moving.rows.values())).seconds = 0.08
+    assert sentences(moving, [])[0] == "One rate, 2500 kbit/s (0.100 bpp, 31.0 dB PSNR-Y, x265)."
     apart = summary(x265=((0.2, 31.0, 0.2), (0.1, 30.0, 0.2)), jpeg=((0.9, 31.0, 0.2), (0.8, 30.0, 0.2)))
     assert not any("PSNR-Y at" in one for one in sentences(apart, []))
 

@@ -55,7 +55,7 @@ def results(video: Path) -> dict[str, Any]:
 def test_of_a_bitstream_that_is_cut_off_the_first_missing_frame_is_named(
     config: Path, drive: Path, tmp_path: Path
 ) -> None:
-    """Beside its record, and by the tool that wrote it."""
+    """Beside its record, by `verify`, which makes it again, and by the tool that wrote it."""
     run = ("compress", "-d", drive, "-s", config, "--runner", "local")
     assert typed(*run).code == 0
     path = next(path for path in drive.parent.rglob("records/**/*.json") if "quality=27" in str(path))
@@ -66,9 +66,17 @@ def test_of_a_bitstream_that_is_cut_off_the_first_missing_frame_is_named(
         file.truncate(frames["header_bytes"] + sum(frames["size_bytes"][:17]) + frames["size_bytes"][17] // 2)
     done = typed("decode", path, "-o", tmp_path / "frames", "--runner", "local")
     assert done.code == 1 and re.search(f"drive.264: has .* bytes, its record says .*{begun}", done.err), done.err
-    cut = faulty_ffmpeg(tmp_path / "bin", f'"$real" "$@"; truncate -s {stream.stat().st_size} "$out"')
+    size = stream.stat().st_size
+    verify = ("verify", "-d", drive, "-s", config)
+    found = typed(*verify).out
+    assert re.search(f"damaged: .*drive.264: has .* bytes, its record says .*{begun}", found) and found.count("\n") == 1
+    assert "1 of 1 gave the very bitstream" in typed(*verify, "--repair", "--runner", "local").err
+    assert typed(*verify).code == 0
+    cut = faulty_ffmpeg(tmp_path / "bin", f'"$real" "$@"; truncate -s {size} "$out"')
     done = typed(*run, "--force", "--bin-dir", cut)
     assert done.code == 1 and re.search(f"quality=27.*: cut off{begun}", done.err), done.err
+    assert typed("clean", "-d", drive, "-s", config, "--yes").code == 0
+    assert not results(drive) and drive.exists()
 
 
 def test_a_run_killed_in_a_sequence_goes_on_to_the_same_results(config: Path, drive: Path, tmp_path: Path) -> None:
@@ -98,6 +106,39 @@ def test_two_workers_code_sequences_as_one_process_does(config: Path, drive: Pat
     before = results(drive)
     assert typed(*words, "--force").code == 0
     assert results(drive) == before and len(before) == 4
+
+
+TARGET = 'preset = "ultrafast"\nstructure = "lowdelay"\ntarget = { bpp = 0.5 }\n'
+SEARCHED = (
+    'name = "short"\n[dataset]\nframes = 9\n[importance]\nsource = "files"\n'
+    + "".join(f'[[coding]]\nencoder = "{name}"\n{TARGET}' for name in ("x264", "x265", "kvazaar"))
+    + '[[coding]]\nencoder = "x265"\npreset = "ultrafast"\nstructure = "intra"\nquality = [27]\n'
+    'qp_map = { mode = "frame", delta = 3 }\n'
+)
+
+
+def test_of_the_best_of_a_search_every_picture_is_accounted_for(config: Path, drive: Path) -> None:
+    """Those of an encode that was not the last one."""
+    config.write_text(SEARCHED)
+    maps = Path(f"{drive}.vcmbench/importance_map/drive")
+    maps.mkdir(parents=True)
+    for number in range(9):
+        np.save(maps / f"{number:06}_importance.npy", np.full((64, 64), number / 8, np.float32))
+    done = typed("compress", "-d", drive, "-s", config, "--runner", "local")
+    assert done.code == 0, done.err
+    for path in Path(f"{drive}.vcmbench").rglob("records/**/*.json"):
+        record = json.loads(path.read_text())
+        frames = record["coded_frames"]
+        assert sum(frames["size_bytes"]) + frames["header_bytes"] == record["size_bytes"]
+        if record["structure"]["kind"] == "intra":
+            assert frames["qp"] == record["map"]["qualities"] == [30, 29, 28, 28, 27, 26, 26, 25, 24], frames["qp"]
+        else:
+            assert frames["type"] == ("IBBBBBBBB" if record["encoder"] == "kvazaar" else "IPPPPPPPP")
+            tried = dict(record["rate_search"]["tried"])
+            assert tried[record["found_quality"]] == record["size_bytes"]
+            if record["encoder"] != "kvazaar":
+                assert frames["qp"][1] == record["found_quality"]
+        assert record["coded_qp"] == pytest.approx(np.mean(frames["qp"]))
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from tests.helpers.pictures import save
 from tests.helpers.videos import FRAMES, SIDE, cut, number_of, numbered, write
-from vcmbench.data import video, video_frames
+from vcmbench.data import video, video_frames, video_pixels
 from vcmbench.data.dataset import Found, find_sources, look, open_root
 from vcmbench.data.selection import Selection
 from vcmbench.data.video import RawGeometry
@@ -269,6 +271,19 @@ def test_a_video_is_a_data_root(tmp_path: Path) -> None:
     assert look(data, Selection(start=4, frames=21)).notes[-1] == (
         "dataset.frames = 21: 1 of 1 sequences have fewer, which are all taken: drive"
     )
+
+
+def test_a_frame_is_another_one_where_pixels_are_converted_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "drive.mp4")
+    by_hand = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  3 1"
+    before = video.frame_sha256(path, 3)
+    assert before == hashlib.sha256(by_hand.encode()).hexdigest(), "results of before hold with the PyAV that is pinned"
+    monkeypatch.setattr(video_pixels, "_EXACT", Interpolation.FAST_BILINEAR)  # stands for another swscale
+    video_pixels.conversion.cache_clear()
+    assert video.frame_sha256(path, 3) != before
+    video_pixels.conversion.cache_clear()
 
 
 def test_what_is_known_of_a_video_holds_as_long_as_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

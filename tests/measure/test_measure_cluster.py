@@ -9,8 +9,20 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import videos
 from tests.helpers.clusters import Cluster, cluster
-from tests.helpers.measuring import CONFIGURATIONS, PICTURES, Results, copy, once, typed
+from tests.helpers.measuring import (
+    CONFIGURATIONS,
+    PICTURES,
+    Results,
+    compressed,
+    copy,
+    counts,
+    measure,
+    once,
+    typed,
+    write_toml,
+)
 
 ALL = CONFIGURATIONS * PICTURES
 
@@ -72,3 +84,16 @@ def test_a_picture_that_fails_there_is_named_here(
     assert len([title for title, _ in told["failed"] if "JPEG" in title]) == 1
     assert "its record says" in done.err
     assert "Traceback" not in done.err
+
+
+def test_workers_measure_sequences_frame_by_frame(workers: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    config = write_toml(tmp_path, 'encoder = "x264"\nquality = [27, 42]\nstructure = "lowdelay"',
+                        head='[metrics]\niqa = ["PSNR"]\nlevels = ["image"]\n')  # fmt: skip
+    for name in ("a.mp4", "b.mp4"):
+        videos.write(tmp_path / "clips" / name, pictures=[videos.numbered(ord(name[0]) + one) for one in range(6)])
+    compressed(tmp_path / "clips", config)
+    assert counts(measure(tmp_path / "clips", config, "--scheduler", workers.address)) == (24, 0, 0)
+    far = content(Results(tmp_path / "clips"))
+    assert counts(measure(tmp_path / "clips", config, "--force")) == (24, 0, 0)
+    assert content(Results(tmp_path / "clips")) == far and len(far) == 24

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ intra_period = 8
 encoder = "x265"
 quality = [32]
 structure = "intra"
+[[coding]]
+encoder = "jpeg"
+quality = [50]
 """
 
 
@@ -61,8 +65,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def records(root: Path) -> dict[str, dict[str, Any]]:
+    """Of the sequences."""
     found = {path.parts[-3]: json.loads(path.read_text())
-             for path in sorted(root.glob("results/moving/records/*/drive/*.json"))}  # fmt: skip
+             for path in sorted(root.glob("results/moving/records/*/drive/drive.*.json"))}  # fmt: skip
     return {f"{record['encoder']} {record['quality']}": record for record in found.values()}
 
 
@@ -78,8 +83,13 @@ def test_a_record_accounts_for_every_frame(folder: Path) -> None:
         assert record["rate_kbps"] == pytest.approx(record["size_bytes"] * 8 / 1000 / seconds)
         assert not is_intra or record["coded_qp"] == asked
     with (folder / "drive.mp4.vcmbench/results/moving/compression.csv").open() as file:
-        rates = {f"{row['encoder']} {row['quality']}": float(row["rate_kbps"]) for row in csv.DictReader(file)}
-    assert rates == {name: record["rate_kbps"] for name, record in records(folder / "drive.mp4.vcmbench").items()}
+        rates: dict[str, list[float]] = {}
+        for row in csv.DictReader(file):
+            rates.setdefault(f"{row['encoder']} {row['quality']}", []).append(float(row["rate_kbps"]))
+    frame_by_frame = rates.pop("jpeg 50")
+    assert rates == {name: [record["rate_kbps"]] for name, record in records(folder / "drive.mp4.vcmbench").items()}
+    sizes = [path.stat().st_size for path in sorted(folder.rglob("*.jpg"))]
+    assert frame_by_frame == pytest.approx([size * 8 / 1000 * videos.RATE for size in sizes]) and len(sizes) == FRAMES
 
 
 def test_a_video_and_its_frames_in_a_folder_are_coded_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -129,6 +139,9 @@ def test_the_report_follows_the_sequence(folder: Path) -> None:
     assert done.code == 0, done.err
     page = target.read_text()
     assert "Rate in kbit/s" in page and 'id="time"' in page
+    assert "10 frames of 1 sequence" in page and not re.search(r"\d source pictures?\b", page)
+    titles = re.findall(r"<h3[^>]*>(drive, [^<]*)|<details><summary>(drive, [^<]*)", page)
+    assert titles == [("drive, x264 low delay 27", ""), ("", "drive, x265 intra 32")], "the others are to be opened"
     start = page.index("data:image/webp;base64,")
     clip = Image.open(io.BytesIO(base64.b64decode(page[start + 23 : page.index('"', start)])))
     assert (getattr(clip, "n_frames", 1), clip.size) == (FRAMES, (128, 3 * 64 + 4))

@@ -291,10 +291,13 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     rows += [replace(row, verdict="") for row in content.correlations[0].rows[1:]]
     unsure = replace(content, correlations=[replace(content.correlations[0], rows=rows)])
     nearest = f"No metric is shown to follow the machine: {best.metric}, the nearest, has SROCC "
-    nearest += "0.35 [\u22120.11, 0.69], n = 600 of 24 source pictures."
+    nearest += "0.35 [\u22120.11, 0.69], n = 600."
     assert nearest in headline(unsure) and any(one.startswith(nearest) for one in findings(unsure))
     assert any("20 source pictures" in one for one in cautions(content))
     assert cautions(replace(content, pictures=500, warnings=["it knows little"])) == ["It knows little."]
+    assert (
+        "500 frames of 3 sequences. With fewer than 30 seq" in cautions(replace(content, pictures=500, sequences=3))[0]
+    )
     assert findings(c.ReportContent("a", "b", "2026-11-20")) == []
 
 
@@ -309,7 +312,7 @@ def test_findings_of_sequences_say_what_prediction_saves_and_where_it_flickers()
         row("x265", "pseudo", "accuracy", Estimate(-31.2, -40.0, -20.0, 72)),
         row("x264", "pseudo", "accuracy", Estimate(reason="no overlap")),
     ]
-    shown = [(100.0, 0.021, 0.015, 0.027), (400.0, -0.001, -0.004, 0.002)]
+    shown = [(100.0, 0.021, 0.015, 0.027), (200.0, 0.024, 0.02, 0.028), (400.0, -0.001, -0.004, 0.002)]
     flicker = curve(shown, series=c.Series("x265 low delay", "x265"), measure="instability", higher_is_better=False)
     found = findings(c.ReportContent("a", "b", "2026-11-20", against_intra=rows, curves=[flicker]))
     assert found == [
@@ -317,8 +320,8 @@ def test_findings_of_sequences_say_what_prediction_saves_and_where_it_flickers()
         "%, at equal luma PSNR (n = 72): x265 low delay \u221245.6 [\u221249.9, \u221242.1], x264 low delay "
         "\u221257.0; at equal pixel accuracy (n = 72): x265 low delay \u221231.2 [\u221240.0, \u221220.0].",
         "Flicker that coding adds, as % of the pixels that change class from frame to frame less those of the pristine "
-        "frames, from the highest rate to the lowest (n = 20): x265 low delay \u22120.10 [\u22120.40, +0.20] "
-        "to +2.10 [+1.50, +2.70].",
+        "frames, the least to the most of all rates (n = 20): x265 low delay \u22120.10 [\u22120.40, +0.20] "
+        "(at 400 bpp) to +2.40 [+2.00, +2.80] (at 200 bpp).",
     ]
     assert findings(c.ReportContent("a", "b", "2026-11-20", against_intra=rows[3:])) == []
 

@@ -71,13 +71,14 @@ class Summary:
 
     @cached_property
     def rate_kbps(self) -> Resampled | None:
-        """Kilobits a second of every point; None unless all are of sequences, which have a number of frames a
-        second."""
+        """Kilobits a second of every point; None unless all images are of sequences, which have a number of frames a
+        second: by the points that code them as such, and so for those that code frame by frame."""
         scores = [self._scores(point) for point in self.points]
-        if not self.images or any(score.get("fps") is None for row in scores for score in row):
+        fps = [next(filter(None, (score.get("fps") for score in found)), None) for found in zip(*scores, strict=True)]
+        if not fps or None in fps:
             return None
         kbit = np.array([[s["rate_bpp"] * s["width_px"] * s["height_px"] / 1000 for s in row] for row in scores])
-        return self.jackknife.ratio(kbit, np.array([[1 / score["fps"] for score in row] for row in scores]))
+        return self.jackknife.ratio(kbit, np.tile(1 / np.array(fps, float), (len(scores), 1)))
 
     @property
     def rate_and_unit(self) -> tuple[Resampled, str]:
@@ -300,6 +301,12 @@ class Summary:
             if first[image].get("is_equal")
             and abs(first[image]["size_bytes"] / second[image]["size_bytes"] - 1) <= TOLERANCE
         ]  # fmt: skip
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences the images are frames of; 0 where one is a picture by itself."""
+        names = [self.grouping.sequences.get(image) for image in self.images]
+        return 0 if None in names else len(set(names))
 
     def of_sequences(self) -> list[Summary]:
         """The same of each sequence by itself, without intervals, where there are several."""

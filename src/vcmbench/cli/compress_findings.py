@@ -17,14 +17,15 @@ from vcmbench.report.text import many, number, rate, significant
 
 @dataclass(frozen=True)
 class _Curve:
-    """An encoder under one set of options: points of (bpp, PSNR-Y in dB), ascending, and seconds a megapixel."""
+    """An encoder under one set of options: points of (bpp, PSNR-Y in dB, kbit/s of sequences, else 0), ascending, and
+    seconds a megapixel."""
 
-    points: Sequence[tuple[float, float]]
+    points: Sequence[tuple[float, float, float]]
     s_per_mpx: float
 
     def psnr_at(self, bpp: float) -> float:
         """Linear between points over the logarithm of the rate."""
-        rates, psnr = zip(*self.points, strict=True)
+        rates, psnr, _ = zip(*self.points, strict=True)
         return float(np.interp(np.log(bpp), np.log(rates), psnr))
 
 
@@ -42,7 +43,9 @@ def _curves(rows: Mapping[CodingConfiguration, Sums]) -> dict[str, _Curve]:
             found.setdefault(replace(coding, quality=None, target_bpp=None), []).append(sums)
     return {
         _name(coding): _Curve(
-            sorted((sums.bits / sums.pixels, sums.psnr_sum_db / sums.psnr_pictures) for sums in points),
+            sorted(
+                (sums.bits / sums.pixels, sums.psnr_sum_db / sums.psnr_pictures, sums.kbps or 0.0) for sums in points
+            ),
             sum(sums.encode_s for sums in points) / sum(sums.pixels for sums in points) * 1e6,
         )
         for coding, points in found.items()
@@ -60,8 +63,13 @@ def _rates(curves: Mapping[str, _Curve]) -> list[str]:
     ends = [(*point, name) for name, curve in curves.items() for point in (curve.points[0], curve.points[-1])]
     if not ends:
         return []
-    low, high = (f"{rate(bpp)} bpp ({number(psnr, 1)} dB PSNR-Y, {name})" for bpp, psnr, name in (min(ends), max(ends)))
+    low, high = (f"{_in_words(bpp, kbps)}{number(psnr, 1)} dB PSNR-Y, {name})"
+                 for bpp, psnr, kbps, name in (min(ends), max(ends)))  # fmt: skip
     return [f"Rates from {low} to {high}." if low != high else f"One rate, {low}."]
+
+
+def _in_words(bpp: float, kbps: float) -> str:
+    return f"{rate(kbps)} kbit/s ({rate(bpp)} bpp, " if kbps else f"{rate(bpp)} bpp ("
 
 
 def _quality(curves: Mapping[str, _Curve]) -> list[str]:

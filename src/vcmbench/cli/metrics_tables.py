@@ -12,7 +12,7 @@ from vcmbench.analysis.summary import Summary
 from vcmbench.cli import table, terminal
 from vcmbench.report.content import BdRow, ReportContent
 from vcmbench.report.findings import time_warning
-from vcmbench.report.text import many, measure_words
+from vcmbench.report.text import many, measure_words, sources
 
 _MEASURES = {"accuracy": "accuracy", "miou": "mIoU"}
 _REASONS = 3  # are said below a table; bd.json has all
@@ -23,16 +23,17 @@ def all_of(findings: Findings, content: ReportContent) -> Iterator[str]:
     summary = findings.summary
     if summary.images:
         if machine := _of_machine(summary):
-            yield f"{many(len(summary.images), 'picture')}\n{rates(summary, machine)}\n"
+            yield f"{sources(len(summary.images), summary.sequences)}\n{rates(summary, machine)}\n"
         if metrics := _of_metrics(summary, findings.outcome.names):
-            yield f"{many(len(summary.images), 'picture')}\n{rates(summary, metrics)}\n"
+            yield f"{sources(len(summary.images), summary.sequences)}\n{rates(summary, metrics)}\n"
         if summary.has_confusions:
             yield steps(summary) + "\n"
         if content.bd:
             yield bd_rates(content.bd) + "\n"
     for one in findings.correlated:
         if one.whole is not None:
-            samples = f"{one.whole.n} samples of {one.clusters} pictures, with {one.machine_in_words}"
+            stands = many(one.clusters, "frame" if summary.sequences else "picture")
+            samples = f"{one.whole.n} samples of {stands}, with {one.machine_in_words}"
             yield f"{one.level}: {samples}\n{correlations(one.whole)}\n"
 
 

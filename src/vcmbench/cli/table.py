@@ -150,7 +150,9 @@ def comparison(rows: list[EqualRateRow]) -> str:
 
 def summary(results: CompressSummary) -> str:
     """One row a coding configuration: rate, quality and time per picture."""
-    header = ("encoder", "quality", "chroma", "factor", "options", "n", "bpp", "PSNR-Y dB", "QP", "enc s", "dec s")
+    over_time = any(sums.kbps is not None for sums in results.rows.values())
+    rates = ("kbit/s", "bpp") if over_time else ("bpp",)
+    header = ("encoder", "quality", "chroma", "factor", "options", "n", *rates, "PSNR-Y dB", "QP", "enc s", "dec s")
     rows = []
     for coding, sums in results.rows.items():
         if sums.pictures == 0:
@@ -164,6 +166,7 @@ def summary(results: CompressSummary) -> str:
                 str(coding.subsampling_factor),
                 " ".join(coding.extras),
                 str(sums.pictures),
+                *(["-" if sums.kbps is None else f"{sums.kbps:.1f}"] if over_time else []),
                 f"{sums.bits / sums.pixels:.4f}",
                 psnr,
                 f"{sums.qp_sum / sums.qp_pictures:.2f}" if sums.qp_pictures else "-",

@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 
+from vcmbench.data.record import Record
 from vcmbench.encoder.base import CodedFrame
 from vcmbench.errors import JobError
 
@@ -39,6 +40,17 @@ def lacking(bitstream: Path, names: Sequence[object], order: Sequence[int] | Non
         return f"; all {len(names)} frames begin in it, the last{last} is cut off"
     first = f", the first missing is {names[min(order[found:])]}" if order else ""
     return f"; {found} of {len(names)} frames begin in it{first}"
+
+
+def lacking_of(bitstream: Path, record: Record) -> str:
+    """As `lacking`, of a record's bitstream; empty where that is no sequence."""
+    frames = record.get("coded_frames")
+    if not isinstance(frames, dict):
+        return ""
+    places = frames.get("coding_order", range(record["frames"] if "size_bytes" in frames else 0))
+    order = sorted(range(len(places)), key=lambda frame: places[frame])
+    names = [str(source["name"]) for source in record["sources"]]
+    return lacking(bitstream, names, order if len(order) == len(names) else None)
 
 
 def coding_order(reported: Sequence[CodedFrame] | None, frames: int, in_order: bool) -> Sequence[int] | None:

@@ -178,7 +178,8 @@ class Coder:
     def restore(self, bitstream: bytes, frame_log: str) -> None:
         """Put back what an encode before left."""
         self.bitstream.write_bytes(bitstream)
-        (self.worker.scratch.outputs / FRAME_LOG).write_text(frame_log)
+        if self.job.coding.structure is not None:
+            (self.worker.scratch.outputs / FRAME_LOG).write_text(frame_log)
 
     def decode(self, coding: CodingConfiguration) -> Completed:
         """Decode the bitstream. Raises JobError unless it holds exactly the frames that were coded."""

@@ -54,7 +54,7 @@ def _fetch(record: Record, data_root: Path, target: Path) -> None:
     try:
         with open_regular(path, _MAX_BYTES) as file, target.open("wb") as copy:
             if (size := os.fstat(file.fileno()).st_size) != record["size_bytes"]:
-                left = _lacking(path, record) if size < record["size_bytes"] else ""
+                left = coded_sequence.lacking_of(path, record) if size < record["size_bytes"] else ""
                 raise JobError(f"{path}: has {size} bytes, its record says {record['size_bytes']}{left}")
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
@@ -67,17 +67,6 @@ def _fetch(record: Record, data_root: Path, target: Path) -> None:
 
 def _names(record: Record) -> list[str]:
     return [str(source["name"]) for source in record["sources"]]
-
-
-def _lacking(path: Path, record: Record) -> str:
-    """What there is of a sequence in a bitstream that is cut off, for a message."""
-    frames = record.get("coded_frames")
-    if not isinstance(frames, dict):
-        return ""
-    places = frames.get("coding_order", range(record["frames"] if "size_bytes" in frames else 0))
-    order = sorted(range(len(places)), key=lambda frame: places[frame])
-    names = _names(record)
-    return coded_sequence.lacking(path, names, order if len(order) == len(names) else None)
 
 
 def _checked(record: Record) -> tuple[Encoder, CodingConfiguration, Clip]:

@@ -75,10 +75,7 @@ def _code(coder: Coder, store: Store) -> Coded:
     coding = coder.job.coding
     if coding.qp_map is not None or coding.target_bpp is not None:
         coded = allocation.code(coder, store.data)
-        has_maps_over_time = (
-            coding.structure is not None and coding.qp_map is not None and coding.qp_map.mode == "block"
-        )
-        return _with_frames(coder, coded) if has_maps_over_time else coded
+        return coded if coding.structure is None else _with_frames(coder, coded)
     encoded = coder.encode(coding)
     if coding.structure is not None:
         return _with_frames(coder, Coded(coding, encoded, coder.decode(coding), None))
@@ -178,7 +175,7 @@ def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: l
     }
     if clip.frames > 1:
         record["frame_psnr_y_db"] = psnrs
-    if coding.structure is not None:
+    if coding.structure is not None or job.sources[0].frame is not None:
         fps = job.sources[0].fps
         record |= {"fps": fps, "rate_kbps": size_bytes * 8 * fps / clip.frames / 1000}
     if coding.resampler != resampling.DEFAULT:

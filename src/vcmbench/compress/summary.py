@@ -23,12 +23,19 @@ class Sums:
     pictures: int = 0
     bits: int = 0
     pixels: int = 0
+    seconds: float = 0.0
+    """That its pictures last; 0 where they are of no sequences."""
     encode_s: float = 0.0
     decode_s: float = 0.0
     psnr_sum_db: float = 0.0
     psnr_pictures: int = 0
     qp_sum: float = 0.0
     qp_pictures: int = 0
+
+    @property
+    def kbps(self) -> float | None:
+        """Kilobits a second, of sequences."""
+        return self.bits / 1000 / self.seconds if self.seconds else None
 
 
 class CompressSummary:
@@ -55,6 +62,7 @@ class CompressSummary:
         sums.pictures += frames
         sums.bits += record["size_bytes"] * 8
         sums.pixels += record["width_px"] * record["height_px"] * frames
+        sums.seconds += frames / record["fps"] if "fps" in record else 0.0
         sums.encode_s += record["encode_s"]
         sums.decode_s += record["decode_s"]
         if record["psnr_y_db"] is not None:

@@ -103,7 +103,7 @@ def frame_sha256(path: Path, frame: int, raw: RawGeometry | None = None) -> str:
     except OSError as error:
         raise JobError(f"{path}: cannot be read: {error.strerror}") from None
     geometry = raw.model_dump_json(exclude={"fps"}) if raw else ""
-    return hashlib.sha256(f"{digest} {geometry} {frame} {video_pixels.VERSION}".encode()).hexdigest()
+    return hashlib.sha256(f"{digest} {geometry} {frame} {video_pixels.version()}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)

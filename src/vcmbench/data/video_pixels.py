@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
+
 import numpy as np
 from av import VideoFrame
 from av.sidedata.sidedata import SideDataContainer, Type
@@ -29,6 +32,32 @@ _Turn = tuple[int, int, int, int]
 _AS_STORED: _Turn = (1, 0, 0, 1)
 VERSION = "1"
 """Part of each frame's hash: to be raised where a frame's pixels come out other than before."""
+_FIRST = "1f8057477ded86f91d6e6811dfe7d3a0b886e579c5d2eb9e1522185ad89c8cca"
+"""The conversion of frames whose hashes do not name it."""
+
+
+def version() -> str:
+    """What decides a frame's pixels beside its file. Decoders are exact by their standards (but for MPEG-4 part 2 and
+    older), the conversion is swscale's: where it gives other pixels than before, its hash is part of this."""
+    found = conversion()
+    return VERSION if found == _FIRST else f"{VERSION} {found}"
+
+
+@cache
+def conversion() -> str:
+    """A hash (hex) of what becomes of small frames, of each kind of format, matrix and range."""
+    total, by = hashlib.sha256(), VideoReformatter()
+    names = ("yuv444p", "yuv422p", "nv12", "gray", "yuv420p10le", "yuv422p10le", "yuv444p10le")
+    kinds = [(name, 5, 1) for name in names] + [("yuv420p", matrix, full) for matrix in (1, 5, 9) for full in (1, 2)]
+    for name, matrix, color_range in kinds:
+        frame = VideoFrame(38, 22, name)
+        for number, plane in enumerate(frame.planes):
+            row, column = np.ogrid[: plane.height, : plane.line_size // 2]  # lines may be padded
+            values = ((37 * row + column) ** 2 * (31 + number) % 997).astype(np.uint16)
+            plane.update((values if "10" in name else values.view(np.uint8)).tobytes())
+        frame.colorspace, frame.color_range = matrix, color_range
+        total.update(to_rgb(frame, by).tobytes())
+    return total.hexdigest()
 
 
 def refuse(frame: VideoFrame) -> None:

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 
 from vcmbench.data.dataset import RESULTS, Source
@@ -128,16 +129,17 @@ class PicturesRun:
 
     def _frame(self, decoded: Decoded) -> Frame | None:
         """A frame of which something is to be found out; None where all is known, or decoding failed."""
-        left = [one for one in self._todo(decoded.unit) if one.index >= decoded.index]
+        left = self._todo(decoded.unit, decoded.index)
         if decoded.error is not None:
             self._fail(decoded.unit, [one.source for one in left], decoded.error)
             return None
-        if not left or left[0].index != decoded.index:
+        todo = next(left, None)
+        if todo is None or todo.index != decoded.index:
             return None
         pristine = self._pristine_cache.take(decoded.unit, decoded.index)
         if decoded.picture is not None:
             self._pipeline.warm(pristine)
-        return Frame(left[0], decoded.picture, pristine)
+        return Frame(todo, decoded.picture, pristine)
 
     # --- which units are this run's
 
@@ -203,10 +205,11 @@ class PicturesRun:
     def _look(self, unit: Unit) -> list[Todo]:
         return list(self._level.todo(unit, force=self._force))
 
-    def _todo(self, unit: Unit) -> list[Todo]:
-        """What is to be found out of a claimed unit, frame by frame; nothing once all of that is finished."""
+    def _todo(self, unit: Unit, first: int = 0) -> Iterator[Todo]:
+        """What is to be found out of a claimed unit from its `first` frame on; nothing once all of that is finished."""
         claimed = self._claimed.get(unit.record["bitstream"])
-        return [] if claimed is None else [one for one in claimed.todo if not one.is_done]
+        frames = [] if claimed is None else claimed.todo
+        return (one for one in islice(frames, first, None) if not one.is_done)
 
     def _finish(self, unit: Unit) -> None:
         """Another frame of a unit is measured, or has failed."""

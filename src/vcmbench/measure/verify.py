@@ -7,11 +7,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from vcmbench.compress import coded_sequence
 from vcmbench.data import sums
 from vcmbench.data.dataset import PREDICTIONS
 from vcmbench.data.record import Record, read_record
@@ -157,11 +159,19 @@ def _of_record(store: Store, path: Path, bitstream: PurePosixPath, record: Recor
     sha256 = record["bitstream_sha256"]
     target = store.data.root / bitstream
     if why := _differs(target, sha256, record["size_bytes"]):
-        yield Damaged(target, why, bitstream, sha256)
+        yield Damaged(target, why + _lacking(target, record), bitstream, sha256)
     beside = record.get("files")
     for name, wanted in beside.items() if isinstance(beside, dict) else ():
         if why := _differs(target.with_name(name), wanted):
             yield Damaged(target.with_name(name), why, bitstream, sha256)
+
+
+def _lacking(path: Path, record: Record) -> str:
+    """Which frame of a sequence is the first that is missing in what was cut off."""
+    with suppress(OSError):
+        if not path.is_symlink() and path.is_file() and path.stat().st_size < record["size_bytes"]:
+            return coded_sequence.lacking_of(path, record)
+    return ""
 
 
 def _differs(path: Path, sha256: str, size_bytes: int | None = None) -> str:

@@ -39,7 +39,7 @@ from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
 from vcmbench.report.html.page import write_report
 from vcmbench.report.sequences import against_intra
-from vcmbench.report.text import listed, many
+from vcmbench.report.text import listed, many, sources
 from vcmbench.report.timeline import timelines
 from vcmbench.tasks.predictions import palette
 
@@ -70,7 +70,7 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
     near = comparable(summary)
     gallery = Gallery(run, summary, near.points)
     overlays, worst = (gallery.overlays(), gallery.worst()) if pictures else ([], [])
-    over_time = timelines(run, summary, gallery, near.points) if pictures else []
+    over_time = timelines(run, summary, gallery, near) if pictures else []
     experiment = run.experiment
     profile = experiment.metrics.profile
     better = {name: METRICS[name].higher_is_better(profile) for name in findings.outcome.names}
@@ -84,9 +84,10 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
         title=f"{experiment.name}: what compression did to the {'pictures' if summary.kind is None else 'machine'}",
         experiment=experiment.name,
         created=datetime.now(UTC).date().isoformat(),
-        summary=f"{many(len(summary.images), 'picture')} under {many(points, 'coding configuration')} of "
+        summary=f"{sources(len(summary.images), summary.sequences)} under {many(points, 'coding configuration')} of "
         f"{many(len({point.label for point in summary.points if not point.is_reference}), 'codec')}.",
         pictures=len(summary.images),
+        sequences=summary.sequences,
         facts=_facts(run, summary),
         findings=_monotone(summary),
         warnings=run.warnings,
@@ -111,7 +112,9 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
 
 def _facts(run: MeasureRun, summary: Summary) -> list[tuple[str, str]]:
     metrics = run.experiment.metrics
-    facts = [("Pictures", str(len(summary.images))), ("Configurations", str(len(summary.points)))]
+    n, sequences = len(summary.images), summary.sequences
+    of = ("Frames", sources(n, sequences)) if sequences else ("Pictures", str(n))
+    facts = [of, ("Configurations", str(len(summary.points)))]
     if (task := run.experiment.task) is not None:
         by = "files in P_GT and P_hat_C" if task.predictions == "files" else Path(task.model).name
         facts.append(("Task", f"{task.name}, {by}"))

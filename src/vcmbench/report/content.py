@@ -313,10 +313,10 @@ class ReportContent:
     """A whole report.
 
     `created` is an ISO date, given by the caller. `summary` says in a sentence or two what was done. `facts` are few
-    and short (pictures, configurations, network). `pictures` is how many source pictures all of it stands on.
-    `findings` and `warnings` are said before those that the report draws from its data. `missing` lists (what, why).
-    `commands` made the data, in order. `against_intra` has codings over time. `classes` are named by train id, and have
-    the colours of `palette`, (K, 3) uint8 RGB.
+    and short (pictures, configurations, network). All stands on so many source `pictures`, frames of so many
+    `sequences` (0: of none). `findings` and `warnings` are said before those that the report draws from its data.
+    `missing` lists (what, why). `commands` made the data, in order. `against_intra` has codings over time. `classes`
+    are named by train id, and have the colours of `palette`, (K, 3) uint8 RGB.
     """
 
     title: str
@@ -324,6 +324,7 @@ class ReportContent:
     created: str
     summary: str = ""
     pictures: int | None = None
+    sequences: int = 0
     facts: Sequence[tuple[str, str]] = ()
     findings: Sequence[str] = ()
     warnings: Sequence[str] = ()

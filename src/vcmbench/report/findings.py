@@ -36,6 +36,7 @@ from vcmbench.report.text import (
     of_n,
     percent,
     rate,
+    sources,
     together,
 )
 
@@ -92,7 +93,8 @@ def findings(content: ReportContent) -> list[str]:
         found += _rates([c for c in content.curves if c.against == against and c.measure in MAIN])
     found += _saved(content.bd)
     found += sentences(content)
-    found += [sentence for table in content.correlations if table.group == "all" for sentence in _metrics(table)]
+    found += [sentence for table in content.correlations if table.group == "all"
+              for sentence in _metrics(table, "frame" if content.sequences else "image")]  # fmt: skip
     found += [sentence for damage in content.class_damage for sentence in _classes(damage)]
     found += [sentence for damage in content.band_damage for sentence in _bands(damage)]
     found += _maps(content.comparisons)
@@ -102,10 +104,11 @@ def findings(content: ReportContent) -> list[str]:
 def cautions(content: ReportContent) -> list[str]:
     """What a reader has to know before believing the findings."""
     found = [f"{capital(warning)}." for warning in content.warnings]
-    if content.pictures is not None and content.pictures < _FEW_PICTURES:
+    if content.pictures is not None and (content.sequences or content.pictures) < _FEW_PICTURES:
+        units = " sequences" if content.sequences else ""
         found.append(
-            f"Everything here stands on {many(content.pictures, 'source picture')}. With fewer than {_FEW_PICTURES} "
-            "the intervals are wide, and other scenes may behave differently."
+            f"Everything here stands on {sources(content.pictures, content.sequences, 'source picture')}. With fewer "
+            f"than {_FEW_PICTURES}{units} the intervals are wide, and other scenes may behave differently."
         )
     if warning := time_warning(content.bd):
         found.append(warning)
@@ -221,13 +224,13 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
     ]
 
 
-def _metrics(table: CorrelationTable) -> list[str]:
+def _metrics(table: CorrelationTable, one: str) -> list[str]:
     """The best metric, those that are not different from it, and PSNR for comparison."""
     best = best_metric(table)
     if best is None:
         return none_follows(table)
-    what = "decoded image" if table.level == "image" else table.level
-    stands = f"{many(table.n, what)} of {many(table.clusters, 'source picture')}"
+    what = f"decoded {one}" if table.level == "image" else table.level
+    stands = f"{many(table.n, what)} of {many(table.clusters, 'frame' if one == 'frame' else 'source picture')}"
     sentence = f"Of {many(len(table.rows), 'quality metric')}, {best.metric} follows the machine best on {stands}: "
     sentence += f"SROCC {figure(best.oriented, 2)}."
     others = [row for row in table.rows if row is not best and row.verdict]
@@ -254,7 +257,7 @@ def none_follows(table: CorrelationTable) -> list[str]:
     nearest = table.rows[0]
     return [
         f"No metric is shown to follow the machine: {nearest.metric}, the nearest, has SROCC "
-        f"{figure(nearest.oriented, 2)}, n = {table.n} of {many(table.clusters, 'source picture')}."
+        f"{figure(nearest.oriented, 2)}, n = {table.n}."
     ]
 
 

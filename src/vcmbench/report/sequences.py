@@ -10,7 +10,7 @@ from vcmbench.analysis import bdrate, curves
 from vcmbench.analysis.summary import Summary
 from vcmbench.report.content import BdRow, RateCurve, ReportContent
 from vcmbench.report.fill import Shown, series_of
-from vcmbench.report.text import figure, measure_words, of_n
+from vcmbench.report.text import figure, measure_words, of_n, rate
 
 _OF_STRUCTURE = ("structure=", "intra_period=", "gop=", "layer_offsets=")
 
@@ -47,8 +47,8 @@ def _row(summary: Summary, one: Shown, intra: Sequence[int], other: Sequence[int
     first, second = (curves.curve(one.rates, one.values, numbers, names) for numbers in (intra, other))
     method, higher = bdrate.METHODS[0], one.higher_is_better
     anchor, test = (series_of(summary.points[numbers[0]]) for numbers in (intra, other))
-    rate, value = bdrate.bd_rate(first, second, method, higher), bdrate.bd_accuracy(first, second, method, higher)
-    return BdRow(anchor, test, one.against, one.measure, method, rate.estimate, value.estimate)
+    rates, value = bdrate.bd_rate(first, second, method, higher), bdrate.bd_accuracy(first, second, method, higher)
+    return BdRow(anchor, test, one.against, one.measure, method, rates.estimate, value.estimate)
 
 
 def sentences(content: ReportContent) -> list[str]:
@@ -75,12 +75,14 @@ def _flicker(found: Sequence[RateCurve]) -> list[str]:
     parts, ends = [], []
     for curve in found:
         if len(curve.shown) > 1:
-            low, high = (curve.shown[end][1].scaled(100) for end in (0, -1))
-            ends += [low, high]
-            parts.append(f"{curve.series.label} {figure(high, 2, signed=True)} to {figure(low, 2, signed=True)}")
+            found_at = sorted(curve.shown, key=lambda one: one[1].value or 0.0)
+            least, most = ((value.scaled(100), at) for at, value, _ in (found_at[0], found_at[-1]))
+            ends += [least[0], most[0]]
+            words = (f"{figure(value, 2, signed=True)} (at {rate(at)} {curve.unit})" for value, at in (least, most))
+            parts.append(f"{curve.series.label} {' to '.join(words)}")
     if not parts:
         return []
     return [
         "Flicker that coding adds, as % of the pixels that change class from frame to frame less those of the pristine "
-        f"frames, from the highest rate to the lowest{of_n(ends)}: {', '.join(parts)}."
+        f"frames, the least to the most of all rates{of_n(ends)}: {', '.join(parts)}."
     ]

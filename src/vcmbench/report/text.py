@@ -93,6 +93,11 @@ def many(value: int, one: str, more: str | None = None) -> str:
     return f"{count(value)} {one if value == 1 else more or one + 's'}"
 
 
+def sources(value: int, sequences: int, one: str = "picture") -> str:
+    """ "1 picture", or where they are of sequences "48 frames of 2 sequences"."""
+    return f"{many(value, 'frame')} of {many(sequences, 'sequence')}" if sequences else many(value, one)
+
+
 def percent(share: float, digits: int = 0) -> str:
     """0.125 as "12.5 %", not to be broken."""
     return f"{number(100 * share, digits)}\u00a0%"

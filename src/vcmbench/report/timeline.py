@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,53 +12,67 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vcmbench.analysis.points import CodingPoint
 from vcmbench.analysis.summary import Summary
 from vcmbench.compress import decode
 from vcmbench.errors import JobError, RequestError
 from vcmbench.measure.bitstreams import Unit
 from vcmbench.measure.records import Score
 from vcmbench.measure.run import MeasureRun
+from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import Timeline
 from vcmbench.report.fill import series_of
 from vcmbench.report.frames import Gallery
 from vcmbench.tasks.kind import get as get_kind
 
-_MOST_FRAMES = 600
+_MOST_FRAMES, _MOST_TIMELINES = 600, 8
 _CLIP_FRAMES, _CLIP_WIDTH_PX = 48, 448
-_MOST_CLIP_BYTES = 1_400_000
+_MOST_CLIP_BYTES = 1_200_000
 _QUALITIES = (70, 50, 30, 15)  # of WebP
 _LOST = np.array([213, 62, 10], np.float32)
 
 Rgb = NDArray[np.uint8]
 
 
-def timelines(run: MeasureRun, summary: Summary, gallery: Gallery, near: Sequence[int]) -> list[Timeline]:
-    """The first sequence as coded by one of the points `near` a rate in the middle, by preference one that predicts
-    pictures from others; none where the experiment codes no sequences. What cannot be shown the gallery says."""
+def timelines(run: MeasureRun, summary: Summary, gallery: Gallery, near: Comparable) -> list[Timeline]:
+    """The first sequence as coded with each codec and structure, at the point nearest to the rate in the middle; first
+    one that predicts pictures from others, with a clip, and the others of fewer frames. None where the experiment codes
+    no sequences. What cannot be shown the gallery says."""
     coded = {unit.folder: unit for unit in reversed(run.units) if unit.coding.structure is not None}
-    points = [summary.points[number] for number in near or range(len(summary.points))]
-    chosen = [coded[point.configuration] for point in points if point.configuration in coded]
-    chosen.sort(key=lambda unit: unit.coding.structure is None or unit.coding.structure.kind == "intra")
-    return [_timeline(summary, gallery, run, chosen[0])] if chosen else []
+    middle = near.rate_bpp or 1.0
+    chosen: list[tuple[bool, bool, int]] = []
+    for curve in summary.series().values():
+        if numbers := [number for number in curve if summary.points[number].configuration in coded]:
+            number = min(numbers, key=lambda one: abs(math.log(summary.rate.values[one] / middle)))
+            structure = coded[summary.points[number].configuration].coding.structure
+            is_intra = structure is not None and structure.kind == "intra"
+            chosen.append((is_intra, number not in near.points, number))
+    if len(chosen) > _MOST_TIMELINES:
+        gallery.missing.append(("over time", f"of {len(chosen)} curves {_MOST_TIMELINES} are shown"))
+    shown = [summary.points[number] for *_, number in sorted(chosen)[:_MOST_TIMELINES]]
+    share = _MOST_FRAMES // max(len(shown) - 1, 1)
+    return [_timeline(gallery, run, point, coded[point.configuration], share if place else _MOST_FRAMES,
+                      has_clip=not place) for place, point in enumerate(shown)]  # fmt: skip
 
 
-def _timeline(summary: Summary, gallery: Gallery, run: MeasureRun, unit: Unit) -> Timeline:
-    point = next(point for point in summary.points if point.configuration == unit.folder)
-    sources = unit.sources[:_MOST_FRAMES]
+def _timeline(
+    gallery: Gallery, run: MeasureRun, point: CodingPoint, unit: Unit, frames: int, *, has_clip: bool
+) -> Timeline:
+    sources = unit.sources[:frames]
     scores = [point.scores.get(str(source.name)) for source in sources]
-    frames = unit.record.get("coded_frames", {})
-    sizes: list[int] = frames.get("size_bytes", [])
+    coded = unit.record.get("coded_frames", {})
+    sizes: list[int] = coded.get("size_bytes", [])
     return Timeline(
         title=f"{unit.sources[0].sequence_title}, {point.name}",
         series=series_of(point),
         times_s=[source.time_s for source in sources],
-        types=frames.get("type", "")[: len(sources)],
+        types=coded.get("type", "")[: len(sources)],
         kbit=[size * 8 / 1000 for size in sizes[: len(sources)]],
-        qp=frames.get("qp", [])[: len(sources)],
+        qp=coded.get("qp", [])[: len(sources)],
         accuracy=[_accuracy(score) for score in scores],
         changed=[_share(score, 0) for score in scores],
         changed_pristine=[_share(score, 1) for score in scores],
-        clip=_clip(gallery, run, unit, scores),
+        clip=_clip(gallery, run, unit, scores) if has_clip else b"",
         fps=unit.sources[0].fps,
     )
 

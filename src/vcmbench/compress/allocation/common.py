@@ -54,6 +54,7 @@ class Attempt:
     coding: CodingConfiguration
     strength: float = 1.0
     """Of the filter, where there is one."""
+    frame_log: str = ""
 
 
 def at_quality(coding: CodingConfiguration, quality: int) -> CodingConfiguration:

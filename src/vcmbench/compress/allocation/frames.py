@@ -68,7 +68,7 @@ def _stack(coder: Coder, quality: int, steps: list[float], means: list[float]) -
         qualities = np.clip(quality + whole, encoder.scale.minimum, encoder.scale.maximum)
         sent = Quantisers(quality, frames=tuple(int(one) for one in qualities))
         encoded = coder.encode(plain, sent)
-        attempts[shift] = Attempt(encoded, coder.bitstream.read_bytes(), sent, plain)
+        attempts[shift] = Attempt(encoded, coder.bitstream.read_bytes(), sent, plain, frame_log=coder.frame_log())
         return encoded.size_bytes
 
     found = _match_stack(coder, size_of, uniform, steps)
@@ -76,7 +76,7 @@ def _stack(coder: Coder, quality: int, steps: list[float], means: list[float]) -
     if found is None:
         size_of(shift)
     best = attempts[shift]
-    coder.bitstream.write_bytes(best.data)
+    coder.restore(best.data, best.frame_log)
     decoded = coder.decode(plain)
     mse = np.array([float(luma_errors.squared_errors(*pair).mean()) for pair in coder.lumas()])
     uniform_mse = np.array([float(one.mean()) for one in uniform.squared])

@@ -21,7 +21,9 @@ def uniform_at_rate(coder: Coder) -> Coded:
     def size_of(coarseness: float) -> int:
         plain = at_quality(coding, round(coarseness) * direction)
         encoded = coder.encode(plain)
-        attempts[coarseness] = Attempt(encoded, coder.bitstream.read_bytes(), Quantisers(0), plain)
+        attempts[coarseness] = Attempt(
+            encoded, coder.bitstream.read_bytes(), Quantisers(0), plain, frame_log=coder.frame_log()
+        )
         return encoded.size_bytes
 
     bounds = (low, high) if direction == 1 else (-high, -low)
@@ -30,7 +32,7 @@ def uniform_at_rate(coder: Coder) -> Coded:
     start = start_quality(coder) * direction
     found = rate_search.find(size_of, target_bytes(coder), start, bounds, per_step=per_step, whole=True)
     best = attempts[found.shift]
-    coder.bitstream.write_bytes(best.data)
+    coder.restore(best.data, best.frame_log)
     tried = [(coarseness * direction, size) for coarseness, size in found.tried]
     fields = {"found_quality": best.coding.quality, "rate_search": search_record(replace(found, tried=tried))}
     return Coded(best.coding, best.encoded, coder.decode(best.coding), encoder.coded_qp(best.encoded.done.log), fields)

@@ -12,7 +12,7 @@ from vcmbench.report.html.axes import Axis, padded
 from vcmbench.report.html.draw import BOTTOM, LEFT, RIGHT, WIDTH
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
-from vcmbench.report.html.tables import Cell, Column, table
+from vcmbench.report.html.tables import Cell, Column, behind, table
 from vcmbench.report.styles import Style
 from vcmbench.report.text import MISSING, number
 
@@ -22,15 +22,16 @@ _Values = Sequence[float | None]
 
 
 def over_time_section(page: Page) -> Section:
-    """A chart and a clip of each sequence that is shown."""
+    """A chart of each way of coding that is shown; all but the first, which has a clip, are to be opened."""
     body: list[Markup | None] = []
     for timeline in page.content.timelines:
         caption = f"{timeline.title}: frame by frame"
         chart = _chart(timeline, page.styles[timeline.series], caption)
         shown = figure(chart, f"{caption}.", _data(page, timeline, caption))
-        body += [heading(timeline.title), grid([shown, _clip(timeline)])]
-    if body:
-        body.insert(0, paragraph(prose.OVER_TIME))
+        if body:
+            body.append(behind(timeline.title, shown))
+        else:
+            body += [paragraph(prose.OVER_TIME), heading(timeline.title), grid([shown, _clip(timeline)])]
     return Section("time", "Over time", body)  # pictures on their own lack nothing
 
 

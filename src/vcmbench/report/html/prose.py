@@ -73,14 +73,14 @@ WORST = (
 
 INTERVALS = (
     "Figures in square brackets are 95 % intervals by a jackknife over source pictures, because pixels and "
-    "blocks of one picture are no independent samples. A dash is a figure that could not be computed; the letter "
-    "beside it says why."
+    "blocks of one picture are no independent samples; of videos over sequences or runs of frames. A dash is a figure "
+    "that could not be computed; the letter beside it says why."
 )
 
 OVER_TIME = (
-    "One sequence, frame by frame, of a codec near the middle of all rates; lines across the panels are intra "
-    "pictures. Pixels that change class are those whose class differs from the one in the frame before, followed "
-    "along the motion of the pristine video. The dashed line is what changes in the pristine video, too, so the "
-    "distance between both is flicker that coding adds; below 0 the answers are steadier than on the pristine "
-    "video, as blur makes them."
+    "One sequence, frame by frame, of each codec and structure at its quality nearest to the middle of all rates; "
+    "lines across the panels are intra pictures. Pixels that change class are those whose class differs from the one "
+    "in the frame before, followed along the motion of the pristine video. The dashed line is what changes in the "
+    "pristine video, too, so the distance between both is flicker that coding adds; below 0 the answers are steadier "
+    "than on the pristine video, as blur makes them."
 )

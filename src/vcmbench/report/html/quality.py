@@ -33,10 +33,11 @@ def correlation_section(page: Page) -> Section:
 
 def _correlation(page: Page, found: CorrelationTable) -> Markup:
     group = "" if found.group == "all" else f", {found.group}"
-    level = {"image": "Whole images", "block": "Blocks"}.get(found.level, capital(found.level))
+    of, whole = ("frame", "Whole frames") if page.content.sequences else ("source picture", "Whole images")
+    level = {"image": whole, "block": "Blocks"}.get(found.level, capital(found.level))
     level += f" of {found.size}" if found.size else ""
     rows = [ForestRow(row.metric, row.oriented, _PLAIN) for row in found.rows]
-    stands = f"n = {count(found.n)} from {many(found.clusters, 'source picture')}"
+    stands = f"n = {count(found.n)} from {many(found.clusters, of)}"
     caption = f"SROCC of each metric with {found.machine}, above 0 where the metric follows it; {stands}."
     chart = None
     if ends := extent(row.value for row in rows):
