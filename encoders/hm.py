@@ -1,6 +1,7 @@
 """HEVC by HM, the reference software."""
 
 import re
+from typing import ClassVar
 
 from vcmbench.encoder import (
     DECODED,
@@ -12,6 +13,7 @@ from vcmbench.encoder import (
     Encoder,
     QualityScale,
     Structure,
+    Switches,
     Tool,
     by_picture_order,
     layers,
@@ -69,6 +71,9 @@ class Hm(Encoder):
     encode_tools = (Tool("TAppEncoderStatic", ("TAppEncoder",)),)
     decode_tools = (Tool("TAppDecoderStatic", ("TAppDecoder",)),)
     structures = ("intra", "lowdelay", "randomaccess")
+    switches: ClassVar[Switches] = {
+        "deblocking": {"LoopFilterDisable": 1}, "sao": {"SAO": 0},
+    }  # fmt: skip
     search_rates = ((0, 4.82), (6, 3.8), (12, 1.91), (22, 0.507), (32, 0.143), (42, 0.0399), (51, 0.0112))
     rough_s_per_mpx = (("", 3.5),)
 
@@ -84,6 +89,7 @@ class Hm(Encoder):
         settings: dict[str, object] = {**_INTRA_MAIN, "Profile": profile, **chroma, **size, "QP": coding.quality}
         if coding.structure and coding.structure.kind != "intra":
             settings |= _structure(coding.structure)
+        settings |= self.switched_off(coding)
         # without a name for it, HM writes a reconstruction of its own accord
         files = ("-i", SOURCE["yuv"], "-b", self.bitstream, "-o", "reconstruction.yuv")
         return Command((program, *files, *(f"--{name}={value}" for name, value in settings.items())))

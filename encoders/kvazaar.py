@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import ClassVar
 
 from vcmbench.encoder import (
     SOURCE,
@@ -13,6 +14,7 @@ from vcmbench.encoder import (
     QualityScale,
     Quantisers,
     Structure,
+    Switches,
     Tool,
     by_picture_order,
     ffmpeg,
@@ -67,6 +69,7 @@ class Kvazaar(Encoder):
     side_multiple_px = 8
     encode_tools = (Tool("kvazaar"), ffmpeg.encoder_tool("libkvazaar"))
     decode_tools = (ffmpeg.decoder_tool("hevc"),)
+    switches: ClassVar[Switches] = {"deblocking": {"no-deblock": 1}, "sao": {"sao": "off"}}
     map_method = "native"
     map_units_px = (64,)
     structures = ("intra", "lowdelay", "randomaccess")
@@ -93,9 +96,12 @@ class Kvazaar(Encoder):
         settings = {"preset": coding.preset or "medium", **quality, "period": 1, "threads": 0, "owf": 0, "hash": "none"}
         if coding.structure:
             settings |= _structure(coding.structure)
+        settings |= self.switched_off(coding)
         if program == "kvazaar":
             size = ("--input-res", f"{clip.width}x{clip.height}", "-n", str(clip.frames))
-            words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+            flags = [f"--{name}" for name in settings if name.startswith("no-")]
+            words = [word for name, value in settings.items() if f"--{name}" not in flags
+                     for word in (f"--{name}", str(value))] + flags  # fmt: skip
             files = ("-i", SOURCE["yuv"], "-o", self.bitstream)
             return (program, *files, *size, *words, "--no-wpp", "--no-info")
         parameters = ",".join(f"{name}={value}" for name, value in settings.items()) + ",wpp=0,info=0"

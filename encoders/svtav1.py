@@ -5,6 +5,7 @@ SvtAv1EncApp wraps every stream in IVF, whose bytes are not the codec's: it is u
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from vcmbench.encoder import (
     Encoder,
     QualityScale,
     Structure,
+    Switches,
     Tool,
     ffmpeg,
 )
@@ -56,6 +58,9 @@ class SvtAv1(Encoder):
     decode_tools = (ffmpeg.decoder_tool("libdav1d"),)
     structures = ("intra", "lowdelay", "randomaccess")
     map_structures = structures
+    switches: ClassVar[Switches] = {
+        "deblocking": {"enable-dlf": 0}, "cdef": {"enable-cdef": 0}, "restoration": {"enable-restoration": 0},
+    }  # fmt: skip
     map_method = "native"
     map_units_px = (64,)
     map_tools = (Tool("SvtAv1EncApp"),)
@@ -79,7 +84,8 @@ class SvtAv1(Encoder):
             "preset": coding.preset or "8",
             # rc 0 with aq-mode 0: one quantiser for the whole picture. Without fixed offsets SVT-AV1 still moves it
             # far from the one that was asked for, as if pictures to come were to be predicted from this one.
-            "svtav1-params": f"rc=0:aq-mode=0:use-fixed-qindex-offsets=1:qp={coding.quality}:lp=1",
+            "svtav1-params": f"rc=0:aq-mode=0:use-fixed-qindex-offsets=1:qp={coding.quality}:lp=1"
+            + "".join(f":{name}={value}" for name, value in self.switched_off(coding).items()),
         }
         if coding.structure:
             options |= ffmpeg.FRAME_LOGGED
@@ -152,7 +158,8 @@ class SvtAv1(Encoder):
             names = (part.split("=") for part in self._structure(coding.structure, qp)[1:].split(":"))
             period = ("--keyint", coding.structure.intra_period or max(clip.frames, 2))
             period += tuple(word for name, value in names for word in (f"--{name}", value))
-        words = (*source, *form, *rate, *period, "--lp", 1, "--progress", 0, "-b", "coded.ivf", *more)
+        off = tuple(word for name, value in self.switched_off(coding).items() for word in (f"--{name}", value))
+        words = (*source, *form, *rate, *period, *off, "--lp", 1, "--progress", 0, "-b", "coded.ivf", *more)
         unwrap = ("ivf-to-obu", "coded.ivf", self.bitstream)
         return Command(("SvtAv1EncApp", *map(str, words)), files or {}, (unwrap,))
 

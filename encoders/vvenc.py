@@ -1,6 +1,7 @@
 """VVC by VVenC: its own vvencFFapp and vvdecapp, or libvvenc and the VVC decoder of FFmpeg."""
 
 import re
+from typing import ClassVar
 
 from vcmbench.encoder import (
     DECODED,
@@ -12,6 +13,7 @@ from vcmbench.encoder import (
     Encoder,
     QualityScale,
     Structure,
+    Switches,
     Tool,
     by_picture_order,
     ffmpeg,
@@ -72,6 +74,9 @@ class VVenC(Encoder):
     compat = ("qomex2023",)
     published_stacked = True
     structures = ("intra", "lowdelay", "randomaccess")
+    switches: ClassVar[Switches] = {
+        "deblocking": {"LoopFilterDisable": 1}, "sao": {"SAO": 0}, "alf": {"ALF": 0, "CCALF": 0},
+    }  # fmt: skip
     search_rates = ((0, 4.91), (6, 4.21), (12, 2.42), (22, 0.692), (32, 0.2), (42, 0.0539), (52, 0.0137), (63, 0.00284))
     rough_s_per_mpx = (("", 0.5), ("fast", 1.7), ("medium", 5.6), ("slow", 14.0), ("slower", 40.0), ("qomex2023", 2.0))
 
@@ -85,6 +90,7 @@ class VVenC(Encoder):
         parameters |= {"ALFSpeed": 0} if published else _EXACT
         if coding.structure and coding.structure.kind != "intra":
             parameters |= _structure(coding.structure)
+        parameters |= self.switched_off(coding)
         if coding.structure or clip.frames in _LOST:
             parameters["MaxParallelFrames"] = 0
         options: dict[str, str | int] = {
@@ -107,10 +113,10 @@ class VVenC(Encoder):
         size = ("-s", f"{clip.width}x{clip.height}", "-f", str(clip.frames), "-fr", "1")
         depth = ("--InputBitDepth", "8", "--InternalBitDepth", "8")
         intra = ("-g", "1", "--IntraPeriod", "1", "-t", "0")
-        exact = _words(_EXACT)
+        exact = _words(_EXACT | self.switched_off(coding))
         if coding.structure and coding.structure.kind != "intra":
             intra = ("-t", "0")
-            exact = _words(_EXACT | _structure(coding.structure))
+            exact = _words(_EXACT | _structure(coding.structure) | self.switched_off(coding))
         tuning = ("--ALFSpeed", "0", "-qpa", "1") if published else ("-qpa", "0", *exact)
         if coding.structure:
             tuning += ("-v", "4")

@@ -1,6 +1,7 @@
 """H.264 by x264, through FFmpeg."""
 
 import re
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from vcmbench.encoder import (
     QualityScale,
     Quantisers,
     Structure,
+    Switches,
     by_picture_order,
     ffmpeg,
 )
@@ -45,6 +47,8 @@ class X264(Encoder):
     fixed_with_structure = ffmpeg.STRUCTURE
     # a search of QPs around the one that was told
     fixed_with_map = frozenset({"subme", "subq"})
+    # "deblock=0" would be the offsets of a filter that is on
+    switches: ClassVar[Switches] = {"deblocking": {"no-deblock": 1}, "psy": {"psy": 0}}
     map_method = "native"
     map_units_px = (16,)
     # below subme 10 x264 leaves a block the QP of the one before where they differ by one, however long that goes on
@@ -77,7 +81,7 @@ class X264(Encoder):
         options = {
             "c:v": "libx264",
             "preset": coding.preset or "medium",
-            "x264-params": parameters + (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(coding),
+            "x264-params": parameters + (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(self, coding),
             # drops the text about itself that x264 writes into an SEI message (NAL unit type 6), about 700 bytes
             "bsf:v": "filter_units=remove_types=6",
             **more,

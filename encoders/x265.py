@@ -1,6 +1,7 @@
 """HEVC by x265, through FFmpeg."""
 
 import re
+from typing import ClassVar
 
 from vcmbench.encoder import (
     FRAME_LOG,
@@ -12,6 +13,7 @@ from vcmbench.encoder import (
     QualityScale,
     Quantisers,
     Structure,
+    Switches,
     by_picture_order,
     ffmpeg,
 )
@@ -53,6 +55,10 @@ class X265(Encoder):
     fixed_with_structure = ffmpeg.STRUCTURE
     # searches of QPs around the one that was told
     fixed_with_map = frozenset({"rd-refine", "dynamic-rd", "tu-inter-depth", "tu-intra-depth", "max-tu-size"})
+    # "deblock=0" would be the offsets of a filter that is on
+    switches: ClassVar[Switches] = {
+        "deblocking": {"no-deblock": 1}, "sao": {"no-sao": 1}, "psy": {"psy-rd": 0, "psy-rdoq": 0},
+    }  # fmt: skip
     map_method = "native"
     map_units_px = (16, 32, 64)
     logs_mean_qp = True
@@ -99,7 +105,7 @@ class X265(Encoder):
         return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options), files)
 
     def _more(self, coding: CodingConfiguration) -> str:
-        return (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(coding)
+        return (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(self, coding)
 
     def _units(self, coding: CodingConfiguration, clip: Clip, unit_px: int) -> str:
         # x265 refuses units that are larger than the picture

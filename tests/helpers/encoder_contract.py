@@ -24,7 +24,7 @@ from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.data.record import Record
 from vcmbench.encoder import checks
 from vcmbench.encoder.base import DECODED, SOURCE, Clip, CodedFrame, Command, Encoder
-from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.configuration import LOOP_FILTERS, SWITCHES, CodingConfiguration
 from vcmbench.encoder.structure import KINDS, Structure
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
@@ -228,6 +228,37 @@ def _check_frames(one: Encoder, structure: Structure, quality: int | None, frame
         assert frame.qp in qps, f"{what}: {frame} is coded with none of {qps}, which layer_offsets says"
 
 
+def check_switches(one: Encoder, folder: Path, picture: U8) -> None:
+    """What is switched off changes the file of a real tool, which decodes to about the same picture; each changes it
+    otherwise. What an encoder has no switch for is refused by name."""
+    assert set(one.switches) <= set(SWITCHES)
+    for name in SWITCHES:
+        if name not in one.switches:
+            with pytest.raises(RequestError, match=f"off '{name}': {one.name} can switch off"):
+                checks.check(one, replace(codings(one)[0], off=(name,)))
+    runner = LocalRunner()
+    if not one.switches:
+        return
+    if not (runner.find(one, one.encode_tools) and runner.find(one, one.decode_tools)):
+        pytest.skip(runner.missing(one, one.encode_tools))
+    save(folder / "a.png", picture[:128, :192])
+    qualities = [better_and_worse(one)[1]]
+    grids = [
+        {"encoder": one.name, "quality": qualities, "off": off} for off in ([], *([name] for name in one.switches))
+    ]
+    if set(LOOP_FILTERS) & set(one.switches) and len(one.switches) > 1:
+        grids.append({"encoder": one.name, "quality": qualities, "off": [*one.switches]})
+    wanted = experiment.Experiment.model_validate({"name": "contract", "coding": grids})
+    records: list[Record] = []
+    outcome = CompressRun(wanted, folder, runner, CompressSettings()).execute(
+        lambda state, job, record, error: records.append(record) if record else None
+    )
+    assert not outcome.failed, "\n".join(f"{job.title}: {error}\n{error.log[-800:]}" for job, error in outcome.failed)
+    assert len({record["bitstream_sha256"] for record in records}) == len(grids), f"{one.name}: a switch does nothing"
+    psnrs = [record["psnr_y_db"] for record in records]
+    assert max(psnrs) - min(psnrs) < 3
+
+
 def check_real_pictures(one: Encoder, folder: Path, picture: U8) -> None:
     """From pixels to record: odd sides, every chroma format, half size, and stacks; more bits give more PSNR."""
     name, runner = one.name, LocalRunner()
@@ -278,5 +309,5 @@ def check_real_pictures(one: Encoder, folder: Path, picture: U8) -> None:
 
 CHECKS = (
     check_what_it_is, check_commands, check_refusals, check_image, check_logs, check_scale, check_what_structures_are,
-    check_real_pictures, check_real_sequences,
+    check_switches, check_real_pictures, check_real_sequences,
 )  # fmt: skip

@@ -14,6 +14,7 @@ from vcmbench.encoder.base import (
     Command,
     Encoder,
     QualityScale,
+    Switches,
     Tool,
     by_picture_order,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "QualityScale",
     "Quantisers",
     "Structure",
+    "Switches",
     "Tool",
     "by_picture_order",
 ]

@@ -11,7 +11,7 @@ strange, ever reaches a tool.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -29,6 +29,10 @@ DECODED = {"yuv": "decoded.yuv", "rgb": "decoded.ppm"}
 QPS = "qps.raw"
 FRAME_LOG = "frames.log"
 """What an encoder writes of every picture of a sequence beside its bitstream, where it does not print it."""
+
+
+Switches = Mapping[str, Mapping[str, str | int]]
+"""By what may be switched off, a tool's own parameters that do so."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ class Encoder(ABC):
     map_structures: ClassVar[tuple[Kind, ...]] = ()
     """Those of them in which `encode_mapped` takes a map a picture (`quantisers.pictures`); in others a map is a
     low-pass."""
+    switches: ClassVar[Switches] = {}
+    """What a coding may have `off`, of `configuration.SWITCHES`: the tool's own parameters that switch it off."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
 
@@ -287,6 +293,10 @@ class Encoder(ABC):
 
     def folder_name(self, coding: CodingConfiguration) -> str:
         return coding.folder_name(self.label, self.is_published(coding))
+
+    def switched_off(self, coding: CodingConfiguration) -> dict[str, str | int]:
+        """The tool's parameters that switch off what a coding has off."""
+        return {name: value for switch in coding.off for name, value in self.switches[switch].items()}
 
     def is_in_range(self, quality: float | None) -> bool:
         return self.quality is None or (quality is not None and self.quality.minimum <= quality <= self.quality.maximum)

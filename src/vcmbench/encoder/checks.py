@@ -45,6 +45,7 @@ def check(encoder: Encoder, coding: CodingConfiguration) -> None:
     check_resampler(encoder, coding)
     if coding.parameters:
         check_parameters(encoder, coding)
+    check_switches(encoder, coding)
     if coding.qp_map is not None:
         check_map(encoder, coding, coding.qp_map)
     elif coding.match_rate:
@@ -108,6 +109,17 @@ def check_parameters(encoder: Encoder, coding: CodingConfiguration) -> None:
                 why = "the map is obeyed (a constant QP or an aq-strength of 0 would make it deaf)"
             raise RequestError(
                 f"parameters {name!r} = {value!r}: vcmbench sets it for {encoder.name}, so that {why}; leave it out"
+            )
+
+
+def check_switches(encoder: Encoder, coding: CodingConfiguration) -> None:
+    """Refuse to switch off what the tool cannot, or what is published with it."""
+    if coding.off and coding.compat is not None:
+        raise RequestError(f"off: compat {coding.compat!r} fixes the parameters of {encoder.name}")
+    for name in coding.off:
+        if name not in encoder.switches:
+            raise RequestError(
+                f"off {name!r}: {encoder.name} can switch off {', '.join(encoder.switches) or 'nothing'}"
             )
 
 

@@ -10,6 +10,10 @@ from vcmbench.encoder.structure import Structure
 from vcmbench.importance.qp_map import QpMap
 from vcmbench.importance.source import ImportanceSource
 
+LOOP_FILTERS = ("deblocking", "sao", "alf", "cdef", "restoration")
+SWITCHES = (*LOOP_FILTERS, "psy")
+"""What may be switched off, by one name for all codecs: filters in the loop, and psycho-visual decisions."""
+
 
 @dataclass(frozen=True)
 class CodingConfiguration:
@@ -38,6 +42,8 @@ class CodingConfiguration:
     """More of the encoder's own parameters, as (name, value), sorted."""
     resampler: str = DEFAULT
     """What makes pictures smaller and large again, where `subsampling_factor` is not 1."""
+    off: tuple[str, ...] = ()
+    """Of SWITCHES, in their order."""
     structure: Structure | None = None
     """How the pictures of a sequence are coded as video; it is `stacked` then. None: pictures on their own."""
 
@@ -48,6 +54,8 @@ class CodingConfiguration:
             del values["resampler"]
         if self.structure is None:
             del values["structure"]
+        if not self.off:
+            del values["off"]
         if self.importance is not None and not self.importance.hold:
             del values["importance"]["hold"]
         if self.qp_map is not None and not self.qp_map.refine:
@@ -75,6 +83,7 @@ class CodingConfiguration:
             "stacked": "true" if self.stacked and not published and self.structure is None else None,
             **(self.structure.options if self.structure else {}),
             "resampler": self.resampler if self.resampler != DEFAULT else None,
+            "off": "+".join(self.off) or None,
             "qp_map": self.qp_map.tag if self.qp_map else None,
             "importance": (self.importance.tag or None) if self.importance else None,
             "match": "rate" if self.match_rate else None,
@@ -107,13 +116,13 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> CodingConfiguration:
     """The configuration that a record holds."""
-    later: dict[str, Any] = {"resampler": DEFAULT, "structure": None}  # records before these have none
+    later: dict[str, Any] = {"resampler": DEFAULT, "structure": None, "off": ()}  # records before these have none
     values: dict[str, Any] = {one.name: record.get(one.name, later[one.name]) if one.name in later else record[one.name]
               for one in fields(CodingConfiguration)}  # fmt: skip
     if values["structure"] is not None:
         values["structure"] = Structure(**values["structure"])
     if values["qp_map"] is not None:
         values["qp_map"] = QpMap(**values["qp_map"])
-    values["parameters"] = tuple(values["parameters"].items())
+    values["parameters"], values["off"] = tuple(values["parameters"].items()), tuple(values["off"])
     values["importance"] = None  # a stream decodes the same wherever its map came from
     return CodingConfiguration(**values)

@@ -10,7 +10,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Clip, CodedFrame, Tool
+from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Clip, CodedFrame, Encoder, Tool
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers, rectangles
 from vcmbench.encoder.structure import Structure
@@ -108,9 +108,10 @@ def check_inter(name: str, structure: Structure) -> None:
         raise RequestError(f"gop {structure.gop}: {name} takes 2..17, since it has at most 16 B pictures in a row")
 
 
-def more_parameters(coding: CodingConfiguration) -> str:
-    """A coding's own parameters, to be put behind ours in x264's and x265's notation."""
-    return "".join(f":{name}={value}" for name, value in coding.parameters)
+def more_parameters(encoder: Encoder, coding: CodingConfiguration) -> str:
+    """A coding's own parameters, and what switches off what it has off, to be put behind ours in x264's and x265's
+    notation."""
+    return "".join(f":{name}={value}" for name, value in [*encoder.switched_off(coding).items(), *coding.parameters])
 
 
 def region_filters(quantisers: Quantisers) -> str:

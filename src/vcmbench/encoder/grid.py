@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from vcmbench.data import resampling
 from vcmbench.encoder import checks, plugins
-from vcmbench.encoder.configuration import CodingConfiguration
+from vcmbench.encoder.base import Encoder
+from vcmbench.encoder.configuration import LOOP_FILTERS, SWITCHES, CodingConfiguration
 from vcmbench.encoder.structure import Kind, Structure
 from vcmbench.errors import RequestError
 from vcmbench.importance.qp_map import QpMap
@@ -69,6 +70,7 @@ class CodingGrid(Strict):
     keep_reconstruction: bool = False
     qp_map: Map | None = None
     match: Literal["rate"] | None = None
+    off: list[Literal[*SWITCHES, "loop_filters"]] = Field(default=[])  # type: ignore[valid-type]
     parameters: dict[str, str | int | float | bool] = Field(default={})
     target: Target | None = None
 
@@ -95,6 +97,7 @@ class CodingGrid(Strict):
             rest["importance"] = importance or ImportanceSource()
             refine = self._refine() if rest["importance"].origin.is_asked else 0
             rest["qp_map"] = QpMap(**self.qp_map.model_dump(exclude={"base", "refine"}), refine=refine)
+        rest["off"] = self._off(tool)
         rest["parameters"] = tuple(sorted((name, _as_word(value)) for name, value in self.parameters.items()))
         rest |= {"match_rate": self.match == "rate", "target_bpp": self.target.bpp if self.target else None}
         scales = min(self.subsampling_factor) < 1  # else a resampler would do nothing, and is refused
@@ -103,6 +106,13 @@ class CodingGrid(Strict):
                                 resampler=resampling.DEFAULT if factor == 1 and scales else self.resampler)
             for quality, chroma, factor in grid
         ]  # fmt: skip
+
+    def _off(self, tool: Encoder) -> tuple[str, ...]:
+        """Of SWITCHES; `loop_filters` are all that the codec has."""
+        every = LOOP_FILTERS if "loop_filters" in self.off else ()
+        if every and not set(every) & set(tool.switches):
+            raise RequestError(f"off 'loop_filters': {tool.name} has none that can be switched off")
+        return tuple(name for name in SWITCHES if name in self.off or (name in every and name in tool.switches))
 
     def _refine(self) -> int:
         """How many passes ask the task; without a word, three."""

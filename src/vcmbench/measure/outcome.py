@@ -38,6 +38,7 @@ _LATER: dict[str, dict[str, Any]] = {
     "task": {"input": None, "output": None, "score": 0.5},
     "coding": {
         "resampler": resampling.DEFAULT, "structure": None, "intra_period": None, "gop": None, "layer_offsets": True,
+        "off": [],
     },
 }  # fmt: skip
 """By table, keys that earlier versions did not have, and what they say by default."""
