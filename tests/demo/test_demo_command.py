@@ -16,7 +16,19 @@ from tests.helpers.paths import CHECKOUT
 
 def test_demo_ends_with_tables_and_paths(tmp_path: Path) -> None:
     done = type_command(
-        "demo", "-o", tmp_path / "demo", "--scenes", 1, "--drives", 1, "--width", 256, "--runner", "local"
+        "demo",
+        "-o",
+        tmp_path / "demo",
+        "--scenes",
+        1,
+        "--drives",
+        1,
+        "--frames",
+        8,
+        "--width",
+        256,
+        "--runner",
+        "local",
     )
     assert done.code == 0, done.err
     header = done.out.splitlines()[0]

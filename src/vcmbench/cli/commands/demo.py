@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=positive_int, default=4, metavar="N",
                         help="scenes in each of the three val cities (default: %(default)s)")  # fmt: skip
     parser.add_argument("--drives", type=whole_number, default=3, metavar="N",
-                        help="sequences of 24 frames, coded as video; 0: none (default: %(default)s)")  # fmt: skip
+                        help="sequences, coded as video; 0: none (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--frames", type=positive_int, default=24, metavar="N",
+                        help="frames of each (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=whole_number, default=0, help="of the scenes (default: %(default)s)")
     parser.add_argument("--data-only", action="store_true", help="make the data and stop")
     add_run_options(parser)
@@ -105,7 +107,7 @@ def _make_data(arguments: argparse.Namespace, data: Path, photographs: Path) -> 
                 **sizes,
             )
         if arguments.drives:
-            drives = Drives(arguments.drives, width=arguments.width, height=arguments.width // 2, seed=arguments.seed)
+            drives = Drives(arguments.drives, arguments.frames, arguments.width, arguments.width // 2, arguments.seed)
             with Progress(drives.count, "drive") as progress:
                 sequences.write(data, drives, arguments.jobs or cores(),
                                 lambda done: progress.advance("drawing drives", done))  # fmt: skip
