@@ -6,6 +6,7 @@ Each says what its author has to do.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from vcmbench.data.colour import CHROMA_FORMATS
 from vcmbench.data.record import Record
 from vcmbench.encoder import checks
 from vcmbench.encoder.base import DECODED, SOURCE, Clip, CodedFrame, Command, Encoder
-from vcmbench.encoder.configuration import LOOP_FILTERS, SWITCHES, CodingConfiguration
+from vcmbench.encoder.configuration import LOOP_FILTERS, SWITCHES, CodingConfiguration, from_record
 from vcmbench.encoder.structure import KINDS, Structure
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
@@ -255,6 +256,8 @@ def check_switches(one: Encoder, folder: Path, picture: U8) -> None:
     )
     assert not outcome.failed, "\n".join(f"{job.title}: {error}\n{error.log[-800:]}" for job, error in outcome.failed)
     assert len({record["bitstream_sha256"] for record in records}) == len(grids), f"{one.name}: a switch does nothing"
+    kept = {from_record(json.loads(json.dumps(record))).off for record in records}
+    assert kept == {coding.off for coding in wanted.configurations()}
     psnrs = [record["psnr_y_db"] for record in records]
     assert max(psnrs) - min(psnrs) < 3
 

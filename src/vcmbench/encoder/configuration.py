@@ -49,7 +49,7 @@ class CodingConfiguration:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: what a record holds and a job's key hashes."""
-        values = {**asdict(self, dict_factory=_plain), "parameters": dict(self.parameters)}
+        values = {**asdict(self, dict_factory=_plain), "parameters": dict(self.parameters), "off": list(self.off)}
         if self.resampler == DEFAULT:  # as it was before there were others
             del values["resampler"]
         if self.structure is None:
