@@ -13,7 +13,7 @@ import torch
 
 from tests.tasks.test_library_networks import alone, opened, picture
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import TaskSettings
+from vcmbench.tasks import TaskSettings, transformers_networks
 from vcmbench.tasks.sensitivity import SegmentationSensitivity
 
 library = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -89,9 +89,9 @@ def folder(name: str, path: Path) -> Path:
 @pytest.mark.parametrize("name", ["segformer", "upernet", "dpt", "mask2former", "oneformer"])
 def test_a_folder_segments_as_its_library_does(name: str, tmp_path: Path) -> None:
     path = folder(name, tmp_path / "net")
-    own, processor = network(name), library.SegformerImageProcessor()
+    own, way_in = network(name), library.SegformerImageProcessor()
     image = picture(64, 64) if name == "dpt" else picture(*SIZE)
-    pixels = processor(images=image, do_resize=False, return_tensors="pt")["pixel_values"]
+    pixels = way_in(images=image, do_resize=False, return_tensors="pt")["pixel_values"]
     more = {"task_inputs": torch.tensor([[1, 2, 3, 4, 0, 0, 0, 0]])} if name == "oneformer" else {}
     answer = alone(lambda: own(pixel_values=pixels, **more))
     if name in ("mask2former", "oneformer"):
@@ -101,7 +101,7 @@ def test_a_folder_segments_as_its_library_does(name: str, tmp_path: Path) -> Non
         wide = torch.nn.functional.interpolate(summed, SIZE, mode="bilinear", align_corners=False)
         wanted = wide[0].argmax(0).numpy()
     else:
-        wanted = processor.post_process_semantic_segmentation(answer, [image.shape[:2]])[0].numpy()
+        wanted = way_in.post_process_semantic_segmentation(answer, [image.shape[:2]])[0].numpy()
     with opened(model=str(path)) as task:
         (found,), identity = task.predict([image]), task.identity()
         assert task.classes == ("road", "car", "sky")
@@ -114,6 +114,22 @@ def test_a_folder_segments_as_its_library_does(name: str, tmp_path: Path) -> Non
         asked = SegmentationSensitivity(TaskSettings(model=str(path)))
         decoded = np.clip(image.astype(int) + 9, 0, 255).astype(np.uint8)
         assert asked.contributions(image, decoded, 1).any()
+
+
+@pytest.mark.parametrize("of", ["Segformer", "MobileViT", "MobileNetV2", "Beit"])
+def test_pixels_go_in_as_the_library_has_them(of: str, tmp_path: Path) -> None:
+    """MobileViT takes BGR and means that its file holds are not used."""
+    path, way_in, image = (
+        folder("segformer", tmp_path / "net"),
+        getattr(library, f"{of}ImageProcessor")(),
+        picture(8, 8),
+    )
+    way_in.save_pretrained(path)
+    how = transformers_networks.prepare(TaskSettings(model=str(path))).options["pixels"]
+    found = (image[..., ::-1] if how["is_bgr"] else image) * how["scale"]
+    found = ((found - how["mean"]) / how["std"]).transpose(2, 0, 1)
+    given = {"do_resize": False, **({} if of == "Segformer" else {"do_center_crop": False}), "return_tensors": "pt"}
+    assert found == pytest.approx(way_in(images=image, **given)["pixel_values"][0].numpy(), abs=1e-5)
 
 
 def test_shards_and_classes_of_a_user(tmp_path: Path) -> None:

@@ -116,14 +116,15 @@ def _pixels(path: Path) -> dict[str, Any]:
     said = _json(path)
     said = said["image_processor"] if isinstance(said.get("image_processor"), dict) else said
     scale = said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 1.0
-    normalised = bool(said.get("do_normalize", "image_mean" in said))
-    mean, std = (
-        said.get(key) if normalised else other for key, other in (("image_mean", [0.0] * 3), ("image_std", [1.0] * 3))
-    )
+    mean: Any
+    std: Any
+    mean, std, is_bgr = [0.0] * 3, [1.0] * 3, bool(said.get("do_flip_channel_order", False))
+    if said.get("do_normalize", "image_mean" in said and not is_bgr):  # MobileViT's file has means that are not used
+        mean, std = said.get("image_mean"), said.get("image_std")
     numbers = [*mean, *std, scale] if isinstance(mean, list) and isinstance(std, list) else []
     if len(numbers) != 7 or any(not isinstance(one, int | float) for one in numbers) or 0 in numbers[3:]:
         raise RequestError(f"{path}: has no rescale_factor, image_mean and image_std of three colours")
-    return {"scale": scale, "mean": mean, "std": std, "is_bgr": bool(said.get("do_flip_channel_order", False))}
+    return {"scale": scale, "mean": mean, "std": std, "is_bgr": is_bgr}
 
 
 def build(prepared: Prepared) -> tuple[torch.nn.Module, tuple[str, ...]]:
