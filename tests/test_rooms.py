@@ -80,7 +80,7 @@ def test_no_module_imports_itself_around_a_corner() -> None:
 
 HEAVY = {
     "torch", "torchvision", "mmengine", "mmseg", "timm", "piq", "piqa", "scipy", "matplotlib", "skimage", "distributed",
-    "dask", "docker", "requests", "pyarrow", "jpeglib", "safetensors", "yaml", "tqdm", "imageio_ffmpeg",
+    "transformers", "dask", "docker", "requests", "pyarrow", "jpeglib", "safetensors", "yaml", "tqdm", "imageio_ffmpeg",
     "bjontegaard", "cv2", "onnx", "onnx2torch", "onnxruntime", "pycocotools",
 }  # fmt: skip
 """What takes long to load, or need not be there: what only some commands use of it is imported where it is used."""

@@ -35,6 +35,7 @@ from vcmbench.io.overrides import override
 from vcmbench.io.validation import Strict
 from vcmbench.tasks.base import TaskSettings
 from vcmbench.tasks.onnx.keys import BoxOutput, NetworkInput, NetworkOutput
+from vcmbench.tasks.transformers_networks import is_folder
 
 _MODELS = (".py", ".json", ".yaml", ".yml", ".onnx")  # what ends so is a path, all else a word
 _MAX_BYTES = 1 << 18  # an experiment is a page of text; anything larger is a mistake
@@ -249,7 +250,8 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         result["dataset"] = inside(values["dataset"], ("scheme",))
     if "task" in values:
         result["task"] = inside(values["task"], ("checkpoint", "classes"))
-        if isinstance(result["task"], dict) and str(result["task"].get("model", "")).endswith(_MODELS):
+        model = str(result["task"].get("model", "")) if isinstance(result["task"], dict) else ""
+        if model.endswith(_MODELS) or ("\0" not in model and is_folder(str(folder / os.path.expanduser(model)))):
             result["task"] = inside(result["task"], ("model",))
     if isinstance(values.get("metrics"), dict) and "blocks" in values["metrics"]:
         result["metrics"] = values["metrics"] | {"blocks": inside(values["metrics"]["blocks"], ("file",))}

@@ -148,7 +148,7 @@ def find(scheme: str, data_root: Path | None = None) -> LabelScheme:
     """The scheme of a name, or of a path that ends in .toml. Without `data_root` names are taken in the order of the
     scheme's own file. Raises RequestError."""
     path = Path(scheme) if scheme.endswith(".toml") else _FOLDER / f"{scheme}.toml"
-    if path.parent == _FOLDER and scheme not in (ours := built_in()):
+    if not scheme.endswith(".toml") and scheme not in (ours := built_in()):
         near = "".join(f" did you mean {one}?" for one in difflib.get_close_matches(scheme, ours, 1))
         raise RequestError(f"scheme {documents.short(scheme)}: there is no such one;{near} there are "
                            f"{', '.join(ours)}, or the path of a .toml file")  # fmt: skip

@@ -1,10 +1,12 @@
-"""Detection of objects as boxes, by a network that is an ONNX file."""
+"""Detection of objects as boxes, by a network that is an ONNX file, or one of torchvision's."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import RequestError
+from vcmbench.tasks import torchvision_networks
 from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
+from vcmbench.tasks.batching import Batching, as_chw
+from vcmbench.tasks.boxes import inside
 from vcmbench.tasks.onnx import document, session
 from vcmbench.tasks.onnx import network as onnx_network
 from vcmbench.tasks.onnx.network import OnnxNetwork
@@ -24,16 +29,21 @@ class Detection(LocalTask):
     """Boxes are brought back to the picture's size, whatever the network was given."""
 
     kind = "detection"
-    about_models = 'an ONNX file (tasks inspect) with its [task.output] kind = "boxes"'
+    about_models = (
+        'an ONNX file (tasks inspect) with its [task.output] kind = "boxes", or torchvision/NAME + checkpoint'
+    )
 
     @classmethod
     def device(cls, prepared: Prepared, gpu: str) -> str:
-        return session.device(gpu)
+        return session.device(gpu) if "onnx" in prepared.options else super().device(prepared, gpu)
 
     @classmethod
     def prepare(cls, settings: TaskSettings) -> Prepared:
+        if settings.model.startswith(torchvision_networks.PREFIX):
+            return torchvision_networks.prepare(settings, "detection")
         if not document.is_onnx(settings.model):
-            raise RequestError(f"model {settings.model!r}: a detector is an ONNX file, .onnx (docs/tasks.md)")
+            raise RequestError(f"model {settings.model!r}: a detector is an ONNX file, .onnx, or torchvision/NAME "
+                               "(docs/tasks.md)")  # fmt: skip
         return onnx_network.prepare(settings)
 
     @classmethod
@@ -45,20 +55,44 @@ class Detection(LocalTask):
         }  # fmt: skip
 
     def __init__(self, prepared: Prepared, place: Device) -> None:
-        self._lanes = OnnxNetwork(prepared, place, "boxes")
-        self.classes = self._lanes.classes
-        self.at_once, self.together = self._lanes.at_once, self._lanes.together
+        lanes, self.classes, about = (_onnx if "onnx" in prepared.options else _torchvision)(prepared, place)
+        self._lanes: OnnxNetwork | Batching = lanes
+        self.at_once, self.together = lanes.at_once, lanes.together
         digest = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()
-        self._identity = {"task": "detection", **self._lanes.identity, "classes_sha256": digest}
+        self._identity = {"task": "detection", **about, "classes_sha256": digest}
 
     def identity(self) -> dict[str, Any]:
         return dict(self._identity)
 
     def predict(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
-        return self._lanes.run(images)
+        if isinstance(self._lanes, OnnxNetwork):
+            return self._lanes.run(images)
+        found = self._lanes.run(images)
+        return [inside(rows[~np.isnan(rows[:, 0])], image.shape[:2])
+                for image, rows in zip(images, found, strict=True)]  # fmt: skip
 
     def close(self) -> None:
         self._lanes.close()
+
+
+def _onnx(prepared: Prepared, place: Device) -> tuple[OnnxNetwork, tuple[str, ...], dict[str, Any]]:
+    found = OnnxNetwork(prepared, place, "boxes")
+    return found, found.classes, found.identity
+
+
+def _torchvision(prepared: Prepared, place: Device) -> tuple[Batching, tuple[str, ...], dict[str, Any]]:
+    network, classes, numbers = torchvision_networks.detecting(prepared)
+    lanes = Batching(network, as_chw, partial(torchvision_networks.boxes, numbers=numbers), place)
+    about = {
+        "network": f"{torchvision_networks.PREFIX}{prepared.options['torchvision']}",
+        "weights_sha256": prepared.options["weights_sha256"],
+        "version": torchvision_networks.VERSION,
+        **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
+        **{name: metadata.version(name) for name in ("torch", "torchvision")},
+        "precision": place.precision,
+        "device": place.device.split(":")[0],
+    }
+    return lanes, classes, about
 
 
 def _cells(path: Path) -> Path:

@@ -1,10 +1,12 @@
-"""Semantic segmentation: the embedded network, one of mmsegmentation's zoo or any config of its, or an ONNX file."""
+"""Semantic segmentation: the embedded network, one of mmsegmentation's zoo or any config of its, an ONNX file, one of
+torchvision's, or a folder of transformers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +15,16 @@ from numpy.typing import NDArray
 
 from vcmbench.data.labels import CLASSES, VOID
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import checkpoints, class_names, configs, mmsegmentation, own_networks, zoo
+from vcmbench.tasks import (
+    checkpoints,
+    class_names,
+    configs,
+    mmsegmentation,
+    own_networks,
+    torchvision_networks,
+    transformers_networks,
+    zoo,
+)
 from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
 from vcmbench.tasks.batching import Batching, as_chw
 from vcmbench.tasks.configs import NetworkConfig
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
+Logits = Callable[[Any, "torch.Tensor"], "torch.Tensor"]
 NETWORKS = Path(__file__).parent / "networks"
 DEMO = "demo"
 
@@ -36,8 +48,8 @@ class Segmentation(LocalTask):
     kind = "segmentation"
     embedded: ClassVar[tuple[str, ...]] = (DEMO,)
     about_models = (
-        "a word of mmsegmentation's zoo (tasks list --zoo), an mmseg config (.py .json .yaml) + checkpoint, or an ONNX "
-        "file (tasks inspect)"
+        "a word of mmsegmentation's zoo (tasks list --zoo), an mmseg config (.py .json .yaml) + checkpoint, an ONNX "
+        "file (tasks inspect), torchvision/NAME + checkpoint, or a folder of transformers"
     )
 
     @classmethod
@@ -48,6 +60,10 @@ class Segmentation(LocalTask):
     def prepare(cls, settings: TaskSettings) -> Prepared:
         if document.is_onnx(settings.model):
             return onnx_network.prepare(settings)
+        if settings.model.startswith(torchvision_networks.PREFIX):
+            return torchvision_networks.prepare(settings, "segmentation")
+        if transformers_networks.is_folder(settings.model):
+            return transformers_networks.prepare(settings)
         word, config, weights = _find(settings)
         options = {
             "model": settings.model,
@@ -61,8 +77,11 @@ class Segmentation(LocalTask):
         return Prepared(options, {"weights": weights})
 
     def __init__(self, prepared: Prepared, place: Device) -> None:
-        lanes, about = _onnx(prepared, place) if "onnx" in prepared.options else _mmseg(prepared, place)
+        build = next((of for form, of in _FORMS.items() if form in prepared.options), _mmseg)
+        lanes, about = build(prepared, place)
         self._lanes: Batching | OnnxNetwork = lanes
+        self.logits: Logits | None = about.pop("logits", None)
+        """Of networks of PyTorch: (N, 3, H, W) BGR of 0..255 -> (N, classes, H, W)."""
         self.classes = about.pop("classes")
         self.at_once, self.together = lanes.at_once, lanes.together
         digest = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()
@@ -104,6 +123,7 @@ def _mmseg(prepared: Prepared, place: Device) -> tuple[Batching, dict[str, Any]]
     checkpoints.fit(network, checkpoint, ignored=("auxiliary_head.", "data_preprocessor."))
     classes = _classes(_class_count(network), options, checkpoint.classes)
     return Batching(_in_fast_layout(network), as_chw, segment, place), {
+        "logits": logits,
         "classes": classes,
         "network": options["word"] or type(network).__name__,
         "config_sha256": options["config_sha256"],
@@ -117,6 +137,41 @@ def _mmseg(prepared: Prepared, place: Device) -> tuple[Batching, dict[str, Any]]
     }
 
 
+def _torchvision(prepared: Prepared, place: Device) -> tuple[Batching, dict[str, Any]]:
+    network, classes = torchvision_networks.segmenting(prepared)
+    _check_count(len(classes))
+    found = torchvision_networks.logits
+    about = {"network": f"{torchvision_networks.PREFIX}{prepared.options['torchvision']}"}
+    return Batching(network, as_chw, partial(largest, found), place), {
+        "logits": found, "classes": classes, **about, **_of_pytorch(prepared, place, "torchvision"),
+    }  # fmt: skip
+
+
+def _transformers(prepared: Prepared, place: Device) -> tuple[Batching, dict[str, Any]]:
+    network, classes = transformers_networks.build(prepared)
+    found = transformers_networks.logits_of(prepared)
+    about = {key: prepared.options[key] for key in ("config_sha256", "more_sha256", "pixels", "size", "resize")}
+    return Batching(network, as_chw, partial(largest, found), place), {
+        "logits": found, "classes": classes, "network": f"transformers {prepared.options['transformers']}", **about,
+        **_of_pytorch(prepared, place, "transformers"),
+    }  # fmt: skip
+
+
+def _of_pytorch(prepared: Prepared, place: Device, library: str) -> dict[str, Any]:
+    return {
+        "weights_sha256": prepared.options["weights_sha256"],
+        "version": VERSION,
+        **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
+        **{name: metadata.version(name) for name in ("torch", library)},
+        "precision": place.precision,
+        "device": place.device.split(":")[0],
+    }
+
+
+_FORMS: dict[str, Callable[[Prepared, Device], tuple[Any, dict[str, Any]]]] = {
+    "onnx": _onnx, "torchvision": _torchvision, "transformers": _transformers,
+}  # fmt: skip
+"""By the option that says so, what is no config of mmsegmentation."""
 _VERSIONS = {"torch": "torch", "mmsegmentation": "mmsegmentation", "mmcv": "mmcv", "mmcv-lite": "mmcv-lite"}
 
 
@@ -148,9 +203,13 @@ def _find(settings: TaskSettings) -> tuple[str | None, NetworkConfig, Path]:
 def _class_count(network: Any) -> int:
     """How many classes it tells apart (a single output tells two). Raises RequestError where uint8 is too small."""
     count = max(int(getattr(network, "num_classes", 0)), int(network.out_channels), 2)
+    _check_count(count)
+    return count
+
+
+def _check_count(count: int) -> None:
     if count > VOID:
         raise RequestError(f"the network has {count} classes; predictions are uint8 with {VOID} for void")
-    return count
 
 
 def _classes(count: int, options: dict[str, Any], in_checkpoint: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -187,6 +246,17 @@ def segment(network: Any, batch: torch.Tensor) -> torch.Tensor:
     outputs = logits(network, batch)
     if outputs.shape[1] == 1:
         return (outputs[:, 0].sigmoid() > float(network.decode_head.threshold)).to(torch.uint8)
+    return _largest(outputs)
+
+
+def largest(logits: Logits, network: Any, batch: torch.Tensor) -> torch.Tensor:
+    """The same of other networks, (N, H, W) uint8."""
+    return _largest(logits(network, batch))
+
+
+def _largest(outputs: torch.Tensor) -> torch.Tensor:
+    import torch
+
     return outputs.max(dim=1).indices.to(torch.uint8)  # argmax does the same at a fifth of the speed
 
 

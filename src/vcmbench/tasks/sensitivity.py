@@ -18,7 +18,7 @@ from vcmbench.tasks.batching import as_chw, complaints, twin
 from vcmbench.tasks.onnx import gradients
 from vcmbench.tasks.onnx.network import OnnxNetwork
 from vcmbench.tasks.opening import missing_packages
-from vcmbench.tasks.segmentation import Segmentation, logits, segment
+from vcmbench.tasks.segmentation import Logits, Segmentation
 
 if TYPE_CHECKING:
     import torch
@@ -46,24 +46,25 @@ class Differentiable(Protocol):
         """Values of an input's numbers as those of the picture's pixels, (H, W), with the same sum."""
 
 
-class MmsegGradients:
-    """Of a network of mmsegmentation."""
+class TorchGradients:
+    """Of a network of PyTorch."""
 
-    def __init__(self, network: torch.nn.Module) -> None:
-        self._network: Any = twin(network)
+    def __init__(self, network: torch.nn.Module, logits: Logits) -> None:
+        self._network, self._logits = twin(network), logits
 
     def answer(self, image: Picture) -> NDArray[np.uint8]:
         import torch
 
         with torch.inference_mode():
-            found: NDArray[np.uint8] = segment(self._network, as_chw(image)[None])[0].numpy()
-        return found
+            found = self.labels(self._logits(self._network, as_chw(image)[None]))[0, 0]
+        answer: NDArray[np.uint8] = found.to(torch.uint8).numpy()
+        return answer
 
     def input(self, image: Picture) -> torch.Tensor:
         return as_chw(image)[None].float()
 
     def logits(self, numbers: torch.Tensor) -> torch.Tensor:
-        return logits(self._network, numbers)
+        return self._logits(self._network, numbers)
 
     def labels(self, logits: torch.Tensor) -> torch.Tensor:
         if logits.shape[1] == 1:
@@ -111,7 +112,9 @@ class SegmentationSensitivity:
             module = gradients.convert(network)
             about |= {name: metadata.version(name) for name in ("onnx", "onnx2torch", "torch")}
             return about, lambda: gradients.OnnxGradients(network, module)
-        return about, lambda: MmsegGradients(network)
+        if (logits := task.logits) is None:
+            raise RequestError(f"model {self.settings.model}: has no gradients")
+        return about, lambda: TorchGradients(network, logits)
 
     def identity(self) -> dict[str, Any]:
         with self._opening:
