@@ -21,6 +21,7 @@ from vcmbench.encoder.plugins import get
 from vcmbench.errors import JobError
 from vcmbench.execution.runner.local import LocalRunner
 from vcmbench.importance.qp_map import QpMap
+from vcmbench.report.frames import of_frame
 
 Write = Callable[..., Path]
 U8 = NDArray[np.uint8]
@@ -90,6 +91,7 @@ def test_bits_follow_what_matters_in_every_picture(root: Path, write_experiment:
         assert table.shape == (FRAMES * HEIGHT // 16, 1 + WIDTH // 16)
         assert table[:, 0].tolist() == np.arange(FRAMES).repeat(HEIGHT // 16).tolist(), "a row begins with its picture"
         maps = table[:, 1:].reshape(FRAMES, HEIGHT // 16, WIDTH // 16)
+        assert np.array_equal(of_frame(table.astype(float), 8), maps[8])
         assert {maps[0, 2, 2] - maps[0, 0, 0], maps[8, 2, 6] - maps[8, 2, 2]} == {-12}, "the map moves with the square"
     assert {event["state"] for event in compress_here(root, config).events} == {"resumed"}
 

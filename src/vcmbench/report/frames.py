@@ -196,13 +196,25 @@ class Gallery:
         if score["qp_map"] is None or not path.is_file():
             missing["QP"] = "one for the whole picture" if score["qp_map"] is None else f"no {path.name}"
             return []
+        unit, index = self._units[score["configuration"], score["source"]]
         try:
             values = np.array([[float(cell) for cell in row] for _, row in qp_map.read_cells(path)])
+            if unit.coding.structure is not None:
+                values = of_frame(values, index)
         except (RequestError, ValueError) as error:
             missing["QP"] = f"{path.name} is no map: {error}"
             return []
         block_px = score["qp_map"].get("block_size", 16) / score["subsampling_factor"]
         return [Layer("QP", values, block_px=block_px, note="as given to the encoder")]
+
+
+def of_frame(rows: NDArray[np.float64], index: int) -> NDArray[np.float64]:
+    """The QP map of one picture of the maps of a sequence, whose rows begin with their picture's number, from 0. Raises
+    ValueError where it is not among them."""
+    own: NDArray[np.float64] = rows[rows[:, 0] == index, 1:]
+    if not own.size:
+        raise ValueError(f"picture {index} is not in it")
+    return own
 
 
 def _goodness(score: Score) -> float:
