@@ -140,6 +140,7 @@ def test_the_report_follows_the_sequence(folder: Path) -> None:
     page = target.read_text()
     assert "Rate in kbit/s" in page and 'id="time"' in page
     assert "10 frames of 1 sequence" in page and not re.search(r"\d source pictures?\b", page)
+    assert re.search(r"at about \d+ kbit/s", page) and not re.search(r"at about [\d.]+ bpp", page)
     titles = re.findall(r"<h3[^>]*>(drive, [^<]*)|<details><summary>(drive, [^<]*)", page)
     assert titles == [("drive, x264 low delay 27", ""), ("", "drive, x265 intra 32")], "the others are to be opened"
     start = page.index("data:image/webp;base64,")

@@ -16,9 +16,11 @@ _NEAR = 1.5
 
 @dataclass(frozen=True)
 class Comparable:
-    """A rate in bpp, the number of one point of each encoder near it, and what is said of encoders that have none."""
+    """A rate in its unit, the number of one point of each encoder near it, and what is said of encoders that have
+    none."""
 
-    rate_bpp: float
+    rate: float
+    unit: str
     points: list[int]
     missing: list[tuple[str, str]]
 
@@ -37,11 +39,12 @@ def plain_series(summary: Summary) -> dict[str, list[int]]:
 
 def comparable(summary: Summary) -> Comparable:
     """Of each encoder the point nearest to the rate that most of them have one near to, in the middle of all rates."""
-    logs = {number: math.log(bpp) for numbers in plain_series(summary).values() for number in numbers
-            if (bpp := float(summary.rate.values[number])) > 0}  # fmt: skip
+    rates, unit = summary.rate_and_unit
+    logs = {number: math.log(value) for numbers in plain_series(summary).values() for number in numbers
+            if (value := float(rates.values[number])) > 0}  # fmt: skip
     curves = [known for numbers in plain_series(summary).values() if (known := [n for n in numbers if n in logs])]
     if not curves:
-        return Comparable(0.0, [], [])
+        return Comparable(0.0, unit, [], [])
     middle = float(np.median(list(logs.values())))
 
     def nearest(numbers: list[int], to: float) -> tuple[float, int]:
@@ -51,7 +54,7 @@ def comparable(summary: Summary) -> Comparable:
         return sum(nearest(numbers, to)[0] <= math.log(_NEAR) for numbers in curves)
 
     target = min([middle, *logs.values()], key=lambda to: (-reached(to), abs(to - middle)))
-    bpp = math.exp(target)
+    common = math.exp(target)
     points, missing = [], []
     for numbers in curves:
         distance, number = nearest(numbers, target)
@@ -59,6 +62,6 @@ def comparable(summary: Summary) -> Comparable:
             points.append(number)
         else:
             point = summary.points[number]
-            why = f"{point.name} is its nearest, at {rate(math.exp(logs[number]))} bpp"
-            missing.append((f"{point.label} at about {rate(bpp)} bpp", why))
-    return Comparable(bpp, points, missing)
+            why = f"{point.name} is its nearest, at {rate(math.exp(logs[number]))} {unit}"
+            missing.append((f"{point.label} at about {rate(common)} {unit}", why))
+    return Comparable(common, unit, points, missing)

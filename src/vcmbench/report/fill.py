@@ -23,6 +23,7 @@ from vcmbench.measure.records import AGAINST
 from vcmbench.report.comparable import Comparable
 from vcmbench.report.content import BdRow, Losses, MapComparison, MapEffect, RateCurve, Series
 from vcmbench.report.content import RatePoint as CurvePoint
+from vcmbench.report.text import significant
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
 
@@ -94,8 +95,7 @@ def class_damage(summary: Summary, near: Comparable) -> list[Losses]:
     """IoU lost by class, a column an encoder."""
     if not summary.has_confusions:
         return []
-    rate, chosen = near.rate_bpp, near.points
-    found = []
+    chosen, found = near.points, []
     for against in AGAINST:
         if not chosen or not summary.has(against):
             continue
@@ -119,7 +119,7 @@ def class_damage(summary: Summary, near: Comparable) -> list[Losses]:
             else:
                 iou = part.jackknife.ratio(inside[..., i], union[..., i])
                 losses.append([iou.difference(len(chosen), k) for k in range(len(chosen))])
-        found.append(_damage(summary, against, "iou", rate, chosen, [names[i] for i in rows], losses,
+        found.append(_damage(summary, against, "iou", near, [names[i] for i in rows], losses,
                              [int(pixels[i]) for i in rows]))  # fmt: skip
     return found
 
@@ -132,24 +132,26 @@ def _pristine_counts(summary: Summary) -> NDArray[np.int64] | None:
 
 
 def _damage(
-    summary: Summary, against: str, measure: str, rate: float, chosen: list[int], rows: list[str],
+    summary: Summary, against: str, measure: str, near: Comparable, rows: list[str],
     losses: Sequence[Sequence[Estimate]], pixels: list[int] | None,
 ) -> Losses:  # fmt: skip
-    rates = summary.rate.values
-    columns = [Series(f"{summary.points[i].name}, {rates[i]:.2f} bpp", summary.points[i].encoder) for i in chosen]
-    return Losses(against, measure, f"at about {rate:.2g} bpp", rows, columns, losses, pixels)
+    rates, digits = summary.rate_and_unit[0].values, 2 if near.unit == "bpp" else 0
+    columns = [Series(f"{summary.points[i].name}, {rates[i]:.{digits}f} {near.unit}", summary.points[i].encoder)
+               for i in near.points]  # fmt: skip
+    condition = f"at about {significant(near.rate, 2)} {near.unit}"
+    return Losses(against, measure, condition, rows, columns, losses, pixels)
 
 
 def band_damage(summary: Summary, near: Comparable) -> list[Losses]:
     """The same for accuracy lost by distance, against the pseudo ground truth."""
     if not summary.has_confusions or not summary.has("pseudo"):
         return []
-    rate, chosen = near.rate_bpp, near.points
+    chosen = near.points
     bands = summary.by_band("pseudo")
     if isinstance(bands, str) or not chosen:
         return []
     losses = [[band.estimate(i).scaled(-1, 1) for i in chosen] for band in bands]
-    return [_damage(summary, "pseudo", "accuracy", rate, chosen, band_names(), losses, None)]
+    return [_damage(summary, "pseudo", "accuracy", near, band_names(), losses, None)]
 
 
 def band_names() -> list[str]:

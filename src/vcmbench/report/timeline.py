@@ -39,11 +39,11 @@ def timelines(run: MeasureRun, summary: Summary, gallery: Gallery, near: Compara
     one that predicts pictures from others, with a clip, and the others of fewer frames. None where the experiment codes
     no sequences. What cannot be shown the gallery says."""
     coded = {unit.folder: unit for unit in reversed(run.units) if unit.coding.structure is not None}
-    middle = near.rate_bpp or 1.0
+    middle, rates = near.rate or 1.0, summary.rate_and_unit[0].values
     chosen: list[tuple[bool, bool, int]] = []
     for curve in summary.series().values():
         if numbers := [number for number in curve if summary.points[number].configuration in coded]:
-            number = min(numbers, key=lambda one: abs(math.log(summary.rate.values[one] / middle)))
+            number = min(numbers, key=lambda one: abs(math.log(rates[one] / middle)))
             structure = coded[summary.points[number].configuration].coding.structure
             is_intra = structure is not None and structure.kind == "intra"
             chosen.append((is_intra, number not in near.points, number))
