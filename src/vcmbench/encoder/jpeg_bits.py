@@ -24,8 +24,8 @@ class _Component:
 
 
 def block_bits(data: bytes) -> NDArray[np.int64]:
-    """(rows, columns) of minimum coded units (16x16 luma pixels at 4:2:0, 8x8 at 4:4:4): the bits of all of their blocks
-    of all components. They sum to the scan but for stuffed bytes and the padding of its last one.
+    """(rows, columns) of minimum coded units (16x16 luma pixels at 4:2:0, 8x8 at 4:4:4): the bits of all of their
+    blocks, of all components. They sum to the scan but for stuffed bytes and the padding of its last one.
 
     Raises ValueError for a file that is no sequential JPEG with one scan, or is cut off.
     """
