@@ -164,8 +164,8 @@ class Gallery:
         else:
             note = "predicted otherwise than on the pristine picture"
             layers.append(Layer("Lost pixels", lost, kind="mask", note=note))
-        layers += self._importance(source, missing)
-        layers += self._qp(score, missing)
+        layers += self.importance(source, missing)
+        layers += self.qp(score, missing)
         return Overlay(f"{source.name.name}, {self._names[score['configuration']]}", decoded, layers, missing=missing)
 
     def _lost(self, score: Score) -> NDArray[np.float32] | None:
@@ -178,7 +178,8 @@ class Gallery:
         lost: NDArray[np.float32] = (predictions[0] != predictions[1]).astype(np.float32)
         return lost
 
-    def _importance(self, source: Source, missing: dict[str, str]) -> list[Layer]:
+    def importance(self, source: Source, missing: dict[str, str]) -> list[Layer]:
+        """The picture's importance, which the experiment's pixels count by; none, with the reason in `missing`."""
         try:
             known = ground_truth.read(self._data, source, self._weights)
         except JobError as error:
@@ -189,8 +190,8 @@ class Gallery:
             return []
         return [Layer("Importance", known.importance, low=0.0, high=1.0)]
 
-    def _qp(self, score: Score, missing: dict[str, str]) -> list[Layer]:
-        """The QP map that lies beside a mapped bitstream."""
+    def qp(self, score: Score, missing: dict[str, str]) -> list[Layer]:
+        """The QP map that lies beside a mapped bitstream; none, with the reason in `missing`."""
         bitstream = PurePosixPath(score["bitstream"])
         path = self._data.root / bitstream.with_name(f"{bitstream.stem}_qp_map.csv")
         if score["qp_map"] is None or not path.is_file():

@@ -1,0 +1,123 @@
+"""Block by block: what it cost, what importance said, and what the machine lost there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw
+
+from vcmbench.cli import runners, table, which
+from vcmbench.cli.argtypes import positive_int
+from vcmbench.cli.measure_options import check_packages
+from vcmbench.cli.terminal import say
+from vcmbench.compress import decode
+from vcmbench.data.dataset import open_root
+from vcmbench.data.store import Store
+from vcmbench.errors import JobError
+from vcmbench.io.progress import Progress
+
+if TYPE_CHECKING:  # measuring takes long to import
+    from vcmbench.measure.run import MeasureRun
+
+_NOT_PRINTED = ("configuration", "row", "column", "width_px", "height_px")
+_EXAMPLES = """\
+examples:
+  vcmbench blocks -d vcmbench-demo/data -s demo
+  vcmbench blocks -d data -s my.toml --where "lost >= 50 and class = 'person'"
+  vcmbench blocks -d data -s my.toml --where "bits >= 2000" --order bits
+  vcmbench blocks -d data -s my.toml --pictures lost
+
+After vcmbench metrics. Columns: coded_by, configuration (its folder), picture, row, column, x_px, y_px, width_px,
+height_px, bits (of JPEG at full size), qp (that a map gave), importance (0..1), psnr_y_db, class (in the pristine
+picture's prediction), lost_px, lost (per cent of the block's pixels that are predicted otherwise). --where and --order
+are SQL on them.
+All blocks lie in DATA/results/<experiment>/ledger/, a Parquet file a configuration.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    which.add_which(parser)
+    parser.add_argument("--size", type=positive_int, default=32, metavar="PX",
+                        help="side of a block (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--where", default="lost_px > 0", metavar="SQL",
+                        help="only blocks of which this holds (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--order", default="lost_px", metavar="SQL",
+                        help="largest of this first (default: %(default)s)")  # fmt: skip
+    parser.add_argument("-n", type=positive_int, default=20, metavar="N",
+                        help="so many of them (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write the decoded pictures with these blocks marked"
+    )
+    parser.add_argument("--skip-missing", action="store_true", help="where some bitstreams are not there")
+    parser.add_argument("--json", action="store_true", help="one JSON object a block on stdout, no table")
+    table.add_option(parser)
+    runners.add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_packages()
+    from vcmbench.analysis.run import recalled
+    from vcmbench.measure.outcome import MeasureSettings
+    from vcmbench.measure.run import MeasureRun
+    from vcmbench.report import ledger
+
+    wanted, root = which.wanted(arguments), open_root(arguments.data)
+    runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
+    settings = MeasureSettings(skip_missing=arguments.skip_missing)
+    this = MeasureRun(wanted, arguments.data, runner, settings, which.changed(arguments.config, arguments))
+    summary = recalled(this).summary
+    try:
+        with Progress(len(summary.points), "configuration") as progress:
+            paths = ledger.write(this, summary, arguments.size, progress.advance)
+        found, count = ledger.select(paths, arguments.where, arguments.order, arguments.n)
+        rows = [dict(zip(ledger.COLUMNS, row, strict=True)) for row in found]
+        _print(rows, as_json=arguments.json)
+        where = this.store.folder / ledger.FOLDER
+        say(f"{len(rows)} of {count} blocks of {arguments.size}x{arguments.size} px; all: {where}")
+        if arguments.pictures is not None:
+            _draw(this, rows, arguments.pictures)
+    except OSError as error:
+        raise JobError(f"{error.filename or this.store.folder}: {error.strerror or error}") from None
+    return 0
+
+
+def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False, allow_nan=False))
+        return
+    shown = [name for name in rows[0] if name not in _NOT_PRINTED] if rows else ["coded_by", "picture"]
+    cells = [tuple(_cell(row[name]) for name in shown) for row in rows]
+    print(table.render(shown, cells))
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value).rpartition("/")[2]
+
+
+def _draw(run: MeasureRun, rows: list[dict[str, Any]], folder: Path) -> None:
+    """A picture each of those that the blocks are of, decoded again, with frames around them."""
+    marked: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        marked[row["configuration"], row["picture"]].append(row)
+    folder.mkdir(parents=True, exist_ok=True)
+    for unit in run.units:
+        if not any((unit.folder, str(source.name)) in marked for source in unit.sources):
+            continue
+        for source, decoded in zip(unit.sources, decode.decode(unit.record, run.data.root, run.runner), strict=True):
+            blocks = marked.get((unit.folder, str(source.name)))
+            if blocks:
+                picture = Image.fromarray(decoded)
+                draw = ImageDraw.Draw(picture)
+                for row in blocks:
+                    x, y = row["x_px"], row["y_px"]
+                    draw.rectangle((x, y, x + row["width_px"] - 1, y + row["height_px"] - 1), outline=(255, 0, 255))
+                path = folder / unit.folder / f"{source.name.name}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+    say(f"pictures: {folder}")

@@ -1,0 +1,223 @@
+"""The block ledger: block by block of every picture, what it cost and what it lost.
+
+A table a configuration, `DATA/results/<experiment>/ledger/<configuration>.parquet`, of blocks of one size: where bits
+went, what importance said, and what the machine sees no more. What is not known of a block is null.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmbench.analysis.points import CodingPoint
+from vcmbench.analysis.summary import Summary
+from vcmbench.compress import decode
+from vcmbench.data import colour
+from vcmbench.data.dataset import Source
+from vcmbench.encoder import jpeg_bits
+from vcmbench.errors import RequestError
+from vcmbench.measure.records import Score
+from vcmbench.measure.run import MeasureRun
+from vcmbench.report.content import Layer
+from vcmbench.report.frames import Gallery
+
+FOLDER = "ledger"
+VERSION = 1
+COLUMNS: dict[str, type] = {
+    "coded_by": str, "configuration": str, "picture": str, "row": int, "column": int, "x_px": int, "y_px": int,
+    "width_px": int, "height_px": int, "bits": float, "qp": float, "importance": float, "psnr_y_db": float,
+    "class": str, "lost_px": int, "lost": float,
+}  # fmt: skip
+"""`coded_by` is what tables call the configuration, whose name is its folder's; `bits` are of JPEG files at full size,
+`qp` is what a map gave to the encoder, `class` the one of most pixels in the prediction on the pristine picture;
+`lost_px` and `lost` are how many pixels, and per cent of them, are predicted otherwise on the decoded one. PSNR is null
+where nothing differs."""
+_SQL = {str: "TEXT", int: "INTEGER", float: "REAL"}
+
+Row = tuple[Any, ...]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+
+def write(run: MeasureRun, summary: Summary, size_px: int, done: Callable[[str], None]) -> list[Path]:
+    """The table of each configuration, made anew where what it is about has changed. `done` is called with each one's
+    name. Raises JobError where a bitstream cannot be decoded, and OSError."""
+    book, paths = _Book(run, summary, size_px), []
+    for point in summary.points:
+        path = run.store.folder / FOLDER / f"{point.configuration}.parquet"
+        key = _key(run, point, summary.images, size_px)
+        if _key_of(path) != key:
+            run.store.write_table(f"{FOLDER}/{path.name}", _parquet(list(book.rows(point)), key))
+        paths.append(path)
+        done(point.name)
+    return paths
+
+
+def _key(run: MeasureRun, point: CodingPoint, images: Sequence[str], size_px: int) -> str:
+    """What a table is made of: scores, whose keys hold bitstream, network and truth, and the blocks' size."""
+    kept = [(image, point.scores[image].get("bitstream_sha256"), (point.scores[image]["machine"] or {}).get("key"))
+            for image in images]  # fmt: skip
+    text = json.dumps([VERSION, *COLUMNS, size_px, str(run.experiment.importance), kept])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Book:
+    """Makes the rows of configurations."""
+
+    def __init__(self, run: MeasureRun, summary: Summary, size_px: int) -> None:
+        self._run, self._summary, self._size_px = run, summary, size_px
+        self._gallery = Gallery(run, summary, ())
+
+    def rows(self, point: CodingPoint) -> Iterator[Row]:
+        images = set(self._summary.images)
+        for unit in self._run.units:
+            if unit.folder == point.configuration:
+                decoded = decode.decode(unit.record, self._run.data.root, self._run.runner)
+                for index, (source, picture) in enumerate(zip(unit.sources, decoded, strict=True)):
+                    if str(source.name) in images:
+                        score = point.scores[str(source.name)]
+                        rows = self._of_picture(score, source, unit.pristine(index).rgb, picture)
+                        yield from ((point.name, *row) for row in rows)
+
+    def _of_picture(self, score: Score, source: Source, pristine: U8, decoded: U8) -> Iterator[Row]:
+        blocks = _Blocks(pristine.shape[0], pristine.shape[1], self._size_px)
+        error = blocks.means((colour.luma(pristine).astype(np.float64) - colour.luma(decoded)) ** 2)
+        importance = next((blocks.means(layer.values) for layer in self._gallery.importance(source, {})), None)
+        qps = next((blocks.sampled(layer) for layer in self._gallery.qp(score, {})), None)
+        bits = _bits(self._run.data.root / score["bitstream"], score, blocks)
+        answers = self._answers(score)
+        lost = None if answers is None else blocks.means(answers[0] != answers[1]) * blocks.pixels
+        for i, j, x, y, width, height in blocks.each():
+            psnr = float(10 * np.log10(255**2 / error[i, j])) if error[i, j] else None
+            most = self._class(answers[0][y : y + height, x : x + width]) if answers else None
+            gone = None if lost is None else float(lost[i, j])
+            yield (
+                score["configuration"], score["source"], i, j, x, y, width, height, _at(bits, i, j), _at(qps, i, j),
+                _at(importance, i, j), psnr, most, None if gone is None else round(gone),
+                None if gone is None else 100 * gone / (width * height),
+            )  # fmt: skip
+
+    def _answers(self, score: Score) -> tuple[U8, U8] | None:
+        """What was predicted on the pristine and on the decoded picture, where that are pictures of labels."""
+        has = score["machine"] is not None and self._summary.kind is not None and self._summary.kind.has_label_pictures
+        return self._gallery.predictions(score) if has else None
+
+    def _class(self, labels: U8) -> str | None:
+        number, names = int(np.bincount(labels.ravel()).argmax()), self._summary.class_names
+        return names[number] if number < len(names) else None
+
+
+class _Blocks:
+    """A picture in blocks; those at the right and the bottom are what is left."""
+
+    def __init__(self, height: int, width: int, size_px: int) -> None:
+        self.size_px, self._ys, self._xs = size_px, np.arange(0, height, size_px), np.arange(0, width, size_px)
+        self._heights, self._widths = np.diff([*self._ys, height]), np.diff([*self._xs, width])
+        self.pixels = np.outer(self._heights, self._widths)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._ys), len(self._xs)
+
+    def each(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Row, column, x, y, width, height."""
+        for i, (y, height) in enumerate(zip(self._ys.tolist(), self._heights.tolist(), strict=True)):
+            for j, (x, width) in enumerate(zip(self._xs.tolist(), self._widths.tolist(), strict=True)):
+                yield i, j, x, y, width, height
+
+    def means(self, values: NDArray[Any]) -> F64:
+        """Of (H, W) values."""
+        sums = np.add.reduceat(np.add.reduceat(values.astype(np.float64), self._ys, axis=0), self._xs, axis=1)
+        return np.asarray(sums / self.pixels)
+
+    def sampled(self, layer: Layer) -> F64:
+        """Of a map of blocks of another size, the value in the middle of each of ours."""
+        block_px = layer.block_px or self.size_px
+        rows, columns = (np.minimum(((starts + self.size_px / 2) / block_px).astype(int), count - 1)
+                         for starts, count in zip((self._ys, self._xs), layer.values.shape, strict=True))  # fmt: skip
+        return np.asarray(layer.values[np.ix_(rows, columns)], np.float64)
+
+
+def _at(values: F64 | None, i: int, j: int) -> float | None:
+    return None if values is None or not np.isfinite(values[i, j]) else float(values[i, j])
+
+
+def _bits(path: Path, score: Score, blocks: _Blocks) -> F64 | None:
+    """Of JPEG's blocks, whose coded units divide ours; None elsewhere."""
+    if path.suffix != ".jpg" or score["subsampling_factor"] != 1:
+        return None
+    try:
+        data = path.read_bytes()
+        across, down = jpeg_bits.unit_px(data)
+        if blocks.size_px % across or blocks.size_px % down:
+            return None
+        found = jpeg_bits.block_bits(data).astype(np.float64)
+    except (OSError, ValueError):
+        return None
+    rows, columns = (np.arange(count) * (blocks.size_px // step)
+                     for count, step in zip(blocks.shape, (down, across), strict=True))  # fmt: skip
+    return np.asarray(np.add.reduceat(np.add.reduceat(found, rows, axis=0), columns, axis=1))
+
+
+def _parquet(rows: Sequence[Row], key: str) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    columns = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)
+    arrays = [pyarrow.array(list(column), types[kind]) for column, kind in zip(columns, COLUMNS.values(), strict=True)]
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()], {"vcmbench-key": key})
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), sink)
+    return bytes(sink.getvalue())
+
+
+def _key_of(path: Path) -> str | None:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.read_schema(path).metadata or {}
+    except (OSError, pyarrow.ArrowException):
+        return None
+    return str(metadata.get(b"vcmbench-key", b"").decode(errors="replace"))
+
+
+def select(paths: Sequence[Path], where: str, order: str, limit: int) -> tuple[list[Row], int]:
+    """The first `limit` rows that `where`, a condition in SQL, leaves, in the `order` of an expression, largest first;
+    and how many there are. Raises RequestError for what is no such condition."""
+    import pyarrow
+    from pyarrow import parquet
+
+    names = ", ".join(f'"{name}"' for name in COLUMNS)
+    with closing(sqlite3.connect(":memory:")) as database:
+        kinds = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in COLUMNS.items())
+        database.execute(f"CREATE TABLE blocks ({kinds})")
+        for path in paths:
+            try:
+                columns = parquet.read_table(path).columns
+            except pyarrow.ArrowException as error:
+                raise RequestError(f"{path}: is damaged ({error}); remove it, and it is made again") from None
+            rows = zip(*(column.to_pylist() for column in columns), strict=True)
+            database.executemany(f"INSERT INTO blocks VALUES ({', '.join('?' * len(COLUMNS))})", rows)  # noqa: S608
+        database.set_authorizer(_reads_only)
+        try:
+            chosen = f"FROM blocks WHERE ({where})"
+            found = database.execute(f"SELECT {names} {chosen} ORDER BY ({order}) DESC LIMIT {limit}").fetchall()
+            (count,) = database.execute(f"SELECT count(*) {chosen}").fetchone()
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise RequestError(f"--where {where!r} --order {order!r}: {error}; columns: {', '.join(COLUMNS)}") from None
+    return found, int(count)
+
+
+def _reads_only(action: int, *_: object) -> int:
+    allowed = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION)
+    return sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
