@@ -31,7 +31,7 @@ def test_the_experiment_of_the_docs_is_the_default_one(text: str, tmp_path: Path
 
 def test_options_of_the_docs_are_there(text: str) -> None:
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
-    known = typed("metrics", "--help").out + typed("report", "--help").out
+    known = "".join(typed(command, "--help").out for command in ("metrics", "report", "blocks"))
     assert options and {option for option in options if option not in known} == set()
 
 
