@@ -58,8 +58,8 @@ def typed(*words: object) -> Typed:
 
 
 def _opened(settings: TaskSettings, *where: Any) -> Task:
-    own = TaskSettings.model_validate(settings.model_dump(include=set(TaskSettings.model_fields)))
-    return _embedded() if own == TaskSettings() else open_task(settings, *where)
+    usual = TaskSettings().model_dump()
+    return _embedded() if settings.model_dump(include=set(usual)) == usual else open_task(settings, *where)
 
 
 @cache

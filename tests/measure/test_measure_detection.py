@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.helpers.measuring import Results, compressed, counts, draw, measure, network, outcome, typed, write_toml
 from vcmbench import tasks
 from vcmbench.tasks import kind as kinds
+from vcmbench.tasks.detection import Detection
 
 CODINGS = (
     'encoder = "lossless"',
@@ -58,6 +60,13 @@ def test_a_detector_from_bitstreams_to_the_report(tmp_path: Path) -> None:
     assert (again.code, counts(again)) == (0, (0, PICTURES * CONFIGURATIONS, 0)), "nothing is asked twice"
     checked = typed("verify", "-d", root, "-s", config)
     assert checked.code == 0, checked.err
+    with mock.patch.object(Detection, "predict", side_effect=AssertionError("the network was asked")):
+        config.write_text(config.read_text().replace("score = 0.6", "score = 0.7"))
+        again = measure(root, config)
+    assert (again.code, counts(again)) == (0, (PICTURES * CONFIGURATIONS, 0, 0)), again.err
+    assert all(score["machine"]["identity"]["pseudo_score"] == 0.7 for score in results.scores())
+    config.write_text(config.read_text().replace("score = 0.7", "score = 0.6"))
+    assert measure(root, config).code == 0
     _of_others(root, tmp_path, results)
 
 

@@ -205,7 +205,7 @@ def test_bitstreams_that_are_missing_name_the_command(results: Results, config: 
     assert (done.code, counts(done)) == (0, (0, ALL - 3, 0)), done.err
     assert {row["encoder"] for row in results.table("image_scores")} == {"lossless", "jpeg"}
     (picture := results.picture()).write_bytes(b"no picture")
-    assert f"{picture.name} cannot be compressed: " in measure(results.root, config).err
+    assert f"{picture.stem} cannot be compressed: " in measure(results.root, config).err
     other = write_toml(tmp_path, name="never")
     for words in ((), ("--skip-missing",)):
         assert measure(results.root, other, *words).code == 2

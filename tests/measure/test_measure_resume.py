@@ -151,7 +151,7 @@ def test_another_network_has_only_its_own_part_done_again(results: Results, conf
     assert counts(again) == (0, ALL, 0)
 
 
-def test_other_labels_are_another_truth(results: Results, config: Path) -> None:
+def test_other_labels_are_another_truth(results: Results, config: Path, no_network: None) -> None:
     mark(results)
     path = next((results.root / "cityscapes/gtFine/val/lindau").glob("*_labelIds.png"))
     ids = np.asarray(Image.open(path)).copy()

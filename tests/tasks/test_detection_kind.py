@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +14,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tests.helpers.pictures import save
+from vcmbench.data import objects
 from vcmbench.data.objects import ANY, LabelledObjects, ObjectFiles, of_cityscapes, of_folder
 from vcmbench.errors import JobError
 from vcmbench.tasks import kind as kinds
@@ -202,6 +205,13 @@ def test_labels_of_coco_kitti_and_yolo(tmp_path: Path) -> None:
     (tmp_path / "annotations/captions.json").write_text(json.dumps({"images": [], "annotations": [{"caption": "a"}]}))
     (tmp_path / "annotations/val.json").write_text(json.dumps(content))
     assert labelled(of_folder(tmp_path, name)) == [("car", [1, 2, 11, 22], 90.5, True)]
+    for folder in ("images", "more", "P_GT"):  # the last are results
+        save(tmp_path / folder / "a.png", np.zeros((4, 4, 3), np.uint8))
+    objects._called.cache_clear()
+    with pytest.raises(JobError, match=r"file_name 'a' could be any of 2 pictures below .*; write all"):
+        of_folder(tmp_path, name)
+    shutil.rmtree(tmp_path / "more")
+    objects._called.cache_clear()
     text = json.dumps(content)
     wrong = {
         "[" * 100_000: "nested too deeply", text.replace("[1, 2,", f"[{'9' * 401}, 2,"): "OverflowError",

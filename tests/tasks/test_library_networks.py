@@ -17,6 +17,7 @@ from vcmbench import tasks
 from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.tasks import TaskSettings, torchvision_networks
+from vcmbench.tasks.batching import as_chw
 from vcmbench.tasks.sensitivity import SegmentationSensitivity
 
 Picture = NDArray[np.uint8]
@@ -107,6 +108,10 @@ def test_torchvision_detects(name: str, count: int, tmp_path: Path) -> None:
     with opened(name="detection", model=f"torchvision/{name}", checkpoint=weights) as task:
         (found,), names = task.predict([picture()]), task.classes
         assert np.array_equal(task.predict([picture(), picture(seed=1)])[0], found)
+    pair = torch.stack([as_chw(picture()), as_chw(picture(seed=1))])
+    both = alone(lambda: torchvision_networks.boxes(network, pair, list(range(count))))  # as a GPU is given them
+    filled = [int((~one[:, 0].isnan()).sum()) for one in both]
+    assert filled[0] == len(wanted["boxes"]) and max(filled) == both.shape[1]
     categories = models.get_model_weights(name).DEFAULT.meta["categories"]
     if count == 91:
         assert len(names) == 80 and names[:3] == ("person", "bicycle", "car") and names[-1] == "toothbrush"

@@ -279,7 +279,10 @@ def test_files_that_cannot_be_used(tmp_path: Path, how: dict[str, Any], why: str
         ({"input": {"scale": 1, "multiple": 64}}, r"task\.input\.multiple = 64: the size \[32, 48\]"),
         ({"output": {"void": 4}}, r"task\.output\.void = 4: .*outputs are 0\.\.3"),
         ({"output": {"kind": "labels", "upsample": "logits"}}, r"task\.output\.upsample = 'logits'"),
-        ({"output": {"kind": "labels"}}, r"name them \(task\.classes\)"),
+        (
+            {"output": {"kind": "labels"}},
+            r"task\.output\.kind = 'labels': the output 'y' is \(1, 4, 32, 48\), .*no labels",
+        ),
         ({"classes": ["a", "b"]}, "2 names were given, but the network has 4 outputs"),
         ({"checkpoint": "w.pth"}, "an ONNX file has its weights"),
     ],

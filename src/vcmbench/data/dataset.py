@@ -145,7 +145,7 @@ def open_root(root: Path) -> DataRoot:
     return DataRoot(root.resolve(), (root / "cityscapes").is_dir())
 
 
-def _is_result(path: Path) -> bool:
+def is_result(path: Path) -> bool:
     """Whether a name is one of those that runs give to what they write, wherever it lies."""
     name = path.name
     return (
@@ -165,7 +165,7 @@ class Found:
 
 def look(data: DataRoot, wanted: Selection) -> Found:
     """The pictures that an experiment wants. Raises RequestError where there are none."""
-    walk = Walk(_is_result, SUFFIXES | video.SUFFIXES | ({video.RAW} if wanted.yuv else frozenset()))
+    walk = Walk(is_result, SUFFIXES | video.SUFFIXES | ({video.RAW} if wanted.yuv else frozenset()))
     layout = wanted.layout(data.root)
     where = _go(walk, data, wanted, layout)
     files = {PurePosixPath(file.relative_to(data.pristine)): file for file in walk.files}

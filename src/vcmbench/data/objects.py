@@ -7,6 +7,7 @@ there first.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vcmbench.data import images
+from vcmbench.data.dataset import is_result
 from vcmbench.data.labels import LABELS
+from vcmbench.data.walk import SUFFIXES, Walk
 from vcmbench.errors import JobError
 from vcmbench.io.documents import parse_json, short
 from vcmbench.io.files import read_bounded, sha256_of
@@ -68,7 +71,7 @@ def of_folder(root: Path, name: PurePosixPath) -> ObjectFiles | None:
     JobError where a COCO JSON cannot be used."""
     names = [name, *([PurePosixPath(*name.parts[1:])] if len(name.parts) > 1 else [])]
     for path in sorted((root / "annotations").glob("*.json")):
-        if (rows := _of_coco(path, names)) is not None:
+        if (rows := _of_coco(root, path, names)) is not None:
             return ObjectFiles(lambda _, rows=rows: _objects(rows), lambda rows=rows: repr(rows))  # type: ignore[misc]
     for one in names:
         if (path := root / "label_2" / f"{one}.txt").is_file():
@@ -148,10 +151,27 @@ def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
         return found
 
 
-def _of_coco(path: Path, names: Sequence[PurePosixPath]) -> list[Row] | None:
-    """None where it does not know the picture."""
+def _of_coco(root: Path, path: Path, names: Sequence[PurePosixPath]) -> list[Row] | None:
+    """None where it does not know the picture. Raises JobError where a name without folder could be several's."""
     known = _coco(path, path.stat().st_mtime_ns)
-    return next((known[name] for name in (*map(str, names), names[0].name) if name in known), None)
+    found = next((name for name in (*names, PurePosixPath(names[0].name)) if str(name) in known), None)
+    if found is not None and found != names[0]:
+        twins = sum(name.parts[-len(found.parts) :] == found.parts for name in _called(root).get(found.name, ()))
+        if twins > 1:
+            raise JobError(f"{path}: file_name {short(str(found))} could be any of {twins} pictures below {root}; "
+                           "write all of their folders into it")  # fmt: skip
+    return None if found is None else known[str(found)]
+
+
+@cache
+def _called(root: Path) -> dict[str, list[PurePosixPath]]:
+    """The pictures below a data root, without suffix, by their names without folders."""
+    walk = Walk(is_result, SUFFIXES)
+    walk.through(root)
+    found: defaultdict[str, list[PurePosixPath]] = defaultdict(list)
+    for file in walk.files:
+        found[file.stem].append(PurePosixPath(file.relative_to(root)).with_suffix(""))
+    return dict(found)
 
 
 def _from_kitti(path: Path) -> LabelledObjects:

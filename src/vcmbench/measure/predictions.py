@@ -44,6 +44,7 @@ class Question:
 
 
 _MAX_FILE_BYTES = 1 << 20
+_SCORE, _USUAL_SCORE = "pseudo_score", 0.5
 OF_FILES: Identity = {"predictions": "files of P_GT and P_hat_C"}
 
 
@@ -54,7 +55,12 @@ def pristine_key(identity: Identity, unit: Unit, index: int) -> str:
 
 def pristine_key_of(identity: Identity, sha256: str) -> str:
     """The same by the picture's SHA-256."""
-    return job_key({"picture": sha256, "task": identity})
+    return job_key({"picture": sha256, "task": _asked(identity)})
+
+
+def _asked(identity: Identity) -> Identity:
+    """Without the score from which detections are a truth: it decides no answer, but stood in keys once."""
+    return identity | {_SCORE: _USUAL_SCORE} if _SCORE in identity else identity
 
 
 def decoded_key(identity: Identity, unit: Unit, index: int) -> str:
@@ -65,7 +71,9 @@ def decoded_key(identity: Identity, unit: Unit, index: int) -> str:
 
 def key_of(identity: Identity, record: str, bitstream: str, index: int, pristine: str) -> str:
     """The same by a record's key and the SHA-256 of its bitstream and of the pristine picture."""
-    return job_key({"task": identity, "record": record, "bitstream": bitstream, "frame": index, "pristine": pristine})
+    return job_key({
+        "task": _asked(identity), "record": record, "bitstream": bitstream, "frame": index, "pristine": pristine,
+    })  # fmt: skip
 
 
 def is_of(root: Path, unit: Unit, index: int, identity: Identity, files: AnswerFiles) -> bool:
@@ -87,11 +95,11 @@ class Predictor(ABC):
 
     @abstractmethod
     def key(self, unit: Unit, index: int) -> str:
-        """What decides the answers on a decoded picture and on its pristine one."""
+        """What decides the answers on a decoded picture and on its pristine one, and how they are counted."""
 
     @abstractmethod
     def pristine_key(self, unit: Unit, index: int) -> str:
-        """What decides the answer on the pristine picture."""
+        """The same of the answer on the pristine picture."""
 
     @abstractmethod
     def is_kept(self, unit: Unit, index: int) -> bool:
@@ -127,7 +135,7 @@ class Predictor(ABC):
     @property
     def score(self) -> float | None:
         """From which score on detections are a truth; None of other kinds."""
-        return float(self.identity()["pseudo_score"]) if self.kind.needs_objects else None
+        return float(self.identity()[_SCORE]) if self.kind.needs_objects else None
 
 
 class RecordedPredictor(Predictor):
@@ -143,10 +151,14 @@ class RecordedPredictor(Predictor):
         return dict(self._identity)
 
     def key(self, unit: Unit, index: int) -> str:
-        return decoded_key(self.identity(), unit, index)
+        return self._counted(decoded_key(self.identity(), unit, index))
 
     def pristine_key(self, unit: Unit, index: int) -> str:
-        return pristine_key(self.identity(), unit, index)
+        return self._counted(pristine_key(self.identity(), unit, index))
+
+    def _counted(self, answer: str) -> str:
+        score = self.identity().get(_SCORE, _USUAL_SCORE)
+        return answer if score == _USUAL_SCORE else job_key({"answer": answer, _SCORE: score})
 
     def is_kept(self, unit: Unit, index: int) -> bool:
         if (files := self.kind.files) is None:
@@ -158,7 +170,7 @@ class RecordedPredictor(Predictor):
         if (files := self.kind.files) is None:
             return None
         path = _paths(self._root, unit, index, files)[0]
-        if files.key(path) != self.pristine_key(unit, index) or not files.is_whole(path):
+        if files.key(path) != pristine_key(self.identity(), unit, index) or not files.is_whole(path):
             return None
         return self.kept_answer(unit, index, is_pristine=True)
 
@@ -175,10 +187,10 @@ class RecordedPredictor(Predictor):
             return
         unit, index = question.unit, question.index
         pristine, decoded = _paths(self._root, unit, index, files)
-        path, key = (pristine, self.pristine_key) if question.is_pristine else (decoded, self.key)
+        path, key = (pristine, pristine_key) if question.is_pristine else (decoded, decoded_key)
         check_inside(self._root, path)
         # among the store's: what a run that was killed leaves there is removed by the next one
-        files.write(path, answer, self.classes, key(unit, index), self._store.temporary())
+        files.write(path, answer, self.classes, key(self.identity(), unit, index), self._store.temporary())
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         raise JobError("internal error: the network is in another process")
@@ -189,7 +201,7 @@ class NetworkPredictor(RecordedPredictor):
 
     def __init__(self, task: Task, store: Store, score: float = 0.5) -> None:
         """`score` as `[task] score`, which decides what detectors are held against."""
-        scored = {"pseudo_score": score} if kinds.get(task.kind).needs_objects else {}
+        scored = {_SCORE: score} if kinds.get(task.kind).needs_objects else {}
         super().__init__(task.kind, task.classes, task.identity() | _files_of(task) | scored, store)
         self._task, self.at_once, self.together = task, task.at_once, task.together
         self._name = str(self._identity.get("task", task.kind))

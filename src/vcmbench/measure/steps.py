@@ -95,13 +95,25 @@ class Steps:
         try:
             for one in mine:
                 questions += self._about_pristine(self._predictor, one)
-            questions += [(_about(frame), frame) for frame in asked if not frame.pristine.has_failed]
+            left = [frame for frame in asked if not frame.pristine.has_failed]
+            questions += [(_about(frame), frame) for frame in left if not self._lies_there(self._predictor, frame)]
             self._put(self._predictor, questions, later)
         except BaseException as error:
             for one in mine:  # what waits for them must not wait for ever
                 if not one.answer.done():
                     _fail(one, error)
             raise
+
+    def _lies_there(self, predictor: Predictor, frame: Frame) -> bool:
+        """Whether the answer on a frame needs no asking; it is taken then."""
+        if not frame.todo.is_answered:
+            return False
+        try:
+            frame.answer = predictor.kept_answer(frame.todo.unit, frame.todo.index, is_pristine=False)
+            frame.kept.set_result(None)
+        except (JobError, OSError) as error:
+            _fail(frame, error)
+        return True
 
     def _about_pristine(self, predictor: Predictor, one: Pristine) -> list[tuple[Question, Frame | Pristine]]:
         """The question about a pristine picture; none where its answer lies there already, or it cannot be asked."""

@@ -30,6 +30,8 @@ class Todo:
     iqa_keys: dict[str, str]
     is_written: bool
     """Whether the record that lies there says the same, and only what is still to be found out lacks."""
+    is_answered: bool = False
+    """Whether the machine's answers lie there, and are only to be counted anew."""
 
     @property
     def source(self) -> Source:
@@ -100,7 +102,8 @@ class ImageLevel:
             machine_key = self._machine_todo(unit, index, fresh, force=force)
             if machine_key is not None:
                 fresh["machine"] = None
-            yield Todo(unit, index, fresh, machine_key, lacking, is_written=before == fresh)
+            is_answered = machine_key is not None and not force and self._is_answered(unit, index, fresh)
+            yield Todo(unit, index, fresh, machine_key, lacking, before == fresh, is_answered)
 
     def _check_unchanged(self, unit: Unit, index: int) -> None:
         """Raises JobError where a picture is another one by now, also if all was known of the one before."""
@@ -146,14 +149,22 @@ class ImageLevel:
         has = not force and score["machine"] is not None and score["machine"]["key"] == key
         return None if has and self._predictor.is_kept(unit, index) and self._is_referred(unit, index) else key
 
+    def _is_answered(self, unit: Unit, index: int, score: Score) -> bool:
+        """Whether answers lie in files, on the picture that was decoded of this bitstream before."""
+        predictor = self._predictor
+        return (
+            predictor is not None and predictor.needs_pictures and predictor.kind.files is not None
+            and score["decoded_sha256"] is not None and predictor.is_kept(unit, index)
+        )  # fmt: skip
+
     def drop(self, unit: Unit, source: Source) -> None:
         """Forget a picture that failed: what earlier runs found out of it holds no longer."""
         self._scores.drop(unit.folder, source)
 
     def needs_picture(self, todo: Todo) -> bool:
         """Whether a frame must be decoded for what is to be found out."""
-        wants_answer = todo.machine_key is not None and self._predictor is not None and self._predictor.needs_pictures
-        return wants_answer or bool(todo.iqa_keys)
+        asks = todo.machine_key is not None and not todo.is_answered
+        return (asks and self._predictor is not None and self._predictor.needs_pictures) or bool(todo.iqa_keys)
 
     def reference_key(self, unit: Unit, index: int) -> str:
         """What decides what is kept of the machine's answer on the pristine picture."""

@@ -59,6 +59,19 @@ class Detections:
         found = found[(found[:, 2:4] > found[:, :2]).all(axis=1)]  # before they suppress others
         return inside(found if self.keys.nms is None else found[suppressed(found, self.keys.nms)], size)
 
+    @property
+    def width(self) -> int:
+        """Of a row of the first output."""
+        kinds = len(self.classes) + (self.void is not None)
+        within = {"score-class": 2, "class-score": 2, "scores": kinds, "objectness": 1 + kinds}
+        return _BOX + (within[self.columns] if len(self.names) == 1 else 0)
+
+    @property
+    def needed(self) -> str:
+        """The same in words."""
+        why = f'columns = "{self.columns}", task.classes' if len(self.names) == 1 else "scores; task.output.name"
+        return f"{self.width} columns are needed (task.output.boxes.{why})"
+
     def _plain(self, outputs: Sequence[NDArray[Any]]) -> list[Array]:
         """Without the side of the one picture, which all have or none."""
         first = outputs[0]
@@ -70,7 +83,7 @@ class Detections:
 
     def _apart(self, outputs: Sequence[Array]) -> tuple[Array, Array, Array]:
         """Boxes (N, 4), scores (N,) and labels (N,)."""
-        rows, kinds, rest = outputs[0], len(self.classes) + (self.void is not None), None
+        rows, rest = outputs[0], None
         if len(outputs) > 1:
             count, scores = len(rows), outputs[1]
             if rows.shape[1] != _BOX or any(len(one) != count for one in outputs[1:]):
@@ -79,15 +92,11 @@ class Detections:
             if len(outputs) == 3:
                 return rows, scores.reshape(count), outputs[2].reshape(count)
             rest = scores.reshape(count, -1)
-        width = {"score-class": 6, "class-score": 6, "scores": _BOX + kinds, "objectness": _BOX + 1 + kinds}
         if rest is None:
-            if rows.shape[1] != width[self.columns]:
+            if rows.shape[1] != self.width:
                 rows = rows.T
-            if rows.shape[1] != width[self.columns]:
-                raise JobError(
-                    f"the output {self.names[0]!r} is {text_of(outputs[0].shape)}; {width[self.columns]} columns are "
-                    f'needed (task.output.boxes.columns = "{self.columns}", task.classes)'
-                )
+            if rows.shape[1] != self.width:
+                raise JobError(f"the output {self.names[0]!r} is {text_of(outputs[0].shape)}; {self.needed}")
             rest = rows[:, _BOX:]
         if self.columns in ("score-class", "class-score"):
             score, label = (0, 1) if self.columns == "score-class" else (1, 0)
@@ -138,7 +147,11 @@ def of(keys: NetworkOutput, name: str, outputs: Sequence[Any], named: list[str] 
         columns = "score-class" if how.scores is None else "scores"
     shapes = {one.name: one.shape for one in outputs}
     count = None if how.labels else _count(shapes[names[-1]], columns, len(named), keys.void, apart=len(names) > 1)
-    return Detections(tuple(names), columns, class_names.fitting(named, count or len(named)), keys.void, how)
+    found = Detections(tuple(names), columns, class_names.fitting(named, count or len(named)), keys.void, how)
+    sides = [side for side in shapes[name][-2:] if isinstance(side, int)]
+    if sides and found.width not in sides:
+        raise RequestError(f"the output {name!r} is {text_of(shapes[name])}; {found.needed}")
+    return found
 
 
 def _count(shape: Sequence[Any], columns: str, named: int, void: int | None, *, apart: bool) -> int | None:

@@ -57,22 +57,29 @@ def _input(inputs: list[Any]) -> list[str]:
     return [*lines, 'colours = "rgb"         # TO BE CHECKED: or "bgr"']
 
 
+def _is_float(one: Any) -> bool:
+    return "float" in one.type or "double" in one.type
+
+
 def _are_boxes(outputs: list[Any]) -> bool:
-    """Whether no output can be a mask: floats of fewer than four sides are none."""
-    return bool(outputs) and all(("float" in one.type and len(one.shape) in (2, 3)) or len(one.shape) == 1
-                                 for one in outputs) and any(len(one.shape) > 1 for one in outputs)  # fmt: skip
+    """Whether no output can be a mask: floats of two or three sides are none, nor whole numbers of at most two that lie
+    beside such floats."""
+    rows = [one for one in outputs if _is_float(one) and len(one.shape) in (2, 3)]
+    return bool(rows) and all(one in rows or len(one.shape) in (1, 2) for one in outputs)
 
 
 def _boxes(outputs: list[Any]) -> list[str]:
-    rows = next(one for one in outputs if len(one.shape) > 1)
+    rows = [one for one in outputs if _is_float(one) and len(one.shape) > 1]
+    boxes = max(rows, key=lambda one: (4 in one.shape[-2:], len(one.shape)))
     lines = ["[task.output]", 'kind = "boxes"']
     if len(outputs) > 1:
-        lines.append(f"name = {json.dumps(rows.name)}           # TO BE CHECKED: that of the boxes")
+        lines.append(f"name = {json.dumps(boxes.name)}           # TO BE CHECKED: that of the boxes")
     return [
         *lines, "", "[task.output.boxes]",
         'corners = "xyxy"         # TO BE CHECKED: or "xywh", "cxcywh"',
         '# columns = "scores"     # what follows a box: "score-class" (default), "class-score", "scores", "objectness"',
-        *(f"# scores, labels = {json.dumps(one.name)}" for one in outputs if one is not rows),
+        *(f"# {'scores' if _is_float(one) else 'labels'} = {json.dumps(one.name)}"
+          for one in outputs if one is not boxes),
         "# nms = 0.7              # where the network does not suppress by itself",
     ]  # fmt: skip
 

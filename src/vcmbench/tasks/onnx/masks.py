@@ -110,6 +110,9 @@ def of(
     if is_labels and keys.upsample == "logits":
         raise RequestError(f"task.output.upsample = 'logits': {where} {type_name}, which are labels")
     layout = _layout(keys, shape, 1 if is_labels else _count(named, keys), like)
+    planes = {4: shape[1 if layout == "nchw" else -1], 3: shape[0]}.get(len(shape)) if is_labels else None
+    if isinstance(planes, int) and planes != 1:
+        raise RequestError(f"task.output.kind = 'labels': {where}, which are no labels of one picture: (1, h, w)")
     outputs = _outputs(keys, shape, layout, named, where, is_labels=is_labels)
     if not is_labels and keys.void is not None and keys.void >= outputs:
         raise RequestError(f"task.output.void = {keys.void}: {where}, whose outputs are 0..{outputs - 1}")
