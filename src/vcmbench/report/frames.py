@@ -13,6 +13,7 @@ from vcmbench.analysis.points import CodingPoint
 from vcmbench.analysis.summary import Summary
 from vcmbench.compress import decode
 from vcmbench.data.dataset import Source
+from vcmbench.encoder import jpeg_bits
 from vcmbench.errors import JobError, RequestError
 from vcmbench.importance import qp_map
 from vcmbench.measure import ground_truth
@@ -155,7 +156,7 @@ class Gallery:
         if frame is None:
             return None
         source, pristine, decoded = frame
-        missing = {"Bits": "encoders do not say how many bits a block took"}
+        missing: dict[str, str] = {}
         error = np.abs(pristine.astype(np.int16) - decoded).max(axis=2).astype(np.float32)
         layers = [Layer("Error", error, "levels of 255", low=0.0, note="largest of R, G, B")]
         lost = self._lost(score)
@@ -166,6 +167,7 @@ class Gallery:
             layers.append(Layer("Lost pixels", lost, kind="mask", note=note))
         layers += self.importance(source, missing)
         layers += self.qp(score, missing)
+        layers += self._bits(score, missing)
         return Overlay(f"{source.name.name}, {self._names[score['configuration']]}", decoded, layers, missing=missing)
 
     def _lost(self, score: Score) -> NDArray[np.float32] | None:
@@ -207,6 +209,25 @@ class Gallery:
             return []
         block_px = score["qp_map"].get("block_size", 16) / score["subsampling_factor"]
         return [Layer("QP", values, block_px=block_px, note="as given to the encoder")]
+
+
+    def _bits(self, score: Score, missing: dict[str, str]) -> list[Layer]:
+        """Of a JPEG file, which says by its codes how many each block took."""
+        path = self._data.root / score["bitstream"]
+        if path.suffix != ".jpg":
+            missing["Bits"] = "only JPEG files say how many bits a block took"
+            return []
+        try:
+            data = path.read_bytes()
+            (across, down), bits = jpeg_bits.unit_px(data), jpeg_bits.block_bits(data)
+        except (OSError, ValueError) as error:
+            missing["Bits"] = f"{path.name}: {error}"
+            return []
+        if across != down:
+            missing["Bits"] = f"of blocks of {across}x{down} px, which are not drawn"
+            return []
+        block_px = across / score["subsampling_factor"]
+        return [Layer("Bits", bits.astype(np.float32), "bits", low=0.0, block_px=block_px, note="of all components")]
 
 
 def of_frame(rows: NDArray[np.float64], index: int) -> NDArray[np.float64]:
