@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from vcmbench.encoder.plugins import loses_nothing
@@ -31,8 +31,9 @@ class CodingPoint:
     target_name: str
     """What sets points of searched rates apart from the curve over qualities, where the experiment has both."""
     scores: dict[str, Score] = field(repr=False)
-    shared_period: str = ""
-    """The intra period, where all sequences that are not all-intra have the same: it sets none apart."""
+    shared: frozenset[str] = frozenset()
+    """Options that set none apart: the intra period, where all sequences that are not all-intra have the same, and the
+    importance of maps, where all maps have the same."""
 
     @property
     def series(self) -> str:
@@ -48,7 +49,7 @@ class CodingPoint:
         """The options in words: a map is called a map, its settings stand where all configurations do."""
         words = [word for word in self.options.split() if word != "match=rate" and not word.startswith("target_bpp=")]
         words = [self.map_name if word.startswith("qp_map=") else _STRUCTURES.get(word, word) for word in words
-                 if word != self.shared_period]  # fmt: skip
+                 if word not in self.shared]  # fmt: skip
         return " ".join(words + ([self.target_name] if self.target_name else []))
 
     @property
@@ -77,11 +78,9 @@ def points_of(scores: Iterable[Score]) -> list[CodingPoint]:
     points = list(found.values())
     if len({point.map_name for point in points if point.is_mapped}) <= 1:  # nothing to set apart
         points = [replace(point, map_name="with map") for point in points]
-    inter = [point.options.split() for point in points if {"structure=lowdelay", "structure=randomaccess"}
-             & set(point.options.split())]  # fmt: skip
-    periods = {next((word for word in words if word.startswith("intra_period=")), "") for words in inter}
-    if len(periods) == 1:
-        points = [replace(point, shared_period=next(iter(periods))) for point in points]
+    inter = [point for point in points if {"structure=lowdelay", "structure=randomaccess"} & set(point.options.split())]
+    shared = _common(inter, "intra_period=") | _common([point for point in points if point.is_mapped], "importance=")
+    points = [replace(point, shared=shared) for point in points]
     over_qualities = {point.series for point in points if point.target_bpp is None}
     return [
         replace(point, target_name="at set rates")
@@ -89,6 +88,12 @@ def points_of(scores: Iterable[Score]) -> list[CodingPoint]:
         else point
         for point in points
     ]
+
+
+def _common(points: Sequence[CodingPoint], beginning: str) -> frozenset[str]:
+    """The option that begins so, where all of the points have the same, or have none."""
+    found = {next((word for word in point.options.split() if word.startswith(beginning)), "") for point in points}
+    return frozenset(found) if len(found) == 1 else frozenset()
 
 
 def _map_name(options: str) -> str:

@@ -210,7 +210,6 @@ class Gallery:
         block_px = score["qp_map"].get("block_size", 16) / score["subsampling_factor"]
         return [Layer("QP", values, block_px=block_px, note="as given to the encoder")]
 
-
     def _bits(self, score: Score, missing: dict[str, str]) -> list[Layer]:
         """Of a JPEG file, which says by its codes how many each block took."""
         path = self._data.root / score["bitstream"]
