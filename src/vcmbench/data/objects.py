@@ -98,11 +98,15 @@ def _objects(rows: Sequence[Row]) -> LabelledObjects:
 
 
 def _from_instances(path: Path, shape: tuple[int, int]) -> LabelledObjects:
-    """Ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
     with images.complaints(path), Image.open(path, formats=images.FORMATS) as picture:
         ids = np.asarray(picture).astype(np.int64)
     if ids.shape != shape:
         raise JobError(f"{path}: must be a gray PNG of instance ids, {shape[1]}x{shape[0]} px as its picture")
+    return of_instances(ids)
+
+
+def of_instances(ids: NDArray[np.integer]) -> LabelledObjects:
+    """Of (H, W): ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
     rows = []
     for number in np.unique(ids):
         if (name := _CITYSCAPES.get(int(number // 1000 if number >= 1000 else number))) is None:
