@@ -36,7 +36,7 @@ def export(task: str, path: Path) -> Path:
         for file, content in ((path, _onnx(module, output)), (beside, _toml(task, keys).encode())):
             write_atomically(file, content, file.with_name(f".{file.name}.tmp"))
     except OSError as error:
-        raise RequestError(f"{error.filename or path}: cannot be written: {error.strerror}") from None
+        raise RequestError(f"{path}: cannot be written: {error.strerror}") from None
     return beside
 
 
