@@ -16,7 +16,7 @@ help:
 	@echo "make bench   what is timed, and against what, into docs/performance.md (over an hour; BENCH=--small tries it)"
 	@echo "make kills   kill -9 at random moments, over and over: is anything lost? (twenty minutes)"
 	@echo "make network the embedded segmentation network, trained anew (half an hour)"
-	@echo "make detector the embedded detector, trained anew (half an hour)"
+	@echo "make detector the embedded detector, trained anew (twenty minutes)"
 
 setup: .venv/metrics
 
