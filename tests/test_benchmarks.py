@@ -125,7 +125,8 @@ def test_every_benchmark_with_rows_is_found(run: ModuleType) -> None:
     with_rows = {path.stem for path in BENCHMARKS.glob("*.py") if "\ndef rows(small: bool)" in path.read_text()}
     assert set(run.found()) == with_rows
     assert with_rows == {
-        "blocks", "harness", "importance", "iqa", "maps", "memory", "resume", "scaling", "throughput", "video"
+        "blocks", "harness", "importance", "iqa", "maps", "memory", "networks", "resume", "scaling", "throughput",
+        "video",
     }  # fmt: skip
     assert run.found()[0] == "harness"
 

@@ -147,7 +147,7 @@ def test_all_labels_of_a_detector_may_have_names(tmp_path: Path) -> None:
         ({"model": "torchvision/fcn_resnet50", "checkpoint": "none.pth"}, "checkpoint none.pth: no such file"),
         ({"model": "torchvision/fcn_resnet50", "input": {"scale": 1}}, "only an ONNX file as model has this table"),
         ({"model": "torchvision/resnet18", "name": "detection"}, "none of torchvision's for detection"),
-        ({"model": "x.pt", "name": "detection"}, "a detector is an ONNX file, .onnx, or torchvision/NAME"),
+        ({"model": "x.pt", "name": "detection"}, "a detector is 'demo', an ONNX file or torchvision/NAME"),
         ({"model": "torchvision/fcn_resnet50", "checkpoint": "other.safetensors"}, "of another network: missing"),
     ],
 )  # fmt: skip

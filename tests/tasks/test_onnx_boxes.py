@@ -127,8 +127,8 @@ def test_masks_and_boxes_are_of_different_tasks(tmp_path: Path) -> None:
         tasks.open_task(TaskSettings(model=str(path), classes=NAMES, output={"kind": "boxes"}), "local", "none")  # type: ignore[arg-type]
     with pytest.raises(RequestError, match=r"task\.output\.kind is not said"):
         tasks.open_task(TaskSettings(name="detection", model=str(path), classes=NAMES), "local", "none")
-    with pytest.raises(RequestError, match="a detector is an ONNX file"):
-        tasks.open_task(TaskSettings(name="detection"), "local", "none")
+    with pytest.raises(RequestError, match="a detector is 'demo', an ONNX file or torchvision/NAME"):
+        tasks.open_task(TaskSettings(name="detection", model="yolo"), "local", "none")
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from vcmbench.data import images
 from vcmbench.data.dataset import is_result
@@ -60,7 +61,7 @@ class ObjectFiles:
 def of_cityscapes(instances: Path, polygons: Path) -> ObjectFiles | None:
     """`*_instanceIds.png`, whose boxes are those of visible pixels, or else `*_polygons.json`."""
     if instances.is_file():
-        return ObjectFiles(lambda shape: _from_instances(instances, shape), lambda: _sha256(instances))
+        return ObjectFiles(lambda shape: _known(instances, shape), lambda: _sha256(instances))
     if not polygons.is_file():
         return None
     return ObjectFiles(lambda _: _from_polygons(polygons), lambda: _sha256(polygons))
@@ -97,18 +98,29 @@ def _objects(rows: Sequence[Row]) -> LabelledObjects:
     return LabelledObjects(tuple(name for name, *_ in rows), boxes, areas.astype(np.float64), crowd)
 
 
-def _from_instances(path: Path, shape: tuple[int, int]) -> LabelledObjects:
-    """Ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
-    with images.complaints(path), Image.open(path, formats=images.FORMATS) as picture:
-        ids = np.asarray(picture).astype(np.int64)
+def _known(path: Path, shape: tuple[int, int]) -> LabelledObjects:
+    """A video's frames come anew with each coding of it."""
+    with _complaints(path):
+        return _from_instances(path, shape, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _from_instances(path: Path, shape: tuple[int, int], _mtime: int) -> LabelledObjects:
+    with images.complaints(path), Image.open(path, formats=["PNG"]) as picture:
+        ids = np.asarray(picture).astype(np.int32)
     if ids.shape != shape:
         raise JobError(f"{path}: must be a gray PNG of instance ids, {shape[1]}x{shape[0]} px as its picture")
-    rows = []
-    for number in np.unique(ids):
-        if (name := _CITYSCAPES.get(int(number // 1000 if number >= 1000 else number))) is None:
-            continue
-        y, x = np.nonzero(ids == number)
-        rows.append((name, (x.min(), y.min(), x.max() + 1, y.max() + 1), float(len(x)), bool(number < 1000)))
+    return of_instances(ids)
+
+
+def of_instances(ids: NDArray[np.integer]) -> LabelledObjects:
+    """Of (H, W): ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
+    counts, windows = np.bincount(ids.ravel()), ndimage.find_objects(ids.astype(np.int32))
+    rows: list[Row] = []
+    for number in np.flatnonzero(counts).tolist():
+        if (name := _CITYSCAPES.get(number // 1000 if number >= 1000 else number)) is not None:
+            y, x = windows[number - 1]
+            rows.append((name, (x.start, y.start, x.stop, y.stop), float(counts[number]), number < 1000))
     return _objects(rows)
 
 

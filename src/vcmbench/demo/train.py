@@ -35,7 +35,8 @@ _FLIP = 0.5
 _EMA = 0.998
 _MOST_WEIGHT = 6.0
 
-Picture = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Picture = tuple[NDArray[np.uint8], NDArray[Any]]
+"""(H, W, 3) uint8 RGB, and (H, W) ids of its pixels."""
 
 
 def draw(folder: Path, scenes: int, large: int, jobs: int) -> tuple[Path, Path]:
@@ -47,16 +48,21 @@ def draw(folder: Path, scenes: int, large: int, jobs: int) -> tuple[Path, Path]:
     return folder / "512", folder / "1024"
 
 
-def load(root: Path, split: str) -> list[Picture]:
-    """Pictures (H, W, 3) uint8 RGB with their train ids (H, W) uint8."""
+def load(root: Path, split: str, ids: str = "labelIds") -> list[Picture]:
+    """Pictures (H, W, 3) uint8 RGB with their `*_gtFine_{ids}.png` (H, W)."""
     folder = root / "cityscapes"
     found = []
     for name in (folder / f"{split}.txt").read_text(encoding="utf-8").split():
         with Image.open(folder / "leftImg8bit" / split / f"{name}_leftImg8bit.png") as image:
             rgb = np.asarray(image.convert("RGB"))
-        with Image.open(folder / "gtFine" / split / f"{name}_gtFine_labelIds.png") as image:
-            found.append((rgb, labels.train_ids(np.asarray(image))))
+        with Image.open(folder / "gtFine" / split / f"{name}_gtFine_{ids}.png") as image:
+            found.append((rgb, np.asarray(image)))
     return found
+
+
+def segmented(root: Path, split: str) -> list[Picture]:
+    """Pictures with their train ids (H, W) uint8."""
+    return [(rgb, labels.train_ids(ids)) for rgb, ids in load(root, split)]
 
 
 def class_weights(pictures: list[Picture]) -> torch.Tensor:
@@ -123,6 +129,31 @@ class Network:
         return full.argmax(1)[0].numpy().astype(np.uint8)
 
 
+class Average:
+    """The moving average of a module's weights."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._module = module
+        self.weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    def update(self, step: int) -> None:
+        decay = min(_EMA, step / (step + 10))
+        for name, value in self._module.state_dict().items():
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, 1 - decay)
+            else:
+                self.weights[name].copy_(value)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The module has them inside, and is in training mode behind."""
+        before = {name: value.clone() for name, value in self._module.state_dict().items()}
+        self._module.load_state_dict(self.weights)
+        yield
+        self._module.load_state_dict(before)
+        self._module.train()
+
+
 def train(
     network: Network, pictures: list[Picture], steps: int, batch: int, seed: int, held_out: list[Picture]
 ) -> None:
@@ -131,7 +162,7 @@ def train(
     weights = class_weights(pictures)
     optimizer = torch.optim.AdamW(module.parameters(), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.15)
-    average = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    average = Average(module)
     started, losses = time.monotonic(), []
     module.train()
     for step, (images, truths) in enumerate(batches(pictures, steps, batch, seed), 1):
@@ -147,28 +178,14 @@ def train(
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
-        decay = min(_EMA, step / (step + 10))
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - decay)
-            else:
-                average[name].copy_(value)
+        average.update(step)
         if step % 100 == 0 or step == steps:
             print(f"step {step}/{steps}, {time.monotonic() - started:.0f} s, loss {np.mean(losses[-100:]):.3f}",
                   file=sys.stderr, flush=True)  # fmt: skip
         if step % 500 == 0:
-            with _holding(network, average):
+            with average.held():
                 print(f"  held out: mIoU {score(network, held_out)[0]:.3f}", file=sys.stderr, flush=True)
-    module.load_state_dict(average)
-
-
-@contextmanager
-def _holding(network: Network, weights: dict[str, torch.Tensor]) -> Iterator[None]:
-    before = {name: value.clone() for name, value in network.module.state_dict().items()}
-    network.module.load_state_dict(weights)
-    yield
-    network.module.load_state_dict(before)
-    network.module.train()
+    module.load_state_dict(average.weights)
 
 
 def score(network: Network, pictures: list[Picture]) -> tuple[float, list[float | None]]:
@@ -182,32 +199,37 @@ def score(network: Network, pictures: list[Picture]) -> tuple[float, list[float 
     return mean if mean is not None else float("nan"), confusion.class_ious(counts)
 
 
-def save(network: Network, path: Path) -> None:
+def save(module: torch.nn.Module, path: Path) -> None:
     """Weights as safetensors: kernels in half precision, all else as it is."""
-    state = network.module.state_dict()
+    state = module.state_dict()
     save_file({name: (value.half() if value.ndim > 1 else value).contiguous() for name, value in state.items()}, path)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw train scenes, and train the embedded network on them.")
-    parser.add_argument("-o", "--output", type=Path, default=NETWORKS / "demo.safetensors", help="(%(default)s)")
+def options(description: str, output: Path, scenes: int, large: int, steps: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("-o", "--output", type=Path, default=output, help="(%(default)s)")
     parser.add_argument("--data", type=Path, default=Path("vcmbench-demo/train"), help="where scenes are drawn")
-    parser.add_argument("--scenes", type=int, default=900, help="of 512x256 (default: %(default)s)")
-    parser.add_argument("--large", type=int, default=120, help="of 1024x512 (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=1800, help="batches of --batch (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=scenes, help="of 512x256 (default: %(default)s)")
+    parser.add_argument("--large", type=int, default=large, help="of 1024x512 (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=steps, help="batches of --batch (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    text = "Draw train scenes, and train the embedded network on them."
+    arguments = options(text, NETWORKS / "demo.safetensors", 900, 120, 1800).parse_args()
     small, large = draw(arguments.data, arguments.scenes, arguments.large, arguments.jobs)
     torch.set_num_threads(arguments.jobs)
     torch.manual_seed(arguments.seed)
     network = Network(NETWORKS / "demo.json")
-    held_out = load(small, "val")
-    scenes = load(small, "train") + load(large, "train")
+    held_out = segmented(small, "val")
+    scenes = segmented(small, "train") + segmented(large, "train")
     train(network, scenes, arguments.steps, arguments.batch, arguments.seed, held_out)
-    save(network, arguments.output)
-    for name, pictures in (("512x256", held_out), ("1024x512", load(large, "val"))):
+    save(network.module, arguments.output)
+    for name, pictures in (("512x256", held_out), ("1024x512", segmented(large, "val"))):
         mean, classes = score(network, pictures)
         print(f"{name}: mIoU {mean:.4f} on {len(pictures)} held-out scenes")
         print("  " + ", ".join(f"{n} {v:.2f}" for n, v in zip(labels.CLASSES, classes, strict=True) if v is not None))

@@ -148,7 +148,9 @@ class MeasureRun:
 
 def _warnings(experiment: Experiment, data: DataRoot) -> list[str]:
     task = experiment.task
-    if task is None or task.predictions == "files" or (task.name, task.model) != ("segmentation", "demo"):
+    if task is None or task.predictions == "files" or task.model != "demo":
+        return []
+    if task.name not in ("segmentation", "detection"):  # a user's own, whose network is another
         return []
     if (data.pristine / "demo.json").is_file():
         return []

@@ -39,6 +39,8 @@ def plain_series(summary: Summary) -> dict[str, list[int]]:
 
 def comparable(summary: Summary) -> Comparable:
     """Of each encoder the point nearest to the rate that most of them have one near to, in the middle of all rates."""
+    if not summary.images:  # all of them failed
+        return Comparable(0.0, "bpp", [], [])
     rates, unit = summary.rate_and_unit
     logs = {number: math.log(value) for numbers in plain_series(summary).values() for number in numbers
             if (value := float(rates.values[number])) > 0}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Detection of objects as boxes, by a network that is an ONNX file, or one of torchvision's."""
+"""Detection of objects as boxes, by the embedded network, one that is an ONNX file, or one of torchvision's."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import RequestError
-from vcmbench.tasks import torchvision_networks
+from vcmbench.tasks import checkpoints, class_names, embedded_detector, own_networks, torchvision_networks
 from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
 from vcmbench.tasks.batching import Batching, as_chw
 from vcmbench.tasks.boxes import inside
+from vcmbench.tasks.embedded_detector import EmbeddedDetector
 from vcmbench.tasks.onnx import document, session
 from vcmbench.tasks.onnx import network as onnx_network
 from vcmbench.tasks.onnx.network import OnnxNetwork
 
+DEMO = "demo"
 _CELL_PX = 16
 
 
@@ -29,6 +31,7 @@ class Detection(LocalTask):
     """Boxes are brought back to the picture's size, whatever the network was given."""
 
     kind = "detection"
+    embedded: ClassVar[tuple[str, ...]] = (DEMO,)
     about_models = (
         'an ONNX file (tasks inspect) with its [task.output] kind = "boxes", or torchvision/NAME + checkpoint'
     )
@@ -41,10 +44,17 @@ class Detection(LocalTask):
     def prepare(cls, settings: TaskSettings) -> Prepared:
         if settings.model.startswith(torchvision_networks.PREFIX):
             return torchvision_networks.prepare(settings, "detection")
-        if not document.is_onnx(settings.model):
-            raise RequestError(f"model {settings.model!r}: a detector is an ONNX file, .onnx, or torchvision/NAME "
-                               "(docs/tasks.md)")  # fmt: skip
-        return onnx_network.prepare(settings)
+        if document.is_onnx(settings.model):
+            return onnx_network.prepare(settings)
+        if settings.model != DEMO:
+            raise RequestError(
+                f"model {settings.model!r}: a detector is {DEMO!r}, an ONNX file or torchvision/NAME (docs/tasks.md)"
+            )
+        own_networks.check(settings, "the ONNX file")
+        if settings.checkpoint is not None:
+            raise RequestError(f"checkpoint {settings.checkpoint}: the model {DEMO!r} has its own; leave it out")
+        weights, classes = embedded_detector.WEIGHTS, class_names.given(settings.classes)
+        return Prepared({"weights_sha256": checkpoints.sha256(weights), "classes": classes}, {"weights": weights})
 
     @classmethod
     def example(cls, folder: Path) -> dict[str, Any]:
@@ -55,8 +65,9 @@ class Detection(LocalTask):
         }  # fmt: skip
 
     def __init__(self, prepared: Prepared, place: Device) -> None:
-        lanes, self.classes, about = (_onnx if "onnx" in prepared.options else _torchvision)(prepared, place)
-        self._lanes: OnnxNetwork | Batching = lanes
+        opened = next((how for key, how in _OPENED.items() if key in prepared.options), _embedded)
+        lanes, self.classes, about = opened(prepared, place)
+        self._lanes: _Lanes = lanes
         self.at_once, self.together = lanes.at_once, lanes.together
         digest = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()
         self._identity = {"task": "detection", **about, "classes_sha256": digest}
@@ -65,9 +76,9 @@ class Detection(LocalTask):
         return dict(self._identity)
 
     def predict(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
-        if isinstance(self._lanes, OnnxNetwork):
-            return self._lanes.run(images)
         found = self._lanes.run(images)
+        if not isinstance(self._lanes, Batching):
+            return found
         return [inside(rows[~np.isnan(rows[:, 0])], image.shape[:2])
                 for image, rows in zip(images, found, strict=True)]  # fmt: skip
 
@@ -75,12 +86,23 @@ class Detection(LocalTask):
         self._lanes.close()
 
 
-def _onnx(prepared: Prepared, place: Device) -> tuple[OnnxNetwork, tuple[str, ...], dict[str, Any]]:
+_Lanes = OnnxNetwork | EmbeddedDetector | Batching
+_Opened = tuple[_Lanes, tuple[str, ...], dict[str, Any]]
+"""What runs the network, its classes, and its part of the identity."""
+
+
+def _embedded(prepared: Prepared, place: Device) -> _Opened:
+    network = embedded_detector.load(prepared.files["weights"])
+    lanes = EmbeddedDetector(network, place, prepared.options["classes"])
+    return lanes, lanes.classes, {**lanes.identity, "weights_sha256": prepared.options["weights_sha256"]}
+
+
+def _onnx(prepared: Prepared, place: Device) -> _Opened:
     found = OnnxNetwork(prepared, place, "boxes")
     return found, found.classes, found.identity
 
 
-def _torchvision(prepared: Prepared, place: Device) -> tuple[Batching, tuple[str, ...], dict[str, Any]]:
+def _torchvision(prepared: Prepared, place: Device) -> _Opened:
     network, classes, numbers = torchvision_networks.detecting(prepared)
     lanes = Batching(network, as_chw, partial(torchvision_networks.boxes, numbers=numbers), place)
     about = {
@@ -93,6 +115,9 @@ def _torchvision(prepared: Prepared, place: Device) -> tuple[Batching, tuple[str
         "device": place.device.split(":")[0],
     }
     return lanes, classes, about
+
+
+_OPENED = {"onnx": _onnx, "torchvision": _torchvision}
 
 
 def _cells(path: Path) -> Path:

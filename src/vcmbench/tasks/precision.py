@@ -19,6 +19,7 @@ MOST_DETECTIONS = 100
 _LIMITS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """In px, of AREAS."""
 _MOST_AT_ONCE = 1 << 17  # numbers: more of them leave the cache
+_RECALLS = np.linspace(0, 1, RECALLS)
 _IOU = np.minimum(np.linspace(0.5, 0.95, THRESHOLDS), 1 - 1e-10)
 
 Array = NDArray[np.float64]
@@ -55,8 +56,8 @@ def match(boxes: Array, scores: Array, truths: Array, areas: Array, crowd: NDArr
     return {
         "scores": scores[order].tolist(),
         "truths": (~is_other).sum(axis=1).tolist(),
-        "hits": [_bits(one) for one in hits],
-        "ignored": [_bits(one) for one in ignored],
+        "hits": _bits(hits),
+        "ignored": _bits(ignored),
     }
 
 
@@ -74,9 +75,9 @@ def _xywh(boxes: Array) -> Array:
     return np.ascontiguousarray(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), np.float64)
 
 
-def _bits(flags: NDArray[Any]) -> list[int]:
-    """(THRESHOLDS, D) flags as D numbers."""
-    found: list[int] = (np.asarray(flags, np.int64).T @ (1 << np.arange(THRESHOLDS))).tolist()
+def _bits(flags: NDArray[np.bool_]) -> list[list[int]]:
+    """(AREAS, THRESHOLDS, D) flags as D numbers of each area."""
+    found: list[list[int]] = (flags << np.arange(THRESHOLDS)[:, None]).sum(axis=1).tolist()
     return found
 
 
@@ -97,30 +98,33 @@ def is_kept(one: Any) -> bool:
     )  # fmt: skip
 
 
-def average(kept: Sequence[Kept | None], weights: Array, area: str) -> Array:
-    """Average precision of one class, (rows, THRESHOLDS): `kept` is of each picture (None: nothing of that class) and
-    `weights` (rows, pictures) how often a row has it. NaN in rows without objects of that class and area."""
-    at, chosen = AREAS.index(area), [(i, one) for i, one in enumerate(kept) if one is not None]
-    truths = np.array([one["truths"][at] for _, one in chosen], np.float64)
-    totals = weights[:, [i for i, _ in chosen]] @ truths
-    found = np.full((len(weights), THRESHOLDS), np.nan)
+def average(kept: Sequence[Kept | None], weights: Array, areas: Sequence[str] = AREAS) -> Array:
+    """Average precision of one class, (areas, rows, THRESHOLDS): `kept` is of each picture (None: nothing of that
+    class) and `weights` (rows, pictures) how often a row has it. NaN in rows without objects of that class and area."""
+    at, chosen = [AREAS.index(area) for area in areas], [(i, one) for i, one in enumerate(kept) if one is not None]
+    truths = np.array([one["truths"] for _, one in chosen], np.float64)[:, at]
+    totals = (weights[:, [i for i, _ in chosen]] @ truths).T
+    found = np.full((*totals.shape, THRESHOLDS), np.nan)
     if not totals.any():
         return found
     scores = np.concatenate([np.array(one["scores"], np.float64) for _, one in chosen])
     order = np.argsort(-scores, kind="mergesort")  # of equal scores the first picture's comes first, as in pycocotools
-    picture = np.concatenate([np.full(len(one["scores"]), i) for i, one in chosen])[order]
-    hits, ignored = (_flags(np.concatenate([np.array(one[name][at], np.int64) for _, one in chosen])[order])
+    picture = np.repeat([i for i, _ in chosen], [len(one["scores"]) for _, one in chosen])[order]
+    hits, ignored = (_flags(np.hstack([np.array(one[name], np.int64) for _, one in chosen])[at][:, order])
                      for name in ("hits", "ignored"))  # fmt: skip
     right, wrong = (hits & ~ignored).astype(np.float64), (~hits & ~ignored).astype(np.float64)
-    rows = np.flatnonzero(totals)
-    for some in np.array_split(rows, -(-len(rows) * right.size // _MOST_AT_ONCE) or 1):
-        found[some] = _interpolated(right, wrong, weights[some][:, picture], totals[some])
+    for area, of_area in enumerate(totals):
+        rows = np.flatnonzero(of_area)
+        step = max(_MOST_AT_ONCE // max(right[area].size, 1), 1)
+        for some in (rows[start : start + step] for start in range(0, len(rows), step)):
+            of_rows = weights[some][:, picture]
+            found[area, some] = _interpolated(right[area], wrong[area], of_rows, of_area[some])
     return found
 
 
 def _flags(bits: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(THRESHOLDS, D) of D numbers."""
-    flags: NDArray[np.bool_] = (bits >> np.arange(THRESHOLDS)[:, None] & 1).astype(bool)
+    """(areas, THRESHOLDS, D) of (areas, D) numbers."""
+    flags: NDArray[np.bool_] = (bits[:, None] >> np.arange(THRESHOLDS)[:, None] & 1).astype(bool)
     return flags
 
 
@@ -132,9 +136,7 @@ def _interpolated(right: Array, wrong: Array, weights: Array, totals: Array) -> 
     beside = (wrong * weights[:, None]).cumsum(axis=2)[..., places]
     precision = above / (above + beside + np.spacing(1))
     precision = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
-    precision = np.pad(precision, ((0, 0), (0, 0), (0, 1)))  # 0 where that recall is not reached
-    reached, recalls = above / totals[:, None, None], np.linspace(0, 1, RECALLS)
-    found = [values[np.searchsorted(shares, recalls)].mean()
-             for of_row, shares_of_row in zip(precision, reached, strict=True)
-             for values, shares in zip(of_row, shares_of_row, strict=True)]  # fmt: skip
-    return np.array(found).reshape(len(totals), THRESHOLDS)
+    first = _RECALLS.searchsorted(above / totals[:, None, None], side="right")  # how many recalls each place reaches
+    first[..., 1:] -= first[..., :-1].copy()  # and is the first to
+    found: Array = (precision * first).sum(axis=2) / RECALLS  # a recall that is not reached adds 0
+    return found

@@ -15,12 +15,12 @@ from vcmbench.cli.terminal import building, say
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
 from vcmbench.tasks import container_image, fetch, zoo
-from vcmbench.tasks.onnx import inspecting
+from vcmbench.tasks.onnx import exporting, inspecting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples:\n  vcmbench tasks list --zoo segformer\n  vcmbench tasks build"
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|inspect|build")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|inspect|export|build")
     listing = add_action(
         actions, "list", run_list, "what tasks there are, what networks they take, where they can run",
         "examples:\n  vcmbench tasks list\n  vcmbench tasks list --zoo segformer --json",
@@ -34,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example:\n  vcmbench tasks inspect net.onnx > net.toml",
     )  # fmt: skip
     inspect.add_argument("file", type=Path, help="an .onnx file")
+    export = add_action(
+        actions, "export", run_export, "an embedded network as an ONNX file, with its [task] table in a .toml beside",
+        "examples:\n  vcmbench tasks export demo -o demo.onnx\n"
+        "  vcmbench tasks export demo --task detection -o detector.onnx",
+    )  # fmt: skip
+    export.add_argument("model", choices=["demo"], help="the embedded network")
+    export.add_argument("--task", choices=["segmentation", "detection"], default="segmentation",
+                        help="of which task (default: %(default)s)")  # fmt: skip
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .onnx")
     build = add_action(
         actions, "build", run_build,
         "build the container image: PyTorch with CUDA, mmsegmentation, timm (6.6 GB, some minutes)",
@@ -81,6 +90,13 @@ def _list_zoo(word: str, *, as_json: bool) -> int:
 
 def run_inspect(arguments: argparse.Namespace) -> int:
     print(inspecting.describe(arguments.file.expanduser()))
+    return 0
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    written = arguments.output.expanduser()
+    beside = exporting.export(arguments.task, written)
+    say(f"{written}, and {beside} with its [task] table")
     return 0
 
 

@@ -77,28 +77,32 @@ class DetectionKind(Kind):
 
     def reduce(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[str, Array]:
         """Means over the classes that a row has objects of, in that range of areas."""
-        found = {area: self._of_classes(parts, weights, area) for area in precision.AREAS}
+        found = dict(zip(precision.AREAS, self._of_classes(parts, weights, precision.AREAS), strict=True))
         return {
             "ap": _mean(found["all"]),
             **{name: _mean(found["all"][..., at : at + 1]) for name, at in _AT_IOU.items()},
             **{name: _mean(found[area]) for name, area in _BY_AREA.items()},
         }
 
-    def _of_classes(self, parts: Sequence[Part], weights: Array, area: str) -> Array:
-        """(classes that occur, rows, thresholds)."""
+    def _of_classes(self, parts: Sequence[Part], weights: Array, areas: Sequence[str]) -> Array:
+        """(areas, classes that occur, rows, thresholds)."""
         occur = sorted({which for part in parts for which in part["matches"]}, key=int)
-        found = [precision.average([part["matches"].get(which) for part in parts], weights, area) for which in occur]
-        return np.array(found).reshape(-1, len(weights), THRESHOLDS)
+        found = [precision.average([part["matches"].get(which) for part in parts], weights, areas) for which in occur]
+        return np.array(found).reshape(-1, len(areas), len(weights), THRESHOLDS).swapaxes(0, 1)
 
     def by_class(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[int, Array]:
         """AP of each class that occurs, (rows,)."""
         occur = sorted({int(which) for part in parts for which in part["matches"]})
-        found = self._of_classes(parts, weights, "all")
+        (found,) = self._of_classes(parts, weights, ["all"])
         return {which: one.mean(axis=1) for which, one in zip(occur, found, strict=True)}
 
     def row(self, part: Part, classes: int) -> dict[str, float | None]:
         found = self.reduce([part], classes, np.ones((1, 1)))
         return {name: float(one[0]) if np.isfinite(one[0]) else None for name, one in found.items()}
+
+    def correlated_score(self, part: Part, classes: int, measure: str) -> float | None:
+        value = float(_mean(self._of_classes([part], np.ones((1, 1)), ["all"])[0])[0])
+        return value if np.isfinite(value) else None
 
     def correlated(self, measure: str) -> tuple[str, str]:
         return "ap", "AP"

@@ -1,0 +1,1 @@
+"""The embedded networks: their weights, and what they are made of."""
