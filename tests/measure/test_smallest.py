@@ -52,7 +52,7 @@ def test_what_is_found_is_confirmed_and_codes_a_folder(root: Path, tmp_path: Pat
     [
         ("", ("--within", 1), "has no [task]"),
         ("[task]\n", ("--within", -1), "--within -1: must be points of 100"),
-        ("[task]\n", ("--within", 1, "--measure", "ap"), "--measure ap: a segmentation has accuracy, "),
+        ("[task]\n", ("--within", 1, "--measure", "ap"), "--measure ap: of a segmentation it may be accuracy, "),
         ("[task]\n", ("--within", 1, "--limit", 1), "one picture or sequence: two are needed"),
     ],
 )
@@ -61,6 +61,42 @@ def test_what_cannot_be_asked_is_a_line(
 ) -> None:
     code, _, err = smallest(root, write_toml(tmp_path, JPEG, head=head), *words)
     assert code == 2 and said in err
+
+
+def test_the_anchor_is_the_plain_coding_and_others_may_lack_tools(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order of the tables; files in the working directory have no say."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("jpeg", "x264"):
+        (tmp_path / name).mkdir()
+    off = 'encoder = "x264"\nquality = [4]\npreset = "ultrafast"\noff = ["deblocking"]'
+    plain = (
+        'encoder = "x264"\nquality = [4]\npreset = "ultrafast"\nsubsampling_factor = [0.5, 1.0]\nresampler = "lanczos"'
+    )
+    config = write_toml(
+        tmp_path, 'encoder = "hm"\nquality = [30]', off, plain, head='[metrics]\nagainst = "labels"\n[task]\n'
+    )
+    code, _, err = smallest(root, config, "--within", 90)
+    assert code == 2 and "nothing was started" in err and "hm: " in err
+    code, out, err = smallest(root, config, "--within", 90, "--json", "--skip-missing")
+    assert code == 0, err
+    tried = [one["coding"] for one in json.loads(out)["tried"]]
+    assert tried == ["x264 ultrafast", "x264 ultrafast off=deblocking", "x264 x0.5 ultrafast resampler=lanczos"]
+    assert 'encoder = "x264"' in (root / "results/trial-smallest/smallest.toml").read_text()
+    assert "in all rows" not in err and "loses" in err
+
+
+def test_a_classification_races_by_its_accuracy(tmp_path: Path) -> None:
+    from vcmbench.cli.commands import smallest as command
+    from vcmbench.experiment import Experiment
+
+    wanted = Experiment.model_validate(
+        {"name": "x" * 64, "task": {"name": "classification", "model": "resnet18"}, "coding": [{"encoder": "none"}]}
+    )
+    assert command._measure_of(wanted, None) == "accuracy"
+    others = {command._named(wanted.model_copy(update={"name": "x" * 60 + end})).name for end in ("a", "b")}
+    assert len(others) == 2 and all(len(name) <= 64 for name in others)
 
 
 def test_nothing_within_is_said(root: Path, tmp_path: Path) -> None:

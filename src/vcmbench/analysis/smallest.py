@@ -17,10 +17,11 @@ from vcmbench.errors import JobError
 
 @dataclass(frozen=True)
 class Raced:
-    """How far a family came. `step` is its smallest coding within the loss, or the one that it left the race with;
-    `loss` is in points, None where it was not measured. `is_in` says whether it was the smallest of all so far."""
+    """How far a family came. `step` is its smallest coding within the loss, or the one that it left the race with, None
+    where it failed; `loss` is in points, None where it was not measured. `is_in` says whether it was the smallest of
+    all so far."""
 
-    step: int
+    step: int | None
     size_bytes: int | None
     loss: float | None
     is_in: bool
@@ -38,7 +39,7 @@ def race(
         try:
             found.append(_raced(count, partial(size, family), partial(loss, family), within, best))
         except JobError as error:
-            found.append(Raced(0, None, None, False, f"failed: {error}"))
+            found.append(Raced(None, None, None, False, f"failed: {error}"))
     return found
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from vcmbench.compress.job_keys import bitstreams
 from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.data.dataset import DataRoot, Source
 from vcmbench.data.estimate import Estimate
+from vcmbench.data.resampling import DEFAULT
 from vcmbench.encoder import plugins
 from vcmbench.encoder.grid import CodingGrid
 from vcmbench.errors import JobError, RequestError
@@ -54,20 +56,26 @@ class Family:
 
 
 def families(experiment: Experiment) -> list[Family]:
-    """Those of an experiment, with every whole quality between the best and the coarsest that it asks for; the anchor's
-    first."""
+    """Those of an experiment, with every whole quality between the best and the coarsest that it asks for; the anchor
+    first: of its encoder (as in a report, else the one with most configurations) the plain one at full size."""
     found = []
     for grid in experiment.coding:
         encoder = plugins.get(grid.encoder)
         for chroma, factor in itertools.product(grid.color_subsampling or [encoder.chroma[0]], grid.subsampling_factor):
-            changes = {"color_subsampling": [chroma], "subsampling_factor": [factor]}
+            changes: dict[str, Any] = {"color_subsampling": [chroma], "subsampling_factor": [factor]}
+            if factor == 1:  # a resampler would have nothing to do, and be refused
+                changes["resampler"] = DEFAULT
             found.append(Family(grid.model_copy(update=changes), _between(grid)))
-    anchor = experiment.report.anchor
+    most = Counter(coding.encoder for coding in experiment.configurations()).most_common(1)[0][0]
+    anchor = experiment.report.anchor or most
 
-    def is_later(family: Family) -> bool:
-        return family.grid.encoder != anchor or family.grid.qp_map is not None or family.grid.subsampling_factor != [1]
+    def beyond(family: Family) -> tuple[bool, bool, bool, int]:
+        """How far it is from the anchor."""
+        grid = family.grid
+        more = len(grid.off) + len(grid.parameters) + (grid.target is not None)
+        return grid.encoder != anchor, grid.subsampling_factor != [1], grid.qp_map is not None, more
 
-    return sorted(found, key=is_later)
+    return sorted(found, key=beyond)
 
 
 def _between(grid: CodingGrid) -> tuple[int | None, ...]:
@@ -114,14 +122,24 @@ class Trials:
     def _of(self, grid: CodingGrid) -> Experiment:
         return self.experiment.model_copy(update={"coding": [grid]})
 
-    def _size_bytes(self, grid: CodingGrid, sources: tuple[Source, ...]) -> int:
-        """Of all files of a coding together. Raises JobError where one of them failed."""
-        wanted = self._of(grid)
+    def missing(self, sources: list[Source]) -> dict[str, str]:
+        """By encoder a line about the tool that it lacks. Raises RequestError where maps have nothing to be made of."""
+        return self._run(self.experiment, sources).missing
+
+    def _run(self, wanted: Experiment, sources: list[Source]) -> CompressRun:
         if wanted.asks and self._asked is None:
             self._asked = SegmentationSensitivity(wanted.task or TaskSettings())
         settings = CompressSettings(jobs=self._jobs, quiet=True, whole=wanted)
-        run = CompressRun(wanted, self.data.root, self._runner, settings, self._asked, list(sources))
-        outcome = run.execute(lambda *_: None)
+        return CompressRun(wanted, self.data.root, self._runner, settings, self._asked, sources)
+
+    def _size_bytes(self, grid: CodingGrid, sources: tuple[Source, ...]) -> int:
+        """Of all files of a coding together. Raises JobError where one of them failed."""
+        wanted = self._of(grid)
+        try:
+            run = self._run(wanted, list(sources))
+            outcome = run.execute(lambda *_: None)
+        except RequestError as error:  # of this coding; the others race on
+            raise JobError(str(error)) from None
         if outcome.interrupted:
             raise KeyboardInterrupt
         if outcome.failed:

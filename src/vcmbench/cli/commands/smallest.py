@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vcmbench import tasks
@@ -20,16 +20,18 @@ from vcmbench.cli.measure_options import check_packages
 from vcmbench.cli.terminal import say, wrapped
 from vcmbench.compress.run import cores
 from vcmbench.data.dataset import find_sources, open_root
+from vcmbench.data.estimate import Estimate
 from vcmbench.data.store import Store
-from vcmbench.errors import RequestError
+from vcmbench.encoder.grid import CodingGrid
+from vcmbench.errors import JobError, RequestError
 from vcmbench.experiment import Experiment
 from vcmbench.tasks import kind
 
 if TYPE_CHECKING:  # measuring takes long to import
     from vcmbench.cli.trials import Family, Trials
     from vcmbench.data.dataset import Source
-    from vcmbench.data.estimate import Estimate
 
+_ENDING = "-smallest"
 _EXAMPLES = """\
 examples:
   vcmbench smallest -d vcmbench-demo/data -s demo --within 1.0
@@ -51,12 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--within", type=float, required=True, metavar="POINTS",
                         help="how much of the measure may be lost, in points of 100")  # fmt: skip
     parser.add_argument("--measure", metavar="NAME",
-                        help="what of the machine is measured: miou, accuracy, ap, top1 .. (default: the task's "
+                        help="what of the machine is measured: miou, accuracy, ap .. (default: the task's "
                         "own, miou for segmentation)")  # fmt: skip
     parser.add_argument("--gpu", default="auto", metavar="auto|none|N",
                         help="where the network runs: the first GPU, the CPU, or GPU N (default: auto)")  # fmt: skip
     parser.add_argument("-j", "--jobs", type=positive_int, default=cores(), metavar="N",
                         help="pictures at once (default: the cores, %(default)s here)")  # fmt: skip
+    parser.add_argument("--skip-missing", action="store_true", help="leave out encoders whose tools are not found")
     parser.add_argument("--json", action="store_true", help="what was found as one JSON object on stdout, no tables")
     table.add_option(parser)
     runners.add_options(parser)
@@ -79,6 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         trials = Trials(wanted, data, runner, measure, min(arguments.jobs, cores()),
                         arguments.gpu, arguments.runner, stack)  # fmt: skip
+        lacking = trials.missing(sources)
+        if lacking and not arguments.skip_missing:
+            why = "nothing was started (--skip-missing leaves these out):"
+            raise RequestError("\n  ".join([why, *lacking.values()]))
+        racing = [family for family in racing if family.grid.encoder not in lacking]
+        for line in lacking.values():
+            say(f"left out: {line}", always=True)
         say(f"{len(racing)} codings race on {len(choosing)} pictures; {len(confirming)} confirm")
 
         def loss(family: int, step: int) -> float:
@@ -89,67 +99,69 @@ def run(arguments: argparse.Namespace) -> int:
             [len(family.qualities) for family in racing],
             lambda family, step: trials.size_bytes(racing[family].at(step), tuple(choosing)), loss, arguments.within,
         )  # fmt: skip
-        confirmed = _confirmed(trials, racing, raced, confirming)
-    return _end(arguments, wanted, Store(data, wanted.name), racing, raced, confirmed)
+        store = Store(data, wanted.name)
+        _write(store, racing, raced, {})  # what was tried is not lost where the other half cannot be measured
+        confirmed = {number: _confirmed(trials, racing[number].at(raced[number].step or 0), confirming)
+                     for number in _shown(raced)}  # fmt: skip
+    return _end(arguments, wanted, store, racing, raced, confirmed)
 
 
 def _named(wanted: Experiment) -> Experiment:
     """Its records are beside those of the experiment, whose tables stay as they are."""
-    return wanted.model_copy(update={"name": f"{wanted.name[:55]}-smallest"})
+    name, most = wanted.name, 64 - len(_ENDING)
+    if len(name) > most:
+        name = f"{name[: most - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return wanted.model_copy(update={"name": f"{name}{_ENDING}"})
 
 
 def _measure_of(wanted: Experiment, asked: str | None) -> str:
     """Raises RequestError where the task's kind has no such measure."""
     of_task = kind.get(tasks.get(wanted.task.name if wanted.task else "segmentation").kind)
-    if asked is not None and asked not in of_task.measures:
-        raise RequestError(f"--measure {asked}: a {of_task.name} has {', '.join(of_task.measures)}")
-    return asked or ("miou" if "miou" in of_task.curves else of_task.curves[0])
+    measures = [name for name in of_task.measures if name not in of_task.lower_is_better]
+    if (asked is not None and asked not in measures) or not measures:
+        raise RequestError(f"--measure {asked}: of a {of_task.name} it may be {', '.join(measures) or 'none'}")
+    return asked or ("miou" if "miou" in measures else measures[0])
 
 
-def _confirmed(
-    trials: Trials, racing: Sequence[Family], raced: Sequence[Raced], sources: Sequence[Source]
-) -> dict[int, tuple[int, Estimate]]:
-    """Bytes and loss on the other half, of those that were the smallest at their time."""
-    found = {}
-    for number, one in enumerate(raced):
-        if one.is_in and number in _shown(raced):
-            coding = racing[number].at(one.step)
-            found[number] = (trials.size_bytes(coding, tuple(sources)), trials.loss(coding, tuple(sources)))
-    return found
+def _confirmed(trials: Trials, coding: CodingGrid, sources: Sequence[Source]) -> tuple[int | None, Estimate]:
+    """Bytes and loss on the other half, or why they are not known."""
+    try:
+        return trials.size_bytes(coding, tuple(sources)), trials.loss(coding, tuple(sources))
+    except JobError as error:
+        return None, Estimate(reason=str(error))
 
 
 def _shown(raced: Sequence[Raced]) -> list[int]:
-    """The first family, which others are held against, and the smallest."""
+    """The smallest, and the anchor, which it is held against, where that is within."""
     within = [number for number, one in enumerate(raced) if one.is_in]
-    return sorted({within[0], within[-1]}) if within else []
+    return sorted({*within[-1:], *(number for number in within if number == 0)})
 
 
 def _end(
     arguments: argparse.Namespace, wanted: Experiment, store: Store, racing: Sequence[Family], raced: Sequence[Raced],
-    confirmed: dict[int, tuple[int, Estimate]],
+    confirmed: dict[int, tuple[int | None, Estimate]],
 ) -> int:  # fmt: skip
-    rows = [
-        _row(family, one, confirmed.get(number)) for number, (family, one) in enumerate(zip(racing, raced, strict=True))
-    ]
-    store.write_table("smallest.csv", _csv(rows))
+    rows = _write(store, racing, raced, confirmed)
     if arguments.json:
         print(json.dumps({"within": arguments.within, "tried": rows}, allow_nan=False))
     else:
         columns = ("coding", "quality", "bytes", "loses", "verdict", "confirmed bytes", "confirmed loss")
         print(table.render(columns, [tuple(_cell(row[name]) for name in columns) for row in rows]))
     if not (shown := _shown(raced)):
-        say(f"nothing is within {arguments.within:g} points: name better qualities, or allow more", always=True)
+        failed = next((one.verdict for one in raced if one.step is None), "")
+        say(f"nothing is within {arguments.within:g} points: name better qualities, or allow more"
+            + (f"; {failed}" if failed else ""), always=True)  # fmt: skip
         return 1
-    best, first = shown[-1], shown[0]
+    best = shown[-1]
     size, loss = confirmed[best]
-    text = f"smallest: {_called(racing[best], raced[best])} loses {loss:.2f} points on pictures that did not choose it"
-    if best != first:
-        chosen = 1 - (raced[best].size_bytes or 0) / (raced[first].size_bytes or 1)
-        fewer = 1 - size / confirmed[first][0]
-        text += (f", with {fewer:.0%} fewer bytes than {_called(racing[first], raced[first])}, which loses "
-                 f"{confirmed[first][1]:.2f} there; on those that chose it {chosen:.0%} fewer")  # fmt: skip
-    if loss.value is not None and loss.value > arguments.within:
-        text += f"; that is more than {arguments.within:g}: to be sure, choose with a smaller --within"
+    text = f"smallest: {_called(racing[best], raced[best])}"
+    if size is None or loss.value is None:
+        text += f"; it could not be confirmed: {loss.reason}"
+    else:
+        text += f" loses {loss:.2f} points on pictures that did not choose it"
+        text += _against(racing, raced, confirmed, best)
+        if loss.value > arguments.within:
+            text += f"; that is more than {arguments.within:g}: to be sure, choose with a smaller --within"
     path = store.folder / "smallest.toml"
     store.write_table(path.name, _toml(wanted, racing[best], raced[best]).encode())
     say(wrapped(text, "  "))
@@ -158,17 +170,45 @@ def _end(
     return 1 if any(one.verdict.startswith("failed") for one in raced) else 0
 
 
+def _against(
+    racing: Sequence[Family], raced: Sequence[Raced], confirmed: dict[int, tuple[int | None, Estimate]], best: int
+) -> str:
+    """How much smaller the best is than the anchor, on both halves."""
+    if best == 0:
+        return "; it is the anchor: nothing else is smaller"
+    if 0 not in confirmed:
+        return f"; the anchor, {racing[0]}, is not within at any quality"
+    (size, _), (whole, loss) = confirmed[best], confirmed[0]
+    if not size or not whole:
+        return f"; the anchor could not be confirmed: {loss.reason}"
+    chosen = (raced[best].size_bytes or 0) / (raced[0].size_bytes or 1)
+    return (f", with {1 - size / whole:.0%} fewer bytes than {_called(racing[0], raced[0])}, which loses {loss:.2f} "
+            f"there; on those that chose it {1 - chosen:.0%} fewer")  # fmt: skip
+
+
+def _write(
+    store: Store, racing: Sequence[Family], raced: Sequence[Raced],
+    confirmed: dict[int, tuple[int | None, Estimate]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The rows of smallest.csv."""
+    rows = [_row(family, one, confirmed.get(number))
+            for number, (family, one) in enumerate(zip(racing, raced, strict=True))]  # fmt: skip
+    store.write_table("smallest.csv", _csv(rows))
+    return rows
+
+
 def _called(family: Family, one: Raced) -> str:
-    quality = family.qualities[one.step]
+    quality = family.qualities[one.step or 0]
     return str(family) if quality is None else f"{family} at quality {quality}"
 
 
-def _row(family: Family, one: Raced, confirmed: tuple[int, Estimate] | None) -> dict[str, Any]:
+def _row(family: Family, one: Raced, confirmed: tuple[int | None, Estimate] | None) -> dict[str, Any]:
+    quality = None if one.step is None else family.qualities[one.step]
     return {
-        "coding": str(family), "quality": family.qualities[one.step], "bytes": one.size_bytes,
+        "coding": str(family), "quality": quality, "bytes": one.size_bytes,
         "loses": None if one.loss is None else round(one.loss, 4), "verdict": one.verdict,
         "confirmed bytes": confirmed[0] if confirmed else None,
-        "confirmed loss": format(confirmed[1], ".2f") if confirmed else None,
+        "confirmed loss": confirmed[1].reason or format(confirmed[1], ".2f") if confirmed else None,
     }  # fmt: skip
 
 
@@ -188,10 +228,10 @@ def _toml(wanted: Experiment, family: Family, one: Raced) -> str:
     """An experiment of that coding alone, for other pictures: of [dataset] nothing is kept."""
     tables = {"importance": wanted.importance, "task": wanted.task}
     needed = {name: model for name, model in tables.items() if model is not None and family.grid.qp_map is not None}
-    lines = ['name = "smallest"', f"seed = {wanted.seed}"]
+    lines = [f'name = "{wanted.name}"', f"seed = {wanted.seed}"]
     for name, model in needed.items():
         lines += ["", f"[{name}]", *_keys(model.model_dump(mode="json", exclude_unset=name == "task"))]
-    lines += ["", "[[coding]]", *_keys(family.at(one.step).model_dump(mode="json", exclude_defaults=True))]
+    lines += ["", "[[coding]]", *_keys(family.at(one.step or 0).model_dump(mode="json", exclude_defaults=True))]
     return "\n".join(lines) + "\n"
 
 
@@ -204,6 +244,4 @@ def _value(value: Any) -> str:
         return f"{{ {', '.join(_keys(value))} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, str) and Path(value).exists():  # the file lies elsewhere than the experiment that named it
-        value = str(Path(value).resolve())
     return json.dumps(value, ensure_ascii=False)
