@@ -68,7 +68,8 @@ def by_hand(scenes: list[tuple[Segments, LabelledObjects]], folder: Path) -> COC
         for which, score, outline in unpacked(found):
             results.append({"image_id": number, "category_id": which + 1, "segmentation": text(outline),
                             "score": score})  # fmt: skip
-    content = {"info": {}, "annotations": truths, "images": [{"id": i + 1, "height": SHAPE[0], "width": SHAPE[1]} for i in range(len(scenes))],
+    pictures = [{"id": i + 1, "height": SHAPE[0], "width": SHAPE[1]} for i in range(len(scenes))]
+    content = {"info": {}, "annotations": truths, "images": pictures,
                "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]}  # fmt: skip
     (folder / "truth.json").write_text(json.dumps(content))
     (folder / "results.json").write_text(json.dumps(results))
@@ -93,7 +94,9 @@ def test_kept_matches_give_what_pycocotools_gives_by_hand(tmp_path: Path) -> Non
     for row in range(5):
         judged = by_hand([one for i, one in enumerate(scenes) if weights[row, i]], tmp_path)
         expected = dict(zip(KIND.measures, judged.stats[:6], strict=True))
-        assert {name: np.nan_to_num(one[row], nan=-1) for name, one in found.items()} == pytest.approx(expected, abs=1e-9)
+        assert {name: np.nan_to_num(one[row], nan=-1) for name, one in found.items()} == pytest.approx(
+            expected, abs=1e-9
+        )
         assert 0 < expected["ap"] < expected["ap50"] < 1 and expected["ap_small"] >= 0
 
 

@@ -27,6 +27,10 @@ Segments = NDArray[np.uint8]
 Found = tuple[int, float, Mask]
 """The number of the class, the score in [0, 1], the mask."""
 
+SURE = 0.5
+"""A pixel is an object's from this probability on."""
+_FAR = 1 << 30
+
 
 def packed(found: Sequence[Found]) -> Segments:
     """Those without a pixel are left out, as are boxes of no area."""
@@ -68,3 +72,31 @@ class SegmentFiles(BoxFiles):
 
 def _text(counts: str | bytes) -> str:
     return counts if isinstance(counts, str) else counts.decode()
+
+
+def pasted(inside: NDArray[np.float32], box: NDArray[Any], shape: tuple[int, int]) -> Mask:
+    """The mask on a picture of `shape` of probabilities (h, w) within a box, x0, y0, x1, y1 in px: of at least SURE
+    where they are brought to its size bilinearly, as torchvision's `paste_masks_in_image`."""
+    grown, pixels = np.pad(inside, 1), np.zeros(shape, np.bool_)
+    scale = np.float32(grown.shape[1] / inside.shape[1])
+    low, high = (np.asarray(box[at], np.float32) for at in (slice(0, 2), slice(2, 4)))
+    centre, half = (low + high) * np.float32(0.5), (high - low) * np.float32(0.5) * scale
+    first, last = (np.clip(side, -_FAR, _FAR).astype(int)[::-1] for side in (centre - half, centre + half))
+    spans = [np.arange(max(a, 0), min(b + 1, side)) for a, b, side in zip(first, last, shape, strict=True)]
+    if all(span.size for span in spans):
+        at = [(span - a + 0.5) * (of / (b - a + 1)) - 0.5
+              for span, a, b, of in zip(spans, first, last, grown.shape, strict=True)]  # fmt: skip
+        pixels[np.ix_(*spans)] = sampled(grown, at[0], at[1]) >= SURE
+    return masks.of_pixels(pixels)
+
+
+def sampled(plane: NDArray[Any], y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(len(y), len(x)) of a plane (h, w) bilinearly, where the middle of its first pixel is at 0; its edges go on."""
+    found = plane.astype(np.float64)
+    for axis, at in enumerate((y, x)):
+        at = at.clip(0, found.shape[axis] - 1)
+        low = at.astype(int)
+        share = (at - low).reshape((-1, 1)[:: 1 - 2 * axis])
+        high = np.minimum(low + 1, found.shape[axis] - 1)
+        found = found.take(low, axis) * (1 - share) + found.take(high, axis) * share
+    return found
