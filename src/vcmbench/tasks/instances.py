@@ -100,7 +100,7 @@ def _cells(path: Path) -> Path:
     model = onnx.load(detection.cells(path))
     graph = model.graph
     graph.node.pop()
-    graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "half"))
+    graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
     graph.node.extend([
         helper.make_node("Sub", ["bright", "dark"], ["coefficient"]),
         helper.make_node("Concat", ["boxes", "bright", "dark", "coefficient"], ["y"], axis=1),

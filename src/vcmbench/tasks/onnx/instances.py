@@ -25,7 +25,7 @@ _YOLO = {"corners": "cxcywh", "columns": "scores", "nms": 0.7}
 
 
 @dataclass(frozen=True)
-class Instances:
+class ObjectMasks:
     """How boxes are read, and of which output masks are made: `coefficients` of prototypes (1, coefficients, h, w)
     follow a box's columns, or there are none, and it holds a mask of probabilities a box, (N, 1 or classes, h, w)."""
 
@@ -106,7 +106,7 @@ def _mixed(weights: Array, prototypes: NDArray[Any], box: Array, step: tuple[flo
     return of_pixels(inside)
 
 
-def of(keys: NetworkOutput, outputs: Sequence[Any], named: list[str] | None) -> Instances:
+def of(keys: NetworkOutput, outputs: Sequence[Any], named: list[str] | None) -> ObjectMasks:
     """What the keys and outputs say together, as `detections.of`."""
     how, is_yolo, there = keys.boxes or BoxOutput(), keys.kind == "yolo-seg", ", ".join(one.name for one in outputs)
     shapes = {one.name: one.shape for one in outputs}
@@ -122,7 +122,7 @@ def of(keys: NetworkOutput, outputs: Sequence[Any], named: list[str] | None) -> 
             "coefficients said (task.output.boxes.masks)"
         )
     boxes = detections.of(keys.model_copy(update={"boxes": how}), rows, outputs, named, count)
-    return Instances(boxes, masks, count)
+    return ObjectMasks(boxes, masks, count)
 
 
 def _only(asked: str | None, key: str, fitting: list[str], shapes: dict[str, Any], there: str) -> str:

@@ -22,7 +22,7 @@ VERSION = 1
 """To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
 _FILE = "network"
 Answers = Literal["masks", "boxes", "instances"]
-Reader = Masks | detections.Detections | instances.Instances
+Reader = Masks | detections.Detections | instances.ObjectMasks
 _KINDS: dict[Answers, tuple[str, tuple[str | None, ...]]] = {
     "masks": ("segmentation", (None, "logits", "labels")),
     "boxes": ("detection", ("boxes",)),
