@@ -208,7 +208,8 @@ def _by_picture(path: Path, row: Callable[[Any, dict[Any, str]], Any]) -> dict[s
 
 
 def _known_as(root: Path, path: Path, names: Sequence[PurePosixPath]) -> str | None:
-    """A picture's name in a COCO JSON; None where that does not know it. Raises JobError where a name without folder could be several's."""
+    """A picture's name in a COCO JSON; None where that does not know it. Raises JobError where a name without folder
+    could be several's."""
     known = _coco(path, path.stat().st_mtime_ns)
     found = next((name for name in (*names, PurePosixPath(names[0].name)) if str(name) in known), None)
     if found is not None and found != names[0]:
