@@ -74,6 +74,9 @@ def test_masks_of_prototypes_are_those_of_its_own_code(tmp_path: Path) -> None:
         assert objects == [(0, 0.9), (1, 0.8), (0, 0.3)]
         expected = natively(height, width)
         assert drawn.shape == expected.shape and np.mean(drawn == expected) > 0.9999 and expected.any(axis=(1, 2)).all()
+    with opened(path) as task:
+        keys = task.identity()["output"]["boxes"]
+        assert (keys["corners"], keys["nms"]) == ("cxcywh", 0.7), "what was filled in is recorded, too"
     assert len(found(path, threshold=0.5)[0]) == 2 and len(found(path, nms=0.99)[0]) == 4
     _, drawn = found(path, (48, 80), input={"scale": 1, "multiple": 32})
     expected = natively(64, 96)[:, :48, :80]

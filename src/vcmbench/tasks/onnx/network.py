@@ -75,7 +75,7 @@ class OnnxNetwork:
             "weights_sha256": options["onnx"],
             "external_sha256": options["external"],
             "input": NetworkInput.model_validate(options["input"]).model_dump(),
-            "output": NetworkOutput.model_validate(options["output"]).model_dump(),
+            "output": NetworkOutput.model_validate(options["output"]).model_dump() | self._filled_in(),
             "version": VERSION,
             "onnxruntime": onnxruntime.__version__,  # of whichever of its packages is there
             "precision": "float32",
@@ -88,6 +88,10 @@ class OnnxNetwork:
         if not isinstance(self.reader, Masks):
             raise RequestError(f"{self.path}: gives objects, no masks of classes")
         return self.reader
+
+    def _filled_in(self) -> dict[str, Any]:
+        """Keys whose defaults the kind of output decides."""
+        return {"boxes": self.reader.boxes.keys.model_dump()} if isinstance(self.reader, instances.ObjectMasks) else {}
 
     def run(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
         check_pictures(images)
