@@ -181,7 +181,7 @@ def test_masks_of_coco_are_polygons_and_rle(tmp_path: Path) -> None:
     assert files(without).read(SHAPE).masks() is None and files([]).read(SHAPE).masks() == []
     assert files(without).digest() == before.digest(), "boxes alone are not of other masks"
     for wrong, why in (
-        (None, "annotation 0 has no segmentation, others of its picture have"),
+        (None, "annotation 0 has no mask, others of its picture have"),
         ({"size": [9, 9], "counts": [81]}, r"annotation 0: its mask is of the size \[9, 9\] \(height, width\)"),
         ({"size": size, "counts": [3]}, "are of 3 px, its picture has 48000"),
         ({"size": size, "counts": "~~"}, "are no RLE"),
@@ -194,6 +194,29 @@ def test_masks_of_coco_are_polygons_and_rle(tmp_path: Path) -> None:
         known = files([ones[0] | {"segmentation": wrong}, ones[1]]).read(SHAPE)
         with pytest.raises(JobError, match=rf"val.json: .*{why}"):
             known.masks()
+
+
+def test_masks_of_yolo_are_polygons(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/classes.txt").write_text("car\nperson\n")
+    path = tmp_path / "labels/a.txt"
+    path.write_text("1 0.125 0.05 0.25 0.05 0.25 0.1 0.125 0.1\n0 0.5 0.5 0.75 0.5 0.75 1\n")
+    files = of_folder(tmp_path, PurePosixPath("images/a"))
+    found, (square, triangle) = labelled(files), ([30, 10, 60, 10, 60, 20, 30, 20], [120, 100, 180, 100, 180, 200])
+    for pixels, polygon in zip(found, (square, triangle), strict=True):
+        assert np.array_equal(pixels, coco_mask.decode(coco_mask.frPyObjects([polygon], *SHAPE))[..., 0])
+    assert files is not None
+    known = files.read(SHAPE)
+    assert (known.names, known.areas.tolist()) == (("person", "car"), [pytest.approx(300), pytest.approx(3000)])
+    assert known.boxes == pytest.approx(np.array([[30, 10, 60, 20], [120, 100, 180, 200]]))
+    path.write_text(path.read_text() + "0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(JobError, match=r"a.txt: .*line 3 has no mask, others of its picture have"):
+        files.read(SHAPE).masks()
+    path.write_text("0 0.5 0.5 0.1 0.1\n")
+    assert files.read(SHAPE).masks() is None
+    path.write_text("0 0.5 0.5 0.1 0.1 0.3\n")
+    with pytest.raises(JobError, match="line 1 is no object: 5 columns, or a class and three or more points, are"):
+        files.read(SHAPE)
 
 
 def test_runs_are_those_of_pycocotools() -> None:

@@ -36,7 +36,7 @@ _CITYSCAPES = {label.label_id: label.name for label in LABELS if label.has_insta
 _GROUP = "group"
 Row = tuple[str, Sequence[float], float | None, bool]
 """Of an object: name, box, area or None for that of the box, crowd."""
-_KITTI_COLUMNS, _YOLO_COLUMNS = (15, 16), 5
+_KITTI_COLUMNS, _YOLO_COLUMNS = (15, 16), 5  # or a class, and three or more points
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +190,8 @@ def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
 
 @cache
 def _coco_segments(path: Path, _mtime: int) -> dict[str, list[Any]]:
-    """The same, but of each object its `segmentation`, and its number."""
-    return _by_picture(path, lambda one, _: (one.get("segmentation") or None, one.get("id")))
+    """The same, but of each object its `segmentation`, and what it is called in messages."""
+    return _by_picture(path, lambda one, _: (one.get("segmentation") or None, f"annotation {short(one.get('id'))}"))
 
 
 def _by_picture(path: Path, row: Callable[[Any, dict[Any, str]], Any]) -> dict[str, list[Any]]:
@@ -236,20 +236,20 @@ def _masks_of(path: Path, segments: Sequence[Any], shape: tuple[int, int]) -> li
     if segments and all(segment is None for segment, _ in segments):
         return None
     found = []
-    for segment, number in segments:
+    for segment, which in segments:
         with _complaints(path):
             if segment is None:
-                raise ValueError(f"annotation {short(number)} has no segmentation, others of its picture have")
+                raise ValueError(f"{which} has no mask, others of its picture have")
             try:
                 found.append(masks.of_coco(segment, shape))
             except ValueError as error:
-                raise ValueError(f"annotation {short(number)}: {error}") from None
+                raise ValueError(f"{which}: {error}") from None
     return found
 
 
 def _from_kitti(path: Path) -> LabelledObjects:
     rows: list[Row] = []
-    for line in _lines(path, _KITTI_COLUMNS):
+    for line in _lines(path, _KITTI_COLUMNS.__contains__, "15 or 16 columns"):
         is_any = line[0] == "DontCare"
         rows.append((ANY if is_any else line[0].lower(), [float(side) for side in line[4:8]], None, is_any))
     return _objects(rows)
@@ -259,15 +259,24 @@ def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> LabelledObj
     names = [line.strip() for line in _text(classes).splitlines() if line.strip()]
     height, width = shape
     rows: list[Row] = []
-    for line in _lines(path, (_YOLO_COLUMNS,)):
-        x, y, w, h = (float(side) for side in line[1:])
-        if min(w, h) < 0:
-            raise JobError(f"{path}: a box of {w:g} by {h:g} is none")
-        box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    outlines: list[tuple[Any, str]] = []
+    for at, line in enumerate(_lines(path, _is_yolo, "5 columns, or a class and three or more points,"), 1):
+        points = np.array(line[1:], np.float64).reshape(-1, 2) * (width, height)
+        outline, area, box = [points.ravel().tolist()], _area(points), (*points.min(axis=0), *points.max(axis=0))
+        if len(line) == _YOLO_COLUMNS:
+            (x, y), (w, h) = points
+            if min(w, h) < 0:
+                raise JobError(f"{path}: a box of {line[3]} by {line[4]} is none")
+            outline, area, box = None, None, (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         with _complaints(path):
             number = int(line[0])
-            rows.append((names[number if number >= 0 else len(names)], box, None, False))
-    return _objects(rows)
+            rows.append((names[number if number >= 0 else len(names)], box, area, False))
+        outlines.append((outline, f"line {at}"))
+    return replace(_objects(rows), masks=cache(lambda: _masks_of(path, outlines, shape)))
+
+
+def _is_yolo(columns: int) -> bool:
+    return columns == _YOLO_COLUMNS or (columns > _YOLO_COLUMNS and columns % 2 == 1)
 
 
 def _sha256(*paths: Path) -> str:
@@ -277,15 +286,15 @@ def _sha256(*paths: Path) -> str:
         raise JobError(f"{paths[-1]}: cannot be read: {error.strerror}") from None
 
 
-def _lines(path: Path, columns: Sequence[int]) -> list[list[str]]:
+def _lines(path: Path, fits: Callable[[int], bool], needed: str) -> list[list[str]]:
     found = [line.split() for line in _text(path).splitlines() if line.strip()]
     for number, line in enumerate(found, 1):
         try:
             numbers = [float(cell) for cell in line[1:]]
         except ValueError:
             numbers = [np.nan]
-        if len(line) not in columns or not np.isfinite(numbers).all():
-            raise JobError(f"{path}: line {number} is no object: {' or '.join(map(str, columns))} columns are needed")
+        if not (fits(len(line)) and np.isfinite(numbers).all()):
+            raise JobError(f"{path}: line {number} is no object: {needed} are needed")
     return found
 
 
