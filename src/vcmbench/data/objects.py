@@ -262,16 +262,18 @@ def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> LabelledObj
     outlines: list[tuple[Any, str]] = []
     for at, line in enumerate(_lines(path, _is_yolo, "5 columns, or a class and three or more points,"), 1):
         points = np.array(line[1:], np.float64).reshape(-1, 2) * (width, height)
-        outline, area, box = [points.ravel().tolist()], _area(points), (*points.min(axis=0), *points.max(axis=0))
-        if len(line) == _YOLO_COLUMNS:
+        if len(line) > _YOLO_COLUMNS:
+            area: float | None = _area(points)
+            outline, box = [points.ravel().tolist()], (*points.min(axis=0), *points.max(axis=0))
+        else:
             (x, y), (w, h) = points
             if min(w, h) < 0:
                 raise JobError(f"{path}: a box of {line[3]} by {line[4]} is none")
-            outline, area, box = None, None, (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+            outline, area, box = [], None, (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         with _complaints(path):
             number = int(line[0])
             rows.append((names[number if number >= 0 else len(names)], box, area, False))
-        outlines.append((outline, f"line {at}"))
+        outlines.append((outline or None, f"line {at}"))
     return replace(_objects(rows), masks=cache(lambda: _masks_of(path, outlines, shape)))
 
 
