@@ -108,6 +108,8 @@ def test_pseudo_ground_truth_perfect_and_nothing(tmp_path: Path) -> None:
     assert packed([(0, 1, masks.of_pixels(np.zeros(SHAPE, np.bool_)))]).tobytes() == b"[]"
     assert (part["labels"], part["notes"]) == (None, {"labels": "no objects are labelled"})
     assert part["masks"] == [len(unpacked(pristine)), len(unpacked(sure))]
+    seven = packed([(0, float(np.float32(0.7)), masks.of_pixels(np.ones(SHAPE, np.bool_)))])
+    assert kinds.count(KIND, seven, seven, Truth(score=0.7), CLASSES)["pseudo"]["matches"]["0"]["truths"][0] == 1
     assert KIND.score(counted(packed([]), None, pristine)["pseudo"], 3, "ap") == 0
     assert KIND.score(counted(pristine, None, packed([]))["pseudo"], 3, "ap") is None
     boxes = counted(pristine, replace(known, masks=lambda: None))

@@ -83,7 +83,8 @@ class DetectionKind(Kind):
         pseudo, before, notes, found = None, None, dict(truth.notes), self.objects(answer)
         if pristine is not None:
             before = self.objects(pristine)
-            pseudo = _against(found, before[before.scores >= truth.score])
+            sure = before.scores.astype(np.float32) >= np.float32(truth.score)  # 0.7 is no less than 0.7
+            pseudo = _against(found, before[sure])
         known = truth.objects
         labels = None
         notes.pop("labels", None)
