@@ -118,7 +118,7 @@ def test_perfect_is_1_nothing_is_0_and_no_objects_are_missing() -> None:
 
 def test_the_score_decides_the_pseudo_ground_truth() -> None:
     found, _ = scene(1)
-    for score in (0.3, 0.8):
+    for score in (0.3, 0.7, 0.8):
         part = counted(found, None, found, score)["pseudo"]
         assert sum(one["truths"][0] for one in part["matches"].values()) == np.count_nonzero(found[:, 5] >= score)
 

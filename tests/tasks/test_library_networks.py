@@ -10,16 +10,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 from safetensors.torch import save_file
 from torchvision import models
+from torchvision.models import detection
+from torchvision.models.detection import backbone_utils, faster_rcnn, mask_rcnn
 
 from vcmbench import tasks
 from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.tasks import TaskSettings, torchvision_networks
+from vcmbench.tasks import kind as kinds
 from vcmbench.tasks.batching import as_chw
+from vcmbench.tasks.segments import unpacked
 from vcmbench.tasks.sensitivity import SegmentationSensitivity
 
+KIND = kinds.get("instances")
 Picture = NDArray[np.uint8]
 WITHOUT: dict[str, Any] = {"weights": None, "weights_backbone": None}
 
@@ -126,6 +132,44 @@ def test_torchvision_detects(name: str, count: int, tmp_path: Path) -> None:
     assert found[:, 5] == pytest.approx(wanted["scores"][kept].numpy(), abs=1e-5)
 
 
+def small_mask_rcnn(_name: str, num_classes: int = 91, **without: Any) -> torch.nn.Module:
+    """In place of the network of 170 MB."""
+    assert without == WITHOUT
+    backbone = backbone_utils.resnet_fpn_backbone(backbone_name="resnet18", weights=None, trainable_layers=5)
+    return detection.MaskRCNN(
+        backbone, min_size=64, max_size=120, rpn_post_nms_top_n_test=40, box_detections_per_img=15,
+        box_head=faster_rcnn.TwoMLPHead(256 * 7 * 7, 32), box_predictor=faster_rcnn.FastRCNNPredictor(32, num_classes),
+        mask_predictor=mask_rcnn.MaskRCNNPredictor(256, 32, num_classes),
+    )  # fmt: skip
+
+
+def test_torchvision_finds_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of at least 0.5 of what it pastes into the picture by itself."""
+    name = "maskrcnn_resnet50_fpn"
+    monkeypatch.setattr(models, "get_model", small_mask_rcnn)
+    torch.manual_seed(0)
+    network = models.get_model(name, **WITHOUT, num_classes=4)
+    network.roi_heads.box_predictor.cls_score.weight.data.normal_(0, 0.3)
+    network.roi_heads.mask_predictor.mask_fcn_logits.weight.data.normal_(0, 0.5)
+    pixels = torch.from_numpy(picture().transpose(2, 0, 1).copy()).float() / 255
+    lively(network, [pixels, pixels.flip(2)])
+    weights = saved(network, tmp_path / "w.safetensors")
+    (wanted,) = alone(lambda: network([pixels]))
+    keys = {"name": "instances", "model": f"torchvision/{name}", "checkpoint": weights}
+    with opened(**keys, classes=["a", "b", "c"]) as task:
+        answers = task.predict([picture(), picture(60, 64)])
+        assert task.identity()["network"] == f"torchvision/{name}" and task.classes == ("a", "b", "c")
+    KIND.check(answers[1], (60, 64), 3)
+    found = unpacked(answers[0])
+    expected = (wanted["masks"][:, 0] >= 0.5).numpy()
+    there = expected.any(axis=(1, 2))
+    assert len(found) == there.sum() > 3
+    assert [which for which, *_ in found] == (wanted["labels"].numpy() - 1)[there].tolist()
+    assert [score for _, score, _ in found] == pytest.approx(wanted["scores"].numpy()[there].tolist(), abs=1e-5)
+    pasted = np.array([coco_mask.decode(one).astype(bool) for *_, one in found])
+    assert np.mean(pasted == expected[there]) > 0.9999 and 0.05 < pasted.mean() < 0.95
+
+
 def test_all_labels_of_a_detector_may_have_names(tmp_path: Path) -> None:
     """RetinaNet answers label 0, too: then it is no background."""
     network = models.get_model("retinanet_resnet50_fpn", **WITHOUT, num_classes=3)
@@ -147,6 +191,7 @@ def test_all_labels_of_a_detector_may_have_names(tmp_path: Path) -> None:
         ({"model": "torchvision/fcn_resnet50", "checkpoint": "none.pth"}, "checkpoint none.pth: no such file"),
         ({"model": "torchvision/fcn_resnet50", "input": {"scale": 1}}, "only an ONNX file as model has this table"),
         ({"model": "torchvision/resnet18", "name": "detection"}, "none of torchvision's for detection"),
+        ({"model": "torchvision/ssd300_vgg16", "name": "instances"}, "masks of objects is an ONNX file, .onnx, or"),
         ({"model": "x.pt", "name": "detection"}, "a detector is 'demo', an ONNX file or torchvision/NAME"),
         ({"model": "torchvision/fcn_resnet50", "checkpoint": "other.safetensors"}, "of another network: missing"),
     ],

@@ -338,7 +338,9 @@ def test_the_tables_are_of_onnx_files_alone() -> None:
     settings = TaskSettings.model_validate({"input": {"scale": 1}})
     with pytest.raises(RequestError, match=r"task\.input: only an ONNX file as model has this table"):
         tasks.open_task(settings, "local", "none")
-    with pytest.raises(RequestError, match='an ONNX file: is the model of name = "segmentation" or "detection" alone'):
+    with pytest.raises(
+        RequestError, match='an ONNX file: is the model of name = "segmentation", "detection" or "instances" alone'
+    ):
         tasks.open_task(TaskSettings(name="classification", model="n.onnx"), "local", "none")
 
 

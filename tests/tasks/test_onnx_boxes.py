@@ -123,7 +123,7 @@ def test_wrong_keys_are_named(keys: dict[str, Any], why: str, tmp_path: Path) ->
 
 def test_masks_and_boxes_are_of_different_tasks(tmp_path: Path) -> None:
     path = detector(tmp_path / "net.onnx", {"y": ROWS})
-    with pytest.raises(RequestError, match='it is "boxes" for name = "detection" alone, and this is segmentation'):
+    with pytest.raises(RequestError, match="is 'boxes'; for name = 'segmentation' it is 'logits' or 'labels'"):
         tasks.open_task(TaskSettings(model=str(path), classes=NAMES, output={"kind": "boxes"}), "local", "none")  # type: ignore[arg-type]
     with pytest.raises(RequestError, match=r"task\.output\.kind is not said"):
         tasks.open_task(TaskSettings(name="detection", model=str(path), classes=NAMES), "local", "none")

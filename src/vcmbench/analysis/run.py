@@ -177,8 +177,10 @@ def _unchanged(run: MeasureRun, outcome: MeasureOutcome, failed: Collection[str]
     stale: dict[str, None] = {}
     otherwise: dict[str, None] = {}
     task = run.experiment.task
-    needs_objects = task is not None and kinds.get(tasks.get(task.name).kind).needs_objects
-    now_there = ground_truth.Now(run.data, ground_truth.weights_of(run.experiment), objects=needs_objects)
+    kind = kinds.get(tasks.get(task.name).kind if task is not None else kinds.DEFAULT)
+    now_there = ground_truth.Now(
+        run.data, ground_truth.weights_of(run.experiment), objects=kind.needs_objects, masks=kind.needs_masks
+    )
     for unit in run.units:
         for index, source in enumerate(unit.sources):
             score, now = run.scores.read(unit.folder, source), begin(unit, index)

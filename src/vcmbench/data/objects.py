@@ -1,4 +1,4 @@
-"""Labelled objects of pictures, as boxes: of Cityscapes, COCO JSON, KITTI's `label_2` and YOLO's text files.
+"""Labelled objects of pictures, as boxes and masks: of Cityscapes, COCO JSON, KITTI's `label_2` and YOLO's text files.
 
 Where they lie: `gtFine/` in the Cityscapes layout; in a folder of images `annotations/*.json` (COCO),
 `label_2/NAME.txt` (KITTI) or `labels/NAME.txt` (YOLO, with the names of classes in `labels/classes.txt`), whichever is
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from vcmbench.data import images
+from vcmbench.data import images, masks
 from vcmbench.data.dataset import is_result
 from vcmbench.data.labels import LABELS
+from vcmbench.data.masks import Mask
 from vcmbench.data.walk import SUFFIXES, Walk
 from vcmbench.errors import JobError
 from vcmbench.io.documents import parse_json, short
@@ -35,7 +36,7 @@ _CITYSCAPES = {label.label_id: label.name for label in LABELS if label.has_insta
 _GROUP = "group"
 Row = tuple[str, Sequence[float], float | None, bool]
 """Of an object: name, box, area or None for that of the box, crowd."""
-_KITTI_COLUMNS, _YOLO_COLUMNS = (15, 16), 5
+_KITTI_COLUMNS, _YOLO_COLUMNS = (15, 16), 5  # or a class, and three or more points
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +48,19 @@ class LabelledObjects:
     boxes: NDArray[np.float64]
     areas: NDArray[np.float64]
     crowd: NDArray[np.bool_]
+    masks: Callable[[], Sequence[Mask] | None] = lambda: None
+    """Gives those of the N, or None where they have none. Raises JobError."""
 
 
 @dataclass(frozen=True)
 class ObjectFiles:
-    """How a picture's objects are read from files, and what decides them. Both raise JobError."""
+    """How a picture's objects are read from files, and what decides them. All raise JobError."""
 
     read: Callable[[tuple[int, int]], LabelledObjects]
     """Of a picture of (height, width) px."""
     digest: Callable[[], str]
+    masks_digest: Callable[[], str] = lambda: ""
+    """What decides the masks beside that."""
 
 
 def of_cityscapes(instances: Path, polygons: Path) -> ObjectFiles | None:
@@ -72,14 +77,24 @@ def of_folder(root: Path, name: PurePosixPath) -> ObjectFiles | None:
     JobError where a COCO JSON cannot be used."""
     names = [name, *([PurePosixPath(*name.parts[1:])] if len(name.parts) > 1 else [])]
     for path in sorted((root / "annotations").glob("*.json")):
-        if (rows := _of_coco(root, path, names)) is not None:
-            return ObjectFiles(lambda _, rows=rows: _objects(rows), lambda rows=rows: repr(rows))  # type: ignore[misc]
+        if (known := _known_as(root, path, names)) is not None:
+            return _of_coco(path, known)
     for one in names:
         if (path := root / "label_2" / f"{one}.txt").is_file():
             return _kitti(path)
         if (path := root / "labels" / f"{one}.txt").is_file():
             return _yolo(path, root / "labels" / "classes.txt")
     return None
+
+
+def _of_coco(path: Path, name: str) -> ObjectFiles:
+    now = path.stat().st_mtime_ns
+    rows = _coco(path, now)[name]
+
+    def read(shape: tuple[int, int]) -> LabelledObjects:
+        return replace(_objects(rows), masks=cache(lambda: _masks_of(path, _coco_segments(path, now)[name], shape)))
+
+    return ObjectFiles(read, lambda: repr(rows), lambda: repr(_coco_segments(path, now)[name]))
 
 
 def _kitti(path: Path) -> ObjectFiles:
@@ -101,16 +116,13 @@ def _objects(rows: Sequence[Row]) -> LabelledObjects:
 def _known(path: Path, shape: tuple[int, int]) -> LabelledObjects:
     """A video's frames come anew with each coding of it."""
     with _complaints(path):
-        return _from_instances(path, shape, path.stat().st_mtime_ns)
+        now = path.stat().st_mtime_ns
+        return replace(_from_instances(path, shape, now), masks=lambda: _instance_masks(path, shape, now))
 
 
 @lru_cache(maxsize=1024)
 def _from_instances(path: Path, shape: tuple[int, int], _mtime: int) -> LabelledObjects:
-    with images.complaints(path), Image.open(path, formats=["PNG"]) as picture:
-        ids = np.asarray(picture).astype(np.int32)
-    if ids.shape != shape:
-        raise JobError(f"{path}: must be a gray PNG of instance ids, {shape[1]}x{shape[0]} px as its picture")
-    return of_instances(ids)
+    return of_instances(_instance_ids(path, shape))
 
 
 def of_instances(ids: NDArray[np.integer]) -> LabelledObjects:
@@ -118,10 +130,29 @@ def of_instances(ids: NDArray[np.integer]) -> LabelledObjects:
     counts, windows = np.bincount(ids.ravel()), ndimage.find_objects(ids.astype(np.int32))
     rows: list[Row] = []
     for number in np.flatnonzero(counts).tolist():
-        if (name := _CITYSCAPES.get(number // 1000 if number >= 1000 else number)) is not None:
+        if (name := _class_of(number)) is not None:
             y, x = windows[number - 1]
             rows.append((name, (x.start, y.start, x.stop, y.stop), float(counts[number]), number < 1000))
     return _objects(rows)
+
+
+@lru_cache(maxsize=256)
+def _instance_masks(path: Path, shape: tuple[int, int], _mtime: int) -> list[Mask]:
+    """In the same order."""
+    ids = _instance_ids(path, shape)
+    return [masks.of_pixels(ids == number) for number in np.unique(ids) if _class_of(int(number)) is not None]
+
+
+def _class_of(number: int) -> str | None:
+    return _CITYSCAPES.get(number // 1000 if number >= 1000 else number)
+
+
+def _instance_ids(path: Path, shape: tuple[int, int]) -> NDArray[np.int32]:
+    with images.complaints(path), Image.open(path, formats=["PNG"]) as picture:
+        ids = np.asarray(picture).astype(np.int32)
+    if ids.shape != shape:
+        raise JobError(f"{path}: must be a gray PNG of instance ids, {shape[1]}x{shape[0]} px as its picture")
+    return ids
 
 
 def _from_polygons(path: Path) -> LabelledObjects:
@@ -145,6 +176,25 @@ def _area(points: NDArray[np.float64]) -> float:
 @cache
 def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
     """By the name of a picture, without suffix, the rows of its objects."""
+
+    def row(one: Any, classes: dict[Any, str]) -> Row:
+        x, y, width, height = (float(side) for side in one["bbox"])
+        area = width * height if one.get("area") is None else float(one["area"])
+        if not (np.isfinite((x, y, width, height, area)).all() and min(width, height, area) >= 0):
+            raise ValueError(f"annotation {short(one.get('id'))} has no box of x, y, width, height and its area")
+        # pycocotools, too, goes by iscrowd alone
+        return classes[one["category_id"]], (x, y, x + width, y + height), area, bool(one.get("iscrowd", 0))
+
+    return _by_picture(path, row)
+
+
+@cache
+def _coco_segments(path: Path, _mtime: int) -> dict[str, list[Any]]:
+    """The same, but of each object its `segmentation`, and what it is called in messages."""
+    return _by_picture(path, lambda one, _: (one.get("segmentation") or None, f"annotation {short(one.get('id'))}"))
+
+
+def _by_picture(path: Path, row: Callable[[Any, dict[Any, str]], Any]) -> dict[str, list[Any]]:
     with _complaints(path):
         content = _json(path)
         if "categories" not in content:  # captions, say
@@ -153,18 +203,13 @@ def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
         pictures = {one["id"]: str(PurePosixPath(one["file_name"]).with_suffix("")) for one in content["images"]}
         found: dict[str, Any] = {name: [] for name in pictures.values()}
         for one in content["annotations"]:
-            x, y, width, height = (float(side) for side in one["bbox"])
-            area = width * height if one.get("area") is None else float(one["area"])
-            if not (np.isfinite((x, y, width, height, area)).all() and min(width, height, area) >= 0):
-                raise ValueError(f"annotation {short(one.get('id'))} has no box of x, y, width, height and its area")
-            # pycocotools, too, goes by iscrowd alone
-            row = (classes[one["category_id"]], (x, y, x + width, y + height), area, bool(one.get("iscrowd", 0)))
-            found[pictures[one["image_id"]]].append(row)
+            found[pictures[one["image_id"]]].append(row(one, classes))
         return found
 
 
-def _of_coco(root: Path, path: Path, names: Sequence[PurePosixPath]) -> list[Row] | None:
-    """None where it does not know the picture. Raises JobError where a name without folder could be several's."""
+def _known_as(root: Path, path: Path, names: Sequence[PurePosixPath]) -> str | None:
+    """A picture's name in a COCO JSON; None where that does not know it. Raises JobError where a name without folder
+    could be several's."""
     known = _coco(path, path.stat().st_mtime_ns)
     found = next((name for name in (*names, PurePosixPath(names[0].name)) if str(name) in known), None)
     if found is not None and found != names[0]:
@@ -172,7 +217,7 @@ def _of_coco(root: Path, path: Path, names: Sequence[PurePosixPath]) -> list[Row
         if twins > 1:
             raise JobError(f"{path}: file_name {short(str(found))} could be any of {twins} pictures below {root}; "
                            "write all of their folders into it")  # fmt: skip
-    return None if found is None else known[str(found)]
+    return None if found is None else str(found)
 
 
 @cache
@@ -186,9 +231,25 @@ def _called(root: Path) -> dict[str, list[PurePosixPath]]:
     return dict(found)
 
 
+def _masks_of(path: Path, segments: Sequence[Any], shape: tuple[int, int]) -> list[Mask] | None:
+    """None where not one of the objects has one."""
+    if segments and all(segment is None for segment, _ in segments):
+        return None
+    found = []
+    for segment, which in segments:
+        with _complaints(path):
+            if segment is None:
+                raise ValueError(f"{which} has no mask, others of its picture have")
+            try:
+                found.append(masks.of_coco(segment, shape))
+            except ValueError as error:
+                raise ValueError(f"{which}: {error}") from None
+    return found
+
+
 def _from_kitti(path: Path) -> LabelledObjects:
     rows: list[Row] = []
-    for line in _lines(path, _KITTI_COLUMNS):
+    for line in _lines(path, _KITTI_COLUMNS.__contains__, "15 or 16 columns"):
         is_any = line[0] == "DontCare"
         rows.append((ANY if is_any else line[0].lower(), [float(side) for side in line[4:8]], None, is_any))
     return _objects(rows)
@@ -198,15 +259,26 @@ def _from_yolo(path: Path, classes: Path, shape: tuple[int, int]) -> LabelledObj
     names = [line.strip() for line in _text(classes).splitlines() if line.strip()]
     height, width = shape
     rows: list[Row] = []
-    for line in _lines(path, (_YOLO_COLUMNS,)):
-        x, y, w, h = (float(side) for side in line[1:])
-        if min(w, h) < 0:
-            raise JobError(f"{path}: a box of {w:g} by {h:g} is none")
-        box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    outlines: list[tuple[Any, str]] = []
+    for at, line in enumerate(_lines(path, _is_yolo, "5 columns, or a class and three or more points,"), 1):
+        points = np.array(line[1:], np.float64).reshape(-1, 2) * (width, height)
+        if len(line) > _YOLO_COLUMNS:
+            area: float | None = _area(points)
+            outline, box = [points.ravel().tolist()], (*points.min(axis=0), *points.max(axis=0))
+        else:
+            (x, y), (w, h) = points
+            if min(w, h) < 0:
+                raise JobError(f"{path}: a box of {line[3]} by {line[4]} is none")
+            outline, area, box = [], None, (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         with _complaints(path):
             number = int(line[0])
-            rows.append((names[number if number >= 0 else len(names)], box, None, False))
-    return _objects(rows)
+            rows.append((names[number if number >= 0 else len(names)], box, area, False))
+        outlines.append((outline or None, f"line {at}"))
+    return replace(_objects(rows), masks=cache(lambda: _masks_of(path, outlines, shape)))
+
+
+def _is_yolo(columns: int) -> bool:
+    return columns == _YOLO_COLUMNS or (columns > _YOLO_COLUMNS and columns % 2 == 1)
 
 
 def _sha256(*paths: Path) -> str:
@@ -216,15 +288,15 @@ def _sha256(*paths: Path) -> str:
         raise JobError(f"{paths[-1]}: cannot be read: {error.strerror}") from None
 
 
-def _lines(path: Path, columns: Sequence[int]) -> list[list[str]]:
+def _lines(path: Path, fits: Callable[[int], bool], needed: str) -> list[list[str]]:
     found = [line.split() for line in _text(path).splitlines() if line.strip()]
     for number, line in enumerate(found, 1):
         try:
             numbers = [float(cell) for cell in line[1:]]
         except ValueError:
             numbers = [np.nan]
-        if len(line) not in columns or not np.isfinite(numbers).all():
-            raise JobError(f"{path}: line {number} is no object: {' or '.join(map(str, columns))} columns are needed")
+        if not (fits(len(line)) and np.isfinite(numbers).all()):
+            raise JobError(f"{path}: line {number} is no object: {needed} are needed")
     return found
 
 

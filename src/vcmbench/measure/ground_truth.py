@@ -63,12 +63,16 @@ def void(data: DataRoot, source: Source) -> NDArray[np.bool_] | None:
     return _is_black()[found]
 
 
-def digest(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: bool = False) -> str:
+def digest(
+    data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: bool = False, masks: bool = False
+) -> str:
     """SHA-256 (hex) of all that decides a picture's truth, for keys; of importance the files that it is read from, or
-    its settings, class table and version; of `objects` those alone. Raises JobError where a file cannot be read."""
+    its settings, class table and version; of `objects` those alone, with their `masks` or without. Raises JobError
+    where a file cannot be read."""
     if objects:
         found = _object_files(data, source)
-        return job_key({"objects": found.digest() if found else None})
+        outlines = {"masks": found.masks_digest()} if masks and found else {}
+        return job_key({"objects": found.digest() if found else None, **outlines})
     if not has_files(data, source) and wanted.origin.needs_labels:
         return "none"
     head = f"truth {VERSION}, importance of {wanted.source} {wanted.digest(data, source)}"
@@ -82,8 +86,11 @@ def digest(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects:
 class Now:
     """The digests of pictures as their files are now, each found out once."""
 
-    def __init__(self, data: DataRoot, wanted: ImportanceSource, *, objects: bool = False) -> None:
-        self._data, self._wanted, self._objects = data, wanted, objects
+    def __init__(
+        self, data: DataRoot, wanted: ImportanceSource, *, objects: bool = False, masks: bool = False
+    ) -> None:  # fmt: skip
+        self._data, self._wanted = data, wanted
+        self._needs = {"objects": objects, "masks": masks}
         self._known: dict[Source, str] = {}
 
     def is_of(self, source: Source, machine: dict[str, Any] | None) -> bool:
@@ -92,7 +99,7 @@ class Now:
             return True
         if source not in self._known:
             try:
-                self._known[source] = digest(self._data, source, self._wanted, objects=self._objects)
+                self._known[source] = digest(self._data, source, self._wanted, **self._needs)
             except JobError:  # what cannot be read is not what was read
                 self._known[source] = ""
         return bool(machine.get("truth") == self._known[source])

@@ -74,7 +74,6 @@ class ImageLevel:
 
     def __init__(self, context: MeasureContext) -> None:
         self._data, self._scores, self._weights = context.store.data, context.scores, context.weights
-        self._objects = context.score is not None
         self._predictor, scorer, names = context.predictor, context.scorer, context.names
         missing = scorer.missing if scorer else {}
         self._missing = {name: why for name, why in missing.items() if name in names}
@@ -144,7 +143,10 @@ class ImageLevel:
             return None
         source = unit.sources[index]
         if source not in self.truths:
-            self.truths[source] = ground_truth.digest(self._data, source, self._weights, objects=self._objects)
+            self.truths[source] = ground_truth.digest(
+                self._data, source, self._weights, objects=self._predictor.kind.needs_objects,
+                masks=self._predictor.kind.needs_masks,
+            )  # fmt: skip
         key = machine_key(self._predictor.key(unit, index), self.truths[source])
         has = not force and score["machine"] is not None and score["machine"]["key"] == key
         return None if has and self._predictor.is_kept(unit, index) and self._is_referred(unit, index) else key

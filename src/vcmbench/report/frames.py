@@ -82,7 +82,7 @@ class Gallery:
             return False
         answer = of_files(self._data.root, self._task).key(unit, index)
         known = ground_truth.digest(
-            self._data, unit.sources[index], self._weights, objects=kind.needs_objects
+            self._data, unit.sources[index], self._weights, objects=kind.needs_objects, masks=kind.needs_masks
         )  # fmt: skip
         return bool(score["machine"]["key"] == machine_key(answer, known))
 

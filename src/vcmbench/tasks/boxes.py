@@ -7,7 +7,7 @@ class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,16 @@ class BoxFiles:
     """Such files, see `tasks.kind.AnswerFiles`."""
 
     suffix = ".json"
+    of = "detections"
+
+    def taken(self, content: Any, shape: tuple[int, int], classes: Sequence[str]) -> Any:
+        """The answer that a file says. Raises ValueError and its like."""
+        return _boxes(content, shape, classes)
+
+    def results(self, answer: Any) -> list[dict[str, Any]]:
+        """Of an answer COCO's results, whose `category_id` is the number of the class, from 0."""
+        return [{"category_id": int(which), "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+                for x0, y0, x1, y1, which, score in answer.astype(np.float64).tolist()]  # fmt: skip
 
     def key(self, path: Path) -> str | None:
         content = _content(path)
@@ -39,7 +49,7 @@ class BoxFiles:
     def is_whole(self, path: Path) -> bool:
         return _content(path) is not None
 
-    def read(self, path: Path, shape: tuple[int, int], classes: Sequence[str]) -> Boxes:
+    def read(self, path: Path, shape: tuple[int, int], classes: Sequence[str]) -> Any:
         """Boxes that reach beyond the picture are cut off at its edges."""
         try:
             content = read_sealed(path, _MAX_BYTES)
@@ -50,18 +60,15 @@ class BoxFiles:
         except (OSError, ValueError) as error:
             raise JobError(f"{path}: cannot be read: {error}") from None
         try:
-            return _boxes(content, shape, classes)
+            return self.taken(content, shape, classes)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise JobError(f"{path}: is no COCO JSON of detections: {type(error).__name__}: {error}") from None
+            raise JobError(f"{path}: is no COCO JSON of {self.of}: {type(error).__name__}: {error}") from None
 
-    def write(self, path: Path, answer: Boxes, classes: Sequence[str], key: str, temporary: Path | None) -> None:
-        wide = answer.astype(np.float64)
+    def write(self, path: Path, answer: Any, classes: Sequence[str], key: str, temporary: Path | None) -> None:
         content = {
             "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 1)],
             "annotations": [
-                {"image_id": path.stem, "category_id": int(which) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0],
-                 "score": score}
-                for x0, y0, x1, y1, which, score in wide.tolist()
+                {"image_id": path.stem, **one, "category_id": one["category_id"] + 1} for one in self.results(answer)
             ],
             _KEY: key,
         }  # fmt: skip
@@ -77,7 +84,8 @@ def _content(path: Path) -> Any:
         return None
 
 
-def _boxes(content: Any, shape: tuple[int, int], classes: Sequence[str]) -> Boxes:
+def numbered(content: Any, classes: Sequence[str]) -> Iterator[tuple[int, float, Any]]:
+    """Of each result that a file holds: the number of its class, its score, and itself. Raises ValueError, KeyError."""
     results, numbers = content, {number: number - 1 for number in range(1, len(classes) + 1)}
     if isinstance(content, dict):
         results = content["annotations"]
@@ -86,17 +94,22 @@ def _boxes(content: Any, shape: tuple[int, int], classes: Sequence[str]) -> Boxe
             if strange := [name for name in names.values() if name not in classes]:
                 raise ValueError(f"category {short(strange[0])} is none of the {len(classes)} classes (task.classes)")
             numbers = {number: list(classes).index(name) for number, name in names.items()}
-    rows = []
     for one in results:
         if one["category_id"] not in numbers:
             raise ValueError(f"category_id {short(one['category_id'])}; there are 1..{len(classes)} (task.classes)")
+        if not 0 <= (score := float(one["score"])) <= 1:
+            raise ValueError("a score is not in 0..1")
+        yield numbers[one["category_id"]], score, one
+
+
+def _boxes(content: Any, shape: tuple[int, int], classes: Sequence[str]) -> Boxes:
+    rows = []
+    for which, score, one in numbered(content, classes):
         x, y, width, height = (float(side) for side in one["bbox"])
-        rows.append((x, y, x + width, y + height, numbers[one["category_id"]], float(one["score"])))
+        rows.append((x, y, x + width, y + height, which, score))
     found = np.array(rows, np.float64).reshape(-1, COLUMNS)
     if not np.isfinite(found).all() or (found[:, 2:4] < found[:, :2]).any():
         raise ValueError("a bbox is not x, y, width, height in px")
-    if ((found[:, 5] < 0) | (found[:, 5] > 1)).any():
-        raise ValueError("a score is not in 0..1")
     return inside(found, shape)
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,7 +59,7 @@ class Detection(LocalTask):
     def example(cls, folder: Path) -> dict[str, Any]:
         """Bright and dark cells of the picture as boxes."""
         return {
-            "model": str(_cells(folder / "cells.onnx")), "classes": ["bright", "dark"], "input": {"scale": "1/255"},
+            "model": str(cells(folder / "cells.onnx")), "classes": ["bright", "dark"], "input": {"scale": "1/255"},
             "output": {"kind": "boxes", "boxes": {"columns": "scores", "threshold": 0.5}},
         }  # fmt: skip
 
@@ -105,22 +104,13 @@ def _onnx(prepared: Prepared, place: Device) -> _Opened:
 def _torchvision(prepared: Prepared, place: Device) -> _Opened:
     network, classes, numbers = torchvision_networks.detecting(prepared)
     lanes = Batching(network, as_chw, partial(torchvision_networks.boxes, numbers=numbers), place)
-    about = {
-        "network": f"{torchvision_networks.PREFIX}{prepared.options['torchvision']}",
-        "weights_sha256": prepared.options["weights_sha256"],
-        "version": torchvision_networks.VERSION,
-        **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
-        **{name: metadata.version(name) for name in ("torch", "torchvision")},
-        "precision": place.precision,
-        "device": place.device.split(":")[0],
-    }
-    return lanes, classes, about
+    return lanes, classes, torchvision_networks.identity(prepared, place)
 
 
 _OPENED = {"onnx": _onnx, "torchvision": _torchvision}
 
 
-def _cells(path: Path) -> Path:
+def cells(path: Path) -> Path:
     """(1, 3, h, w) -> rows (N, 6): of each cell its corners, how bright it is, and how dark."""
     import onnx  # what measures does not need it
     from onnx import TensorProto, helper, numpy_helper

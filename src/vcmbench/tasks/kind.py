@@ -92,6 +92,8 @@ class Kind(ABC):
     """Whether measures lie between 0 and 1, and their intervals are to stay in there."""
     needs_objects: ClassVar[bool] = False
     """Whether it is held against labelled objects, and answers are scored: `Truth.objects`, `Truth.score`."""
+    needs_masks: ClassVar[bool] = False
+    """Whether it looks at the masks of these objects, too: they are part of scores' keys."""
     files: AnswerFiles | None = None
     """How answers are kept in files and read from those of others; None: they stay in the records."""
 

@@ -18,8 +18,8 @@ def check(settings: TaskSettings, takes: str) -> None:
     what `model` is for this task."""
     if document.is_onnx(settings.model) or document.is_onnx(settings.checkpoint or ""):
         raise RequestError(
-            'an ONNX file: is the model of name = "segmentation" or "detection" alone, without a checkpoint; '
-            f"for another task, {ADVICE}"
+            'an ONNX file: is the model of name = "segmentation", "detection" or "instances" alone, '
+            f"without a checkpoint; for another task, {ADVICE}"
         )
     for key in ("input", "output"):
         if getattr(settings, key) is not None:

@@ -28,26 +28,26 @@ Kept = dict[str, Any]
 objects it has, and by detection `hits` and `ignored`, a bit a threshold, the lowest for 0.5."""
 
 
-def match(boxes: Array, scores: Array, truths: Array, areas: Array, crowd: NDArray[np.bool_]) -> Kept:
-    """Detections (D, 4) with (D,) scores against truths (G, 4), both x0, y0, x1, y1 in px, of one class and picture;
-    `areas` and `crowd` are the truths', (G,). What a crowd holds is neither right nor wrong.
+def match(shared: Array, scores: Array, sizes: Array, areas: Array, crowd: NDArray[np.bool_]) -> Kept:
+    """Detections with (D,) scores and `sizes`, their areas in px, against truths of one class and picture by their IoU
+    (D, G); `areas` and `crowd` are the truths', (G,). What a crowd holds is neither right nor wrong.
 
     As `COCOeval.evaluateImg`, for all areas and thresholds at once: each detection takes the free truth of largest IoU,
     of equal ones the last, and one that is not counted only where there is no other.
     """
     order = np.argsort(-scores, kind="mergesort")[:MOST_DETECTIONS]
-    boxes, size = boxes[order], (boxes[order, 2:] - boxes[order, :2]).prod(axis=1)
+    size = sizes[order]
     is_other = crowd | (areas < _LIMITS[:, :1]) | (areas > _LIMITS[:, 1:])  # (AREAS, G), what is not counted
     hits = np.zeros((len(AREAS), THRESHOLDS, len(order)), np.bool_)
-    ignored, is_free = hits.copy(), np.ones((len(AREAS), THRESHOLDS, len(truths)), np.bool_)
-    for number, shared in enumerate(_shared(boxes, truths, crowd)):
-        near = np.flatnonzero(shared >= _IOU[0])[::-1]  # argmax takes the first
+    ignored, is_free = hits.copy(), np.ones((len(AREAS), THRESHOLDS, len(areas)), np.bool_)
+    for number, of_one in enumerate(shared[order]):
+        near = np.flatnonzero(of_one >= _IOU[0])[::-1]  # argmax takes the first
         if not near.size:
             continue
-        fits = is_free[..., near] & (shared[near] >= _IOU[:, None])
+        fits = is_free[..., near] & (of_one[near] >= _IOU[:, None])
         counted = fits & ~is_other[:, None, near]
         fits = np.where(counted.any(axis=-1, keepdims=True), counted, fits)
-        best = near[np.where(fits, shared[near], -1).argmax(axis=-1)]
+        best = near[np.where(fits, of_one[near], -1).argmax(axis=-1)]
         hits[..., number] = fits.any(axis=-1)
         ignored[..., number] = hits[..., number] & np.take_along_axis(is_other, best, axis=1)
         area, threshold = np.nonzero(hits[..., number] & ~crowd[best])
@@ -61,18 +61,16 @@ def match(boxes: Array, scores: Array, truths: Array, areas: Array, crowd: NDArr
     }
 
 
-def _shared(boxes: Array, truths: Array, crowd: NDArray[np.bool_]) -> Array:
-    """IoU (D, G); of a crowd, the share of the detection."""
+def shared(shapes: NDArray[Any], truths: NDArray[Any], crowd: NDArray[np.bool_]) -> Array:
+    """IoU (D, G) of boxes, (D, 4) and (G, 4) x, y, width, height in px, or of masks, (D,) and (G,) of COCO's RLE; of a
+    crowd, the share of the detection."""
     from pycocotools import mask  # heavy
 
-    if not len(boxes) or not len(truths):
-        return np.zeros((len(boxes), len(truths)))
-    found: Array = mask.iou(_xywh(boxes), _xywh(truths), crowd.astype(np.uint8))
+    if not len(shapes) or not len(truths):
+        return np.zeros((len(shapes), len(truths)))
+    both = (one.tolist() if one.dtype == object else np.ascontiguousarray(one, np.float64) for one in (shapes, truths))
+    found: Array = mask.iou(*both, crowd.astype(np.uint8))
     return found
-
-
-def _xywh(boxes: Array) -> Array:
-    return np.ascontiguousarray(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), np.float64)
 
 
 def _bits(flags: NDArray[np.bool_]) -> list[list[int]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.tasks import checkpoints, class_names, own_networks, published_weights
-from vcmbench.tasks.base import Prepared, TaskSettings
+from vcmbench.tasks.base import Device, Prepared, TaskSettings
 from vcmbench.tasks.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -123,6 +124,38 @@ def boxes(network: Any, batch: torch.Tensor, numbers: list[int]) -> torch.Tensor
         rows = torch.cat([one["boxes"], which[:, None], one["scores"][:, None]], dim=1).float()
         found.append(rows[which >= 0])
     return torch.nn.utils.rnn.pad_sequence(found, batch_first=True, padding_value=torch.nan)
+
+
+def masks(network: Any, batch: torch.Tensor, numbers: list[int]) -> torch.Tensor:
+    """The same of a Mask R-CNN, (N, M, 6 + h w): a row ends with the probabilities (h, w) of the mask in its box."""
+    import torch
+    from torchvision.models.detection.transform import resize_boxes
+
+    def unpasted(found: Any, inner: Any, sizes: Any) -> Any:
+        """In place of its own last step, which makes of each mask a picture of floats."""
+        return [one | {"boxes": resize_boxes(one["boxes"], part, size)}
+                for one, part, size in zip(found, inner, sizes, strict=True)]  # fmt: skip
+
+    network.transform.postprocess = unpasted
+    found = []
+    for one in network(list(batch.flip(1) / 255)):
+        which = torch.tensor(numbers, device=batch.device)[one["labels"]]
+        columns = one["boxes"], which[:, None], one["scores"][:, None], one["masks"].flatten(1)
+        found.append(torch.cat(columns, dim=1).float()[which >= 0])
+    return torch.nn.utils.rnn.pad_sequence(found, batch_first=True, padding_value=torch.nan)
+
+
+def identity(prepared: Prepared, place: Device) -> dict[str, Any]:
+    """Of a detector, what decides its answers but for the names of classes."""
+    return {
+        "network": f"{PREFIX}{prepared.options['torchvision']}",
+        "weights_sha256": prepared.options["weights_sha256"],
+        "version": VERSION,
+        **({} if place.device == "cpu" else {"batch_size": place.batch_size}),
+        **{name: metadata.version(name) for name in ("torch", "torchvision")},
+        "precision": place.precision,
+        "device": place.device.split(":")[0],
+    }
 
 
 def _length(checkpoint: Checkpoint, name: str) -> int:

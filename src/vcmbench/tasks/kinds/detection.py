@@ -1,9 +1,13 @@
-"""Detection: boxes of objects with classes and scores; what matches is kept, and average precision is made of it."""
+"""Detection: boxes of objects with classes and scores; what matches is kept, and average precision is made of it.
+
+Whatever else is found as objects with classes and scores (`kinds/instances.py`) says what shapes they have, no more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,27 @@ _BY_AREA = {f"ap_{area}": area for area in precision.AREAS[1:]}
 _AT_IOU = {"ap50": 0, "ap75": 5}
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredObjects:
+    """N objects of a picture: numbers of classes (N,), -1 of any; scores (N,); areas (N,) in px; shapes as
+    `precision.shared` takes them; and which are a crowd, (N,)."""
+
+    classes: NDArray[np.integer]
+    scores: Array
+    areas: Array
+    shapes: NDArray[Any]
+    crowd: NDArray[np.bool_]
+
+    @classmethod
+    def found(cls, classes: NDArray[Any], scores: NDArray[Any], areas: Array, shapes: NDArray[Any]) -> ScoredObjects:
+        return cls(classes.astype(int), scores.astype(np.float64), areas, shapes, np.zeros(len(classes), np.bool_))
+
+    def __getitem__(self, chosen: Any) -> ScoredObjects:
+        return ScoredObjects(
+            self.classes[chosen], self.scores[chosen], self.areas[chosen], self.shapes[chosen], self.crowd[chosen]
+        )
+
+
 class DetectionKind(Kind):
     """An answer is (N, 6) float32: x0, y0, x1, y1 in px, class, score. A part is {"matches": {class: `precision.Kept`}}
     of the classes that occur. The pseudo ground truth are the pristine picture's boxes of at least `Truth.score`."""
@@ -33,6 +58,8 @@ class DetectionKind(Kind):
     are_shares = True
     files: AnswerFiles | None = BoxFiles()
     needs_objects = True
+    shapes: ClassVar[str] = "boxes"
+    """What objects have."""
 
     def check(self, answer: Any, shape: tuple[int, int], classes: int) -> None:
         if not isinstance(answer, np.ndarray) or answer.dtype != np.float32 or answer.shape[1:] != (COLUMNS,):
@@ -43,25 +70,36 @@ class DetectionKind(Kind):
         if not (is_class & is_box & (score >= 0) & (score <= 1)).all():
             raise JobError("its answer must be rows of x0 <= x1, y0 <= y1, a class, and a score of 0..1")
 
+    def objects(self, answer: Answer) -> ScoredObjects:
+        """Those of an answer."""
+        boxes = xywh(answer)
+        return ScoredObjects.found(answer[:, 4], answer[:, 5], boxes[:, 2:].prod(axis=1), boxes)
+
+    def labelled(self, known: LabelledObjects) -> NDArray[Any] | None:
+        """The shapes of labelled objects; None where labels do not say them."""
+        return xywh(known.boxes)
+
     def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
-        pseudo, notes = None, dict(truth.notes)
+        pseudo, before, notes, found = None, None, dict(truth.notes), self.objects(answer)
         if pristine is not None:
-            sure = pristine[pristine[:, 5] >= truth.score]
-            areas = (sure[:, 2] - sure[:, 0]).astype(np.float64) * (sure[:, 3] - sure[:, 1])
-            pseudo = _against(answer, sure[:, 4].astype(int), sure[:, :4], areas, np.zeros(len(sure), np.bool_))
+            before = self.objects(pristine)
+            sure = before.scores.astype(np.float32) >= np.float32(truth.score)  # 0.7 is no less than 0.7
+            pseudo = _against(found, before[sure])
         known = truth.objects
         labels = None
         notes.pop("labels", None)
         if known is None:
             notes["labels"] = truth.notes.get("objects", "no objects are labelled")
+        elif (shapes := self.labelled(known)) is None:
+            notes["labels"] = f"labelled objects have no {self.shapes}"
         else:  # objects of other classes alone are none: what is detected there is wrong
-            labels = _against(answer, *_numbered(known, _lower(classes)))
+            labels = _against(found, _numbered(known, shapes, _lower(classes)))
         notes.pop("objects", None)
         seen = {int(which) for part in (pseudo, labels) if part for which in part["matches"]}
         return {
             "pseudo": pseudo,
             "labels": labels,
-            "boxes": [0 if pristine is None else len(pristine), len(answer)],
+            self.shapes: [0 if before is None else len(before.scores), len(found.scores)],
             "names": {str(number): classes[number] for number in sorted(seen)},
             "notes": notes,
         }
@@ -108,39 +146,39 @@ class DetectionKind(Kind):
         return "ap", "AP"
 
     def answers(self, record: Part) -> tuple[str, str]:
-        first, second = record.get("boxes", (0, 0))
-        return f"{first} boxes", f"{second} boxes"
+        first, second = record.get(self.shapes, (0, 0))
+        return f"{first} {self.shapes}", f"{second} {self.shapes}"
 
     def facts(self, record: Part) -> list[tuple[str, str]]:
         found = self.row(record["pseudo"], record["classes"])
         return [(_MEASURES[name], "-" if (value := found[name]) is None else f"{value:.3f}") for name in self.curves]
 
 
-def _against(
-    answer: Answer, classes: NDArray[np.integer], boxes: NDArray[Any], areas: Array, crowd: NDArray[np.bool_]
-) -> Part:
-    """`classes` (G,) of the truths' boxes (G, 4); -1: of any class."""
-    found = {}
-    for which in sorted({*classes[classes >= 0].tolist(), *answer[:, 4].astype(int).tolist()}):
-        own, truths = answer[answer[:, 4] == which].astype(np.float64), (classes == which) | (classes == -1)
-        found[str(which)] = precision.match(
-            own[:, :4], own[:, 5], boxes[truths].astype(np.float64), areas[truths], crowd[truths]
-        )
-    return {"matches": found}
+def xywh(boxes: NDArray[np.floating]) -> Array:
+    """(N, 4), x, y, width, height of x0, y0, x1, y1, which further columns may follow."""
+    wide = boxes.astype(np.float64)
+    return np.hstack([wide[:, :2], wide[:, 2:4] - wide[:, :2]])
+
+
+def _against(found: ScoredObjects, truths: ScoredObjects) -> Part:
+    matches = {}
+    for which in sorted({*truths.classes[truths.classes >= 0].tolist(), *found.classes.tolist()}):
+        own, true = found[found.classes == which], truths[(truths.classes == which) | (truths.classes == -1)]
+        shared = precision.shared(own.shapes, true.shapes, true.crowd)
+        matches[str(which)] = precision.match(shared, own.scores, own.areas, true.areas, true.crowd)
+    return {"matches": matches}
 
 
 def _lower(classes: Sequence[str]) -> list[str]:
     return [name.lower() for name in classes]
 
 
-def _numbered(
-    known: LabelledObjects, classes: list[str]
-) -> tuple[NDArray[np.integer], Array, Array, NDArray[np.bool_]]:
+def _numbered(known: LabelledObjects, shapes: NDArray[Any], classes: list[str]) -> ScoredObjects:
     """Labelled objects of the network's classes, by names without regard to case, and regions not to be counted."""
     numbers = {name: number for number, name in enumerate(classes)} | {ANY: -1}
     chosen = [i for i, name in enumerate(known.names) if name.lower() in numbers]
     which = np.array([numbers[known.names[i].lower()] for i in chosen], np.int64)
-    return which, known.boxes[chosen], known.areas[chosen], known.crowd[chosen]
+    return ScoredObjects(which, np.ones(len(chosen)), known.areas[chosen], shapes[chosen], known.crowd[chosen])
 
 
 def _mean(found: Array) -> Array:

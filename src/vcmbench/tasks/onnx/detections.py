@@ -34,6 +34,12 @@ class Detections:
     def read(self, outputs: Sequence[NDArray[Any]], padded: Size, part: Size, size: Size) -> Boxes:
         """(N, 6) of a picture of `size` (H, W), whose input had the size `padded`, of which `part` was picture; highest
         scores first. Raises JobError where the outputs are none."""
+        return inside(self.chosen(outputs, padded, part, size)[0], size)
+
+    def chosen(
+        self, outputs: Sequence[NDArray[Any]], padded: Size, part: Size, size: Size
+    ) -> tuple[Array, NDArray[np.intp]]:
+        """The same before they are cut off at the picture's edges, and which rows of the outputs they are."""
         corners, scores, labels = self._apart(self._plain(outputs))
         if not (np.isfinite(corners).all() and np.isfinite(scores).all()):
             raise JobError(f"the output {self.names[0]!r} holds numbers that are not finite")
@@ -45,6 +51,7 @@ class Detections:
         is_kept = (scores >= float(np.float32(self.keys.threshold))) & (
             labels != (-1 if self.void is None else self.void)
         )
+        rows = np.flatnonzero(is_kept)
         corners, scores, labels = _corners(corners[is_kept], self.keys.corners), scores[is_kept], labels[is_kept]
         if self.void is not None:
             labels = labels - (labels > self.void)
@@ -56,8 +63,12 @@ class Detections:
             scale *= np.array([padded[1] / part[1], padded[0] / part[0]] * 2)
         order = np.argsort(-scores, kind="stable")
         found = np.column_stack([corners * scale, labels, scores])[order]
-        found = found[(found[:, 2:4] > found[:, :2]).all(axis=1)]  # before they suppress others
-        return inside(found if self.keys.nms is None else found[suppressed(found, self.keys.nms)], size)
+        is_box = (found[:, 2:4] > found[:, :2]).all(axis=1)  # before they suppress others
+        found, rows = found[is_box], rows[order][is_box]
+        if self.keys.nms is None:
+            return found, rows
+        left = suppressed(found, self.keys.nms)
+        return found[left], rows[left]
 
     @property
     def width(self) -> int:
@@ -128,9 +139,9 @@ def suppressed(boxes: Array, most: float) -> NDArray[np.intp]:
     return np.array(kept, np.intp)
 
 
-def of(keys: NetworkOutput, name: str, outputs: Sequence[Any], named: list[str] | None) -> Detections:
-    """What the keys and outputs say together; `name` is that of the boxes, `named` the names of classes. Raises
-    RequestError that says which key contradicts, or is missing."""
+def of(keys: NetworkOutput, name: str, outputs: Sequence[Any], named: list[str] | None, more: int = 0) -> Detections:
+    """What the keys and outputs say together; `name` is that of the boxes, `named` the names of classes, `more` how
+    many columns follow that are not the boxes'. Raises RequestError that says which key contradicts, or is missing."""
     if named is None:
         raise RequestError(f"the output {name!r}: boxes do not say what their classes are: name them (task.classes)")
     how = keys.boxes or BoxOutput()
@@ -146,19 +157,20 @@ def of(keys: NetworkOutput, name: str, outputs: Sequence[Any], named: list[str] 
     if columns is None:
         columns = "score-class" if how.scores is None else "scores"
     shapes = {one.name: one.shape for one in outputs}
-    count = None if how.labels else _count(shapes[names[-1]], columns, len(named), keys.void, apart=len(names) > 1)
+    other = more + (keys.void is not None)
+    count = None if how.labels else _count(shapes[names[-1]], columns, len(named), other, apart=len(names) > 1)
     found = Detections(tuple(names), columns, class_names.fitting(named, count or len(named)), keys.void, how)
     sides = [side for side in shapes[name][-2:] if isinstance(side, int)]
-    if sides and found.width not in sides:
+    if sides and found.width + more not in sides:
         raise RequestError(f"the output {name!r} is {text_of(shapes[name])}; {found.needed}")
     return found
 
 
-def _count(shape: Sequence[Any], columns: str, named: int, void: int | None, *, apart: bool) -> int | None:
-    """How many classes an output with a score of each has; None where its shape does not say."""
+def _count(shape: Sequence[Any], columns: str, named: int, more: int, *, apart: bool) -> int | None:
+    """How many classes an output with a score of each, and `more` columns, has; None where its shape does not say."""
     before = {"scores": 0 if apart else _BOX, "objectness": _BOX + 1}.get(columns)
     sides = [side for side in shape[-1 if apart else -2 :] if isinstance(side, int)]
     if before is None or not sides:
         return None
-    other = before + (void is not None)
+    other = before + more
     return named if named + other in sides else max(min(sides) - other, 0)

@@ -33,6 +33,7 @@ def describe(path: Path) -> str:
         facts.append(f"it has {len(inputs)} inputs; networks with one, a picture, are run")
     names = names_within(about.custom_metadata_map)
     task = ['name = "detection"'] if _are_boxes(outputs) else []
+    task = ['name = "instances"'] if _are_yolo_seg(outputs) else task
     lines = [*(f"# {fact}" for fact in facts), "", "[task]", *task, f"model = {json.dumps(str(path))}"]
     lines.append(
         f"# classes = []          # names in order; {'as the metadata has them' if names else 'or a text file'}"
@@ -68,6 +69,11 @@ def _are_boxes(outputs: list[Any]) -> bool:
     return bool(rows) and all(one in rows or len(one.shape) in (1, 2) for one in outputs)
 
 
+def _are_yolo_seg(outputs: list[Any]) -> bool:
+    """Whether they are rows and prototypes."""
+    return sorted(len(one.shape) for one in outputs) == [3, 4] and all("float" in one.type for one in outputs)
+
+
 def _boxes(outputs: list[Any]) -> list[str]:
     rows = [one for one in outputs if _is_float(one) and len(one.shape) > 1]
     boxes = max(rows, key=lambda one: (4 in one.shape[-2:], len(one.shape)))
@@ -85,6 +91,9 @@ def _boxes(outputs: list[Any]) -> list[str]:
 
 
 def _output(outputs: list[Any]) -> list[str]:
+    if _are_yolo_seg(outputs):
+        return ["[task.output]", 'kind = "yolo-seg"',
+                '# [task.output.boxes]    # as for boxes; by default nms = 0.7, corners = "cxcywh"']  # fmt: skip
     if _are_boxes(outputs):
         return _boxes(outputs)
     masks = [one for one in outputs if len(one.shape) in (3, 4)] or outputs

@@ -72,18 +72,25 @@ class BoxOutput(Strict):
     """The output of scores, where they are not in the rows of boxes."""
     labels: str | None = None
     """The output of classes, where there is one."""
+    masks: str | None = None
+    """The output of masks of objects: prototypes, or one a box."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Boxes of lower scores are left out."""
     nms: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The IoU from which a box suppresses others of its class; None: the network does it by itself."""
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what boxes alone do not have: see NetworkOutput."""
+        return _without(dump(self), "masks")
+
 
 class NetworkOutput(Strict):
-    """How a network's output becomes class ids, or boxes."""
+    """How a network's output becomes class ids, boxes, or masks of objects."""
 
     name: str | None = None
     """None: the only output there is."""
-    kind: Literal["logits", "labels", "boxes"] | None = None
+    kind: Literal["logits", "labels", "boxes", "yolo-seg"] | None = None
     """None: labels where the output is of whole numbers, else logits (or probabilities: the largest wins)."""
     layout: Layout | None = None
     """None: as the shapes have it."""
@@ -97,5 +104,9 @@ class NetworkOutput(Strict):
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what networks of masks do not have: it is part of keys that were made before there were boxes."""
-        found: dict[str, Any] = dump(self)
-        return {key: value for key, value in found.items() if key != "boxes" or value is not None}
+        return _without(dump(self), "boxes")
+
+
+def _without(dumped: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table without one key, where that is None."""
+    return {key: value for key, value in dumped.items() if key != name or value is not None}

@@ -1,4 +1,4 @@
-"""A network that is an ONNX file: of masks, or of boxes."""
+"""A network that is an ONNX file: of masks, of boxes, or of masks of objects."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from vcmbench.errors import RequestError
 from vcmbench.tasks import class_names
 from vcmbench.tasks.base import Device, Picture, Prepared, TaskSettings, check_pictures
 from vcmbench.tasks.batching import complaints
-from vcmbench.tasks.onnx import beside, detections, document, masks, pixels, session
+from vcmbench.tasks.onnx import beside, detections, document, instances, masks, pixels, session
 from vcmbench.tasks.onnx.keys import NetworkInput, NetworkOutput
 from vcmbench.tasks.onnx.masks import Masks
 
 VERSION = 1
 """To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
 _FILE = "network"
+Answers = Literal["masks", "boxes", "instances"]
+Reader = Masks | detections.Detections | instances.ObjectMasks
+_KINDS: dict[Answers, tuple[str, tuple[str | None, ...]]] = {
+    "masks": ("segmentation", (None, "logits", "labels")),
+    "boxes": ("detection", ("boxes",)),
+    "instances": ("instances", ("yolo-seg", "boxes")),
+}
+"""The task that has such answers, and the kinds of output that they are made of."""
 _NAMES = ("classes", "names", "labels", "class_names")
 """Where exporters lay the names of classes among a file's metadata."""
 
@@ -47,7 +55,7 @@ class OnnxNetwork:
 
     at_once = 2
 
-    def __init__(self, prepared: Prepared, place: Device, answers: Literal["masks", "boxes"] = "masks") -> None:
+    def __init__(self, prepared: Prepared, place: Device, answers: Answers = "masks") -> None:
         """Raises RequestError where the file is not what its keys say, or does not give such answers."""
         import onnxruntime
 
@@ -67,7 +75,7 @@ class OnnxNetwork:
             "weights_sha256": options["onnx"],
             "external_sha256": options["external"],
             "input": NetworkInput.model_validate(options["input"]).model_dump(),
-            "output": NetworkOutput.model_validate(options["output"]).model_dump(),
+            "output": NetworkOutput.model_validate(options["output"]).model_dump() | self._filled_in(),
             "version": VERSION,
             "onnxruntime": onnxruntime.__version__,  # of whichever of its packages is there
             "precision": "float32",
@@ -76,17 +84,21 @@ class OnnxNetwork:
 
     @property
     def masks(self) -> Masks:
-        """How its output becomes masks. Raises RequestError where it gives boxes."""
+        """How its output becomes masks. Raises RequestError where it gives objects."""
         if not isinstance(self.reader, Masks):
-            raise RequestError(f"{self.path}: gives boxes, no masks")
+            raise RequestError(f"{self.path}: gives objects, no masks of classes")
         return self.reader
+
+    def _filled_in(self) -> dict[str, Any]:
+        """Keys whose defaults the kind of output decides."""
+        return {"boxes": self.reader.boxes.keys.model_dump()} if isinstance(self.reader, instances.ObjectMasks) else {}
 
     def run(self, images: Sequence[Picture]) -> list[NDArray[Any]]:
         check_pictures(images)
         return list(self._pool.map(self.answer, images))
 
     def answer(self, image: Picture) -> NDArray[Any]:
-        """(H, W) uint8 class ids, or boxes (N, 6); threads may ask at once."""
+        """(H, W) uint8 class ids, boxes (N, 6), or `tasks.segments.Segments`; threads may ask at once."""
         with complaints(image):
             tensor, part = self.pixels.tensor(image)
             padded = tensor.shape[2:] if self.pixels.layout == "nchw" else tensor.shape[1:3]
@@ -97,25 +109,25 @@ class OnnxNetwork:
         self._pool.shutdown(cancel_futures=True)
 
 
-def plan(
-    opened: Any, options: dict[str, Any], answers: Literal["masks", "boxes"]
-) -> tuple[pixels.Pixels, Masks | detections.Detections]:
-    """How pictures go into a session, and class ids or boxes come out. Raises RequestError that says which key is
+def plan(opened: Any, options: dict[str, Any], answers: Answers) -> tuple[pixels.Pixels, Reader]:
+    """How pictures go into a session, and class ids or objects come out. Raises RequestError that says which key is
     wrong."""
     keys = NetworkInput.model_validate(options["input"]), NetworkOutput.model_validate(options["output"])
     kind = keys[1].kind
-    if (kind == "boxes") != (answers == "boxes"):
-        asked = "not said" if kind is None else repr(kind)
-        of = "detection" if answers == "boxes" else "segmentation"
-        raise RequestError(f'task.output.kind is {asked}; it is "boxes" for name = "detection" alone, and this is {of}')
+    of, kinds = _KINDS[answers]
+    if kind not in kinds:
+        asked, known = "not said" if kind is None else repr(kind), " or ".join(repr(one) for one in kinds if one)
+        raise RequestError(f"task.output.kind is {asked}; for name = {of!r} it is {known}")
     inputs = opened.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs) or "none"
         raise RequestError(f"the network has {len(inputs)} inputs ({names}); one, a picture, is taken")
     into = session.chosen("input", keys[0].name, inputs)
-    out = session.chosen("output", keys[1].name, opened.get_outputs())
     how_in = pixels.of(keys[0], into.name, into.shape, into.type)
     named = options["classes"] or names_within(opened.get_modelmeta().custom_metadata_map)
+    if answers == "instances":
+        return how_in, instances.of(keys[1], opened.get_outputs(), named)
+    out = session.chosen("output", keys[1].name, opened.get_outputs())
     if answers == "boxes":
         return how_in, detections.of(keys[1], out.name, opened.get_outputs(), named)
     return how_in, masks.of(keys[1], out.name, out.shape, out.type, named, how_in.layout)
