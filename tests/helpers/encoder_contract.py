@@ -256,6 +256,11 @@ def check_switches(one: Encoder, folder: Path, picture: U8) -> None:
     )
     assert not outcome.failed, "\n".join(f"{job.title}: {error}\n{error.log[-800:]}" for job, error in outcome.failed)
     assert len({record["bitstream_sha256"] for record in records}) == len(grids), f"{one.name}: a switch does nothing"
+    if one.fixed_parameters is not None:
+        for name, own in one.switches.items():
+            given = tuple((key.removeprefix("no-"), "1") for key in own)
+            with pytest.raises(RequestError, match="leave one of them out"):
+                checks.check(one, replace(codings(one)[0], off=(name,), parameters=given))
     kept = {from_record(json.loads(json.dumps(record))).off for record in records}
     assert kept == {coding.off for coding in wanted.configurations()}
     psnrs = [record["psnr_y_db"] for record in records]

@@ -72,10 +72,9 @@ def test_conditions_order_pictures_and_what_is_kept(results: Results, tmp_path: 
     code, rows, err = blocks(results, *words)
     assert code == 0 and rows and {row["class"] for row in rows} == {"road"}, err
     assert [row["psnr_y_db"] for row in rows] == sorted(row["psnr_y_db"] for row in rows)
-    assert {path.name for path in (marked / FOLDERS["jpeg 5"]).iterdir()} == {
-        f"{row['picture'].rpartition('/')[2]}.png" for row in rows
-    }
-    table = results.folder / f"ledger/{FOLDERS['jpeg 5']}.parquet"
+    found = {path.relative_to(marked / FOLDERS["jpeg 5"]).as_posix() for path in marked.rglob("*.png")}
+    assert found == {f"{row['picture']}.png" for row in rows}
+    table = results.folder / f"ledger/{FOLDERS['jpeg 5']}/32px.parquet"
     before = table.stat().st_mtime_ns
     assert blocks(results, *words)[1] == rows and table.stat().st_mtime_ns == before
     assert parquet.read_table(table).num_rows == 3 * 6 * 3

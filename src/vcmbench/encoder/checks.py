@@ -112,11 +112,19 @@ def check_parameters(encoder: Encoder, coding: CodingConfiguration) -> None:
             )
 
 
+_SAME = {"deblocking": frozenset({"filter"})}
+"""Other names that tools have for what is switched off."""
+
+
 def check_switches(encoder: Encoder, coding: CodingConfiguration) -> None:
     """Refuse to switch off what the tool cannot, or what is published with it."""
     if coding.off and coding.compat is not None:
         raise RequestError(f"off: compat {coding.compat!r} fixes the parameters of {encoder.name}")
+    given = {name.removeprefix("no-") for name, _ in coding.parameters}
     for name in coding.off:
+        own = {one.removeprefix("no-") for one in encoder.switches.get(name, ())} | _SAME.get(name, frozenset())
+        if same := sorted(own & given):
+            raise RequestError(f"off {name!r}: parameters name {', '.join(same)}, too; leave one of them out")
         if name not in encoder.switches:
             raise RequestError(
                 f"off {name!r}: {encoder.name} can switch off {', '.join(encoder.switches) or 'nothing'}"

@@ -37,12 +37,15 @@ def block_bits(data: bytes) -> NDArray[np.int64]:
     columns, rows = -(-width // (8 * most[0])), -(-height // (8 * most[1]))
     bits = _Bits(scan)
     found = np.zeros(rows * columns, np.int64)
-    for unit in range(rows * columns):
-        start = bits.at
-        for one in components:
-            for _ in range(one.across * one.down):
-                _block(bits, one)
-        found[unit] = bits.at - start
+    try:
+        for unit in range(rows * columns):
+            start = bits.at
+            for one in components:
+                for _ in range(one.across * one.down):
+                    _block(bits, one)
+            found[unit] = bits.at - start
+    except KeyError:
+        raise ValueError("its scan holds a code that its tables do not have: damaged") from None
     return found.reshape(rows, columns)
 
 

@@ -21,7 +21,7 @@ _TABLES = (
     "block_scores.csv", "block_scores.parquet", "points.csv", "points.parquet", "classes.csv", "classes.parquet",
     "correlation_*.json", "bd.json", "measured.json", "plan.json", "runs.jsonl", *sums.NAMES, "report.html",
     "blocks/*.state.json", "blocks/*_val_blocks.json", "blocks/*_val_metrics.json",
-    "stability/**/*.json", "ledger/*.parquet", "smallest.csv", "smallest.toml",
+    "stability/**/*.json", "ledger/*/*.parquet", "smallest.csv", "smallest.toml",
     *(f"figures/{name}.{kind}" for kind in ("pdf", "svg")
       for name in ("*_pseudo", "*_labels", "*_pristine", "scatter", "correlation_*", "damage_*", "mapped_uniform")),
 )  # fmt: skip

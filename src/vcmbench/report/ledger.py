@@ -1,7 +1,7 @@
 """The block ledger: block by block of every picture, what it cost and what it lost.
 
-A table a configuration, `DATA/results/<experiment>/ledger/<configuration>.parquet`, of blocks of one size: where bits
-went, what importance said, and what the machine sees no more. What is not known of a block is null.
+A table a configuration and size of blocks, `DATA/results/<experiment>/ledger/<configuration>/<size>px.parquet`: where
+bits went, what importance said, and what the machine sees no more. What is not known of a block is null.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ def write(run: MeasureRun, summary: Summary, size_px: int, done: Callable[[str],
     name. Raises JobError where a bitstream cannot be decoded, and OSError."""
     book, paths = _Book(run, summary, size_px), []
     for point in summary.points:
-        path = run.store.folder / FOLDER / f"{point.configuration}.parquet"
-        key = _key(run, point, summary.images, size_px)
-        if _key_of(path) != key:
-            run.store.write_table(f"{FOLDER}/{path.name}", _parquet(list(book.rows(point)), key))
-        paths.append(path)
+        name = f"{FOLDER}/{point.configuration}/{size_px}px.parquet"
+        key = _key(run, point, summary, size_px)
+        if _key_of(run.store.folder / name) != key:
+            run.store.write_table(name, _parquet(list(book.rows(point)), key))
+        paths.append(run.store.folder / name)
         done(point.name)
     return paths
 
 
-def _key(run: MeasureRun, point: CodingPoint, images: Sequence[str], size_px: int) -> str:
-    """What a table is made of: scores, whose keys hold bitstream, network and truth, and the blocks' size."""
+def _key(run: MeasureRun, point: CodingPoint, summary: Summary, size_px: int) -> str:
+    """What a table is made of: scores, whose keys hold bitstream, network and truth, the blocks' size, and names."""
     kept = [(image, point.scores[image].get("bitstream_sha256"), (point.scores[image]["machine"] or {}).get("key"))
-            for image in images]  # fmt: skip
-    text = json.dumps([VERSION, *COLUMNS, size_px, str(run.experiment.importance), kept])
+            for image in summary.images]  # fmt: skip
+    text = json.dumps([VERSION, *COLUMNS, size_px, str(run.experiment.importance), kept, point.name, _names(summary)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -111,8 +111,12 @@ class _Book:
         return self._gallery.predictions(score) if has else None
 
     def _class(self, labels: U8) -> str | None:
-        number, names = int(np.bincount(labels.ravel()).argmax()), self._summary.class_names
+        number, names = int(np.bincount(labels.ravel()).argmax()), _names(self._summary)
         return names[number] if number < len(names) else None
+
+
+def _names(summary: Summary) -> tuple[str, ...]:
+    return summary.class_names if summary.has_confusions else ()
 
 
 class _Blocks:
@@ -193,29 +197,44 @@ def _key_of(path: Path) -> str | None:
 
 def select(paths: Sequence[Path], where: str, order: str, limit: int) -> tuple[list[Row], int]:
     """The first `limit` rows that `where`, a condition in SQL, leaves, in the `order` of an expression, largest first;
-    and how many there are. Raises RequestError for what is no such condition."""
+    and how many there are. One table is in memory at a time. Raises RequestError for what is no such condition."""
+    found: list[tuple[Any, Row]] = []
+    count = 0
+    for path in paths:
+        with closing(_database(path)) as database:
+            try:
+                chosen = f"FROM blocks WHERE ({where})"
+                rows = database.execute(f"SELECT ({order}), * {chosen} ORDER BY 1 DESC LIMIT {limit}").fetchall()
+                count += int(database.execute(f"SELECT count(*) {chosen}").fetchone()[0])
+            except (sqlite3.Error, sqlite3.Warning) as error:
+                known = ", ".join(COLUMNS)
+                raise RequestError(f"--where {where!r} --order {order!r}: {error}; columns: {known}") from None
+        found += [(row[0], row[1:]) for row in rows]
+    found.sort(key=lambda one: _rank(one[0]), reverse=True)
+    return [row for _, row in found[:limit]], count
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """As SQLite orders: null, numbers, texts."""
+    return (0, 0) if value is None else (2, str(value)) if isinstance(value, str | bytes) else (1, value)
+
+
+def _database(path: Path) -> sqlite3.Connection:
+    """A table as one of SQLite's in memory, which can be read alone."""
     import pyarrow
     from pyarrow import parquet
 
-    names = ", ".join(f'"{name}"' for name in COLUMNS)
-    with closing(sqlite3.connect(":memory:")) as database:
-        kinds = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in COLUMNS.items())
-        database.execute(f"CREATE TABLE blocks ({kinds})")
-        for path in paths:
-            try:
-                columns = parquet.read_table(path).columns
-            except pyarrow.ArrowException as error:
-                raise RequestError(f"{path}: is damaged ({error}); remove it, and it is made again") from None
-            rows = zip(*(column.to_pylist() for column in columns), strict=True)
-            database.executemany(f"INSERT INTO blocks VALUES ({', '.join('?' * len(COLUMNS))})", rows)  # noqa: S608
-        database.set_authorizer(_reads_only)
-        try:
-            chosen = f"FROM blocks WHERE ({where})"
-            found = database.execute(f"SELECT {names} {chosen} ORDER BY ({order}) DESC LIMIT {limit}").fetchall()
-            (count,) = database.execute(f"SELECT count(*) {chosen}").fetchone()
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            raise RequestError(f"--where {where!r} --order {order!r}: {error}; columns: {', '.join(COLUMNS)}") from None
-    return found, int(count)
+    try:
+        columns = parquet.read_table(path).columns
+    except pyarrow.ArrowException as error:
+        raise RequestError(f"{path}: is damaged ({error}); remove it, and it is made again") from None
+    database = sqlite3.connect(":memory:")
+    kinds = ", ".join(f'"{name}" {_SQL[kind]}' for name, kind in COLUMNS.items())
+    database.execute(f"CREATE TABLE blocks ({kinds})")
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    database.executemany(f"INSERT INTO blocks VALUES ({', '.join('?' * len(COLUMNS))})", rows)  # noqa: S608
+    database.set_authorizer(_reads_only)
+    return database
 
 
 def _reads_only(action: int, *_: object) -> int:

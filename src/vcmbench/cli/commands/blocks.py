@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ After vcmbench metrics. Columns: coded_by, configuration (its folder), picture, 
 height_px, bits (of JPEG at full size), qp (that a map gave), importance (0..1), psnr_y_db, class (in the pristine
 picture's prediction), lost_px, lost (per cent of the block's pixels that are predicted otherwise). --where and --order
 are SQL on them.
-All blocks lie in DATA/results/<experiment>/ledger/, a Parquet file a configuration.
+All blocks lie in DATA/results/<experiment>/ledger/, a Parquet file a configuration and size.
 """
 
 
@@ -44,10 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_which(parser)
     parser.add_argument("--size", type=positive_int, default=32, metavar="PX",
                         help="side of a block (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--where", default="lost_px > 0", metavar="SQL",
-                        help="only blocks of which this holds (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--order", default="lost_px", metavar="SQL",
-                        help="largest of this first (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--where", metavar="SQL",
+                        help="only blocks of which this holds (default: lost_px > 0; where nothing says which pixels "
+                        "are lost, all)")  # fmt: skip
+    parser.add_argument("--order", metavar="SQL",
+                        help="largest of this first (default: lost_px, else how far PSNR is below 100 dB)")  # fmt: skip
     parser.add_argument("-n", type=positive_int, default=20, metavar="N",
                         help="so many of them (default: %(default)s)")  # fmt: skip
     parser.add_argument(
@@ -74,11 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with Progress(len(summary.points), "configuration") as progress:
             paths = ledger.write(this, summary, arguments.size, progress.advance)
-        found, count = ledger.select(paths, arguments.where, arguments.order, arguments.n)
+        says_lost = summary.kind is not None and summary.kind.has_label_pictures
+        where = arguments.where or ("lost_px > 0" if says_lost else "1")
+        order = arguments.order or ("lost_px" if says_lost else "100 - psnr_y_db")
+        found, count = ledger.select(paths, where, order, arguments.n)
         rows = [dict(zip(ledger.COLUMNS, row, strict=True)) for row in found]
         _print(rows, as_json=arguments.json)
-        where = this.store.folder / ledger.FOLDER
-        say(f"{len(rows)} of {count} blocks of {arguments.size}x{arguments.size} px; all: {where}")
+        tables = this.store.folder / ledger.FOLDER
+        say(f"{len(rows)} of {count} blocks of {arguments.size}x{arguments.size} px; all: {tables}")
         if arguments.pictures is not None:
             _draw(this, rows, arguments.pictures)
     except OSError as error:
@@ -92,12 +97,14 @@ def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
             print(json.dumps(row, ensure_ascii=False, allow_nan=False))
         return
     shown = [name for name in rows[0] if name not in _NOT_PRINTED] if rows else ["coded_by", "picture"]
-    cells = [tuple(_cell(row[name]) for name in shown) for row in rows]
+    folder = os.path.commonpath([os.path.dirname(row["picture"]) for row in rows]) if rows else ""
+    short = [row | {"picture": row["picture"][len(folder) :].lstrip("/")} for row in rows]
+    cells = [tuple(_cell(row[name]) for name in shown) for row in short]
     print(table.render(shown, cells))
 
 
 def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value).rpartition("/")[2]
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _draw(run: MeasureRun, rows: list[dict[str, Any]], folder: Path) -> None:
@@ -117,7 +124,7 @@ def _draw(run: MeasureRun, rows: list[dict[str, Any]], folder: Path) -> None:
                 for row in blocks:
                     x, y = row["x_px"], row["y_px"]
                     draw.rectangle((x, y, x + row["width_px"] - 1, y + row["height_px"] - 1), outline=(255, 0, 255))
-                path = folder / unit.folder / f"{source.name.name}.png"
+                path = folder / unit.folder / f"{source.name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 picture.save(path)
     say(f"pictures: {folder}")
