@@ -46,6 +46,10 @@ def test_scales(scale: Scale, there: Callable[[Array], Array]) -> None:
     assert found.interval[1] - 0.8 == pytest.approx((plain.interval[1] - 0.8) * fewer, rel=1e-3)
     at_the_end = interval(Estimate(1.0), np.ones(5), scale=scale)
     assert at_the_end.interval is None and at_the_end.reason, "a correlation of 1 is no certainty"
+    near = np.array([1, 1, 1, 1, 0.99, 0.999])
+    without = np.minimum((near.sum() - near) / 5, 1 - 1e-9)  # nearly 1 without the fifth, far out on the logit
+    almost = interval(Estimate(float(near.mean())), without, scale=scale)
+    assert scale is not SHARE or (almost.low is not None and 0.95 < almost.low < 0.998)
     far = interval(Estimate(0.0), np.array([-99.9999, 1e300, 0, 0, 0]), scale=PER_CENT)
     assert far.interval is None and far.reason == "no interval: it is beyond all numbers"
 
