@@ -10,6 +10,11 @@ from vcmbench.compress.summary import CompressSummary, Sums
 from vcmbench.data.estimate import Estimate
 from vcmbench.encoder.configuration import CodingConfiguration
 
+RECORD = {
+    "key": "0", "frames": 2, "width_px": 1000, "height_px": 1000, "size_bytes": 25_000, "encode_s": 0.4,
+    "decode_s": 0.0, "psnr_y_db": 31.0, "frame_psnr_y_db": [31.0, 31.0], "coded_qp": None,
+}  # fmt: skip
+
 
 def summary(**curves: tuple[tuple[float, float | None, float], ...]) -> CompressSummary:
     """Points of (bpp, PSNR-Y in dB, seconds a megapixel) of each encoder, two pictures of a megapixel a point."""
@@ -50,6 +55,11 @@ def test_what_there_is_not_is_not_said() -> None:
     moving = summary(x265=((0.1, 31.0, 0.2),))
     next(iter(moving.rows.values())).seconds = 0.08
     assert sentences(moving, [])[0] == "One rate, 2500 kbit/s (0.100 bpp, 31.0 dB PSNR-Y, x265)."
+    row = next(iter(moving.rows))
+    for fps in ({"fps": 25.0}, {}):  # two frames more, then two stills, which have no rate over time
+        moving.add(row, RECORD | fps)
+        assert moving.rows[row].kbps == (pytest.approx(2500) if fps else None)
+    assert sentences(moving, [])[0] == "One rate, 0.100 bpp (31.0 dB PSNR-Y, x265)."
     apart = summary(x265=((0.2, 31.0, 0.2), (0.1, 30.0, 0.2)), jpeg=((0.9, 31.0, 0.2), (0.8, 30.0, 0.2)))
     assert not any("PSNR-Y at" in one for one in sentences(apart, []))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class Sums:
     bits: int = 0
     pixels: int = 0
     seconds: float = 0.0
-    """That its pictures last; 0 where they are of no sequences."""
+    """That its pictures last; NaN where some of them are of no sequence, which has no rate over time then."""
     encode_s: float = 0.0
     decode_s: float = 0.0
     psnr_sum_db: float = 0.0
@@ -34,8 +35,8 @@ class Sums:
 
     @property
     def kbps(self) -> float | None:
-        """Kilobits a second, of sequences."""
-        return self.bits / 1000 / self.seconds if self.seconds else None
+        """Kilobits a second, where all pictures are of sequences."""
+        return self.bits / 1000 / self.seconds if self.seconds > 0 else None
 
 
 class CompressSummary:
@@ -62,7 +63,7 @@ class CompressSummary:
         sums.pictures += frames
         sums.bits += record["size_bytes"] * 8
         sums.pixels += record["width_px"] * record["height_px"] * frames
-        sums.seconds += frames / record["fps"] if "fps" in record else 0.0
+        sums.seconds += frames / record.get("fps", math.nan)
         sums.encode_s += record["encode_s"]
         sums.decode_s += record["decode_s"]
         if record["psnr_y_db"] is not None:
