@@ -189,13 +189,13 @@ def test_labels_of_coco_kitti_and_yolo(tmp_path: Path) -> None:
     name = PurePosixPath("images/a")
     (tmp_path / "labels/a.txt").write_text("1 0.5 0.5 0.1 0.2\n")
     (tmp_path / "labels/classes.txt").write_text("car\nperson\n")
-    [(label, box, _, crowd)] = labelled(of_folder(tmp_path, name))
+    [(label, box, _, crowd)] = labelled(of_folder(tmp_path, name, ".png"))
     assert (label, crowd) == ("person", False) and box == pytest.approx([270, 160, 330, 240])
     (tmp_path / "label_2/a.txt").write_text(
         "Car 0.00 0 1.5 10 20 30.5 60 1.6 1.7 3.6 1.8 1.4 8.4 0.0\n"
         "DontCare -1 -1 -10 100 120 200 220 -1 -1 -1 -1000 -1000 -1000 -10\n"
     )
-    assert labelled(of_folder(tmp_path, name)) == [
+    assert labelled(of_folder(tmp_path, name, ".png")) == [
         ("car", [10, 20, 30.5, 60], 820, False), (ANY, [100, 120, 200, 220], 10000, True)
     ]  # fmt: skip
     content: dict[str, Any] = {
@@ -204,12 +204,14 @@ def test_labels_of_coco_kitti_and_yolo(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "annotations/captions.json").write_text(json.dumps({"images": [], "annotations": [{"caption": "a"}]}))
     (tmp_path / "annotations/val.json").write_text(json.dumps(content))
-    assert labelled(of_folder(tmp_path, name)) == [("car", [1, 2, 11, 22], 90.5, True)]
-    for folder in ("images", "more", "P_GT"):  # the last are results
+    assert labelled(of_folder(tmp_path, name, ".png")) == [("car", [1, 2, 11, 22], 90.5, True)]
+    for folder in ("images", "annotations/val", "P_GT", "more"):  # those before the last are masks and results
+        assert of_folder(tmp_path, name, ".png") is not None
         save(tmp_path / folder / "a.png", np.zeros((4, 4, 3), np.uint8))
-    objects._called.cache_clear()
+        objects._called.cache_clear()
+    assert of_folder(tmp_path, name, ".jpg") is not None  # as it is written there, and the only one
     with pytest.raises(JobError, match=r"file_name 'a' could be any of 2 pictures below .*; write all"):
-        of_folder(tmp_path, name)
+        of_folder(tmp_path, name, ".png")
     shutil.rmtree(tmp_path / "more")
     objects._called.cache_clear()
     text = json.dumps(content)
@@ -221,13 +223,13 @@ def test_labels_of_coco_kitti_and_yolo(tmp_path: Path) -> None:
         (tmp_path / "annotations/val.json").unlink()
         (tmp_path / f"annotations/wrong{number}.json").write_text(text)
         with pytest.raises(JobError, match=why):
-            of_folder(tmp_path, name)
+            of_folder(tmp_path, name, ".png")
         (tmp_path / f"annotations/wrong{number}.json").rename(tmp_path / "annotations/val.json")
     (tmp_path / "annotations/val.json").unlink()
     (tmp_path / "label_2/a.txt").write_text("Car 1 2 3\n")
     with pytest.raises(JobError, match="line 1 is no object: 15 or 16 columns"):
-        labelled(of_folder(tmp_path, name))
-    assert of_folder(tmp_path, PurePosixPath("b")) is None
+        labelled(of_folder(tmp_path, name, ".png"))
+    assert of_folder(tmp_path, PurePosixPath("b"), ".png") is None
 
 
 def test_detections_of_others_are_read(tmp_path: Path) -> None:

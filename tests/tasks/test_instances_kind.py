@@ -169,7 +169,7 @@ def test_masks_of_coco_are_polygons_and_rle(tmp_path: Path) -> None:
     def files(annotations: list[dict[str, Any]]) -> ObjectFiles:
         path.unlink(missing_ok=True)
         path.write_text(json.dumps(content | {"annotations": annotations}))
-        found = of_folder(tmp_path, PurePosixPath("images/a"))
+        found = of_folder(tmp_path, PurePosixPath("images/a"), ".jpg")
         assert found is not None
         return found
 
@@ -203,7 +203,7 @@ def test_masks_of_yolo_are_polygons(tmp_path: Path) -> None:
     (tmp_path / "labels/classes.txt").write_text("car\nperson\n")
     path = tmp_path / "labels/a.txt"
     path.write_text("1 0.125 0.05 0.25 0.05 0.25 0.1 0.125 0.1\n0 0.5 0.5 0.75 0.5 0.75 1\n")
-    files = of_folder(tmp_path, PurePosixPath("images/a"))
+    files = of_folder(tmp_path, PurePosixPath("images/a"), ".jpg")
     found, (square, triangle) = labelled(files), ([30, 10, 60, 10, 60, 20, 30, 20], [120, 100, 180, 100, 180, 200])
     for pixels, polygon in zip(found, (square, triangle), strict=True):
         assert np.array_equal(pixels, coco_mask.decode(coco_mask.frPyObjects([polygon], *SHAPE))[..., 0])

@@ -273,10 +273,14 @@ def _go_through_cities(walk: Walk, images: Path, wanted: Selection) -> Path:
     return split
 
 
+def label_folder(name: PurePosixPath) -> str:
+    """The first folder that a file lies in which is named as those of label maps are; empty where none is."""
+    return next((part for part in name.parts[:-1] if _LABEL_FOLDER.fullmatch(part)), "")
+
+
 def _of_labels(data: DataRoot, sources: list[Source]) -> list[str]:
     """A line where pictures of a flat folder lie in folders that are named as label maps are."""
-    folders = Counter(next((part for part in source.name.parts[:-1] if _LABEL_FOLDER.fullmatch(part)), "")
-                      for source in sources)  # fmt: skip
+    folders = Counter(label_folder(source.name) for source in sources)
     del folders[""]
     if data.is_cityscapes or not folders or folders.total() == len(sources):
         return []

@@ -21,7 +21,7 @@ from PIL import Image
 from scipy import ndimage
 
 from vcmbench.data import images, masks
-from vcmbench.data.dataset import is_result
+from vcmbench.data.dataset import is_result, label_folder
 from vcmbench.data.labels import LABELS
 from vcmbench.data.masks import Mask
 from vcmbench.data.walk import SUFFIXES, Walk
@@ -72,12 +72,12 @@ def of_cityscapes(instances: Path, polygons: Path) -> ObjectFiles | None:
     return ObjectFiles(lambda _: _from_polygons(polygons), lambda: _sha256(polygons))
 
 
-def of_folder(root: Path, name: PurePosixPath) -> ObjectFiles | None:
-    """By a picture's name below the root, without suffix; a leading folder such as `images` may be left out. Raises
-    JobError where a COCO JSON cannot be used."""
+def of_folder(root: Path, name: PurePosixPath, suffix: str) -> ObjectFiles | None:
+    """By a picture's name below the root, without its suffix, and that; a leading folder such as `images` may be left
+    out. Raises JobError where a COCO JSON cannot be used."""
     names = [name, *([PurePosixPath(*name.parts[1:])] if len(name.parts) > 1 else [])]
     for path in sorted((root / "annotations").glob("*.json")):
-        if (known := _known_as(root, path, names)) is not None:
+        if (known := _known_as(root, path, names, suffix)) is not None:
             return _of_coco(path, known)
     for one in names:
         if (path := root / "label_2" / f"{one}.txt").is_file():
@@ -89,12 +89,15 @@ def of_folder(root: Path, name: PurePosixPath) -> ObjectFiles | None:
 
 def _of_coco(path: Path, name: str) -> ObjectFiles:
     now = path.stat().st_mtime_ns
-    rows = _coco(path, now)[name]
+    _, rows = _coco(path, now)[name]
+
+    def segments() -> list[Any]:
+        return _coco_segments(path, now)[name][1]
 
     def read(shape: tuple[int, int]) -> LabelledObjects:
-        return replace(_objects(rows), masks=cache(lambda: _masks_of(path, _coco_segments(path, now)[name], shape)))
+        return replace(_objects(rows), masks=cache(lambda: _masks_of(path, segments(), shape)))
 
-    return ObjectFiles(read, lambda: repr(rows), lambda: repr(_coco_segments(path, now)[name]))
+    return ObjectFiles(read, lambda: repr(rows), lambda: repr(segments()))
 
 
 def _kitti(path: Path) -> ObjectFiles:
@@ -174,8 +177,8 @@ def _area(points: NDArray[np.float64]) -> float:
 
 
 @cache
-def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
-    """By the name of a picture, without suffix, the rows of its objects."""
+def _coco(path: Path, _mtime: int) -> dict[str, tuple[str, list[Row]]]:
+    """By the name of a picture, without suffix, its suffix there and the rows of its objects."""
 
     def row(one: Any, classes: dict[Any, str]) -> Row:
         x, y, width, height = (float(side) for side in one["bbox"])
@@ -189,45 +192,54 @@ def _coco(path: Path, _mtime: int) -> dict[str, list[Row]]:
 
 
 @cache
-def _coco_segments(path: Path, _mtime: int) -> dict[str, list[Any]]:
+def _coco_segments(path: Path, _mtime: int) -> dict[str, tuple[str, list[Any]]]:
     """The same, but of each object its `segmentation`, and what it is called in messages."""
     return _by_picture(path, lambda one, _: (one.get("segmentation") or None, f"annotation {short(one.get('id'))}"))
 
 
-def _by_picture(path: Path, row: Callable[[Any, dict[Any, str]], Any]) -> dict[str, list[Any]]:
+def _by_picture(path: Path, row: Callable[[Any, dict[Any, str]], Any]) -> dict[str, tuple[str, list[Any]]]:
     with _complaints(path):
         content = _json(path)
         if "categories" not in content:  # captions, say
             return {}
         classes = {one["id"]: str(one["name"]) for one in content["categories"]}
-        pictures = {one["id"]: str(PurePosixPath(one["file_name"]).with_suffix("")) for one in content["images"]}
-        found: dict[str, Any] = {name: [] for name in pictures.values()}
+        files = {one["id"]: PurePosixPath(one["file_name"]) for one in content["images"]}
+        pictures = {number: str(file.with_suffix("")) for number, file in files.items()}
+        found: dict[str, Any] = {pictures[number]: (file.suffix, []) for number, file in files.items()}
         for one in content["annotations"]:
-            found[pictures[one["image_id"]]].append(row(one, classes))
+            found[pictures[one["image_id"]]][1].append(row(one, classes))
         return found
 
 
-def _known_as(root: Path, path: Path, names: Sequence[PurePosixPath]) -> str | None:
+def _known_as(root: Path, path: Path, names: Sequence[PurePosixPath], suffix: str) -> str | None:
     """A picture's name in a COCO JSON; None where that does not know it. Raises JobError where a name without folder
     could be several's."""
     known = _coco(path, path.stat().st_mtime_ns)
     found = next((name for name in (*names, PurePosixPath(names[0].name)) if str(name) in known), None)
-    if found is not None and found != names[0]:
-        twins = sum(name.parts[-len(found.parts) :] == found.parts for name in _called(root).get(found.name, ()))
-        if twins > 1:
-            raise JobError(f"{path}: file_name {short(str(found))} could be any of {twins} pictures below {root}; "
-                           "write all of their folders into it")  # fmt: skip
-    return None if found is None else str(found)
+    if found is None:
+        return None
+    if found == names[0]:
+        return str(found)
+    # masks are called as their pictures are: they end otherwise than what is written, or lie in folders of labels
+    is_written = suffix == known[str(found)][0]
+    twins = [one for one in _called(root).get(found.name, ())
+             if one.with_suffix("").parts[-len(found.parts) :] == found.parts
+             and (one.suffix == suffix or not is_written)
+             and (not label_folder(one) or label_folder(names[0]))]  # fmt: skip
+    if len(twins) > 1:
+        raise JobError(f"{path}: file_name {short(str(found))} could be any of {len(twins)} pictures below {root}; "
+                       "write all of their folders into it")  # fmt: skip
+    return str(found)
 
 
 @cache
 def _called(root: Path) -> dict[str, list[PurePosixPath]]:
-    """The pictures below a data root, without suffix, by their names without folders."""
+    """The pictures below a data root by their names without folders and suffix."""
     walk = Walk(is_result, SUFFIXES)
     walk.through(root)
     found: defaultdict[str, list[PurePosixPath]] = defaultdict(list)
     for file in walk.files:
-        found[file.stem].append(PurePosixPath(file.relative_to(root)).with_suffix(""))
+        found[file.stem].append(PurePosixPath(file.relative_to(root)))
     return dict(found)
 
 

@@ -167,7 +167,7 @@ def _importance(
 
 def _object_files(data: DataRoot, source: Source) -> ObjectFiles | None:
     if not data.is_cityscapes:
-        return of_folder(data.root, source.name)
+        return of_folder(data.root, source.name, source.path.suffix)
     files = files_of(data, source)
     return of_cityscapes(files.instances, files.polygons) if files.polygons else None
 
