@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
-from tests.helpers.measuring import compressed, counts, measure, write_toml
+from tests.helpers.measuring import compressed, counts, measure, typed, write_toml
 from tests.helpers.pictures import save
 
 MINE = '[colours]\n"#ff0000" = "car"\n"#000001" = "ignore"\n'
@@ -35,3 +36,10 @@ def test_a_newcomers_way_from_a_tree_to_scores(tmp_path: Path) -> None:
     assert counts(measure(root, config)) == (0, 3, 0)
     (tmp_path / "mine.toml").write_text(MINE.replace("car", "bus"))
     assert counts(measure(root, config)) == (3, 0, 0), "another scheme is another truth"
+    shutil.rmtree(root / "seg")
+    done = typed("compress", "-d", root, "-s", config, "--runner", "local")
+    assert done.code == 2 and f"qp_map: none of 3 pictures has its labels there, no {root}/seg/val/a_0.png" in done.err
+    config = write_toml(tmp_path, 'encoder = "jpeg"\nquality = [30]', head=head)
+    compressed(root, config)
+    done = measure(root, config)
+    assert done.code == 2 and 'metrics.against = "labels": none of 3 pictures has its labels there' in done.err

@@ -21,7 +21,7 @@ from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.compress.summary import CompressOutcome, CompressSummary, Listener
 from vcmbench.compress.worker import CompressWorker, CompressWorkerSpec, WorkerSettings, software
 from vcmbench.data import compression_table, sums
-from vcmbench.data.dataset import MAPS, DataRoot, Source, look, open_root
+from vcmbench.data.dataset import MAPS, DataRoot, Source, look, missing_labels, open_root
 from vcmbench.data.record import Record
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
@@ -191,6 +191,9 @@ def _check_importance(experiment: Experiment, data: DataRoot, sources: list[Sour
     lacking = [wanted[0].lacking(data, source) for source in labelled]
     if labelled and all(lacking):
         raise RequestError(f"qp_map: no {lacking[0]}; without distances say [importance] use_distance = false")
+    if not labelled and (missing := missing_labels(sources)):
+        raise RequestError(f"qp_map: none of {len(sources)} pictures has its labels there, no {missing[0]}; mend "
+                           'dataset.labels or dataset.split, or say [importance] source = "files"')  # fmt: skip
     if not labelled:
         raise RequestError(
             f"qp_map: {data.root} is a flat folder and has no labels; lay importance maps of your own at "

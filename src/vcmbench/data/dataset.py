@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -195,13 +196,14 @@ def _labelled(data: DataRoot, source: Source, layout: Layout, places: dict[PureP
     return replace(source, labels=LabelFile(data.root / place, layout.scheme))
 
 
+def missing_labels(sources: Sequence[Source]) -> list[Path]:
+    """The files of labels that are not where a label scheme says."""
+    return [source.labels.path for source in sources if source.labels is not None and not source.labels.path.is_file()]
+
+
 def _without_labels(sources: list[Source]) -> list[str]:
-    """A line where some pictures have no labels. Raises RequestError where none has: then the pattern is wrong."""
-    paths = [source.labels.path for source in sources if source.labels is not None]
-    missing = [path for path in paths if not path.is_file()]
-    if paths and len(missing) == len(paths):
-        raise RequestError(f"dataset.labels: none of {len(paths)} pictures has its labels there; {missing[0]} is not "
-                           "there")  # fmt: skip
+    """A line where pictures have no labels: what is coded needs none."""
+    missing = missing_labels(sources)
     return [f"{len(missing)} of {len(sources)} pictures have no labels: no {missing[0]}"] if missing else []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from vcmbench.compress.job_keys import bitstreams
-from vcmbench.data.dataset import DataRoot, Source, look, open_root
+from vcmbench.data.dataset import DataRoot, Source, look, missing_labels, open_root
 from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
@@ -126,6 +126,8 @@ class MeasureRun:
                     outcome.reasons.append(f"stability of {sequence}: {as_job_error(error)}")
 
     def _check(self, predictor: Predictor | None, levels: Sequence[str]) -> None:
+        if predictor is not None and predictor.kind.has_label_pictures:
+            _check_labels(self.experiment, self.sources)
         file = self.experiment.metrics.blocks.file
         if file is not None and "block" in levels:
             self.blocks().named(Path(file))
@@ -144,6 +146,14 @@ class MeasureRun:
 
     def blocks(self) -> BlockRun:
         return BlockRun(self.experiment, self.store, self.units, self.runner, self.settings)
+
+
+def _check_labels(experiment: Experiment, sources: Sequence[Source]) -> None:
+    """Raises RequestError where metrics are to be held against labels, and no picture has any."""
+    missing = missing_labels(sources)
+    if experiment.metrics.against == "labels" and missing and len(missing) == len(sources):
+        raise RequestError(f'metrics.against = "labels": none of {len(sources)} pictures has its labels there, no '
+                           f'{missing[0]}; mend dataset.labels or dataset.split, or say "pseudo"')  # fmt: skip
 
 
 def _warnings(experiment: Experiment, data: DataRoot) -> list[str]:
