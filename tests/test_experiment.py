@@ -206,6 +206,8 @@ def test_paths_are_meant_from_the_experiment_and_from_home(tmp_path: Path, monke
     assert task is not None
     found = (task.model, task.checkpoint, task.classes)
     assert found == ("/home/me/m.py", str(tmp_path / "c.pth"), str(tmp_path / "names.txt"))
+    long = experiment.load(str(path), [f"task.model={'x' * 300}"]).task  # no file is called so
+    assert long is not None and long.model == "x" * 300
 
 
 def test_bytes_that_are_not_text(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     if "task" in values:
         result["task"] = inside(values["task"], ("checkpoint", "classes"))
         model = str(result["task"].get("model", "")) if isinstance(result["task"], dict) else ""
-        if model.endswith(_MODELS) or ("\0" not in model and is_folder(str(folder / os.path.expanduser(model)))):
+        if model.endswith(_MODELS) or is_folder(str(folder / os.path.expanduser(model))):
             result["task"] = inside(result["task"], ("model",))
     if isinstance(values.get("metrics"), dict) and "blocks" in values["metrics"]:
         result["metrics"] = values["metrics"] | {"blocks": inside(values["metrics"]["blocks"], ("file",))}

@@ -278,6 +278,8 @@ def test_a_config_must_be_a_regular_file(tmp_path: Path) -> None:
         ("folder.py", "is not a regular file"),
         ("pipe.py", "is not a regular file"),
         ("no.py", "no such"),
+        (f"{'x' * 300}.py", "no such"),
+        ("x" * 300, "is no file and no network"),
     ):
         with pytest.raises(RequestError, match=why):
             tasks.open_task(TaskSettings(model=str(tmp_path / name), checkpoint="x.pth"), "local", "none")

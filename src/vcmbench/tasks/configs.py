@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,8 @@ def read(path: Path) -> NetworkConfig:
     """Read an mmseg config. Raises RequestError with its path where it is none."""
     if path.suffix not in SUFFIXES:
         raise RequestError(f"{path}: an mmseg config ends in {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise RequestError(f"{path}: {'is not a regular file' if path.exists() else 'no such config'}")
+    if not os.path.isfile(path):  # pathlib raises at what is no name
+        raise RequestError(f"{path}: {'is not a regular file' if os.path.exists(path) else 'no such config'}")
     if path.stat().st_size > _MAX_BYTES:
         raise RequestError(f"{path}: {path.stat().st_size} bytes is too long for a config")
     is_program = path.suffix == ".py"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata
@@ -190,8 +191,8 @@ def _find(settings: TaskSettings) -> tuple[str | None, NetworkConfig, Path]:
         if own is not None:
             raise RequestError(f"checkpoint {own}: the model {DEMO!r} has its own; name the config of yours as model")
         return DEMO, configs.read(NETWORKS / f"{DEMO}.json"), NETWORKS / f"{DEMO}.safetensors"
-    path = Path(settings.model).expanduser()
-    if path.suffix in configs.SUFFIXES or path.exists():
+    path = Path(os.path.expanduser(settings.model))
+    if path.suffix in configs.SUFFIXES or os.path.exists(path):  # pathlib raises at what is no name
         config = configs.read(path)
         if own is None:
             raise RequestError(f"model {settings.model!r}: a config has no weights; give its checkpoint, too")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,7 @@ _SHOWN = 3
 
 def is_folder(model: str) -> bool:
     """Whether a model is a folder with a config of transformers."""
-    path = Path(model).expanduser()
-    return path.is_dir() and (path / _CONFIG).is_file()
+    return os.path.isfile(os.path.join(os.path.expanduser(model), _CONFIG))  # pathlib raises at what is no name
 
 
 def prepare(settings: TaskSettings) -> Prepared:
