@@ -40,11 +40,13 @@ from tests.helpers.measuring import (
 )
 from tests.helpers.pictures import save
 from vcmbench.compress import decode
+from vcmbench.data.labels import CLASSES
 from vcmbench.data.record import as_json
 from vcmbench.io.sealed import sealed_json
 from vcmbench.iqa import Scorer
 from vcmbench.measure.blocks import level
 from vcmbench.measure.steps import Steps
+from vcmbench.tasks import kind as kinds
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.segmentation import NETWORKS, Segmentation
 
@@ -151,7 +153,10 @@ def test_another_network_has_only_its_own_part_done_again(results: Results, conf
     assert counts(again) == (0, ALL, 0)
 
 
-def test_other_labels_are_another_truth(results: Results, config: Path, no_network: None) -> None:
+def test_other_labels_are_another_truth(
+    results: Results, config: Path, no_network: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so are other ways of counting: answers are not asked for anew."""
     mark(results)
     path = next((results.root / "cityscapes/gtFine/val/lindau").glob("*_labelIds.png"))
     ids = np.asarray(Image.open(path)).copy()
@@ -166,6 +171,11 @@ def test_other_labels_are_another_truth(results: Results, config: Path, no_netwo
     assert marked(results) == (ALL, ALL - CONFIGURATIONS)
     reference = json.loads(next((results.folder / "scores/pristine").rglob("lindau*.json")).read_bytes())
     assert all(truth != 0 for truth, _, _ in reference["machine"]["labels"]["confusion"]), "the pristine score, too"
+    kind = kinds.get("segmentation")
+    assert (kind.version(CLASSES), kind.version(CLASSES[:3])) == (0, 1)
+    monkeypatch.setattr(type(kind), "version", lambda *_: 1)
+    assert counts(measure(results.root, config, "--level", "image")) == (ALL, 0, 0)
+    assert marked(results) == (ALL, 0)
 
 
 def test_labels_decide_where_blocks_may_be(results: Results, config: Path) -> None:

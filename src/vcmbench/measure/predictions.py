@@ -157,8 +157,9 @@ class RecordedPredictor(Predictor):
         return self._counted(pristine_key(self.identity(), unit, index))
 
     def _counted(self, answer: str) -> str:
-        score = self.identity().get(_SCORE, _USUAL_SCORE)
-        return answer if score == _USUAL_SCORE else job_key({"answer": answer, _SCORE: score})
+        how, score = _how(self.kind, self.classes), self.identity().get(_SCORE, _USUAL_SCORE)
+        how |= {} if score == _USUAL_SCORE else {_SCORE: score}
+        return job_key({"answer": answer, **how}) if how else answer
 
     def is_kept(self, unit: Unit, index: int) -> bool:
         if (files := self.kind.files) is None:
@@ -260,7 +261,7 @@ class FilePredictor(Predictor):
     def _key(self, paths: Sequence[Path]) -> str:
         named: dict[str, Any] = {} if self.classes == labels.CLASSES else {"classes": self.classes}
         named |= {} if self.kind.name == kinds.DEFAULT else {"kind": self.kind.name, "score": self.score}
-        return job_key({"files": [_digest(path) for path in paths], **named})
+        return job_key({"files": [_digest(path) for path in paths], **named, **_how(self.kind, self.classes)})
 
     def is_kept(self, unit: Unit, index: int) -> bool:
         return True
@@ -278,6 +279,11 @@ class FilePredictor(Predictor):
 def of_files(root: Path, task: TaskSettings) -> FilePredictor:
     """Predictions that lie there, of the task that `[task]` names."""
     return FilePredictor(root, task.classes, tasks.get(task.name).kind, task.score)
+
+
+def _how(kind: Kind, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What a record's key says of how answers are counted; nothing where that is as it always was."""
+    return {"version": version} if (version := kind.version(classes)) else {}
 
 
 def _files_of(task: Task) -> Identity:

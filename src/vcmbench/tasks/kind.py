@@ -107,6 +107,11 @@ class Kind(ABC):
         """What is kept of an answer: `pseudo` and `labels`, each a part or None, and `notes`, which say why by name.
         `pristine` is None for the pristine picture itself. Whatever else is in there is kept, too."""
 
+    def version(self, classes: tuple[str, ...]) -> int:
+        """To be raised with every change of what `count` makes of answers of such classes: answers that are kept are
+        counted anew then."""
+        return 0
+
     @abstractmethod
     def is_part(self, part: Any, classes: int) -> bool:
         """Whether a JSON value is a part as `count` makes them: files may have been damaged or edited."""

@@ -76,6 +76,9 @@ class SegmentationKind(Kind):
             "notes": notes,
         }
 
+    def version(self, classes: tuple[str, ...]) -> int:
+        return int(classes != labels.CLASSES)  # others were not counted against labels once
+
     def is_part(self, part: Any, classes: int) -> bool:
         if not 0 < classes <= labels.VOID or not isinstance(part, dict):
             return False
