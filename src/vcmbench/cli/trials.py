@@ -153,6 +153,8 @@ class Trials:
         settings = MeasureSettings(self._jobs, quiet=True)
         run = MeasureRun(wanted, self.data.root, self._runner, settings, "", list(sources))
         if self._predictor is None:
+            for line in run.warnings:
+                say(f"warning: {line}", always=True)
             self._predictor = open_predictor(wanted, run.store, self._tasks, self._gpu, self._jobs, self._held)
         outcome = run.execute(self._predictor, None, ["image"])
         if outcome.interrupted:

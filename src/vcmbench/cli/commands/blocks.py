@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     runner = runners.choose(arguments, wanted.encoders(), Store(root, wanted.name).any_runner())
     settings = MeasureSettings(skip_missing=arguments.skip_missing)
     this = MeasureRun(wanted, arguments.data, runner, settings, which.changed(arguments.config, arguments))
+    for line in this.warnings:
+        print(f"warning: {line}", file=sys.stderr)
     summary = recalled(this).summary
     try:
         with Progress(len(summary.points), "configuration") as progress:

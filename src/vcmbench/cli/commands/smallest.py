@@ -208,8 +208,12 @@ def _row(family: Family, one: Raced, confirmed: tuple[int | None, Estimate] | No
         "coding": str(family), "quality": quality, "bytes": one.size_bytes,
         "loses": None if one.loss is None else round(one.loss, 4), "verdict": one.verdict,
         "confirmed bytes": confirmed[0] if confirmed else None,
-        "confirmed loss": confirmed[1].reason or format(confirmed[1], ".2f") if confirmed else None,
+        "confirmed loss": _said(confirmed[1]) if confirmed else None,
     }  # fmt: skip
+
+
+def _said(loss: Estimate) -> str:
+    return str(loss.reason) if loss.value is None else format(loss, ".2f")
 
 
 def _cell(value: Any) -> str:
@@ -227,8 +231,12 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
 def _toml(wanted: Experiment, family: Family, one: Raced) -> str:
     """An experiment of that coding alone, for other pictures: of [dataset] nothing is kept."""
     tables = {"importance": wanted.importance, "task": wanted.task}
-    needed = {name: model for name, model in tables.items() if model is not None and family.grid.qp_map is not None}
-    lines = [f'name = "{wanted.name}"', f"seed = {wanted.seed}"]
+    # importance is of maps; the task measures what was coded so
+    needed = {name: model for name, model in tables.items()
+              if model is not None and (name == "task" or family.grid.qp_map is not None)}  # fmt: skip
+    said = "" if one.loss is None else f", where it lost {one.loss:.2f} points"
+    lines = [f"# The smallest of {wanted.name.removesuffix(_ENDING)} on the half that chose{said}: vcmbench smallest",
+             f'name = "{wanted.name}"', f"seed = {wanted.seed}"]  # fmt: skip
     for name, model in needed.items():
         lines += ["", f"[{name}]", *_keys(model.model_dump(mode="json", exclude_unset=name == "task"))]
     lines += ["", "[[coding]]", *_keys(family.at(one.step or 0).model_dump(mode="json", exclude_defaults=True))]

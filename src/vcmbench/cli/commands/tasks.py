@@ -89,7 +89,11 @@ def _list_zoo(word: str, *, as_json: bool) -> int:
 
 
 def run_inspect(arguments: argparse.Namespace) -> int:
-    print(inspecting.describe(arguments.file.expanduser()))
+    path = arguments.file.expanduser()
+    print(inspecting.describe(path))
+    if (beside := path.with_suffix(".toml")).is_file():
+        said = "lies beside it and is taken by itself: an experiment needs no more than `model`, and its own keys win"
+        say(f"{beside}: {said}", always=True)
     return 0
 
 
