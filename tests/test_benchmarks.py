@@ -196,4 +196,4 @@ def test_coverage_is_simulated_of_every_figure() -> None:
     done = subprocess.run(words, cwd=BENCHMARKS.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     figures = {line.split(" | ")[0].strip("| "): float(line.split("|")[2]) for line in done.stdout.splitlines()[2:]}
-    assert len(figures) == 15 and all(share > 0.3 for name, share in figures.items() if "test" not in name)
+    assert len(figures) == 18 and all(share > 0.3 for name, share in figures.items() if "test" not in name)
