@@ -79,6 +79,9 @@ def test_the_anchor_is_the_plain_coding_and_others_may_lack_tools(
     )
     code, _, err = smallest(root, config, "--within", 90)
     assert code == 2 and "nothing was started" in err and "hm: " in err
+    alone = write_toml(tmp_path, 'encoder = "hm"\nquality = [30]', head="[task]\n", name="alone")
+    code, _, err = smallest(root, alone, "--within", 90, "--skip-missing")
+    assert code == 2 and "nothing is left of the experiment" in err
     code, out, err = smallest(root, config, "--within", 90, "--json", "--skip-missing")
     assert code == 0, err
     tried = [one["coding"] for one in json.loads(out)["tried"]]

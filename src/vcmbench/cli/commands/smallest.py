@@ -87,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
             why = "nothing was started (--skip-missing leaves these out):"
             raise RequestError("\n  ".join([why, *lacking.values()]))
         racing = [family for family in racing if family.grid.encoder not in lacking]
+        if not racing:
+            raise RequestError("--skip-missing: nothing is left of the experiment")
         for line in lacking.values():
             say(f"left out: {line}", always=True)
         say(f"{len(racing)} codings race on {len(choosing)} pictures; {len(confirming)} confirm")
