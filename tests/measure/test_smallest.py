@@ -106,4 +106,4 @@ def test_nothing_within_is_said(root: Path, tmp_path: Path) -> None:
     code, out, err = smallest(
         root, write_toml(tmp_path, 'encoder = "jpeg"\nquality = [2]', head="[task]\n"), "--within", 0
     )
-    assert code == 1 and "loses more at every quality" in out and "nothing is within 0 points" in err
+    assert code == 1 and "never within" in out and "nothing is within 0 points" in err

@@ -49,13 +49,13 @@ def _raced(
     last = count - 1
     start = 0 if best is None else _first(lambda step: size(step) < best, 0, last)
     if start is None:
-        return Raced(last, size(last), None, False, "larger than the best at every quality")
+        return Raced(last, size(last), None, False, "larger")
     if loss(start) > within:
-        why = "loses more at every quality" if start == 0 else "loses more where it becomes smaller than the best"
+        why = "never within" if start == 0 else "loses more"
         return Raced(start, size(start), loss(start), False, why)
     over = _first(lambda step: loss(step) > within, start + 1, last)
     step = last if over is None else over - 1
-    verdict = "its coarsest quality" if over is None and last > start else "within"
+    verdict = "coarsest" if over is None and last > start else "within"
     return Raced(step, size(step), loss(step), True, verdict)
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:  # measuring takes long to import
 _ENDING = "-smallest"
 _EXAMPLES = """\
 examples:
-  vcmbench smallest -d vcmbench-demo/data -s demo --within 1.0
-  vcmbench smallest -d data -s my.toml --within 0.5 --measure accuracy
+  vcmbench smallest -d vcmbench-demo/data -s demo --within 5 --measure accuracy
+  vcmbench smallest -d data -s my.toml --within 1.0
 
 Every [[coding]] of the experiment races, with each whole quality between the best and the coarsest that it names.
 Half of the pictures (sequences, groups) choose: the anchor's largest step within the loss is found first; another
