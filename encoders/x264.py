@@ -19,6 +19,7 @@ from vcmbench.encoder import (
     Switches,
     by_picture_order,
     ffmpeg,
+    ffmpeg_regions,
 )
 
 # ipratio=1: x264 would otherwise lower intra frames by 3 QP
@@ -74,19 +75,20 @@ class X264(Encoder):
         is_intra = coding.structure is None or coding.structure.kind == "intra"
         structure = _INTRA if is_intra else ffmpeg.mapped_parameters(coding.structure, clip.frames)
         parameters = _MAPPED.format(qp=int(quantisers.base), structure=structure) + tuning
-        files = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}
-        return Command(self._argv(coding, clip, parameters, **ffmpeg.WITH_REGIONS), files)
+        options = self._options(coding, parameters)
+        return ffmpeg_regions.encode_mapped(clip, self.bitstream, "h264", quantisers, **options)
 
-    def _argv(self, coding: CodingConfiguration, clip: Clip, parameters: str, **more: str) -> tuple[str, ...]:
-        options = {
+    def _argv(self, coding: CodingConfiguration, clip: Clip, parameters: str) -> tuple[str, ...]:
+        return ffmpeg.encode(clip, self.bitstream, "h264", **self._options(coding, parameters))
+
+    def _options(self, coding: CodingConfiguration, parameters: str) -> dict[str, str]:
+        return {
             "c:v": "libx264",
             "preset": coding.preset or "medium",
             "x264-params": parameters + (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(self, coding),
             # drops the text about itself that x264 writes into an SEI message (NAL unit type 6), about 700 bytes
             "bsf:v": "filter_units=remove_types=6",
-            **more,
         }
-        return ffmpeg.encode(clip, self.bitstream, "h264", **options)
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "h264"))

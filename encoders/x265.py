@@ -16,6 +16,7 @@ from vcmbench.encoder import (
     Switches,
     by_picture_order,
     ffmpeg,
+    ffmpeg_regions,
 )
 
 # x265 lowers intra frames by ipratio=1.4, that is 3 QP, unless told not to; info=0 leaves out the text that it
@@ -78,31 +79,32 @@ class X265(Encoder):
 
     def encode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         if coding.compat == "qomex2023":
-            options = {"preset": "slow", "x265-params": _QOMEX2023.format(qp=coding.quality), "signal_colour": False}
+            parameters = _QOMEX2023.format(qp=coding.quality)
+            options = {**self._options(coding, parameters), "preset": "slow", "signal_colour": False}
         else:
             parameters = _EXACT.format(qp=coding.quality)
             if coding.structure and coding.structure.kind != "intra":
                 structure = ffmpeg.inter_parameters(coding.structure, clip.frames)
                 parameters = _INTER.format(qp=coding.quality, structure=structure)
-            options = {"preset": coding.preset or "medium", "x265-params": parameters + self._more(coding)}
-        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **{"c:v": "libx265"}, **options))
+            options = self._options(coding, parameters + self._more(coding))
+        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options))
 
     def encode_mapped(self, program: str, coding: CodingConfiguration, clip: Clip, quantisers: Quantisers) -> Command:
         if quantisers.frames:
             # with pictures of a GOP of one, x265 looks a zone up for the picture before it
             parameters = _MAPPED.format(qp=coding.quality, structure=_INTRA)
-            parameters += f":zones={ffmpeg.zones(quantisers, first=1)}"
-            files, regions = {}, {}
-        else:
-            structure = _INTRA
-            if coding.structure and coding.structure.kind != "intra":
-                structure = f"{ffmpeg.mapped_parameters(coding.structure, clip.frames)}:rc-lookahead=20"
-            parameters = _MAPPED.format(qp=int(quantisers.base), structure=structure)
-            parameters += self._units(coding, clip, quantisers.unit_px)
-            files, regions = {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)}, ffmpeg.WITH_REGIONS
-        parameters += self._more(coding)
-        options = {"c:v": "libx265", "preset": coding.preset or "medium", "x265-params": parameters, **regions}
-        return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **options), files)
+            parameters += f":zones={ffmpeg.zones(quantisers, first=1)}{self._more(coding)}"
+            return Command(ffmpeg.encode(clip, self.bitstream, "hevc", **self._options(coding, parameters)))
+        structure = _INTRA
+        if coding.structure and coding.structure.kind != "intra":
+            structure = f"{ffmpeg.mapped_parameters(coding.structure, clip.frames)}:rc-lookahead=20"
+        parameters = _MAPPED.format(qp=int(quantisers.base), structure=structure)
+        parameters += self._units(coding, clip, quantisers.unit_px) + self._more(coding)
+        options = self._options(coding, parameters)
+        return ffmpeg_regions.encode_mapped(clip, self.bitstream, "hevc", quantisers, **options)
+
+    def _options(self, coding: CodingConfiguration, parameters: str) -> dict[str, str]:
+        return {"c:v": "libx265", "preset": coding.preset or "medium", "x265-params": parameters}
 
     def _more(self, coding: CodingConfiguration) -> str:
         return (_FRAME_LOG if coding.structure else "") + ffmpeg.more_parameters(self, coding)

@@ -264,7 +264,7 @@ def test_a_target_rate_is_met(photos: Path, write_experiment: Write) -> None:
 
 
 DEAF = """
-from vcmbench.encoder import Command, Encoder, QualityScale, ffmpeg
+from vcmbench.encoder import Command, Encoder, QualityScale, ffmpeg, ffmpeg_regions
 
 
 class Deaf(Encoder):
@@ -280,13 +280,14 @@ class Deaf(Encoder):
     decode_tools = (ffmpeg.decoder_tool("h264"),)
     TELLS = False
 
-    def encode(self, program, coding, clip, **more):
-        options = {"c:v": "libx264", "x264-params": f"qp={coding.quality}:ipratio=1:keyint=1:aq-mode=0", **more}
-        return Command(ffmpeg.encode(clip, self.bitstream, "h264", **options))
+    def encode(self, program, coding, clip):
+        return Command(ffmpeg.encode(clip, self.bitstream, "h264", **self._options(coding)))
 
     def encode_mapped(self, program, coding, clip, quantisers):
-        argv = self.encode(program, coding, clip, **ffmpeg.WITH_REGIONS).argv
-        return Command(argv, {ffmpeg.REGIONS: ffmpeg.region_filters(quantisers)})
+        return ffmpeg_regions.encode_mapped(clip, self.bitstream, "h264", quantisers, **self._options(coding))
+
+    def _options(self, coding):
+        return {"c:v": "libx264", "x264-params": f"qp={coding.quality}:ipratio=1:keyint=1:aq-mode=0"}
 
     def decode(self, program, coding, clip):
         return Command(ffmpeg.decode(clip, self.bitstream, "h264"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from tests.helpers.pictures import save
 from vcmbench import experiment
 from vcmbench.compress.run import CompressRun, CompressSettings
 from vcmbench.data.colour import CHROMA_FORMATS
-from vcmbench.encoder import Clip, CodingConfiguration, Quantisers, Structure, ffmpeg
+from vcmbench.encoder import Clip, CodingConfiguration, Quantisers, Structure, ffmpeg_regions
 from vcmbench.encoder.plugins import get
 from vcmbench.errors import JobError
 from vcmbench.execution.runner.local import LocalRunner
@@ -174,15 +176,44 @@ def test_svtav1_gets_a_line_a_picture() -> None:
     assert words["--qindex-offsets"].startswith("[-")
 
 
-def test_a_graph_has_a_branch_a_map_and_a_bound() -> None:
-    """Pictures of one map share a branch; branches are in groups of 64; more than FFmpeg sets up in time is refused."""
+def test_maps_of_a_sequence_travel_in_pieces_that_are_bounded() -> None:
+    """Pictures of one map share a branch; more than FFmpeg has memory for is refused."""
+    clip = Clip(48, 16, 9, CHROMA_FORMATS["420"])
     one, other = np.array([[0, 0, -6]], np.int16), np.array([[0, 0, 6]], np.int16)
-    held = Quantisers(30, unit_px=16, pictures=(one,) * 5 + (other,) * 4)
-    text = ffmpeg.region_filters(held)
-    assert re.findall(r"trim=start_frame=(\d+):end_frame=(\d+)", text) == [("0", "5"), ("5", "9")]
-    assert ffmpeg.region_filters(Quantisers(30, unit_px=16, pictures=(one,) * 5)).startswith("addroi=32:0:16:16:-6/51")
-    many = ffmpeg.region_filters(Quantisers(30, unit_px=16, pictures=(one, other) * 1000))
-    assert many.count("addroi") == 2000
-    assert max(int(outputs) for outputs in re.findall(r"split=(\d+)", many)) == 64
-    with pytest.raises(JobError, match="come to 12000 rectangles, FFmpeg takes 10000"):
-        ffmpeg.region_filters(Quantisers(30, unit_px=16, pictures=(one, other) * 6000))
+
+    def graphs(*maps: NDArray[np.int16]) -> list[str]:
+        told = Quantisers(30, unit_px=16, pictures=maps)
+        return list(ffmpeg_regions.encode_mapped(clip, "o.264", "h264", told).files.values())
+
+    (held,) = graphs(*[one] * 5, *[other] * 4)
+    assert re.findall(r"trim=start_frame=(\d+):end_frame=(\d+)", held) == [("0", "5"), ("5", "9")]
+    assert graphs(*[one] * 5) == ["addroi=32:0:16:16:-6/51"]
+    many = graphs(*[one, other] * 100)
+    assert [text.count("addroi") for text in many] == [64, 64, 64, 8]
+    assert [re.findall(r"start,(\d+),end,(\d+)", text)[0] for text in many[:2]] == [("0", "73728"), ("73728", "147456")]
+    checkerboard = np.indices((40, 40)).sum(0) % 2
+    assert len(graphs(*[checkerboard + n for n in range(2)])) == 2
+    with pytest.raises(JobError, match="come to 240000 rectangles, FFmpeg takes 200000"):
+        graphs(*[checkerboard, 1 - checkerboard] * 150)
+
+
+def test_pieces_make_the_bytes_of_one_graph(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Decoded pictures follow their maps over the seams, too; a piece more or less changes no bit."""
+    clip, rng = Clip(64, 32, 7, CHROMA_FORMATS["420"]), np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in/source.yuv").write_bytes(rng.integers(16, 235, 7 * 64 * 32 * 3 // 2, np.uint8).tobytes())
+    told = Quantisers(30, unit_px=16, pictures=tuple(rng.integers(-6, 7, (7, 2, 4)).astype(np.int16)))
+    coding = CodingConfiguration("x264", 30, stacked=True, structure=Structure("lowdelay"))
+    coded = []
+    for runs in (64, 3, 1):
+        monkeypatch.setattr(ffmpeg_regions, "PIECE_RUNS", runs)
+        command = get("x264").encode_mapped("ffmpeg", coding, clip, told)
+        assert len(command.files) == -(-7 // runs)
+        for name, text in command.files.items():
+            (tmp_path / "in" / name).write_text(text)
+        subprocess.run(
+            [imageio_ffmpeg.get_ffmpeg_exe(), *command.argv[1:]], cwd=tmp_path / "out", check=True, capture_output=True
+        )
+        coded.append((tmp_path / "out" / get("x264").bitstream).read_bytes())
+    assert coded[0] == coded[1] == coded[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import ffmpeg
@@ -12,24 +11,17 @@ from numpy.typing import NDArray
 
 from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Clip, CodedFrame, Encoder, Tool
 from vcmbench.encoder.configuration import CodingConfiguration
-from vcmbench.encoder.quantisers import Quantisers, rectangles
+from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.encoder.structure import Structure
-from vcmbench.errors import JobError, RequestError
+from vcmbench.errors import RequestError
 
 # x264 named them; x265 and kvazaar took the names over
 X26X_PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
 
-REGIONS = "regions.txt"
-MAX_REGIONS = 10_000
-"""Of a sequence. FFmpeg's time to set a graph up grows with the square of its filters: 3 s for 10,000, a minute for
-20,000, in 130 MB."""
-_FAN = 64
-WITH_REGIONS = {"/filter:v": f"../in/{REGIONS}"}
-
 # -progress reports the exact number of bytes written, which is how a cut-off file is told from a complete one.
-_QUIET = {"hide_banner": None, "nostdin": None, "y": None}
+QUIET = {"hide_banner": None, "nostdin": None, "y": None}
 
 
 def encoder_tool(component: str) -> Tool:
@@ -51,8 +43,15 @@ def encode(clip: Clip, output: str, muxer: str, *, signal_colour: bool = True, *
         f="rawvideo",
         pix_fmt=clip.chroma.pixel_format,
         s=f"{clip.width}x{clip.height}",
-        **_QUIET,
+        **QUIET,
     )
+    return encode_from(source, clip, output, muxer, signal_colour=signal_colour, **options)
+
+
+def encode_from(
+    source: Any, clip: Clip, output: str, muxer: str, *, signal_colour: bool = True, **options: str | int
+) -> tuple[str, ...]:
+    """The same of `source`, a stream of ffmpeg-python."""
     colours = {"colorspace": "smpte170m", "color_range": "tv"} if signal_colour and clip.chroma.has_chroma else {}
     settings = {"f": muxer, "threads": 1, "g": 1, "progress": "pipe:1", **colours, **options}
     return tuple(ffmpeg.compile(ffmpeg.output(source, output, **settings)))
@@ -114,66 +113,6 @@ def more_parameters(encoder: Encoder, coding: CodingConfiguration) -> str:
     return "".join(f":{name}={value}" for name, value in [*encoder.switched_off(coding).items(), *coding.parameters])
 
 
-def region_filters(quantisers: Quantisers) -> str:
-    """A filter graph that attaches a QP map to every picture, one `addroi` a rectangle; first come, first obeyed.
-
-    libx264 and libx265 read a region's qoffset as a share of the QP range, 51 at 8 bits. Other encoders of FFmpeg
-    ignore regions without a word. A graph this long is no argument: it travels in a file.
-    """
-    if quantisers.pictures:
-        return _sequence_filters(quantisers)
-    return ",\n".join(_regions(quantisers.offsets, quantisers.unit_px)) or "null"
-
-
-def _regions(offsets: NDArray[Any], unit_px: int) -> list[str]:
-    found = rectangles(offsets, unit_px)
-    return [f"addroi={x}:{y}:{width}:{height}:{offset}/51" for x, y, width, height, offset in found]
-
-
-def _sequence_filters(quantisers: Quantisers) -> str:
-    """`addroi` knows no time: every run of pictures with one map has a branch of its own, cut out by its numbers.
-
-    Branches are joined by `concat`, which passes pictures on as they come; `interleave` would hold all of them until
-    the last branch has one. It moves their times, which are counted anew. Raises JobError where FFmpeg would need
-    minutes for the graph.
-    """
-    branches: list[tuple[int, int, list[str]]] = []
-    before = None
-    for number, offsets in enumerate(quantisers.pictures):
-        if before is not None and np.array_equal(before, offsets):
-            first, _, regions = branches[-1]
-            branches[-1] = first, number + 1, regions
-        else:
-            branches.append((number, number + 1, _regions(offsets, quantisers.unit_px)))
-        before = offsets
-    count = sum(len(regions) for _, _, regions in branches)
-    if count > MAX_REGIONS:
-        raise JobError(
-            f"the QP maps of {len(quantisers.pictures)} pictures come to {count} rectangles, FFmpeg takes "
-            f"{MAX_REGIONS}; a larger qp_map.block_size, a coarser map or fewer frames ([dataset] frames) have less"
-        )
-    if len(branches) == 1:
-        return ",\n".join(branches[0][2]) or "null"
-    return f"{_joined(branches, 'p')},setpts=N/FRAME_RATE/TB"
-
-
-def _joined(branches: Sequence[tuple[int, int, list[str]]], name: str) -> str:
-    """A graph of branches, in groups of groups: every picture passes those of its own group only."""
-    start = branches[0][0]
-    size = 1
-    while size * _FAN < len(branches):
-        size *= _FAN
-    groups = [branches[at : at + size] for at in range(0, len(branches), size)]
-    labels = [f"{name}_{number}" for number in range(len(groups))]
-    parts = [f"split={len(groups)}" + "".join(f"[{one}]" for one in labels)]
-    for label, group in zip(labels, groups, strict=True):
-        first, after = group[0][0], group[-1][1]
-        inner = [_joined(group, label)] if len(group) > 1 else group[0][2]
-        cut = f"trim=start_frame={first - start}:end_frame={after - start}"
-        parts.append(f"[{label}]" + ",\n".join([cut, *inner]) + f"[{label}o]")
-    return ";\n".join(parts) + ";\n" + "".join(f"[{one}o]" for one in labels) + f"concat=n={len(groups)}"
-
-
 def zones(quantisers: Quantisers, first: int = 0) -> str:
     """x264's and x265's `zones`: a QP for each picture of a stack, counted from `first`."""
     return "/".join(f"{n},{n},q={qp}" for n, qp in enumerate(quantisers.frames, first))
@@ -181,7 +120,7 @@ def zones(quantisers: Quantisers, first: int = 0) -> str:
 
 def h264_block_qps(clip: Clip, bitstream: str) -> tuple[str, ...]:
     """argv with which the H.264 decoder tells every macroblock's QP, as codecview paints it into a chroma plane."""
-    source = ffmpeg.input(bitstream, f="h264", threads=1, export_side_data="venc_params", v="error", **_QUIET)
+    source = ffmpeg.input(bitstream, f="h264", threads=1, export_side_data="venc_params", v="error", **QUIET)
     painted = "format=yuv420p,codecview=qp=true,extractplanes=u"
     settings = {"f": "rawvideo", "pix_fmt": "gray", "fps_mode": "passthrough", "vf": painted}
     return tuple(ffmpeg.compile(ffmpeg.output(source, QPS, **settings)))
@@ -213,7 +152,7 @@ def decode(clip: Clip, bitstream: str, demuxer: str, decoder: str | None = None)
     """argv that decodes an elementary stream into raw planar frames and stops at the first damage that it sees."""
     settings = {"c:v": decoder} if decoder else {}
     source = ffmpeg.input(
-        bitstream, f=demuxer, threads=1, err_detect="explode", xerror=None, v="error", **settings, **_QUIET
+        bitstream, f=demuxer, threads=1, err_detect="explode", xerror=None, v="error", **settings, **QUIET
     )
     pixel_format = clip.chroma.pixel_format
     # passthrough: frames come out as they were coded, none dropped or repeated to fit a frame rate
