@@ -131,7 +131,7 @@ def rows(small: bool) -> Iterator[Row]:
     few, many, frames, rounds = (4, 8, 4, 1) if small else (200, 2000, 300, 5)
     count = min(few, DRIVE)
     what = f"a frame of {WIDTH}x{HEIGHT}, drawn, processor time over a drive of {count} with its set-up"
-    yield Row("video", what, drive(count)[1] / count, "s", bound=0.70)
+    yield Row("video", what, drive(count)[1] / count, "s", bound=0.35)
     with tempfile.TemporaryDirectory() as folder:
         yield from memory(Path(folder), few, many)
         for encoder, preset in (("x265", "medium"), ("x264", "medium")):

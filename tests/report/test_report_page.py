@@ -130,8 +130,9 @@ def test_tables_hold_the_content(content: c.ReportContent, html: str) -> None:
     assert float(row[3][1] or "nan") == pytest.approx(lowest.value.value or 0, rel=1e-8)
     assert interval(lowest.value) in row[3][0]
     correlations = next(rows for caption, rows in tables.items() if caption.startswith("Blocks: correlation"))
-    assert [row[0][0] for row in correlations[1:]] == [row.metric for row in content.correlations[0].rows]
-    for shown, row in zip(correlations[1:], content.correlations[0].rows, strict=True):
+    rows = [*content.correlations[0].rows, *content.correlations[0].baselines]
+    assert [row[0][0] for row in correlations[1:]] == [row.metric for row in rows]
+    for shown, row in zip(correlations[1:], rows, strict=True):
         value = row.values["SROC"].value
         assert shown[1][1] is None if value is None else float(shown[1][1] or "nan") == pytest.approx(value, rel=1e-8)
     damage = next(rows for caption, rows in tables.items() if caption.startswith("Loss of IoU"))

@@ -90,6 +90,7 @@ def correlate(
     columns = {name: np.asarray(values, np.float64) for name, values in samples.values.items()}
     scores, labels = np.asarray(samples.machine, np.float64), np.array(samples.labels)
     images = np.array(grouping.units(samples.images))
+    places = np.asarray(samples.places, np.float64).reshape(-1, 2) if samples.places else None
     rises = {name: _rises(name, machine, experiment) for name in columns}
 
     def of(chosen: NDArray[np.bool_], codec: str | None = None) -> Comparison:
@@ -97,7 +98,7 @@ def correlate(
             {name: values[chosen] for name, values in columns.items()}, scores[chosen], images[chosen].tolist(),
             experiment.metrics.intervals, rises,
             lambda name: None if codec is not None else progress.advance(f"correlating {name}, {level}"),
-            grouping.called(samples.images),
+            grouping.called(samples.images), None if places is None else places[chosen],
         )  # fmt: skip
         return samples.explained(compared, codec)
 

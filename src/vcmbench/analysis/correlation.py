@@ -9,13 +9,13 @@ a fit to that of the first, and with weak correlations such intervals lay above 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmbench.analysis import logistic
+from vcmbench.analysis import baselines, logistic
 from vcmbench.analysis.clusters import ClusterJackknife
 from vcmbench.analysis.logistic import Fit
 from vcmbench.data.estimate import FISHER, LEVEL, Estimate, interval, with_p
@@ -77,13 +77,15 @@ class Difference:
 @dataclass(frozen=True)
 class Comparison:
     """All metrics on the same n blocks of so many clusters. `best` has the largest oriented SROCC; None where even its
-    interval holds 0, so that none is shown to follow the machine."""
+    interval holds 0, so that none is shown to follow the machine. `baselines` are what metrics are to beat; they are
+    ranked and tested nowhere."""
 
     n: int
     clusters: int
     metrics: dict[str, Correlation]
     best: str | None
     differences: tuple[Difference, ...]
+    baselines: dict[str, Correlation] = field(default_factory=dict)
 
     @property
     def ranked(self) -> list[tuple[str, Correlation]]:
@@ -111,12 +113,14 @@ def compare(
     rises: Mapping[str, bool] | None = None,
     done: Callable[[str], None] = lambda name: None,
     unit: str = "image",
+    places: Array | None = None,
 ) -> Comparison:
     """Correlate every metric, (n,) float64, with the machine's score, (n,) float64, and test them against each other.
 
     `clusters` names the source image of each block, or what it belongs to, a `unit`; None takes each block by itself.
     Without `intervals` there are no tests either. `rises` says which metrics should rise with the machine's score and
-    which should fall. `done` is called with each metric's name. A metric's figures are the same whichever others are
+    which should fall. `done` is called with each metric's name. `places` are x and y of blocks in px, (n, 2);
+    with clusters there are baselines beside the metrics. A metric's figures are the same whichever others are
     asked for; one with NaN, inf or one value only has missing figures with a reason. Raises RequestError for shapes
     that do not fit.
     """
@@ -130,17 +134,29 @@ def compare(
     found: dict[str, Correlation] = {}
     samples: dict[str, Array] = {}
     for name, scores in metrics.items():
-        with np.errstate(all="ignore"):  # what overflows or divides by 0 is not finite, and said to be missing
-            found[name] = replace(correlate(scores, machine), rises=(rises or {}).get(name))
-            if jackknife.lacking:
-                values = {key: interval(value, None, jackknife.lacking) for key, value in found[name].values.items()}
-                found[name] = replace(found[name], values=values)
-            elif found[name].values["SROC"].value is not None:
-                found[name], samples[name] = _with_intervals(found[name], scores, machine, jackknife)
+        found[name], sample = _judged(scores, machine, jackknife, (rises or {}).get(name))
+        if sample is not None:
+            samples[name] = sample
         done(name)
     best = max(found, key=lambda name: found[name].strength, default=None)
     best = best if best is not None and found[best].follows else None
-    return Comparison(len(machine), jackknife.units, found, best, _differences(found, samples, best))
+    predicted = {} if clusters is None else baselines.predictions(metrics, machine, clusters, places)
+    beside = {name: _judged(scores, machine, jackknife, rises=True)[0] for name, scores in predicted.items()}
+    return Comparison(len(machine), jackknife.units, found, best, _differences(found, samples, best), beside)
+
+
+def _judged(
+    scores: Array, machine: Array, jackknife: ClusterJackknife, rises: bool | None
+) -> tuple[Correlation, Array | None]:
+    """The correlation with what intervals there are, and SROCC without each unit, (units,)."""
+    with np.errstate(all="ignore"):  # what overflows or divides by 0 is not finite, and said to be missing
+        found = replace(correlate(scores, machine), rises=rises)
+        if jackknife.lacking:
+            values = {key: interval(value, None, jackknife.lacking) for key, value in found.values.items()}
+            return replace(found, values=values), None
+        if found.values["SROC"].value is None:
+            return found, None
+        return _with_intervals(found, scores, machine, jackknife)
 
 
 def correlate(scores: Array, machine: Array) -> Correlation:

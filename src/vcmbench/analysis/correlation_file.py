@@ -65,6 +65,7 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
         "n": comparison.n,
         "clusters": comparison.clusters,
         "best": comparison.best,
+        "baselines": {name: _entry(found) for name, found in comparison.baselines.items()},
         "not_different_from_best": alike,
         "tests": {"of": "oriented SROCC", "correction": "Holm, against the best", "metrics": names, **matrices},
     }

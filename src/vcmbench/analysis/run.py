@@ -168,7 +168,7 @@ class _Passing:
             scores = {name: {"value": column[number], "reason": why[name].get(number)}
                       for name, column in sampled.values.items()}  # fmt: skip
             label = self.of_blocks[block.image, block.configuration]["label"]
-            found.add(block.accuracy, block.image, label, scores)
+            found.add(block.accuracy, block.image, label, scores, (block.x, block.y))
         return found
 
 

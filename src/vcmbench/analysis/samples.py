@@ -19,23 +19,29 @@ _NOT_COMPUTED = "not computed"
 
 class Samples:
     """Samples (`what`: pictures, blocks) one by one; `values[name]`, `machine`, `images` and `labels` (of codecs) have
-    one entry each. Those that the machine has no score of are only counted, as are `references`, which lose nothing."""
+    one entry each, `places` two of each block, x and y in px. Those that the machine has no score of are only counted,
+    as are `references`, which lose nothing."""
 
     def __init__(self, names: Sequence[str], what: str) -> None:
         self.names, self.what = list(names), what
         self.values = {name: array("d") for name in self.names}
         self.machine, self.images, self.labels = array("d"), list[str](), list[str]()
+        self.places = array("d")
         self.count = self.references = 0
         self._all: dict[str, Counter[str]] = {name: Counter() for name in self.names}
         self._scored: dict[tuple[str, str], Counter[str]] = {}
 
-    def add(self, machine: float | None, image: str, label: str, scores: Mapping[str, Mapping[str, Any]]) -> None:
+    def add(
+        self, machine: float | None, image: str, label: str, scores: Mapping[str, Mapping[str, Any]],
+        place: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
         """A sample; `scores` has the `value`, or the `reason` for none, of each metric."""
         self.count += 1
         if machine is not None:
             self.machine.append(machine)
             self.images.append(image)
             self.labels.append(label)
+            self.places.extend(place or ())
         for name in self.names:
             entry = scores.get(name) or {"value": None, "reason": None}
             value = entry["value"]

@@ -103,8 +103,9 @@ def correlations(found: Comparison) -> str:
     """Metrics, strongest first."""
     header = ("metric", "oriented", "SROCC", "PLCC", "KROCC", "PLCC fitted", "against the best")
     rows = []
-    for name, one in found.ranked:
+    for name, one in [*found.ranked, *found.baselines.items()]:
         strength = "-" if one.oriented.value is None else f"{one.strength:.4f}"
         cells = [f"{one.values[key]:.4f}" for key in ("SROC", "PLCC", "KROCC", "PLCC_fit")]
-        rows.append((name, strength, *cells, "missing" if one.oriented.value is None else found.verdict(name)))
+        verdict = "baseline" if name in found.baselines else found.verdict(name)
+        rows.append((name, strength, *cells, "missing" if one.oriented.value is None else verdict))
     return table.render(header, rows)

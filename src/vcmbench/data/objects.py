@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from vcmbench.data import images, masks
 from vcmbench.data.dataset import is_result, label_folder
@@ -130,6 +129,8 @@ def _from_instances(path: Path, shape: tuple[int, int], _mtime: int) -> Labelled
 
 def of_instances(ids: NDArray[np.integer]) -> LabelledObjects:
     """Of (H, W): ids of 1000 and more are objects, class * 1000 + number; those of a class alone are groups of it."""
+    from scipy import ndimage  # here, because commands that need no objects start faster without
+
     counts, windows = np.bincount(ids.ravel()), ndimage.find_objects(ids.astype(np.int32))
     rows: list[Row] = []
     for number in np.flatnonzero(counts).tolist():

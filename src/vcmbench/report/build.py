@@ -154,7 +154,9 @@ def correlation_table(found: Comparison, level: str, group: str = "all", note: s
     for name, one in found.ranked:
         test = found.against_best(name)
         rows.append(CorrelationRow(name, one.values, found.verdict(name), test.p_holm if test else None, one.oriented))
-    return CorrelationTable(level, found.n, found.clusters, rows, group, note=note)
+    beside = [CorrelationRow(name, one.values, "baseline", oriented=one.oriented)
+              for name, one in found.baselines.items()]  # fmt: skip
+    return CorrelationTable(level, found.n, found.clusters, rows, group, note=note, baselines=beside)
 
 
 def _scatters(run: MeasureRun, findings: Findings) -> list[Scatter]:

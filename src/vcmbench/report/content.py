@@ -88,9 +88,8 @@ class CorrelationRow:
 
 @dataclass(frozen=True)
 class CorrelationTable:
-    """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one.
-
-    n samples of `clusters` source images; `machine` names the machine's score, `size` is that of blocks ("64x64").
+    """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one:
+    n samples of `clusters` source images, of blocks of `size` ("64x64"); `baselines` are what metrics are to beat.
     """
 
     level: str
@@ -101,6 +100,7 @@ class CorrelationTable:
     machine: str = "accuracy against the pseudo ground truth"
     note: str = ""
     size: str = ""
+    baselines: Sequence[CorrelationRow] = ()
 
 
 @dataclass(frozen=True)

@@ -179,9 +179,10 @@ def _rows(axes: Axes, rows: Sequence[tuple[str, Estimate, Style]], label: str) -
 
 def correlation_figure(table: CorrelationTable) -> Figure:
     """Oriented SROCC of each metric with its interval."""
-    figure = _new(_COLUMN_IN, 0.7 + 0.17 * len(table.rows))
+    shown = [*table.rows, *table.baselines]
+    figure = _new(_COLUMN_IN, 0.7 + 0.17 * len(shown))
     plain = Style(len(COLOURS) - 1)
-    rows = [(row.metric, row.oriented, plain) for row in table.rows]
+    rows = [(row.metric, row.oriented, plain) for row in shown]
     _rows(figure.add_subplot(), rows, f"SROCC, n = {table.n} of {table.clusters} pictures")
     return figure
 

@@ -242,6 +242,9 @@ def _metrics(table: CorrelationTable, one: str) -> list[str]:
     psnr = next((row.oriented for row in table.rows if row.metric == "PSNR" and row is not best), None)
     if psnr is not None and psnr.value is not None:
         sentence += f" PSNR reaches {figure(psnr, 2)}."
+    beside = [f"{row.metric} {figure(row.oriented, 2)}" for row in table.baselines if row.oriented.value is not None]
+    if beside:
+        sentence += f" As baselines, {listed(beside)}."
     return [sentence]
 
 

@@ -128,6 +128,7 @@ def _compare_all(
                 rises,
                 lambda name: progress.advance(f"{name}, {scope}"),
                 grouping.called(blocks.images) if blocks else "image",
+                blocks.places[chosen] if blocks else None,
             )
 
         whole = compare(np.ones(len(scores.ids), bool), "all blocks")
@@ -195,8 +196,9 @@ def _titled(scope: str, comparison: Comparison, is_clustered: bool) -> str:
 def _table(comparison: Comparison) -> str:
     header = ("metric", "oriented", "SROCC", "PLCC", "KROCC", "PLCC fitted", "RMSE fitted", "against the best")
     rows = []
-    for name, found in comparison.ranked:
+    for name, found in [*comparison.ranked, *comparison.baselines.items()]:
         strength = "-" if found.oriented.value is None else f"{found.strength:.4f}"
         cells = [f"{found.values[key]:.4f}" for key in ("SROC", "PLCC", "KROCC", "PLCC_fit", "RMSE_fit")]
-        rows.append((name, strength, *cells, comparison.verdict(name)))
+        verdict = "baseline" if name in comparison.baselines else comparison.verdict(name)
+        rows.append((name, strength, *cells, verdict))
     return table.render(header, rows)

@@ -47,11 +47,13 @@ class PublishedScores:
 
 @dataclass(frozen=True)
 class PublishedBlocks:
-    """Where each block came from: its source image, the codec's name, and the accuracy given there, (n,) float64."""
+    """Where each block came from: its source image, the codec's name, the accuracy given there, (n,) float64, and its
+    x and y in px, (n, 2) float64."""
 
     images: tuple[str, ...]
     codecs: tuple[str, ...]
     accuracy: NDArray[np.float64]
+    places: NDArray[np.float64]
 
     def codec_names(self) -> list[str]:
         """The codecs that occur: the published ones first, in their order."""
@@ -102,14 +104,14 @@ def read_blocks(path: Path, ids: Sequence[str]) -> PublishedBlocks:
     Raises RequestError where the file is no such file, or one of `ids` is not in it.
     """
     table = read_object(path)
-    images, codecs, accuracy = [], [], []
+    images, codecs, accuracy, places = [], [], [], []
     for block in ids:
         if block not in table:
             raise RequestError(
                 f"{path}: has no block {short(block)}, which the metrics file has; give the file of the same draw"
             )
         match table[block]:
-            case [image, [codec, _, _, _], [_, _], [_, _], share]:
+            case [image, [codec, _, _, _], [x, y], [_, _], share]:
                 pass
             case _:
                 raise RequestError(
@@ -121,9 +123,10 @@ def read_blocks(path: Path, ids: Sequence[str]) -> PublishedBlocks:
         images.append(image)
         codecs.append(_codec(path, block, codec))
         accuracy.append(_number(path, block, "accuracy", share))
+        places.append([_number(path, block, "x", x), _number(path, block, "y", y)])
     if len(set(codecs)) > _MOST_CODECS:
         raise RequestError(f"{path}: names {len(set(codecs))} codecs; at most {_MOST_CODECS} are told apart")
-    return PublishedBlocks(tuple(images), tuple(codecs), np.array(accuracy))
+    return PublishedBlocks(tuple(images), tuple(codecs), np.array(accuracy), np.array(places))
 
 
 def _is_name(value: object) -> bool:

@@ -43,6 +43,12 @@ NOT_DIFFERENT = (
     "find none where they are apart."
 )
 
+BASELINES = (
+    "Two baselines stand below the metrics: all metrics together, and where a block lies in its picture, without a "
+    "look at it. Both are ridge regressions of the machine\u2019s score that have not seen the picture that they "
+    "speak of. A metric that does not beat the position says nothing that a map of accidents would not."
+)
+
 SCATTER = (
     "Each dot is a block or a picture. At most {most} dots a chart are drawn, taken at random from each codec by "
     "its share; a curve, where there is one, is the logistic fit to all samples, and SROCC is that of all. The "

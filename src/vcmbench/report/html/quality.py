@@ -26,6 +26,7 @@ def correlation_section(page: Page) -> Section:
         body = [
             paragraph(prose.CORRELATION),
             paragraph(prose.NOT_DIFFERENT),
+            paragraph(prose.BASELINES) if any(found.baselines for found in tables) else None,
             *(_correlation(page, found) for found in tables),
         ]
     return Section("correlation", "Which metric follows the machine", body, "no correlations were computed")
@@ -36,7 +37,7 @@ def _correlation(page: Page, found: CorrelationTable) -> Markup:
     of, whole = ("frame", "Whole frames") if page.content.sequences else ("source picture", "Whole images")
     level = {"image": whole, "block": "Blocks"}.get(found.level, capital(found.level))
     level += f" of {found.size}" if found.size else ""
-    rows = [ForestRow(row.metric, row.oriented, _PLAIN) for row in found.rows]
+    rows = [ForestRow(row.metric, row.oriented, _PLAIN) for row in [*found.rows, *found.baselines]]
     stands = f"n = {count(found.n)} from {many(found.clusters, of)}"
     caption = f"SROCC of each metric with {found.machine}, above 0 where the metric follows it; {stands}."
     chart = None
@@ -59,7 +60,7 @@ def _correlation_data(page: Page, found: CorrelationTable, title: str) -> Markup
             *(notes.cell(row.values.get(key, missing), 3) for key in _NAMES),
             Cell(_verdict(row)),
         ]
-        for row in found.rows
+        for row in [*found.rows, *found.baselines]
     ]
     columns = [
         Column("Metric", numeric=False, best="ascending"),
