@@ -90,7 +90,8 @@ class Metrics(Strict):
     """What is measured on decoded pictures, and what is held against what.
 
     `machine` is the score that metrics are correlated with: accuracy, mIoU (of classes) or IoU of all pixels, against
-    the prediction on the pristine picture (`pseudo`) or the `labels`.
+    the prediction on the pristine picture (`pseudo`) or the `labels`. `network` is a segmentation network, named as
+    `[task] model` is, which the metric Flips looks at; another one than the task's, or the metric knows too much.
     """
 
     iqa: list[str] = ["PSNR", "SSIM", "MS_SSIM", "VSI"]
@@ -99,6 +100,7 @@ class Metrics(Strict):
     machine: Literal["accuracy", "miou", "micro_iou"] = "accuracy"
     against: Literal["pseudo", "labels"] = "pseudo"
     intervals: bool = True
+    network: str | None = None
     blocks: BlockSampling = BlockSampling()
 
     @model_validator(mode="before")
@@ -243,6 +245,12 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         given = {key: table[key] for key in keys if isinstance(table.get(key), str) and table[key] not in words}
         return table | {key: str(folder / os.path.expanduser(value)) for key, value in given.items()}
 
+    def network(table: Any, key: str) -> Any:
+        """Words of the zoo stay; files and folders are paths."""
+        name = str(table.get(key, "")) if isinstance(table, dict) else ""
+        is_path = name.endswith(_MODELS) or is_folder(str(folder / os.path.expanduser(name)))
+        return inside(table, (key,)) if is_path else table
+
     result = dict(values)
     if "importance" in values:
         result["importance"] = inside(values["importance"], *_paths_of(values["importance"]))
@@ -250,11 +258,11 @@ def _from(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         result["dataset"] = inside(values["dataset"], ("scheme",))
     if "task" in values:
         result["task"] = inside(values["task"], ("checkpoint", "classes"))
-        model = str(result["task"].get("model", "")) if isinstance(result["task"], dict) else ""
-        if model.endswith(_MODELS) or is_folder(str(folder / os.path.expanduser(model))):
-            result["task"] = inside(result["task"], ("model",))
-    if isinstance(values.get("metrics"), dict) and "blocks" in values["metrics"]:
-        result["metrics"] = values["metrics"] | {"blocks": inside(values["metrics"]["blocks"], ("file",))}
+        result["task"] = network(result["task"], "model")
+    if isinstance(values.get("metrics"), dict):
+        result["metrics"] = network(values["metrics"], "network")
+        if "blocks" in values["metrics"]:
+            result["metrics"] |= {"blocks": inside(values["metrics"]["blocks"], ("file",))}
     return result
 
 

@@ -19,8 +19,11 @@ from tests.helpers.measuring import Results, copy, measure, outcome, write_toml
 from tests.helpers.paths import CHECKOUT, PHOTOGRAPHS
 from vcmbench.errors import RequestError
 from vcmbench.iqa import METRICS, PROFILES, Scorer
+from vcmbench.tasks import TaskSettings
+from vcmbench.tasks.flips import ExpectedFlips
 
 U8 = NDArray[np.uint8]
+NETWORK = ExpectedFlips(TaskSettings())  # the embedded one, opened by what needs it
 LADDERS = {
     "noise": [lambda p, s=s: noisy(p, s) for s in (2, 8, 32)],
     "blur": [lambda p, r=r: blurred(p, r) for r in (0.7, 1.5, 4)],
@@ -40,7 +43,7 @@ def textured(height: int, width: int) -> U8:
 
 
 def opened(name: str, profile: str, weights: Path) -> Scorer:
-    scorer = Scorer([name], profile, weights=weights)
+    scorer = Scorer([name], profile, weights=weights, network=NETWORK)
     assert not scorer.missing, f"{name}: cannot be opened: {scorer.missing[name]}"
     return scorer
 
@@ -91,7 +94,7 @@ def _check_company(name: str, scorer: Scorer, picture: U8, weights: Path) -> Non
     alone = [scorer.score(y[None], x[None]).values[name][0] for y, x in zip(pristine, decoded, strict=True)]
     assert together.tolist() == alone, f"{name}: the score of a pair depends on the others of the call"
     others = [other for other in ("PSNR", "SSIM") if other != name]
-    mixed = Scorer([name, *others], scorer.profile, weights=weights).score(pristine, decoded).values
+    mixed = Scorer([name, *others], scorer.profile, weights=weights, network=NETWORK).score(pristine, decoded).values
     for other, values in Scorer(others, scorer.profile).score(pristine, decoded).values.items():
         assert mixed[other].tolist() == values.tolist(), f"{name}: changes the batch, which {other} shares; copy first"
 

@@ -24,8 +24,11 @@ class Batch:
     together. They are shared between metrics: nobody writes into them.
     """
 
-    def __init__(self, decoded: U8, pristine: U8, device: torch.device) -> None:
-        self.decoded, self.pristine, self.device = decoded, pristine, device
+    def __init__(
+        self, decoded: U8, pristine: U8, device: torch.device, flips: NDArray[np.float32] | None = None
+    ) -> None:
+        """`flips` (N, H, W) is what metrics that need a network look at."""
+        self.decoded, self.pristine, self.device, self.flips = decoded, pristine, device, flips
         self.size, self.height_px, self.width_px = decoded.shape[:3]
         self._made: dict[str, Any] = {}
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-Needs = Literal["weights", "ffmpeg"]
+Needs = Literal["weights", "ffmpeg", "network"]
 PROFILES = ("standard", "qomex2023")
 
 
@@ -57,9 +57,9 @@ class Convention:
 
     `compute` is a function, or "module:function" below `vcmbench.iqa`, perhaps with its first arguments behind further
     colons, which is resolved when it is needed, so that the table needs no torch.
-    Where the metric needs nothing the function takes a `Batch` of N pictures and returns a tensor (N,). Where it needs
-    something the function opens it: it takes (Weights, device) or, for FFmpeg, a Runner, and returns `Opened`
-    or raises `Missing`.
+    Where the metric needs nothing, or a network, the function takes a `Batch` of N pictures and returns a tensor (N,).
+    Where it needs something else the function opens it: it takes (Weights, device) or, for FFmpeg, a Runner, and
+    returns `Opened` or raises `Missing`.
     `colour` says what of the pictures is looked at, `call` is the call of a library that it is equal to, `low` and
     `high` are the ends of its range (None: open), `perfect` is the value of identical pictures (None: it depends),
     `not_finite` why a value may be NaN or infinite.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,15 @@ _VIDEO_PX, _VIDEO_PICTURES = 1 << 23, 256
 _MAX_FILE_BYTES = 1 << 20
 
 U8 = NDArray[np.uint8]
+_NO_NETWORK = 'needs a network that is not the one that is measured; say [metrics] network = "demo-b", or a file'
+
+
+class Foresight(Protocol):
+    """Where a network is expected to answer otherwise; see `tasks.flips`."""
+
+    def identity(self) -> dict[str, Any]: ...
+
+    def of(self, pristine: U8, decoded: U8) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Scorer:
     `weights` is a folder with weights of learned metrics; without it they are looked for in the cache and fetched.
     `jobs` is the number of small pictures that are scored side by side on a CPU (None: as many as torch has threads).
     `runner` finds and runs the FFmpeg of XPSNR and VMAF, and ends it when it is cancelled (None: this machine's).
+    `network` is the one whose answers `Flips` expects to change (None: it is missing).
     Raises RequestError where a name, the profile, the device, or a given file of weights is wrong.
     """
 
@@ -67,11 +77,13 @@ class Scorer:
         weights: Path | None = None,
         jobs: int | None = None,
         runner: Runner | None = None,
+        network: Foresight | None = None,
     ) -> None:
         check(names, profile)
         from vcmbench.iqa.devices import open_device  # imports torch, as all do that compute
 
         self.names, self.profile, self.device, self._jobs = tuple(names), profile, open_device(device), jobs
+        self._network = network
         self._metrics = {name: METRICS[name] for name in names}
         self.missing: dict[str, str] = {}
         self._functions: dict[str, Callable[[Batch], torch.Tensor]] = {}
@@ -96,6 +108,11 @@ class Scorer:
             if metric.file is not None:
                 self._identities[name] = {"file": sha256_of(metric.file, _MAX_FILE_BYTES)}
             return
+        if metric.needs == "network":
+            if self._network is None:
+                raise Missing(_NO_NETWORK)
+            self._functions[name], self._identities[name] = function, {"network": self._network.identity()}
+            return
         is_learned = metric.needs == "weights"
         opened = function(store, self.device) if is_learned else function(runner)
         self._functions[name] = opened.score
@@ -117,10 +134,20 @@ class Scorer:
             **self._identities.get(name, {}),
         }
 
-    def score(self, pristine: U8, decoded: U8, names: Sequence[str] | None = None) -> MetricScores:
+    def flips(self, pristine: U8, decoded: U8, names: Sequence[str]) -> NDArray[np.float32] | None:
+        """Where a network is expected to answer otherwise, (H, W) 0..0.5, of a pair (H, W, 3) uint8; None where none of
+        these metrics needs it. Raises JobError where the network cannot take the pictures."""
+        if self._network is None or not any(METRICS[name].needs == "network" for name in names):
+            return None
+        return self._network.of(pristine, decoded)
+
+    def score(
+        self, pristine: U8, decoded: U8, names: Sequence[str] | None = None, flips: NDArray[np.float32] | None = None
+    ) -> MetricScores:
         """Scores of N pairs, each (N, H, W, 3) uint8 RGB. A pair's score does not depend on the other pairs.
 
-        `names` are some of the scorer's (None: all).
+        `names` are some of the scorer's (None: all). Of blocks, `flips` are those of their places in whole pictures,
+        (N, H, W): a network sees little in a block alone.
         """
         from vcmbench.iqa.batch import Batch
         from vcmbench.iqa.devices import side_by_side
@@ -134,6 +161,8 @@ class Scorer:
             reason = self.missing.get(name) or self.convention(name).smallest.reason(width, height)
             reasons[name] = [reason] * count
             wanted += [] if reason else [name]
+        if flips is None and (flips := self._seen(pristine, decoded, wanted, reasons)) is None:
+            wanted = [name for name in wanted if self._metrics[name].needs != "network"]
         own = [name for name in wanted if self._metrics[name].needs != "ffmpeg"]
         jobs = [(own, part) for part in _parts(count, self._at_once(height * width))] if own else []
         filtered = [name for name in wanted if name not in own]
@@ -142,7 +171,7 @@ class Scorer:
 
         def work(job: tuple[list[str], slice]) -> None:
             names, part = job
-            batch = Batch(decoded[part], pristine[part], self.device)
+            batch = Batch(decoded[part], pristine[part], self.device, None if flips is None else flips[part])
             for name in names:
                 values[name][part], reasons[name][part] = self._scored(name, batch)
 
@@ -152,6 +181,19 @@ class Scorer:
             for job in jobs:
                 work(job)
         return MetricScores(values, {name: tuple(found) for name, found in reasons.items()})
+
+    def _seen(
+        self, pristine: U8, decoded: U8, wanted: Sequence[str], reasons: dict[str, list[str | None]]
+    ) -> NDArray[np.float32] | None:
+        """`flips` of all pairs; None where no metric needs them, or the network fails, whose reason is noted."""
+        try:
+            found = [self.flips(*pair, wanted) for pair in zip(pristine, decoded, strict=True)]
+        except JobError as error:
+            lacking = [name for name in wanted if self._metrics[name].needs == "network"]
+            reasons.update({name: [str(error)] * len(pristine) for name in lacking})
+            return None
+        known = [one for one in found if one is not None]
+        return np.stack(known) if known else None
 
     def _at_once(self, area_px: int) -> int:
         # On a CPU one pair at a time: it stays in the cache, and its value is that of a call for it alone.

@@ -38,6 +38,7 @@ _WEIGHED = Smallest(8, area_px=45 * 45)
 _XPSNR = _is("video:open_xpsnr", "FFmpeg's xpsnr, y", "luma, limited range", 0, None, None, _WEIGHED, _EQUAL)
 _VMAF = _is("video:open_vmaf", "FFmpeg's libvmaf, vmaf_v0.6.1", "luma, limited range", 0, 100, None, Smallest(32))
 _NO_MOTION = "a picture stands still: no motion part"
+_FLIPS = _loss("flips:mean", "", "R'G'B', as the network has it", high=0.5, smallest=Smallest(32))
 
 _ENTRIES = (
     _metric(
@@ -142,6 +143,14 @@ _ENTRIES = (
     ),
     _metric("XPSNR", "Helmrich et al., ICASSP 2020", _XPSNR, _XPSNR, needs="ffmpeg", note=_NO_MOTION),
     _metric("VMAF", "Li et al., 2016", _VMAF, _VMAF, needs="ffmpeg", note=f"{_NO_MOTION}; identical: about 97"),
+    _metric(
+        "Flips",
+        "share of answers that a network is expected to change, by its margins and gradients on the pristine "
+        "picture (ours; docs/quality.md)",
+        _FLIPS,
+        _FLIPS,
+        needs="network",
+    ),
 )
 
 _OURS = {metric.name: metric for metric in _ENTRIES}

@@ -23,14 +23,15 @@ from vcmbench.execution.runner.choice import RunnerChoice
 from vcmbench.execution.runner.opening import open_runner
 from vcmbench.experiment import Experiment
 from vcmbench.io.progress import Progress
-from vcmbench.iqa import Scorer
+from vcmbench.iqa import METRICS, Scorer
 from vcmbench.measure.bitstreams import Unit, find
 from vcmbench.measure.decoders import Decoders
 from vcmbench.measure.pictures_run import MeasuredPictures, PicturesRun
 from vcmbench.measure.pipeline import Pipeline
 from vcmbench.measure.predictions import NetworkPredictor, Predictor, of_files
 from vcmbench.measure.todo import MeasureContext
-from vcmbench.tasks import devices
+from vcmbench.tasks import TaskSettings, devices
+from vcmbench.tasks.flips import ExpectedFlips
 
 
 class MeasureWorker:
@@ -142,7 +143,10 @@ def open_scorer(experiment: Experiment, gpu: str, weights: Path | None, runner: 
     names = list(dict.fromkeys(experiment.metrics.iqa))
     if not names:
         return None
-    return Scorer(names, experiment.metrics.profile, devices.local(gpu), weights, runner=runner)
+    model, network = experiment.metrics.network, None
+    if model is not None and any(METRICS[name].needs == "network" for name in names):
+        network = ExpectedFlips(TaskSettings(name="segmentation", model=model))
+    return Scorer(names, experiment.metrics.profile, devices.local(gpu), weights, runner=runner, network=network)
 
 
 # --- pieces

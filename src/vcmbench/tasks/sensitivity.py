@@ -96,7 +96,7 @@ class SegmentationSensitivity:
         return SegmentationSensitivity, (self.settings, self.identity())
 
     @cached_property
-    def _opened(self) -> tuple[dict[str, Any], Callable[[], Differentiable]]:
+    def opened(self) -> tuple[dict[str, Any], Callable[[], Differentiable]]:
         about, own = self._open()
         if self._planned not in (None, about):
             raise JobError(
@@ -118,7 +118,7 @@ class SegmentationSensitivity:
 
     def identity(self) -> dict[str, Any]:
         with self._opening:
-            return dict(self._opened[0])
+            return dict(self.opened[0])
 
     def agreement(self, pristine: Picture, decoded: Picture) -> float:
         return float(np.mean(self._answer(decoded) == self._pristine(pristine)[0]))
@@ -165,7 +165,7 @@ class SegmentationSensitivity:
 
         if not hasattr(self._local, "network"):
             with self._opening:
-                self._local.network = self._opened[1]()
+                self._local.network = self.opened[1]()
         torch.set_num_threads(1)
         network: Differentiable = self._local.network
         return network

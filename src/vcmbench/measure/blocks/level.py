@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 _BATCH = 512
 _MOST_BYTES = 1 << 28
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+_Cut = tuple[int, U8, U8, F32 | None]
+"""A block's number, it in the pristine and in the decoded picture, and what a network is expected to change there."""
 
 Decode = Callable[[Iterable[Unit]], Iterator[Decoded]]
 """What decodes every frame of some bitstreams, in order."""
@@ -227,8 +233,8 @@ class BlockLevel:
         values: Values = {name: [None] * len(blocks) for name in names}
         reasons: Reasons = {name: {} for name in names}
         scored = 0
-        for numbers, pristine, pictures in self._batches(blocks, decode):
-            found = scorer.score(pristine, pictures, names)
+        for numbers, pristine, pictures, flips in self._batches(blocks, decode, partial(scorer.flips, names=names)):
+            found = scorer.score(pristine, pictures, names, flips)
             for name in names:
                 for row, number in enumerate(numbers):
                     values[name][number], why = found.at(name, row)
@@ -241,15 +247,16 @@ class BlockLevel:
         return values, reasons
 
     def _batches(
-        self, blocks: list[Block], decode: Decode
-    ) -> Iterator[tuple[list[int], NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Blocks of one size, cut out of pristine and decoded pictures: every bitstream is decoded once."""
+        self, blocks: list[Block], decode: Decode, look: Callable[[U8, U8], F32 | None]
+    ) -> Iterator[tuple[list[int], U8, U8, F32 | None]]:
+        """Blocks of one size, cut out of pristine and decoded pictures, and out of what `look` makes of whole ones:
+        every bitstream is decoded once."""
         groups: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
         for number, block in enumerate(blocks):
             unit = self._by_name[block.image, block.configuration]
             groups[unit.record["bitstream"]].setdefault(block.image, []).append(number)
         units = [unit for unit in self._units if unit.record["bitstream"] in groups]
-        waiting: dict[tuple[int, int], list[tuple[int, Any, Any]]] = defaultdict(list)
+        waiting: dict[tuple[int, int], list[_Cut]] = defaultdict(list)
         last: tuple[Source, str, NDArray[np.uint8]] | None = None
         for frame in decode(units):
             if frame.error is not None:
@@ -261,10 +268,11 @@ class BlockLevel:
             which = source, frame.unit.pristine_sha256(frame.index)
             if last is None or last[:2] != which:
                 last = *which, frame.unit.pristine(frame.index).rgb
+            flips = look(last[2], frame.picture)
             for number in numbers:
                 box = blocks[number].box
                 pair = confusion.crop(last[2], box).copy(), confusion.crop(frame.picture, box).copy()
-                waiting[box[2:]].append((number, *pair))
+                waiting[box[2:]].append((number, *pair, None if flips is None else confusion.crop(flips, box).copy()))
             for size, entries in list(waiting.items()):
                 if len(entries) >= _BATCH:
                     yield _stacked(waiting.pop(size))
@@ -309,8 +317,6 @@ def name_of(path: Path) -> str:
     return path.name.removesuffix(".json").removesuffix("_val_blocks")
 
 
-def _stacked(
-    entries: list[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]],
-) -> tuple[list[int], NDArray[np.uint8], NDArray[np.uint8]]:
-    numbers, pristine, pictures = zip(*entries, strict=True)
-    return list(numbers), np.stack(pristine), np.stack(pictures)
+def _stacked(cuts: list[_Cut]) -> tuple[list[int], U8, U8, F32 | None]:
+    numbers, pristine, pictures, flips = zip(*cuts, strict=True)
+    return list(numbers), np.stack(pristine), np.stack(pictures), None if flips[0] is None else np.stack(flips)
