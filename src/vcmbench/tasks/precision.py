@@ -24,22 +24,30 @@ _IOU = np.minimum(np.linspace(0.5, 0.95, THRESHOLDS), 1 - 1e-10)
 
 Array = NDArray[np.float64]
 Kept = dict[str, Any]
-"""Of one class in one picture: `scores` (D) of its detections, highest first; for each of AREAS `truths`, how many
-objects it has, and by detection `hits` and `ignored`, a bit a threshold, the lowest for 0.5."""
+"""Of one class in one picture: `scores` (D) of its detections, highest first; for each range, AREAS first, `truths`,
+how many objects it has, and by detection `hits` and `ignored`, a bit a threshold, the lowest for 0.5."""
 
 
-def match(shared: Array, scores: Array, sizes: Array, areas: Array, crowd: NDArray[np.bool_]) -> Kept:
-    """Detections with (D,) scores and `sizes`, their areas in px, against truths of one class and picture by their IoU
-    (D, G); `areas` and `crowd` are the truths', (G,). What a crowd holds is neither right nor wrong.
+def outside(areas: Array) -> NDArray[np.bool_]:
+    """Which areas (N,) in px are outside each of AREAS, (AREAS, N)."""
+    found: NDArray[np.bool_] = (areas < _LIMITS[:, :1]) | (areas > _LIMITS[:, 1:])
+    return found
 
-    As `COCOeval.evaluateImg`, for all areas and thresholds at once: each detection takes the free truth of largest IoU,
-    of equal ones the last, and one that is not counted only where there is no other.
+
+def match(
+    shared: Array, scores: Array, found: NDArray[np.bool_], truths: NDArray[np.bool_], crowd: NDArray[np.bool_]
+) -> Kept:
+    """Detections with (D,) scores against truths of one class and picture by their IoU (D, G). `found` (ranges, D) and
+    `truths` (ranges, G) say what is outside each range, AREAS first: objects there, and what is found there and matches
+    none, are not counted. What a crowd (G,) holds is neither right nor wrong.
+
+    As `COCOeval.evaluateImg`, for all ranges and thresholds at once: each detection takes the free truth of largest
+    IoU, of equal ones the last, and one that is not counted only where there is no other.
     """
     order = np.argsort(-scores, kind="mergesort")[:MOST_DETECTIONS]
-    size = sizes[order]
-    is_other = crowd | (areas < _LIMITS[:, :1]) | (areas > _LIMITS[:, 1:])  # (AREAS, G), what is not counted
-    hits = np.zeros((len(AREAS), THRESHOLDS, len(order)), np.bool_)
-    ignored, is_free = hits.copy(), np.ones((len(AREAS), THRESHOLDS, len(areas)), np.bool_)
+    is_other = crowd | truths
+    hits = np.zeros((len(is_other), THRESHOLDS, len(order)), np.bool_)
+    ignored, is_free = hits.copy(), np.ones((len(is_other), THRESHOLDS, len(crowd)), np.bool_)
     for number, of_one in enumerate(shared[order]):
         near = np.flatnonzero(of_one >= _IOU[0])[::-1]  # argmax takes the first
         if not near.size:
@@ -50,9 +58,9 @@ def match(shared: Array, scores: Array, sizes: Array, areas: Array, crowd: NDArr
         best = near[np.where(fits, of_one[near], -1).argmax(axis=-1)]
         hits[..., number] = fits.any(axis=-1)
         ignored[..., number] = hits[..., number] & np.take_along_axis(is_other, best, axis=1)
-        area, threshold = np.nonzero(hits[..., number] & ~crowd[best])
-        is_free[area, threshold, best[area, threshold]] = False
-    ignored |= ~hits & ((size < _LIMITS[:, :1]) | (size > _LIMITS[:, 1:]))[:, None, :]
+        place, threshold = np.nonzero(hits[..., number] & ~crowd[best])
+        is_free[place, threshold, best[place, threshold]] = False
+    ignored |= ~hits & found[:, None, order]
     return {
         "scores": scores[order].tolist(),
         "truths": (~is_other).sum(axis=1).tolist(),
@@ -74,13 +82,13 @@ def shared(shapes: NDArray[Any], truths: NDArray[Any], crowd: NDArray[np.bool_])
 
 
 def _bits(flags: NDArray[np.bool_]) -> list[list[int]]:
-    """(AREAS, THRESHOLDS, D) flags as D numbers of each area."""
+    """(ranges, THRESHOLDS, D) flags as D numbers of each range."""
     found: list[list[int]] = (flags << np.arange(THRESHOLDS)[:, None]).sum(axis=1).tolist()
     return found
 
 
-def is_kept(one: Any) -> bool:
-    """Whether a JSON value is what `match` gives."""
+def is_kept(one: Any, ranges: int = len(AREAS)) -> bool:
+    """Whether a JSON value is what `match` gives of so many ranges."""
     if not isinstance(one, dict) or one.keys() != {"scores", "truths", "hits", "ignored"}:
         return False
     scores, most = one["scores"], 1 << THRESHOLDS
@@ -89,17 +97,19 @@ def is_kept(one: Any) -> bool:
     return (
         isinstance(scores, list) and len(scores) <= MOST_DETECTIONS
         and all(type(score) in (int, float) and 0 <= score <= 1 for score in scores)
-        and len(rows) == 1 + 2 * len(AREAS)
+        and len(rows) == 1 + 2 * ranges
         and all(isinstance(row, list) and all(type(value) is int and value >= 0 for value in row) for row in rows)
-        and len(rows[0]) == len(AREAS)
+        and len(rows[0]) == ranges
         and all(len(row) == len(scores) and all(value < most for value in row) for row in rows[1:])
     )  # fmt: skip
 
 
-def average(kept: Sequence[Kept | None], weights: Array, areas: Sequence[str] = AREAS) -> Array:
-    """Average precision of one class, (areas, rows, THRESHOLDS): `kept` is of each picture (None: nothing of that
-    class) and `weights` (rows, pictures) how often a row has it. NaN in rows without objects of that class and area."""
-    at, chosen = [AREAS.index(area) for area in areas], [(i, one) for i, one in enumerate(kept) if one is not None]
+def average(kept: Sequence[Kept | None], weights: Array, at: Sequence[int] = range(len(AREAS))) -> Array:
+    """Average precision of one class in the ranges `at`, (ranges, rows, THRESHOLDS): `kept` is of each picture (None:
+    nothing of that class) and `weights` (rows, pictures) how often a row has it. NaN in rows without objects of that
+    class and range."""
+    chosen = [(i, one) for i, one in enumerate(kept) if one is not None]
+    at = list(at)
     truths = np.array([one["truths"] for _, one in chosen], np.float64)[:, at]
     totals = (weights[:, [i for i, _ in chosen]] @ truths).T
     found = np.full((*totals.shape, THRESHOLDS), np.nan)
@@ -111,17 +121,17 @@ def average(kept: Sequence[Kept | None], weights: Array, areas: Sequence[str] = 
     hits, ignored = (_flags(np.hstack([np.array(one[name], np.int64) for _, one in chosen])[at][:, order])
                      for name in ("hits", "ignored"))  # fmt: skip
     right, wrong = (hits & ~ignored).astype(np.float64), (~hits & ~ignored).astype(np.float64)
-    for area, of_area in enumerate(totals):
-        rows = np.flatnonzero(of_area)
-        step = max(_MOST_AT_ONCE // max(right[area].size, 1), 1)
+    for place, of_range in enumerate(totals):
+        rows = np.flatnonzero(of_range)
+        step = max(_MOST_AT_ONCE // max(right[place].size, 1), 1)
         for some in (rows[start : start + step] for start in range(0, len(rows), step)):
             of_rows = weights[some][:, picture]
-            found[area, some] = _interpolated(right[area], wrong[area], of_rows, of_area[some])
+            found[place, some] = _interpolated(right[place], wrong[place], of_rows, of_range[some])
     return found
 
 
 def _flags(bits: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(areas, THRESHOLDS, D) of (areas, D) numbers."""
+    """(ranges, THRESHOLDS, D) of (ranges, D) numbers."""
     flags: NDArray[np.bool_] = (bits[:, None] >> np.arange(THRESHOLDS)[:, None] & 1).astype(bool)
     return flags
 

@@ -43,6 +43,9 @@ class InstancesKind(DetectionKind):
         classes, scores = (np.array([one[i] for one in found], np.float64) for i in (0, 1))
         return ScoredObjects.found(classes, scores, masks.areas(shapes), _each(shapes))
 
+    def covered(self, values: NDArray[Any], shape: Any) -> NDArray[Any]:
+        return masks.covered(values, shape)
+
     def labelled(self, known: LabelledObjects) -> NDArray[Any] | None:
         found = known.masks()
         return None if found is None else _each(found)
