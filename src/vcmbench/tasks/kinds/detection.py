@@ -5,8 +5,7 @@ Whatever else is found as objects with classes and scores (`kinds/instances.py`)
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 
 from vcmbench.data.objects import ANY, LabelledObjects
 from vcmbench.errors import JobError
-from vcmbench.importance.settings import MIN_VALID_PIXELS
-from vcmbench.tasks import confusion, precision
+from vcmbench.tasks import precision, ranges
 from vcmbench.tasks.boxes import COLUMNS, BoxFiles
 from vcmbench.tasks.kind import Answer, AnswerFiles, Array, Kind, Part, Truth, in_short
 from vcmbench.tasks.precision import THRESHOLDS
@@ -30,8 +28,8 @@ _BY_AREA = {f"ap_{area}": area for area in precision.AREAS[1:]}
 _AT_IOU = {"ap50": 0, "ap75": 5}
 _AREAS = range(len(precision.AREAS))
 _OF_RANGES = ("truths", "hits", "ignored")
-_IMPORTANT = ("important", "unimportant")
-_RANGES = [[], [*confusion.BANDS], [*_IMPORTANT], [*confusion.BANDS, *_IMPORTANT]]
+_RANGES = [[name for by in some for name in ranges.RANGES[by]]
+           for some in ((), ("distance",), ("importance",), ("distance", "importance"))]  # fmt: skip
 """What a part may have behind those of areas."""
 
 
@@ -71,9 +69,7 @@ class DetectionKind(Kind):
     are_shares = True
     files: AnswerFiles | None = BoxFiles()
     needs_objects = True
-    ranges: ClassVar[dict[str, tuple[str, ...]]] = {
-        "distance": confusion.BANDS, "importance": _IMPORTANT
-    }  # fmt: skip
+    ranges = ranges.RANGES
     shapes: ClassVar[str] = "boxes"
     """What objects have."""
 
@@ -91,10 +87,11 @@ class DetectionKind(Kind):
         boxes = xywh(answer)
         return ScoredObjects.found(answer[:, 4], answer[:, 5], boxes[:, 2:].prod(axis=1), boxes)
 
-    def covered(self, values: NDArray[Any], shape: Any) -> NDArray[Any]:
-        """The pixels (n,) of (H, W) values that an object of that shape lies on."""
-        x, y, width, height = shape
-        return values[max(int(y), 0) : math.ceil(y + height), max(int(x), 0) : math.ceil(x + width)].ravel()
+    def covered(self, values: NDArray[Any], shapes: NDArray[Any]) -> Iterable[NDArray[Any]]:
+        """The pixels of (H, W) values that each object lies on."""
+        first, last = shapes[:, :2], shapes[:, :2] + shapes[:, 2:]
+        corners = np.maximum(np.hstack([np.floor(first), np.ceil(last)]), 0).astype(int).tolist()
+        return (values[y0:y1, x0:x1] for x0, y0, x1, y1 in corners)
 
     def labelled(self, known: LabelledObjects) -> NDArray[Any] | None:
         """The shapes of labelled objects; None where labels do not say them."""
@@ -102,11 +99,11 @@ class DetectionKind(Kind):
 
     def count(self, answer: Answer, pristine: Answer | None, truth: Truth, classes: tuple[str, ...]) -> Part:
         pseudo, before, notes, found = None, None, dict(truth.notes), self._placed(self.objects(answer), truth)
-        ranges = [name for by in _known(truth) for name in self.ranges[by]]
+        named = [name for by in ranges.known(truth) for name in self.ranges[by]]
         if pristine is not None:
-            before = self._placed(self.objects(pristine), truth)
+            before = self.objects(pristine)
             sure = before.scores.astype(np.float32) >= np.float32(truth.score)  # 0.7 is no less than 0.7
-            pseudo = _against(found, before[sure], ranges)
+            pseudo = _against(found, self._placed(before[sure], truth), named)
         known = truth.objects
         labels = None
         notes.pop("labels", None)
@@ -115,7 +112,7 @@ class DetectionKind(Kind):
         elif (shapes := self.labelled(known)) is None:
             notes["labels"] = f"labelled objects have no {self.shapes}"
         else:  # objects of other classes alone are none: what is detected there is wrong
-            labels = _against(found, self._placed(_numbered(known, shapes, _lower(classes)), truth), ranges)
+            labels = _against(found, self._placed(_numbered(known, shapes, _lower(classes)), truth), named)
         notes.pop("objects", None)
         seen = {int(which) for part in (pseudo, labels) if part for which in part["matches"]}
         return {
@@ -127,39 +124,20 @@ class DetectionKind(Kind):
         }
 
     def _placed(self, objects: ScoredObjects, truth: Truth) -> ScoredObjects:
-        """The same, with what is outside each range that the truth knows: by the median of the pixels that they cover,
-        of distance of those that are valid. What has none is in no range."""
-        outside = [objects.outside]
-        if truth.distance_m is not None:
-            values = self._medians(objects, truth.distance_m, MIN_VALID_PIXELS)
-            outside += [~((values >= start) & ((values < end) | (end == math.inf)))[None]
-                        for start, end in confusion.BANDS_M]  # fmt: skip
-        if truth.importance is not None:
-            values = self._medians(objects, truth.importance, 1)
-            is_important = values >= np.float32(truth.region)  # as maps have it
-            outside += [~is_important[None], (is_important | np.isnan(values))[None]]
-        return replace(objects, outside=np.concatenate(outside))
-
-    def _medians(self, objects: ScoredObjects, values: NDArray[np.floating[Any]], fewest: int) -> Array:
-        """(N,); NaN of those that cover fewer pixels of at least 0."""
-        found = np.full(len(objects.scores), np.nan)
-        for number, shape in enumerate(objects.shapes):
-            covered = self.covered(values, shape)
-            valid = covered[covered >= 0]
-            if valid.size >= fewest:
-                found[number] = np.median(valid)
-        return found
+        """The same, with what is outside each range that the truth knows, too."""
+        more = ranges.outside(truth, objects.shapes, self.covered)
+        return replace(objects, outside=np.concatenate([objects.outside, more]))
 
     def is_part(self, part: Any, classes: int) -> bool:
         matches = part.get("matches") if isinstance(part, dict) else None
-        ranges = part.get("ranges", []) if isinstance(part, dict) else None
-        if ranges not in _RANGES:
+        more = part.get("ranges", []) if isinstance(part, dict) else None
+        if more not in _RANGES:
             return False
         return (
             isinstance(matches, dict) and len(matches) <= classes < _MOST_CLASSES
             and all(which.isascii() and which.isdecimal() and str(int(which)) == which and int(which) < classes
                     for which in matches)
-            and all(precision.is_kept(one, len(precision.AREAS) + len(ranges)) for one in matches.values())
+            and all(precision.is_kept(one, len(precision.AREAS) + len(more)) for one in matches.values())
         )  # fmt: skip
 
     def reduce(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[str, Array]:
@@ -219,26 +197,20 @@ def xywh(boxes: NDArray[np.floating]) -> Array:
     return np.hstack([wide[:, :2], wide[:, 2:4] - wide[:, :2]])
 
 
-def _known(truth: Truth) -> list[str]:
-    """By what a truth tells objects apart."""
-    known = {"distance": truth.distance_m, "importance": truth.importance}
-    return [by for by, values in known.items() if values is not None]
-
-
-def _only(part: Part, ranges: Sequence[str]) -> Part:
+def _only(part: Part, names: Sequence[str]) -> Part:
     """A part with these ranges alone, whichever it has beside."""
-    at = [len(precision.AREAS) + part["ranges"].index(name) for name in ranges]
+    at = [len(precision.AREAS) + part["ranges"].index(name) for name in names]
     return {"matches": {which: {"scores": one["scores"]} | {name: [one[name][i] for i in at] for name in _OF_RANGES}
                         for which, one in part["matches"].items()}}  # fmt: skip
 
 
-def _against(found: ScoredObjects, truths: ScoredObjects, ranges: list[str]) -> Part:
+def _against(found: ScoredObjects, truths: ScoredObjects, named: list[str]) -> Part:
     matches = {}
     for which in sorted({*truths.classes[truths.classes >= 0].tolist(), *found.classes.tolist()}):
         own, true = found[found.classes == which], truths[(truths.classes == which) | (truths.classes == -1)]
         shared = precision.shared(own.shapes, true.shapes, true.crowd)
         matches[str(which)] = precision.match(shared, own.scores, own.outside, true.outside, true.crowd)
-    return {"matches": matches, **({"ranges": ranges} if ranges else {})}
+    return {"matches": matches, **({"ranges": named} if named else {})}
 
 
 def _lower(classes: Sequence[str]) -> list[str]:
