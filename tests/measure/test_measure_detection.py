@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -79,10 +80,13 @@ def _tables(results: Results, kind: kinds.Kind) -> None:
             parts = [one[against] for one in own]
             assert all(parts), "drawn scenes have labelled objects"
             found = kind.reduce(parts, 2, np.ones((1, PICTURES)))
+            for by in kind.ranges:
+                found |= kind.by_range(parts, np.ones((1, PICTURES)), by=by)
             for name, values in found.items():
                 told = row[f"{name}_{against}"]
                 assert (float(told) if told else np.nan) == pytest.approx(values[0], nan_ok=True), (folder, name)
     lossless = next(row for folder, row in points.items() if row["encoder"] == "lossless")
+    assert {lossless[f"ap_{name}_pseudo"] for name in ("0_15m", "15_30m", "important")} == {"1.0"}
     assert lossless["ap_pseudo"] == "1.0" and lossless["ap_large_pseudo"] == ""
     worst = next(row for row in points.values() if (row["encoder"], row["quality"]) == ("jpeg", "2"))
     assert float(worst["ap_pseudo_low"]) < float(worst["ap_pseudo"]) < 1
@@ -97,6 +101,8 @@ def _page(root: Path, config: Path, folder: Path) -> None:
     told = typed("report", "-d", root, "-s", config, "--runner", "local", "-o", folder / "r.html")
     assert told.code == 0, told.err
     page = (folder / "r.html").read_text(encoding="utf-8")
+    assert "By distance, against the pseudo ground truth" in page and "15 to 30 m" in page
+    assert "By importance, against the pseudo ground truth" in page and "AP that is lost by importance" in page
     assert "AP against the pseudo ground truth, over rate" in page and "BD-rate" in page and "AP50" in page
     rows = json.loads((root / "results/trial/bd.json").read_bytes())
     assert {row["measure"] for row in rows} == {"ap", "ap50"}
@@ -104,7 +110,8 @@ def _page(root: Path, config: Path, folder: Path) -> None:
 
 
 def _of_others(root: Path, folder: Path, results: Results) -> None:
-    """The same files as bare lists of COCO's results: the same figures."""
+    """The same files as bare lists of COCO's results: the same figures, but for those of distances that are gone."""
+    shutil.rmtree(root / "cityscapes/disparity")
     before = {row["configuration"]: row["ap_pseudo"] for row in results.table("points")}
     for path in [*root.glob("P_GT/**/*.json"), *root.glob("P_hat_C/**/*.json")]:
         path.write_text(json.dumps(json.loads(path.read_bytes())["annotations"]))
@@ -114,3 +121,7 @@ def _of_others(root: Path, folder: Path, results: Results) -> None:
     assert (done.code, counts(done)) == (0, (PICTURES * CONFIGURATIONS, 0, 0)), done.err
     assert {row["configuration"]: row["ap_pseudo"] for row in results.table("points")} == before
     assert outcome(done)["failed"] == []
+    assert not any("0_15m" in name or "important" in name for name in results.table("points")[0])
+    told = typed("report", "-d", root, "-s", config, "--runner", "local", "-o", folder / "r.html")
+    page = (folder / "r.html").read_text(encoding="utf-8")
+    assert told.code == 0 and "By distance" not in page and "AP by distance" in page and "_disparity.png" in page

@@ -97,6 +97,58 @@ def test_kept_matches_give_what_pycocotools_gives_by_hand(tmp_path: Path) -> Non
         assert np.isnan(of_classes[2][row]), "a class without objects has no figure"
 
 
+def test_ranges_of_distance_and_importance_are_what_pycocotools_gives_of_areas_by_hand(tmp_path: Path) -> None:
+    """Its range of areas is one of any number that truths and detections have: here the median of what they cover."""
+    rng, scenes, parts, covered = np.random.default_rng(5), [], [], []
+    for seed in range(5):
+        found, known = scene(seed)
+        distance = np.kron(rng.choice([4, 14, 15, 22, 45, 61, np.inf, np.nan], (8, 12)), np.ones((50, 50)))
+        importance = np.kron(rng.choice([0.2, 0.6, 1], (8, 12)), np.ones((50, 50)))
+        maps = {"distance_m": distance.astype(np.float32), "importance": importance.astype(np.float32)}
+        parts.append(kinds.count(KIND, found, None, Truth(objects=known, region=0.6, **maps), CLASSES)["labels"])
+        scenes.append((found, known))
+        covered.append([median(one, box) for one in (distance, importance) for box in (*known.boxes, *found[:, :4])])
+    assert all(kinds.is_part(KIND, json.loads(json.dumps(part)), 3) and KIND.has_ranges(part, "distance")
+               for part in parts)  # fmt: skip
+    assert not kinds.is_part(KIND, parts[0] | {"ranges": ["0_15m"]}, 3)
+    limits = {"distance": [(0, 14.999), (15, 29.999), (30, 59.999), (60, 1e10)], "importance": [(0.6, 2), (0, 0.599)]}
+    judged = by_hand(scenes, tmp_path)
+    weights = np.vstack([np.ones(5), np.arange(5) > 0])
+    for place, (by, ranges) in enumerate(limits.items()):
+        for number, values in enumerate(covered):
+            here = [one for one in judged.cocoGt.dataset["annotations"] if one["image_id"] == number + 1]
+            here += [one for one in judged.cocoDt.dataset["annotations"] if one["image_id"] == number + 1]
+            for one, value in zip(here, np.split(np.array(values), 2)[place], strict=True):
+                one["area"] = -1.0 if np.isnan(value) else min(value, 1e9)
+        judged.params.areaRng, judged.params.areaRngLbl = ranges, [str(one) for one in ranges]
+        judged.evaluate()
+        judged.accumulate()
+        precision = judged.eval["precision"][:, :, :, :, 2]
+        found = KIND.by_range(parts, weights, by=by)
+        for which, name in enumerate(KIND.ranges[by]):
+            for measure, of_one in (("ap", precision[..., which]), ("ap50", precision[0, ..., which])):
+                expected = of_one[of_one > -1].mean()
+                assert found[f"{measure}_{name}"][0] == pytest.approx(expected, abs=1e-9), (measure, name)
+        left_out = KIND.by_range(parts[1:], np.ones((1, 4)), by=by)
+        assert all(values[1] == pytest.approx(left_out[name][0]) and values[0] > 0 for name, values in found.items())
+    away = LabelledObjects(("car",), np.array([[-90.0, -80, -20, -10]]), np.array([4900.0]), np.zeros(1, np.bool_))
+    nowhere = kinds.count(KIND, np.zeros((0, 6), np.float32), None, Truth(objects=away, **maps), CLASSES)
+    assert nowhere["labels"]["matches"]["0"]["truths"][4:] == [0] * 6, "it covers no pixel"
+    without = kinds.count(KIND, scenes[0][0], None, Truth(objects=scenes[0][1], importance=maps["importance"]), CLASSES)
+    assert without["labels"]["ranges"] == ["important", "unimportant"]
+    mixed = KIND.by_range([without["labels"], parts[1]], np.array([[0.0, 1]]), by="importance")
+    alone = KIND.by_range(parts[1:2], np.ones((1, 1)), by="importance")
+    assert mixed["ap_important"] == pytest.approx(alone["ap_important"])
+
+
+def median(values: NDArray[np.float64], box: NDArray[np.floating]) -> float:
+    """NaN of fewer than five pixels that are known."""
+    x0, y0, x1, y1 = int(box[0]), int(box[1]), int(np.ceil(box[2])), int(np.ceil(box[3]))
+    inside = values[y0:y1, x0:x1]
+    inside = inside[~np.isnan(inside)]
+    return float(np.percentile(inside, 50, method="lower")) if inside.size >= 5 else np.nan
+
+
 def test_perfect_is_1_nothing_is_0_and_no_objects_are_missing() -> None:
     found, known = scene(3)
     pristine = found[:6]

@@ -116,6 +116,22 @@ def test_pseudo_ground_truth_perfect_and_nothing(tmp_path: Path) -> None:
     assert (boxes["labels"], boxes["notes"]) == (None, {"labels": "labelled objects have no masks"})
 
 
+def test_what_a_mask_covers_decides_its_distance() -> None:
+    pristine, _ = scene(0)
+    values = np.random.default_rng(1).uniform(1, 90, SHAPE).astype(np.float32)
+    for *_, one in unpacked(pristine):
+        inside = coco_mask.decode(one).astype(bool)
+        assert np.sort(masks.covered(values, one)).tolist() == np.sort(values[inside]).tolist()
+    half = np.zeros(SHAPE, np.bool_)
+    half[10:20, 10:20] = True
+    half[10:20, 10:14] = False
+    one = packed([(0, 0.9, masks.of_pixels(half))])
+    near = np.where(half, 10, np.inf).astype(np.float32)
+    part = kinds.count(KIND, one, one, Truth(distance_m=near, importance=half.astype(np.float32)), CLASSES)["pseudo"]
+    assert part["ranges"] == [*KIND.ranges["distance"], *KIND.ranges["importance"]]
+    assert part["matches"]["0"]["truths"][4:] == [1, 0, 0, 0, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [(np.zeros((2, 6), np.float32), "must be what tasks.segments.packed makes"), (np.zeros(3, np.uint8), "is none of"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,8 @@ class Summary:
         if self.has_confusions:
             known |= {f"figures {by}": self._with("pseudo", what)
                       for what, by in (("bands", "by distance"), ("importance", "by importance"))}  # fmt: skip
+        if self.kind is not None and self.kind.ranges:
+            known |= {f"figures by {by}": self._ranged("pseudo", by) for by in self.kind.ranges}
         n = len(self.images)
         left_out = [f"against labels, not counted: {why}" for what in ("unknown labels", "unknown classes")
                     if (why := self.lacking(what))]  # fmt: skip
@@ -219,6 +221,23 @@ class Summary:
             return "no picture has distances"
         sums = np.array([[part["bands"] for part in row] for row in found._parts(against)], float)
         return [found.jackknife.ratio(sums[:, :, i, 0], sums[:, :, i, 1], SHARE) for i in range(len(confusion.BANDS_M))]
+
+    def _ranged(self, against: str, by: str) -> Summary:
+        """On the images whose truth is told apart by that, too."""
+        kind = self.kind
+        return self._where(lambda s: kind is not None and kind.has_ranges((s["machine"] or {}).get(against), by))
+
+    def by_range(self, against: str, by: str) -> dict[str, Resampled]:
+        """Of kinds that have them, measures of the ranges of distance or importance, by `measure_range`; empty where no
+        picture has what they need."""
+        kind, found = self.kind, self._ranged(against, by)
+        if kind is None or not found.images:
+            return {}
+        if (key := f"{against} by {by}") not in self._measures:
+            reduce = [partial(kind.by_range, parts, by=by) for parts in found._parts(against)]
+            points = [found.jackknife.reduced(one, SHARE if kind.are_shares else PLAIN) for one in reduce]
+            self._measures[key] = {name: joined([one[name] for one in points]) for name in points[0]}
+        return self._measures[key]
 
     def metric(self, name: str) -> Resampled | str:
         """The mean of a quality metric over the images that have it, or why there is none; missing at points where none

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 from vcmbench.analysis.summary import Summary
@@ -83,12 +84,17 @@ def write_points(
     store: Store, summary: Summary, names: Sequence[str], kind: Kind, worked: Mapping[str, effort.Effort]
 ) -> None:
     """`points.csv` and `points.parquet` in the experiment's folder: rate, the machine's measures (`_low` and `_high`
-    are the ends of 95 % intervals), the metrics' means, and what each configuration `worked`."""
+    are the ends of 95 % intervals), those of ranges where there are some, the metrics' means, and what each
+    configuration `worked`."""
     measures = [
         f"{name}_{against}{end}" for against in AGAINST for name in kind.measures for end in ("", "_low", "_high")
     ]
     found = {f"{name}_{against}": values for against in AGAINST if summary.images and summary.has(against)
              for name, values in summary.measures(against).items()}  # fmt: skip
+    for against, by in product(AGAINST, kind.ranges) if summary.images else ():
+        for name, values in summary.by_range(against, by).items():
+            found[f"{name}_{against}"] = values
+            measures += [f"{name}_{against}{end}" for end in ("", "_low", "_high")]
     kbps = summary.rate_kbps
     of_sequences = [] if kbps is None else ["rate_kbps"]
     instability = summary.instability() if summary.images else None

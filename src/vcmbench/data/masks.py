@@ -94,6 +94,16 @@ def areas(masks: Sequence[Mask]) -> NDArray[np.float64]:
     return np.array(mask.area(list(masks)) if len(masks) else [], np.float64)
 
 
+def covered(values: NDArray[Any], mask: Mask) -> NDArray[Any]:
+    """Those of (H, W, ..) values that are inside a mask."""
+    from pycocotools import mask as coco
+
+    x, y, width, height = (int(side) for side in coco.toBbox(mask))
+    window = slice(y, y + height), slice(x, x + width)
+    found: NDArray[Any] = values[window][coco.decode(mask)[window].astype(np.bool_)]
+    return found
+
+
 def boxes(masks: Sequence[Mask]) -> NDArray[np.float64]:
     """The smallest ones around them, (N, 4): x, y, width, height in px."""
     from pycocotools import mask

@@ -134,22 +134,35 @@ def read_inputs(files: Files, settings: ImportanceSettings) -> Inputs:
     if files.picture is not None and files.label_file is None:
         _check_size(files.picture, files.labels, width, height)
     fallbacks: list[str] = []
-    fallback_fx = FALLBACK_FX_PX * width / FALLBACK_FX_WIDTH_PX
     instances = disparity = None
-    fx, baseline, speed = fallback_fx, FALLBACK_BASELINE_M, FALLBACK_SPEED_MPS
+    fx, baseline, speed = _fallback_fx_px(width), FALLBACK_BASELINE_M, FALLBACK_SPEED_MPS
     if settings.use_distance:
         if settings.aggregate != "class":
             instances = _read_png(files.instances, ("I;16", "I", "L"), "a 16-bit gray PNG")
-        disparity = _read_png(files.disparity, ("I;16", "I"), "a 16-bit gray PNG")
-        camera = read_json(files.camera, _MAX_JSON_BYTES)
-        fx = _number(files.camera, camera, "intrinsic.fx", "px", ALLOWED_FX_PX, fallback_fx, fallbacks)
-        baseline = _number(
-            files.camera, camera, "extrinsic.baseline", "m", ALLOWED_BASELINE_M, FALLBACK_BASELINE_M, fallbacks
-        )
+        disparity, fx, baseline = read_disparity(files.disparity, files.camera, width, fallbacks)
         if settings.use_speed:
             vehicle = read_json(files.vehicle, _MAX_JSON_BYTES)
             speed = _number(files.vehicle, vehicle, "speed", "m/s", ALLOWED_SPEED_MPS, FALLBACK_SPEED_MPS, fallbacks)
     return Inputs(labels, instances, disparity, fx, baseline, speed, tuple(fallbacks), remarks)
+
+
+def _fallback_fx_px(width: int) -> float:
+    return FALLBACK_FX_PX * width / FALLBACK_FX_WIDTH_PX
+
+
+def read_disparity(path: Path, camera: Path, width: int, fallbacks: list[str]) -> tuple[NDArray[Any], float, float]:
+    """A disparity (H, W) as in Cityscapes, with the focal length in px and the baseline in m of a picture of that
+    width; what the camera's file lacks is added to `fallbacks` by name. Raises JobError."""
+    disparity, said = _read_png(path, ("I;16", "I"), "a 16-bit gray PNG"), read_json(camera, _MAX_JSON_BYTES)
+    fx = _number(camera, said, "intrinsic.fx", "px", ALLOWED_FX_PX, _fallback_fx_px(width), fallbacks)
+    baseline = _number(camera, said, "extrinsic.baseline", "m", ALLOWED_BASELINE_M, FALLBACK_BASELINE_M, fallbacks)
+    return disparity, fx, baseline
+
+
+def disparity_files(data: DataRoot, source: Source) -> tuple[Path, Path]:
+    """Where the disparity of a picture and its camera's file lie, also without labels."""
+    place = place_of(data, source)
+    return data.pristine / f"disparity/{place}_disparity.png", data.pristine / f"camera/{place}_camera.json"
 
 
 def _by_name(labels: LabelFile, files: Files, settings: ImportanceSettings) -> tuple[NDArray[Any], tuple[str, ...]]:

@@ -17,7 +17,15 @@ from vcmbench.data.store import job_key
 from vcmbench.errors import JobError
 from vcmbench.experiment import Experiment
 from vcmbench.importance import ImportanceSettings, classes
-from vcmbench.importance.inputs import Inputs, digest_of_files, files_of, has_files, read_inputs
+from vcmbench.importance.inputs import (
+    Inputs,
+    digest_of_files,
+    disparity_files,
+    files_of,
+    has_files,
+    read_disparity,
+    read_inputs,
+)
 from vcmbench.importance.objects import distances_m
 from vcmbench.importance.source import ImportanceSource
 from vcmbench.tasks.kind import Truth
@@ -67,12 +75,12 @@ def digest(
     data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: bool = False, masks: bool = False
 ) -> str:
     """SHA-256 (hex) of all that decides a picture's truth, for keys; of importance the files that it is read from, or
-    its settings, class table and version; of `objects` those alone, with their `masks` or without. Raises JobError
-    where a file cannot be read."""
+    its settings, class table and version; of `objects` those, with their `masks` or without, and of distances and
+    importance what is there. Raises JobError where a file cannot be read."""
     if objects:
         found = _object_files(data, source)
         outlines = {"masks": found.masks_digest()} if masks and found else {}
-        return job_key({"objects": found.digest() if found else None, **outlines})
+        return job_key({"objects": found.digest() if found else None, **outlines, **_ranges(data, source, wanted)})
     if not has_files(data, source) and wanted.origin.needs_labels:
         return "none"
     head = f"truth {VERSION}, importance of {wanted.source} {wanted.digest(data, source)}"
@@ -106,13 +114,10 @@ class Now:
 
 
 def read(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: bool = False) -> Truth:
-    """The truth of a picture, as far as its files go; its `objects` alone, where they are asked for. Raises JobError
-    where a file is there and cannot be used."""
+    """The truth of a picture, as far as its files go; its `objects` in place of labels, where they are asked for.
+    Raises JobError where a file is there and cannot be used."""
     if objects:
-        if (found := _object_files(data, source)) is None:
-            return Truth(notes={"objects": "no file of objects is there (docs/tasks.md)"})
-        width, height = source.size()
-        return Truth(objects=found.read((height, width)))
+        return _of_objects(data, source, wanted)
     values, notes = _importance(data, source, wanted)
     if reason := _why_no_labels(data, source):
         folder = "" if data.is_cityscapes else source.group.name
@@ -130,6 +135,39 @@ def read(data: DataRoot, source: Source, wanted: ImportanceSource, *, objects: b
             raise JobError(f"{files.labels}: {reason}")
         return Truth(None, distance_m, values, notes | {"labels": "ids of a class table of your own"})
     return Truth(labels.train_ids(_ids(inputs)), distance_m, values, notes)
+
+
+def _of_objects(data: DataRoot, source: Source, wanted: ImportanceSource) -> Truth:
+    """The objects of a picture, and what tells them apart by distance and importance."""
+    width, height = _size(source)
+    try:
+        values, notes = _importance(data, source, wanted)
+    except JobError as error:  # objects can be told apart otherwise
+        values, notes = None, {"importance": str(error)}
+    found, distance_m = _object_files(data, source), None
+    if found is None:
+        notes["objects"] = "no file of objects is there (docs/tasks.md)"
+    disparity, camera = disparity_files(data, source)
+    if disparity.is_file():
+        raw, fx_px, baseline_m = read_disparity(disparity, camera, width, [])
+        if raw.shape != (height, width):
+            raise JobError(f"{disparity}: is {raw.shape[1]}x{raw.shape[0]} px, its picture is {width}x{height} px")
+        distance_m = _distances(raw, fx_px, baseline_m)
+    else:
+        notes["distance"] = f"no {disparity.name}"
+    known = found.read((height, width)) if found is not None else None
+    return Truth(None, distance_m, values, notes, objects=known, region=wanted.region)
+
+
+def _ranges(data: DataRoot, source: Source, wanted: ImportanceSource) -> dict[str, str]:
+    """What decides distances and importance of objects; nothing of a picture that has neither."""
+    disparity, camera = disparity_files(data, source)
+    found = {}
+    if disparity.is_file():
+        found["distance"] = digest_of_files("", {"disparity": disparity, "camera": camera}.items())
+    if not _why_no_importance(data, source, wanted):
+        found["importance"] = f"{wanted.source} {wanted.region:g} {wanted.digest(data, source)}"
+    return found
 
 
 def _by_scheme(
@@ -158,11 +196,16 @@ def _importance(
     data: DataRoot, source: Source, wanted: ImportanceSource
 ) -> tuple[NDArray[np.float32] | None, dict[str, str]]:
     """The importance of a picture; or None, and why."""
-    if wanted.origin.needs_labels and _why_no_labels(data, source):
-        return None, {"importance": "needs labels"}
-    if (path := wanted.lacking(data, source)) is not None:
-        return None, {"importance": f"no {path.name}"}
+    if why := _why_no_importance(data, source, wanted):
+        return None, {"importance": why}
     return wanted.read(data, source, *_size(source)).values, {}
+
+
+def _why_no_importance(data: DataRoot, source: Source, wanted: ImportanceSource) -> str:
+    """Empty where there is some."""
+    if wanted.origin.needs_labels and _why_no_labels(data, source):
+        return "needs labels"
+    return f"no {path.name}" if (path := wanted.lacking(data, source)) is not None else ""
 
 
 def _object_files(data: DataRoot, source: Source) -> ObjectFiles | None:
@@ -188,7 +231,11 @@ def _distance_m(inputs: Inputs) -> NDArray[np.float32]:
     """Distance of every pixel; NaN where the disparity was not measured (raw 0)."""
     if inputs.disparity is None:
         raise JobError("internal error: distances were asked for without a disparity")
-    table = distances_m(inputs.fx_px * inputs.baseline_m).astype(np.float32)
+    return _distances(inputs.disparity, inputs.fx_px, inputs.baseline_m)
+
+
+def _distances(disparity: NDArray[Any], fx_px: float, baseline_m: float) -> NDArray[np.float32]:
+    table = distances_m(fx_px * baseline_m).astype(np.float32)
     table[0] = np.nan
-    found: NDArray[np.float32] = table[inputs.disparity]
+    found: NDArray[np.float32] = table[disparity]
     return found

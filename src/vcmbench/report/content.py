@@ -143,12 +143,11 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Losses:
-    """What was lost, by class or by distance: `losses[row][column]` is pristine minus decoded (1 minus the value where
-    against the pseudo ground truth), in units of `measure`, so that more is worse.
+    """What was lost, by class, distance or importance: `losses[row][column]` is pristine minus decoded (1 minus the
+    value where against the pseudo ground truth), in units of `measure`, so that more is worse.
 
     `condition` says which configurations this is about ("at about 0.3 bpp"), in a few words.
-    `pixels` counts each row's pixels in the truth (None: not known).
-    """
+    `pixels` counts each row's pixels in the truth (None: not known)."""
 
     against: str
     measure: str
@@ -157,6 +156,7 @@ class Losses:
     columns: Sequence[Series]
     losses: Sequence[Sequence[Estimate]]
     pixels: Sequence[int] | None = None
+    by: str = "distance"  # unless rows are classes
 
     def __post_init__(self) -> None:
         if len(self.losses) != len(self.rows) or any(len(row) != len(self.columns) for row in self.losses):

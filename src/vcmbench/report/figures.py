@@ -90,10 +90,11 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     drawn = [scatter for scatter in content.scatters if scatter.sampled()[1]]
     if drawn:
         yield "scatter", scatter_figure(drawn, styles)
-    for kind, damages in (("class", content.class_damage), ("distance", content.band_damage)):
-        for index, damage in enumerate(damages):
-            if any(cell.value is not None for row in damage.losses for cell in row):
-                yield f"damage_{kind}_{index + 1}", damage_figure(damage, styles)
+    damages: Counter[str] = Counter()
+    for by, damage in [("class", one) for one in content.class_damage] + [(one.by, one) for one in content.band_damage]:
+        damages[by] += 1
+        if any(cell.value is not None for row in damage.losses for cell in row):
+            yield f"damage_{by}_{damages[by]}", damage_figure(damage, styles)
     if any(effect.difference.value is not None for one in content.comparisons for effect in one.effects):
         yield "mapped_uniform", map_figure(content.comparisons, styles)
 

@@ -143,19 +143,34 @@ def _damage(
 
 
 def band_damage(summary: Summary, near: Comparable) -> list[Losses]:
-    """The same for accuracy lost by distance, against the pseudo ground truth."""
-    if not summary.has_confusions or not summary.has("pseudo"):
+    """The same for what is lost by distance, and of objects by importance, against the pseudo ground truth."""
+    chosen, kind = near.points, summary.kind
+    if kind is None or not chosen or not summary.has("pseudo"):
         return []
-    chosen = near.points
-    bands = summary.by_band("pseudo")
-    if isinstance(bands, str) or not chosen:
-        return []
-    losses = [[band.estimate(i).scaled(-1, 1) for i in chosen] for band in bands]
-    return [_damage(summary, "pseudo", "accuracy", near, band_names(), losses, None)]
+    found: list[tuple[str, str, dict[str, Resampled]]] = []
+    if summary.has_confusions and not isinstance(bands := summary.by_band("pseudo"), str):
+        found.append(("accuracy", "distance", dict(zip(band_names(), bands, strict=True))))
+    for by in kind.ranges:
+        if ranged := _ranged(summary, by):
+            found.append((kind.main, by, ranged))
+    return [
+        replace(_damage(summary, "pseudo", measure, near, list(bands),
+                        [[band.estimate(i).scaled(-1, 1) for i in chosen] for band in bands.values()], None), by=by)
+        for measure, by, bands in found
+    ]  # fmt: skip
+
+
+def _ranged(summary: Summary, by: str) -> dict[str, Resampled]:
+    """The main measure of each range, by the range in words; empty where no picture has what they need."""
+    found, kind = summary.by_range("pseudo", by), summary.kind
+    if not found or kind is None:
+        return {}
+    words = band_names() if by == "distance" else kind.ranges[by]
+    return {said: found[f"{kind.main}_{name}"] for said, name in zip(words, kind.ranges[by], strict=True)}
 
 
 def band_names() -> list[str]:
-    """How perception.BANDS_M are called."""
+    """How confusion.BANDS_M are called."""
     return [f"{a:g} to {b:g} m" if math.isfinite(b) else f"beyond {a:g} m" for a, b in confusion.BANDS_M]
 
 
@@ -163,7 +178,7 @@ def comparisons(summary: Summary) -> list[MapComparison]:
     """What an importance map changed at equal rate, for each mapped point that has a uniform one beside it, on the
     images whose files are equally large. Points without such an image are left out, unless there are no others."""
     pairs = summary.matched()
-    if not pairs or not summary.has("pseudo") or not summary.has_confusions:
+    if not pairs or not summary.has("pseudo") or summary.kind is None or summary.kind.lower_is_better:
         return []
     found = [(_comparison(summary, mapped, plain), bool(summary.at_equal_rate(mapped, plain)))
              for mapped, plain in pairs]  # fmt: skip
@@ -176,7 +191,7 @@ def _comparison(summary: Summary, mapped: int, plain: int) -> MapComparison:
     images = summary.at_equal_rate(mapped, plain)
     if not images:
         none = Estimate(n=0, reason=_not_equal(summary, mapped, plain))
-        effects, size, rate_bpp = [MapEffect(name, none, none, none) for name in ("Accuracy", "mIoU")], none, None
+        effects, size, rate_bpp = [MapEffect(name, none, none, none) for name in _main(summary)], none, None
     else:
         pair = summary.part([plain, mapped], images)
         effects, size = _effects(pair), pair.rate.relative(1, 0)
@@ -184,16 +199,28 @@ def _comparison(summary: Summary, mapped: int, plain: int) -> MapComparison:
     return MapComparison(series_of(uniform), point.quality, method, rate_bpp, size, effects, point.options)
 
 
+def _main(summary: Summary) -> dict[str, str]:
+    """The measures that have curves, by what comparisons call them."""
+    if (kind := summary.kind) is None:
+        return {}
+    words = kind.measures | ({"accuracy": "Accuracy"} if kind.has_confusions else {})
+    return {words[name]: name for name in kind.curves or kind.measures}
+
+
 def _effects(pair: Summary) -> list[MapEffect]:
     """Of a summary of two points, uniform and mapped."""
-    measures = pair.measures("pseudo")
-    named: dict[str, Resampled] = {"Accuracy": measures["accuracy"], "mIoU": measures["miou"]}
+    measures, kind = pair.measures("pseudo"), pair.kind
+    named: dict[str, Resampled] = {words: measures[name] for words, name in _main(pair).items()}
+    if kind is not None:
+        main = kind.measures[kind.main]
+        named |= {f"{main}, {words}": one for by in kind.ranges for words, one in _ranged(pair, by).items()}
     if not isinstance(weighted := pair.weighted("pseudo"), str):
         named["Accuracy by importance"] = weighted
     if not isinstance(bands := pair.by_band("pseudo"), str):
         named |= {f"Accuracy, {name}": band for name, band in zip(band_names(), bands, strict=True)}
     if pair.has("labels"):
-        named["mIoU against labels"] = pair.measures("labels")["miou"]
+        words, name = list(_main(pair).items())[1 if pair.has_confusions else 0]
+        named[f"{words} against labels"] = pair.measures("labels")[name]
     return [MapEffect(name, values.estimate(0), values.estimate(1), values.difference(1, 0))
             for name, values in named.items()]  # fmt: skip
 
@@ -212,7 +239,9 @@ _TRUTHS = {"labels": "against labels", "distance": "losses by distance", "import
 def truths(summary: Summary) -> list[tuple[str, str]]:
     """What is not reported since pictures lack the truth for it, and why, for a report's list of what is missing."""
     if summary.kind is not None and summary.kind.needs_objects:
-        return [("against labels", why)] if (why := summary.lacking("labels")) else []
+        main = summary.kind.measures[summary.kind.main]
+        known = {"labels": "against labels"} | {by: f"{main} by {by}" for by in summary.kind.ranges}
+        return [(name, why) for what, name in known.items() if (why := summary.lacking(what))]
     if not summary.has_confusions:
         return []
     return [(name, why) for what, name in _TRUTHS.items() if (why := summary.lacking(what))]

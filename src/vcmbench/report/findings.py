@@ -298,7 +298,7 @@ def _bands(damage: Losses) -> list[str]:
     if len(known) < 2:
         return []
     return [
-        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by distance, on the mean of "
+        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by {damage.by}, on the mean of "
         f"{many(len(damage.columns), 'codec')}{_stands(damage)}: {listed(known)}."
     ]
 

@@ -33,6 +33,8 @@ T = TypeVar("T", bound=np.generic)
 
 BANDS_M = ((0.0, 15.0), (15.0, 30.0), (30.0, 60.0), (60.0, math.inf))
 """Distance bands: from, inclusive, to, exclusive; the last one has no end."""
+BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in BANDS_M)
+"""Their names in tables."""
 
 
 def confusion(prediction: Ids, truth: Ids, classes: int = len(CLASSES)) -> Counts:

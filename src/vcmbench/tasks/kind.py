@@ -67,6 +67,8 @@ class Truth:
     classes: tuple[tuple[str, ...], ...] | None = tuple((name,) for name in CLASSES)
     """By id, the names that a labelled class may go by: a network's is the first that it knows, without regard to case.
     None: ids are the network's own."""
+    region: float = 1.0
+    """From which importance on objects are the important ones."""
 
 
 class Kind(ABC):
@@ -94,6 +96,8 @@ class Kind(ABC):
     """Whether it is held against labelled objects, and answers are scored: `Truth.objects`, `Truth.score`."""
     needs_masks: ClassVar[bool] = False
     """Whether it looks at the masks of these objects, too: they are part of scores' keys."""
+    ranges: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """The names of the ranges that `by_range` tells apart, by what: "distance", "importance"."""
     files: AnswerFiles | None = None
     """How answers are kept in files and read from those of others; None: they stay in the records."""
 
@@ -139,6 +143,14 @@ class Kind(ABC):
 
     def by_class(self, parts: Sequence[Part], classes: int, weights: Array) -> dict[int, Array]:
         """The main measure of each class that occurs, (rows,), in a table of its own; of kinds that have one."""
+        return {}
+
+    def has_ranges(self, part: Part | None, by: str) -> bool:
+        """Whether `by_range` can tell apart the `ranges` of that in a part."""
+        return False
+
+    def by_range(self, parts: Sequence[Part], weights: Array, *, by: str) -> dict[str, Array]:
+        """Measures of each of these ranges, (rows,), by `measure_range`."""
         return {}
 
     def score(self, part: Part, classes: int, measure: str) -> float | None:

@@ -30,7 +30,7 @@ def damage_section(page: Page) -> Section:
     for damage in page.content.class_damage:
         body += [heading(f"By class, {_words(damage)}"), _heat(page, damage, "Class")]
     for damage in page.content.band_damage:
-        body += [heading(f"By distance, {_words(damage)}"), _by_distance(page, damage)]
+        body += [heading(f"By {damage.by}, {_words(damage)}"), _by_range(page, damage)]
     return Section("damage", "What is lost, and where", body, "nothing was segmented on pristine and decoded pictures")
 
 
@@ -69,15 +69,15 @@ def _heat_class(value: float | None, most: float) -> str | None:
     return f"heat heat-{round(max(0.0, min(value / most, 1.0)) * (HEAT_LEVELS - 1))}"
 
 
-def _by_distance(page: Page, damage: Losses) -> Markup:
-    data = _heat(page, damage, "Distance")
+def _by_range(page: Page, damage: Losses) -> Markup:
+    data = _heat(page, damage, capital(damage.by))
     if not extent(cell for row in damage.losses for cell in row):
         return data
     measure = measure_words(damage.measure)
-    name = f"Loss of {measure} by distance, {_words(damage)}. The table below has every value."
+    name = f"Loss of {measure} by {damage.by}, {_words(damage)}. The table below has every value."
     chart = damage_chart(damage, page.styles, f"Loss of {measure}", name)
     return element(
-        "div", page.legend(damage.columns), figure(chart, f"Loss of {measure} by distance, {_words(damage)}.", data)
+        "div", page.legend(damage.columns), figure(chart, f"Loss of {measure} by {damage.by}, {_words(damage)}.", data)
     )
 
 

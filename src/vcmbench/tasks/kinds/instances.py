@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,9 @@ class InstancesKind(DetectionKind):
         shapes = [one for *_, one in found]
         classes, scores = (np.array([one[i] for one in found], np.float64) for i in (0, 1))
         return ScoredObjects.found(classes, scores, masks.areas(shapes), _each(shapes))
+
+    def covered(self, values: NDArray[Any], shapes: NDArray[Any]) -> Iterable[NDArray[Any]]:
+        return (masks.covered(values, one) for one in shapes)
 
     def labelled(self, known: LabelledObjects) -> NDArray[Any] | None:
         found = known.masks()

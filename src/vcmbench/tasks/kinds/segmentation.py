@@ -18,7 +18,6 @@ from vcmbench.tasks.confusion import dense, sparse
 from vcmbench.tasks.kind import Answer, AnswerFiles, Kind, Part, Truth, in_short
 
 _REDUCED = {"accuracy": confusion.accuracy, "miou": confusion.mean_iou, "micro_iou": confusion.micro_iou}
-_BANDS = tuple(f"{low:g}_{high:g}m" if math.isfinite(high) else f"{low:g}m_up" for low, high in confusion.BANDS_M)
 _IN_WORDS = {"accuracy": "accuracy", "miou": "mIoU", "micro_iou": "IoU of all pixels"}
 _MOST_PIXELS = 1 << 31  # counts are added up in 32 bits
 
@@ -101,14 +100,14 @@ class SegmentationKind(Kind):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (*_REDUCED, "accuracy_importance", *(f"accuracy_{band}" for band in _BANDS))
+        return (*_REDUCED, "accuracy_importance", *(f"accuracy_{band}" for band in confusion.BANDS))
 
     def row(self, part: Part, classes: int) -> dict[str, float | None]:
         counts = dense(part["confusion"], classes)
         row = {name: reduce(counts) for name, reduce in _REDUCED.items()}
         if part["importance"] and part["importance"][1]:
             row["accuracy_importance"] = part["importance"][0] / part["importance"][1]
-        for band, triplets in zip(_BANDS, part["bands"] or [], strict=False):
+        for band, triplets in zip(confusion.BANDS, part["bands"] or [], strict=False):
             row[f"accuracy_{band}"] = confusion.accuracy(dense(triplets, classes))
         return row
 
