@@ -71,7 +71,7 @@ def test_bits_go_where_the_network_looks(encoder: str, one: Path, write_experime
     (record,) = coded(one, path, LeftHalf())
     passes: list[dict[str, Any]] = record["evidence"]["passes"]  # type: ignore[typeddict-item]
     kept = passes[record["evidence"]["kept_pass"]]  # type: ignore[typeddict-item]
-    assert len(passes) == 3
+    assert len(passes) == 3 and record["evidence"]["asked"] == LeftHalf().identity()  # type: ignore[typeddict-item]
     assert kept["agreement"] == max(each["agreement"] for each in passes) > passes[0]["agreement"] + 0.02
     assert abs(record["size_bytes"] / passes[0]["size_bytes"] - 1) <= 0.01
     assert record["size_bytes"] == kept["size_bytes"]

@@ -46,6 +46,7 @@ from vcmbench.report.build import report_content
 from vcmbench.report.comparable import comparable
 from vcmbench.report.fill import comparisons, curve_list, missed_rates, shown_measures, unequal
 from vcmbench.report.frames import Gallery
+from vcmbench.report.headroom import headroom, judged
 from vcmbench.report.sequences import against_intra
 from vcmbench.tasks import confusion
 from vcmbench.tasks.confusion import dense
@@ -146,6 +147,37 @@ def test_prediction_over_time_is_held_against_intra_pictures_of_the_same_coding(
     assert [row.measure for row in found] == ["psnr_y", "accuracy"]
     for row in found:
         assert row.bd_rate_percent.value == pytest.approx(-50) and row.bd_rate_percent.n == 2
+
+
+def test_maps_are_held_against_the_same_codec_without_one() -> None:
+    """Of x265 less bits at the same quality; of x264 more, and its uniform coding of fewest options is the anchor."""
+    codings = [("x265", "", 1.0), ("x265", "qp_map=block", 0.8), ("x264", "preset=slow", 0.5), ("x264", "", 2.0),
+               ("x264", "off=psy qp_map=block", 2.5), ("jpeg", "qp_map=block", 1.0)]  # fmt: skip
+    scores = [
+        scored(image, mapped="qp_map" in options, right=90 - 10 * step, size=round(share * 8000 / 2**step))
+        | {"configuration": f"{codec} {options} {step}", "quality": 20 + step, "options": options, "encoder": codec,
+           "label": codec}
+        for codec, options, share in codings for step in range(4) for image in range(2)
+    ]  # fmt: skip
+    summary = Summary(scores, {}, False)
+    found = [row for row in headroom(summary, shown_measures(summary, {})) if row.measure == "accuracy"]
+    assert [(row.anchor.label, row.test.label) for row in found] == [
+        ("x264", "x264 off=psy with map"), ("x265", "x265 with map"),
+    ]  # fmt: skip
+    assert [row.bd_rate_percent.value for row in found] == pytest.approx([25, -20])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [([], ""), (["demo"], "go: demo. The same network"), (["c"], "go: c. demo judges, which was not asked."),
+     (["c", "demo"], "go: c and demo. The same")],
+)  # fmt: skip
+def test_who_was_asked_and_who_judges(asked: list[str], words: str) -> None:
+    of = {name: {"network": name, "weights_sha256": name[::-1]} for name in (*asked, "demo")}
+    records = [{"evidence": {"asked": of[name]}} for name in asked]
+    said = judged([*records, {"evidence": {"kept_pass": 1}}, {"evidence": None}, {}], of["demo"])
+    assert words in said and bool(words) == bool(said)
+    assert judged(records, None) == ""
 
 
 def test_nothing_at_equal_rate_is_not_comparable() -> None:

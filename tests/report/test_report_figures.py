@@ -33,6 +33,7 @@ def test_every_chart_is_there_as_svg_and_pdf(written: list[Path]) -> None:
     assert names == {
         "accuracy_pseudo", "miou_pseudo", "accuracy_labels", "miou_labels", "correlation_block_all",
         "correlation_image_all", "scatter", "damage_class_1", "damage_distance_1", "mapped_uniform",
+        "headroom_miou_pseudo",
     }  # fmt: skip
     assert len(written) == 2 * len(names) and all(path.stat().st_size > 5000 for path in written)
     assert {path.name for path in written[0].parent.iterdir()} == {path.name for path in written}, (

@@ -149,6 +149,19 @@ def test_bjontegaard_differences_have_a_table_a_measure(content: c.ReportContent
     assert tables["mIoU against the labels: differences, with 95 % intervals"][1][1][1] is None
 
 
+def test_what_maps_save_has_a_chart_and_a_table(content: c.ReportContent, html: str) -> None:
+    section = html[html.index('<section id="headroom"') :].split("</section>")[0]
+    assert content.judged in section and section.count("<svg") == 1
+    said = "Rate at equal mIoU against the pseudo ground truth, in % of the same codec\u2019s without a map."
+    assert f"{said} x265 with map \u221218.0, jpeg with map +4.0" in section
+    (rows,) = Reader(section).tables.values()
+    assert [row[0][0] for row in rows[1:]] == [
+        f"{one.test.label} against {one.anchor.label}" for one in content.headroom
+    ]
+    assert float(rows[1][1][1] or "nan") == -18 and "falls" in section
+    assert 'id="headroom"' not in render(replace(content, headroom=()))
+
+
 def test_reasons_stand_below_their_table(html: str) -> None:
     assert "3 of 20 bitstreams are missing" in html
     assert "600 of 600 scores are NaN" in html

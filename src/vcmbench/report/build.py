@@ -37,6 +37,7 @@ from vcmbench.report.content import (
 )
 from vcmbench.report.figures import write_figures
 from vcmbench.report.frames import Gallery
+from vcmbench.report.headroom import headroom, judged
 from vcmbench.report.html.page import write_report
 from vcmbench.report.sequences import against_intra
 from vcmbench.report.text import listed, many, sources
@@ -99,6 +100,8 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
         comparisons=fill.comparisons(summary),
         bd=fill.bd_rows(summary, measures, worked, experiment.report.anchor, of_sequences),
         against_intra=against_intra(summary, measures),
+        headroom=headroom(summary, measures),
+        judged=judged((unit.record for unit in run.units), _identity(summary)),
         overlays=overlays,
         worst=worst,
         timelines=over_time,
@@ -220,13 +223,17 @@ def _provenance(run: MeasureRun, summary: Summary) -> list[Facts]:
     for unit in run.units:
         encode = unit.record["tool"]["encode"]
         tools.setdefault(unit.record["encoder"], ", ".join(str(value) for value in encode.values() if value))
-    identity = next((score["machine"].get("identity") for point in summary.points for score in point.scores.values()
-                     if score["machine"]), None)  # fmt: skip
     blocks = [Facts("Versions", versions), Facts("Encoders", sorted(tools.items()))]
-    if identity:
+    if identity := _identity(summary):
         blocks.append(Facts("Machine", [(name, str(value)) for name, value in identity.items()]))
     if summary.has_confusions:
         words = ground_truth.in_words(ground_truth.weights_of(run.experiment))
         lacking = summary.lacking("importance")
         blocks.append(Facts("Importance", [("map", f"none: {lacking}" if lacking else words)]))
     return [*blocks, Facts("Random draws", [("seed", str(run.experiment.seed))])]
+
+
+def _identity(summary: Summary) -> dict[str, Any] | None:
+    """The machine's."""
+    return next((score["machine"].get("identity") for point in summary.points for score in point.scores.values()
+                 if score["machine"]), None)  # fmt: skip

@@ -238,11 +238,9 @@ class BdRow:
 
 @dataclass(frozen=True)
 class Layer:
-    """A heat map: `values` float, the picture's (H, W), or (rows, columns) a block of `block_px` each.
-
-    NaN where nothing is known. Shown from `low` to `high` (None: what occurs). `kind` "scale"; or
-    "diverging", which is shown around 0, or "mask", where it is over 0.5.
-    """
+    """A heat map: `values` float, the picture's (H, W), or (rows, columns) a block of `block_px` each, NaN where not
+    known. Shown from `low` to `high` (None: what occurs). `kind` "scale"; or "diverging", which is shown around 0,
+    or "mask", where it is over 0.5."""
 
     name: str
     values: NDArray[Any]
@@ -315,8 +313,8 @@ class ReportContent:
     `created` is an ISO date, given by the caller. `summary` says in a sentence or two what was done. `facts` are few
     and short (pictures, configurations, network). All stands on so many source `pictures`, frames of so many
     `sequences` (0: of none). `findings` and `warnings` are said before those that the report draws from its data.
-    `missing` lists (what, why). `commands` made the data, in order. `against_intra` has codings over time. `classes`
-    are named by train id, and have the colours of `palette`, (K, 3) uint8 RGB.
+    `missing` lists (what, why). `commands` made the data, in order. `against_intra` has codings over time, `headroom`
+    mapped ones; `judged` says by which networks. `classes` by train id have `palette`'s colours, (K, 3) uint8 RGB.
     """
 
     title: str
@@ -336,6 +334,8 @@ class ReportContent:
     comparisons: Sequence[MapComparison] = ()
     bd: Sequence[BdRow] = ()
     against_intra: Sequence[BdRow] = ()
+    headroom: Sequence[BdRow] = ()
+    judged: str = ""
     overlays: Sequence[Overlay] = ()
     worst: Sequence[WorstFrame] = ()
     timelines: Sequence[Timeline] = ()

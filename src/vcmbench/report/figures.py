@@ -22,6 +22,7 @@ from vcmbench.io.files import hidden_beside, write_atomically
 from vcmbench.io.progress import counted
 from vcmbench.io.text import visible
 from vcmbench.report.content import (
+    BdRow,
     CorrelationTable,
     Losses,
     MapComparison,
@@ -97,6 +98,10 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
             yield f"damage_{by}_{damages[by]}", damage_figure(damage, styles)
     if any(effect.difference.value is not None for one in content.comparisons for effect in one.effects):
         yield "mapped_uniform", map_figure(content.comparisons, styles)
+    for against, measure in dict.fromkeys((row.against, row.measure) for row in content.headroom):
+        rows = [row for row in content.headroom if (row.against, row.measure) == (against, measure)]
+        if any(row.bd_rate_percent.value is not None for row in rows):
+            yield f"headroom_{_safe(measure)}_{against}", headroom_figure(rows, styles)
 
 
 _NOTHING = Estimate(reason="not computed")
@@ -231,6 +236,16 @@ def damage_figure(damage: Losses, styles: Styles) -> Figure:
     axes.set_ylabel(f"Loss of {measure_words(damage.measure)}")
     axes.grid(axis="y")
     _legend(figure, labelled, loc="outside upper center", ncols=8 if many else 5)
+    return figure
+
+
+def headroom_figure(rows: Sequence[BdRow], styles: Styles) -> Figure:
+    """What maps save of each codec's bits, by one measure."""
+    figure = _new(_COLUMN_IN, 0.7 + 0.17 * len(rows))
+    axes = figure.add_subplot()
+    axes.axvline(0, color="black", linewidth=0.6)
+    words = f"BD-rate in %, {measure_words(rows[0].measure)} against the {AGAINST[rows[0].against]}"
+    _rows(axes, [(row.test.label, row.bd_rate_percent, styles[row.test]) for row in rows], words)
     return figure
 
 

@@ -301,6 +301,16 @@ def bd_rows(
     return rows
 
 
+def bd_row(summary: Summary, one: Shown, anchor: Sequence[int], test: Sequence[int]) -> BdRow:
+    """Of two series, each by the numbers of its points."""
+    names = [point.name for point in summary.points]
+    first, second = (curves.curve(one.rates, one.values, numbers, names) for numbers in (anchor, test))
+    method, higher = bdrate.METHODS[0], one.higher_is_better
+    rate, value = bdrate.bd_rate(first, second, method, higher), bdrate.bd_accuracy(first, second, method, higher)
+    return BdRow(series_of(summary.points[anchor[0]]), series_of(summary.points[test[0]]), one.against, one.measure,
+                 method, rate.estimate, value.estimate, _overlap(rate, value))  # fmt: skip
+
+
 def _mean(of_sequences: Sequence[Estimate]) -> Estimate:
     """The mean of the BD-rates of sequences, as common test conditions have it; sequences are what is left out."""
     values = np.array([one.value for one in of_sequences if one.value is not None])

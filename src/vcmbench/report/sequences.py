@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vcmbench.analysis import bdrate, curves
 from vcmbench.analysis.summary import Summary
 from vcmbench.report.content import BdRow, RateCurve, ReportContent
-from vcmbench.report.fill import Shown, series_of
+from vcmbench.report.fill import Shown, bd_row
 from vcmbench.report.text import figure, measure_words, of_n, rate
 
 _OF_STRUCTURE = ("structure=", "intra_period=", "gop=", "layer_offsets=")
@@ -27,7 +26,7 @@ def against_intra(summary: Summary, measures: Sequence[Shown]) -> list[BdRow]:
     pairs = [(intra, other) for found in codings.values() for intra in found if _is(summary, intra, "intra")
              for other in found if _is(summary, other, "lowdelay", "randomaccess")]  # fmt: skip
     shown = [_luma(summary), *(measures[:1] if summary.kind is not None else ())] if pairs else []
-    return [_row(summary, one, intra, other) for one in shown for intra, other in pairs]
+    return [bd_row(summary, one, intra, other) for one in shown for intra, other in pairs]
 
 
 def _is(summary: Summary, numbers: Sequence[int], *kinds: str) -> bool:
@@ -40,15 +39,6 @@ def _luma(summary: Summary) -> Shown:
                       float)  # fmt: skip
     rates, unit = summary.rate_and_unit
     return Shown("pristine", "psnr_y", summary.jackknife.ratio(values, np.ones(values.shape)), rates, unit=unit)
-
-
-def _row(summary: Summary, one: Shown, intra: Sequence[int], other: Sequence[int]) -> BdRow:
-    names = [point.name for point in summary.points]
-    first, second = (curves.curve(one.rates, one.values, numbers, names) for numbers in (intra, other))
-    method, higher = bdrate.METHODS[0], one.higher_is_better
-    anchor, test = (series_of(summary.points[numbers[0]]) for numbers in (intra, other))
-    rates, value = bdrate.bd_rate(first, second, method, higher), bdrate.bd_accuracy(first, second, method, higher)
-    return BdRow(anchor, test, one.against, one.measure, method, rates.estimate, value.estimate)
 
 
 def sentences(content: ReportContent) -> list[str]:

@@ -93,4 +93,5 @@ def styles_of(content: ReportContent) -> Styles:
     groups += [[cloud.series for cloud in scatter.clouds] for scatter in content.scatters]
     groups += [list(damage.columns) for damage in (*content.class_damage, *content.band_damage)]
     groups += [[comparison.series] for comparison in content.comparisons]
+    groups += [[row.test for row in content.headroom]]
     return Styles(groups)

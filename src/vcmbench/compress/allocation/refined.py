@@ -142,6 +142,7 @@ class Refinement:
             "rate_search": search_record(kept.found) | {"encodes": len(tried), "tried": tried},
             "evidence": {
                 "kind": "agreement with the network's answer on the pristine picture",
+                "asked": self.asked.identity(),
                 "kept_pass": passes.index(kept),
                 "passes": [one.as_record() for one in passes],
             },

@@ -23,7 +23,7 @@ from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.over_time import over_time_section
 from vcmbench.report.html.parts import Page, Section, heading, paragraph
 from vcmbench.report.html.quality import correlation_section, scatter_section
-from vcmbench.report.html.rates import bd_section, curves_section, opening_chart
+from vcmbench.report.html.rates import bd_section, curves_section, headroom_section, opening_chart
 from vcmbench.report.html.tables import facts
 
 
@@ -63,6 +63,7 @@ _SECTIONS = (
     findings_section,
     curves_section,
     bd_section,
+    headroom_section,
     over_time_section,
     correlation_section,
     scatter_section,

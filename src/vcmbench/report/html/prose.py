@@ -29,6 +29,11 @@ BD = (
     "machine that coded it."
 )
 
+HEADROOM = (
+    "Each codec with its bits moved by a map, against itself without one: a point left of the line saves bits at equal "
+    "accuracy, and an interval that holds 0 proves neither a saving nor a loss. "
+)
+
 CORRELATION = (
     "How well does a metric, which has never seen the network, follow what the network loses? SROCC, "
     "Spearman\u2019s correlation of ranks, is 1 or \u22121 where the order is the same; metrics for which less is "

@@ -8,11 +8,11 @@ from vcmbench.data.estimate import Estimate
 from vcmbench.report.content import BdRow, RateCurve
 from vcmbench.report.findings import time_warning
 from vcmbench.report.html import prose
-from vcmbench.report.html.charts import rate_chart
+from vcmbench.report.html.charts import ForestRow, extent, forest, rate_chart
 from vcmbench.report.html.markup import Markup, element
 from vcmbench.report.html.parts import Page, Section, figure, grid, heading, paragraph
 from vcmbench.report.html.tables import Cell, Column, table
-from vcmbench.report.text import AGAINST, MISSING, measure_words, measures, rate
+from vcmbench.report.text import AGAINST, MISSING, measure_words, measures, number, rate
 
 _NO_CURVES = "neither a machine nor a quality metric has looked at the pictures"
 _METHODS = {"pchip": "PCHIP", "akima": "Akima"}
@@ -95,6 +95,26 @@ def bd_section(page: Page) -> Section:
     body = [paragraph(prose.BD), *apart, *tables] if rows else []
     equal = "quality" if any(row.against == "pristine" for row in rows) else "accuracy"
     return Section("bd", f"Bits saved at equal {equal}", body, "no two curves of four points to compare")
+
+
+def headroom_section(page: Page) -> Section:
+    """What each codec's maps save, a chart a measure: rows of one codec lie together, and have its colour."""
+    rows = page.content.headroom
+    groups = list(dict.fromkeys((row.against, row.measure) for row in rows))
+    charts = [_headroom(page, [row for row in rows if (row.against, row.measure) == group]) for group in groups]
+    body = [paragraph(prose.HEADROOM, page.content.judged), grid(charts)] if rows else []
+    return Section("headroom", "Bits that maps save", body)
+
+
+def _headroom(page: Page, rows: Sequence[BdRow]) -> Markup:
+    shown = [ForestRow(row.test.label, row.bd_rate_percent, page.styles[row.test]) for row in rows]
+    measure, against = measure_words(rows[0].measure), AGAINST.get(rows[0].against, rows[0].against)
+    caption = f"Rate at equal {measure} against the {against}, in % of the same codec\u2019s without a map."
+    chart = None
+    if extent(row.value for row in shown):
+        said = [f"{row.label} {number(row.value.value, 1, True)}" for row in shown if row.value.value is not None]
+        chart = forest(shown, "BD-rate in %, less is better", f"{caption} {', '.join(said)}", zero=True)
+    return figure(chart, caption, _bd_table(page, rows))
 
 
 def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:
