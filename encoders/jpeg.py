@@ -39,6 +39,7 @@ class Jpeg(Encoder):
     compat = ("qomex2023",)
     map_method = "coefficients"
     map_units_px = (8,)
+    log2_step_of_one = math.log2(100 / 16)  # the standard luma table begins with 16
     search_rates = ((5, 0.095), (10, 0.154), (30, 0.36), (50, 0.529), (70, 0.756), (90, 1.5), (98, 3.59))
     rough_s_per_mpx = (("", 0.015),)
 

@@ -163,6 +163,8 @@ class SvtAv1(Encoder):
         unwrap = ("ivf-to-obu", "coded.ivf", self.bitstream)
         return Command(("SvtAv1EncApp", *map(str, words)), files or {}, (unwrap,))
 
+    log2_step_of_one = 3.0  # AV1's transforms are 8 times as large
+
     def log2_step(self, quality: int) -> float:
         return float(_LOG2_STEPS[_INDICES[quality]])
 

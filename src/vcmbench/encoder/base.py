@@ -168,6 +168,8 @@ class Encoder(ABC):
     low-pass."""
     switches: ClassVar[Switches] = {}
     """What a coding may have `off`, of `configuration.SWITCHES`: the tool's own parameters that switch it off."""
+    log2_step_of_one: ClassVar[float] = 4 / 6
+    """What `log2_step` is where the luma of 0..255 is quantised in steps of 1, by an orthonormal transform."""
     zones: ClassVar[bool] = False
     """Whether it can code the pictures of a stack with a QP each."""
 

@@ -179,8 +179,6 @@ def check_asked(encoder: Encoder, coding: CodingConfiguration) -> None:
         raise RequestError('source "task": asks about single pictures; leave structure and stacked out')
     if wanted.mode != "block" or not coding.match_rate:
         raise RequestError('source "task": passes are compared at equal rate; say mode = "block" and match = "rate"')
-    if encoder.method(coding) != "native" or encoder.scale.name != "QP":
-        raise RequestError(f'source "task": takes encoders with a QP a block; {encoder.name} has none')
 
 
 def check_frame_map(encoder: Encoder, coding: CodingConfiguration, wanted: QpMap) -> None:

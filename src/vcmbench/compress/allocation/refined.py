@@ -23,8 +23,6 @@ from vcmbench.importance.qp_map import block_means
 F64 = NDArray[np.float64]
 VERSION = 1
 """To be raised with every change of what a pass makes of answers: it is part of the jobs' keys."""
-_LOG2_STEP_OF_QP_0 = -4 / 6
-"""H.264, H.265: the quantiser step is 1 at QP 4."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Refinement:
     def _uniform(self) -> Pass:
         coder, size = self.coder, self.map.block_size
         rows, columns = -(-coder.geometry.clip.height // size), -(-coder.geometry.clip.width // size)
-        search = MapSearch(coder, np.zeros((rows, columns)), quantisers.regrid)
+        search = self._search(np.zeros((rows, columns)))
         start = time.perf_counter()
         plain = at_quality(coder.job.coding, search.quality)
         encoded = coder.encode(plain)
@@ -96,18 +94,27 @@ class Refinement:
         contributions = self.asked.contributions(self.pristine, self.coder.decoded_rgb(), self.question.points)
         network_s = time.perf_counter() - start
         steps = before.search.wanted
-        log2_steps = (before.search.quality + before.found.shift + steps) / 6 + _LOG2_STEP_OF_QP_0
+        encoder, quality = self.coder.job.encoder, before.search.quality
+        log2_steps = (6 * encoder.log2_step(quality) + before.found.shift + steps) / 6 - encoder.log2_step_of_one
         luma = self._scaled(self.coder.prepared(0).luma.astype(np.float32))
         bits = offsets.block_bits(luma, log2_steps, self.map.block_size)
         losses = block_means(self._scaled(contributions), self.map.block_size)
         sigma = self.question.smoothing_px / self.map.block_size
         wanted = offsets.moved(steps, self._of_blocks(losses), self._of_blocks(bits), self.map.delta, sigma)
         start = time.perf_counter()
-        search = MapSearch(self.coder, wanted, quantisers.regrid)
+        search = self._search(wanted)
         found = search.search(target_bytes)
         best = search.attempts[found.shift]
         self.coder.bitstream.write_bytes(best.data)
         return self._pass(search, found, best, start, network_s)
+
+    def _search(self, wanted: F64) -> MapSearch:
+        """What a filter spares of single pixels is unknown: each has its block's steps."""
+        clip, of_pixels = self.coder.geometry.clip, None
+        if self.coder.job.encoder.method(self.coder.job.coding) == "prefilter":
+            rows, columns = (np.arange(side) // self.map.block_size for side in (clip.height, clip.width))
+            of_pixels = wanted[rows][:, columns].astype(np.float32)
+        return MapSearch(self.coder, wanted, quantisers.regrid, of_pixels)
 
     def _pass(self, search: MapSearch, found: FoundRate, best: Attempt, start: float, network_s: float = 0.0) -> Pass:
         self.coder.decode(best.coding)
@@ -128,11 +135,13 @@ class Refinement:
         coder, first, search, best = self.coder, passes[0], kept.search, kept.best
         clip, shift, pixels = coder.geometry.clip, kept.found.shift, coder.geometry.width * coder.geometry.height
         fidelity = quantisers.fidelity(search.wanted, search.block_px, best.quantisers, shift, clip.width, clip.height)
+        is_filtered = search.method == "prefilter" and kept is not passes[0]
+        more = {"filter_strength": round(best.strength, 4)} if is_filtered else {}
         tried = [one for each in passes[1:] for one in search_record(each.found)["tried"]]
         return {
             "map": {
                 "method": search.method, "version": VERSION, "quality": search.quality,
-                "shift_steps": round(shift, 4), "base": round(float(best.quantisers.base), 4), **fidelity,
+                "shift_steps": round(shift, 4), "base": round(float(best.quantisers.base), 4), **fidelity, **more,
             },
             "uniform": {
                 "quality": search.quality, "size_bytes": first.found.size_bytes,
