@@ -83,6 +83,7 @@ def test_bad_pictures_are_named_and_the_others_finish(photos: Path, astronaut: U
         "dot.png: coded size 1x1: x265 takes sides of 16..8192 px",
     ):
         assert complaint in done.err
+    assert f"failed: {photos / 'truncated.png'}: damaged" in done.err.splitlines()[0], "it is no coding's fault"
     odd = next(r for r in done.records() if r["sources"][0]["name"] == "odd")
     assert (odd["width_px"], odd["height_px"], odd["coded_width_px"], odd["coded_height_px"]) == (63, 97, 64, 98)
     assert next(r for r in done.records() if r["sources"][0]["name"] == "gray")["notes"] == [
@@ -92,6 +93,12 @@ def test_bad_pictures_are_named_and_the_others_finish(photos: Path, astronaut: U
     assert not list(photos.rglob("truncated.265*"))
     again = compress(photos, config)
     assert sorted(event["state"] for event in again.events) == ["failed"] * 5 + ["resumed"] * 4
+    assert "\nbitstreams: " in again.err
+    for path in [one for one in photos.iterdir() if one.is_dir() or one.name != "truncated.png"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    nothing = compress(photos, config)
+    assert nothing.code == 1 and "0 done, 0 were done before, 1 failed" in nothing.err
+    assert "bitstreams:" not in nothing.err and "table:" not in nothing.err, "there are none"
 
 
 @pytest.mark.parametrize(

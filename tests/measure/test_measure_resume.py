@@ -129,7 +129,7 @@ def test_a_new_metric_is_computed_alone(results: Results, config: Path, no_netwo
     config.write_text(config.read_text().replace('"SSIM"', '"SSIM", "GMSD"'))
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (0, (ALL, 0, 0)), done.err
-    assert marked(results) == (ALL, ALL)
+    assert marked(results) == (ALL, ALL) and "another network" not in done.err
     assert all(0 <= score["iqa"]["GMSD"]["value"] < 1 for score in results.scores())
     assert {path: (s.st_ino, s.st_mtime_ns) for path, s in files.items()} == {
         path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files
@@ -370,6 +370,8 @@ def test_a_failure_takes_the_old_figures_with_it(results: Results, config: Path,
     config.write_text(config.read_text().replace(TASK, other_network(tmp_path / "net"), 1))
     done = measure(results.root, config)
     assert (done.code, counts(done)) == (1, (ALL - 1, 0, 1))
+    line = f"answers of another network are there (network, weights_sha256 differ): {ALL} pictures are measured anew"
+    assert done.err.count(line) == 1
     assert "its SHA-256 is not the one in its record: damaged, or of another run" in done.err
     assert len(results.table("image_scores")) == ALL - 1
     assert outcome(done)["missing"] == ["blocks: some pictures failed; mend that and run again"]

@@ -16,6 +16,7 @@ import pytest
 
 from tests.helpers.report_sample import CODECS, METRICS, sample, scores, series
 from vcmbench.analysis import correlation
+from vcmbench.cli.metrics_tables import bd_rates
 from vcmbench.data.effort import Effort, preset_of
 from vcmbench.data.estimate import Estimate
 from vcmbench.io.text import visible
@@ -295,11 +296,20 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     text = " ".join(found)
     assert re.search(r"accuracy of 0\.90 is kept by vvenc at 0\.\d+\sbpp\s\[0\.\d+,\s0\.\d+\], ", text)
     assert "x264 \u221230.0 [\u221235.0, \u221225.0]; x265 \u221242.0" in text
+    assert "Against its own answers (n = 20), an accuracy" in text and "Against the labels" in text
+    lacking = [replace(row, method="pchip", bd_rate_percent=Estimate(reason=f"not computable: {row.measure}"))
+               for row in content.bd]  # fmt: skip
+    said = bd_rates(lacking)
+    assert "- at equal pixel accuracy (pseudo): not computable: accuracy" in said
+    assert "- at equal mIoU (labels): not computable: miou" in said
     best = content.correlations[0].rows[0]
     assert f"{best.metric} follows the machine best on 600 blocks of 24 source pictures" in text
     assert re.search(r"PSNR reaches 0\.\d\d \[0\.\d\d, 0\.\d\d\]", text)
     assert "classes that lose most IoU" in text
-    assert re.search(r"pixel accuracy that is lost by distance, .* \(n = 20\): 0\.\d\d \(0\u201315\u00a0m\), ", text)
+    assert re.search(
+        r"pixel accuracy that is lost by distance against its own answers, .* \(n = 20\): 0\.\d\d \(0\u201315\u00a0m\), ",
+        text,
+    )
     assert re.search(r"0\u201315\u00a0m \+0\.\d{3} \(10 gain, 0 lose\)", text)
     rows = [replace(best, oriented=Estimate(0.35, -0.11, 0.69, 600), verdict="")]
     rows += [replace(row, verdict="") for row in content.correlations[0].rows[1:]]
@@ -345,11 +355,12 @@ def test_the_report_opens_with_three_sentences_and_the_chart_they_are_about(
 ) -> None:
     said = headline(content)
     assert len(said) <= 5
-    assert re.fullmatch(r"An accuracy of 0\.90 takes 0\.\d+\sbpp\s\[.*\] with vvenc and 0\.\d+\sbpp.* with jpeg; "
+    assert re.fullmatch(r"An accuracy of 0\.90 against its own answers takes 0\.\d+\sbpp\s\[.*\] with vvenc and "
+                        r"0\.\d+\sbpp.* with jpeg; "
                         r"3 other codecs between\.", said[0])  # fmt: skip
     assert said[1] == (
-        "Rate at equal pixel accuracy, against jpeg: \u221266.0 [\u221271.0, \u221261.0] % with "
-        "svtav1 to \u221230.0 [\u221235.0, \u221225.0] % with x264."
+        "Rate at equal pixel accuracy (against its own answers), against jpeg: \u221266.0 [\u221271.0, \u221261.0] "
+        "% with svtav1 to \u221230.0 [\u221235.0, \u221225.0] % with x264."
     )
     best = content.correlations[0].rows[0].metric
     assert re.fullmatch(rf"{best} follows the machine best: SROCC 0\.\d\d \[.*\]; \d of the other \d metrics "

@@ -49,6 +49,8 @@ def run_experiment(wanted: Experiment, folder: Path, arguments: argparse.Namespa
             outcome = _execute_elsewhere(this, arguments, levels, commands, scheduler, stack)
         else:
             answers, scorer = _answers(this, arguments, stack), _scorer(this, arguments)
+            if line := this.of_another(answers):
+                say(line)
             outcome = this.execute(answers, scorer, levels, commands)
     try:
         findings = None if outcome.interrupted else analyse(this, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from vcmbench.analysis import bdrate
@@ -12,7 +13,7 @@ from vcmbench.analysis.summary import Summary
 from vcmbench.cli import table, terminal
 from vcmbench.report.content import BdRow, ReportContent
 from vcmbench.report.findings import time_warning
-from vcmbench.report.text import many, measure_words, sources
+from vcmbench.report.text import listed, many, measure_words, sources
 
 _MEASURES = {"accuracy": "accuracy", "miou": "mIoU"}
 _REASONS = 3  # are said below a table; bd.json has all
@@ -86,8 +87,12 @@ def bd_rates(found: Sequence[BdRow]) -> str:
                      f"{row.bd_rate_percent:+.1f}", *efforts))  # fmt: skip
     header = ("at equal", "test", "anchor", "BD-rate %", *table.EFFORT)
     lines = [table.render(header, rows)]
-    reasons = {row.bd_rate_percent.reason for row in found if row.bd_rate_percent.value is None}
-    said = [f"-: {reason}" for reason in sorted(filter(None, reasons))[:_REASONS]]
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
+    for row, (measure, *_) in zip(found, rows, strict=True):
+        if row.bd_rate_percent.value is None and row.bd_rate_percent.reason:
+            reasons[row.bd_rate_percent.reason].append(measure)
+    said = [f"- at equal {listed(list(dict.fromkeys(names)))}: {reason}"
+            for reason, names in sorted(reasons.items())[:_REASONS]]  # fmt: skip
     if warning := time_warning(found):
         said.append(f"! {warning}")
     return "\n".join([*lines, *(terminal.wrapped(one, "  ") for one in said)])

@@ -138,7 +138,8 @@ class Loop:
         # what is wrong with a picture is said once, not for each of its configurations
         if error.command or str(error) not in self._said:
             self._said.add(str(error))
-            self._progress.failed(f"{job.title}: {describe(error)}")
+            is_of_picture = not error.command and any(str(source.path) in str(error) for source in job.sources)
+            self._progress.failed(describe(error) if is_of_picture else f"{job.title}: {describe(error)}")
         # their frames would keep the picture until the run ends
         error.__traceback__ = error.__context__ = error.__cause__ = None
         self._outcome.failed.append((job, error))

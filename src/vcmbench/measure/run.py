@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 
@@ -28,6 +29,8 @@ from vcmbench.measure.todo import MeasureContext
 from vcmbench.measure.worker import MeasureWorker
 
 _NAMED = 3
+_LOOKED_AT = 100  # records
+_SCORE = "pseudo_score"  # by which answers are counted anew, and not asked for
 
 
 class MeasureRun:
@@ -89,6 +92,22 @@ class MeasureRun:
             outcome.kept = self.blocks().of_before(predictor, scorer, found.truths, before, outcome)
         outcome.names = [name for name in self.names if name in self.image_names or name in found.known]
         return outcome
+
+    def of_another(self, predictor: Predictor | None) -> str:
+        """A line where the answers that lie there are of another network, by the first records; empty else."""
+        if not isinstance(predictor, RecordedPredictor):
+            return ""
+        first = islice(self.scores.all(self.units), _LOOKED_AT)
+        before = next(
+            (score["machine"]["identity"] for score in first if (score["machine"] or {}).get("identity")), None
+        )
+        now = predictor.identity()
+        if before is None or not (differing := sorted(name for name in {*before, *now} - {_SCORE}
+                                                      if before.get(name) != now.get(name))):  # fmt: skip
+            return ""
+        total = sum(len(unit.sources) for unit in self.units)
+        return (f"answers of another network are there ({', '.join(differing)} differ): {total} pictures are measured "
+                "anew, and theirs are replaced")  # fmt: skip
 
     def _here(
         self, predictor: Predictor | None, scorer: Scorer | None

@@ -28,6 +28,7 @@ from vcmbench.report.text import (
     AGAINST,
     capital,
     figure,
+    held_against,
     listed,
     many,
     measure_words,
@@ -115,7 +116,7 @@ def cautions(content: ReportContent) -> list[str]:
     rising = [curve for curve in content.curves if _falls_with_rate(curve)]
     for curve in rising:
         found.append(
-            f"{measures()[curve.measure]} of {curve.series.label} against the {AGAINST[curve.against]} is worse at a "
+            f"{measures()[curve.measure]} of {curve.series.label} against {held_against(curve.against)} is worse at a "
             "higher rate, beyond both intervals: look at that configuration before comparing codecs."
         )
     return found
@@ -176,7 +177,7 @@ def _rates(curves: Sequence[RateCurve]) -> list[str]:
         return []
     stands = of_n(point.value for one in kept.found for point in one.curve.points)
     target = kept.target[:1].lower() + kept.target[1:]
-    head = f"Against the {AGAINST[curves[0].against]}{stands}, {target} is kept by "
+    head = f"Against {held_against(curves[0].against)}{stands}, {target} is kept by "
     reached = [f"{one.curve.series.label} at {rate_in_words(one)}" for one in kept.found if one.rate]
     sentence = f"{head}{listed(reached)}."
     others = [one.curve for one in kept.found if not one.rate]
@@ -218,7 +219,7 @@ def _saved(rows: Sequence[BdRow]) -> list[str]:
         f"{with_effort(row.test, row.test_effort)} {figure(row.bd_rate_percent, 1, signed=True)}" for row in chosen
     ]
     return [
-        f"At equal {measure_words(measure)} against the {AGAINST[chosen[0].against]}, the rate differs from that of "
+        f"At equal {measure_words(measure)} against {held_against(chosen[0].against)}, the rate differs from that of "
         f"{with_effort(chosen[0].anchor, chosen[0].anchor_effort)} as follows"
         f"{of_n(row.bd_rate_percent for row in chosen)}, as BD-rate in %: {'; '.join(parts)}."
     ]
@@ -286,7 +287,7 @@ def _classes(damage: Losses) -> list[str]:
     named = [f"{name} ({number(mean, 2)}, at most {figure(largest, 2)})" for name, mean, largest in rows[:3]]
     measure, codecs = measures().get(damage.measure, damage.measure), many(len(damage.columns), "codec")
     return [
-        f"{capital(damage.condition)}, against the {AGAINST[damage.against]}, the classes that lose most {measure} on "
+        f"{capital(damage.condition)}, against {held_against(damage.against)}, the classes that lose most {measure} on "
         f"the mean of {codecs}{_stands(damage)} are {listed(named)}; {rows[-1][0]} loses least "
         f"({number(rows[-1][1], 2)})."
     ]
@@ -298,7 +299,8 @@ def _bands(damage: Losses) -> list[str]:
     if len(known) < 2:
         return []
     return [
-        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by {damage.by}, on the mean of "
+        f"{capital(damage.condition)}, {measure_words(damage.measure)} that is lost by {damage.by} against "
+        f"{held_against(damage.against)}, on the mean of "
         f"{many(len(damage.columns), 'codec')}{_stands(damage)}: {listed(known)}."
     ]
 

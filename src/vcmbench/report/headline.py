@@ -15,7 +15,7 @@ from vcmbench.report.findings import (
     time_warning,
     with_effort,
 )
-from vcmbench.report.text import figure, listed, many, measure_words
+from vcmbench.report.text import figure, held_against, listed, many, measure_words
 
 MOST = 5
 OPENING = 3
@@ -41,7 +41,7 @@ def _rates(content: ReportContent) -> list[str]:
     ends = reached[:: max(len(reached) - 1, 1)]
     words = listed([f"{rate_in_words(one)} with {one.curve.series.label}" for one in ends])
     between = f"; {many(len(reached) - 2, 'other codec')} between" if len(reached) > 2 else ""
-    return [f"{kept.target} takes {words}{between}."]
+    return [f"{kept.target} against {held_against('pseudo')} takes {words}{between}."]
 
 
 def _saved(rows: Sequence[BdRow]) -> list[str]:
@@ -69,7 +69,8 @@ def _range(rows: Sequence[BdRow]) -> str:
     )
     row = rows[0]
     anchor = with_effort(row.anchor, row.anchor_effort)
-    return f"Rate at equal {measure_words(row.measure)}, against {anchor}: {words}."
+    truth = "" if row.against == "pristine" else f" (against {held_against(row.against)})"
+    return f"Rate at equal {measure_words(row.measure)}{truth}, against {anchor}: {words}."
 
 
 def _metric(content: ReportContent) -> list[str]:

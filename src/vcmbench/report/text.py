@@ -14,6 +14,13 @@ MISSING = "\u2014"
 AGAINST = {"pseudo": "pseudo ground truth", "labels": "labels", "pristine": "pristine pictures"}
 """What a prediction is held against: the network's own prediction on the pristine picture, or people's labels; and what
 quality metrics hold a decoded picture against."""
+
+
+def held_against(against: str) -> str:
+    """The same within a sentence of findings, which says whose answers the pseudo ground truth is."""
+    return "its own answers" if against == "pseudo" else f"the {AGAINST[against]}"
+
+
 _MORE = {
     "weighted": "Accuracy weighted by importance",
     "iou": "IoU",

@@ -210,9 +210,10 @@ def _print_end(this: CompressRun, outcome: CompressOutcome) -> None:
         end.append(f"rate not met: {missed} {'job' if missed == 1 else 'jobs'}, by up to {worst:+.1%} of the target")
     found = compress_findings.sentences(outcome.summary, outcome.comparisons)
     end += [wrapped(f"- {sentence}", hanging="  ") for sentence in found]
-    end.append(f"bitstreams: {this.data.configuration_folder('*')}")
-    end.append(f"records: {this.store.records}")
-    if outcome.csv is not None:
+    if outcome.done + outcome.resumed:
+        end.append(f"bitstreams: {this.data.configuration_folder('*')}")
+        end.append(f"records: {this.store.records}")
+    if outcome.csv is not None and outcome.done + outcome.resumed:
         end.append(f"table: {outcome.csv}")
     if outcome.comparison_csv is not None:
         end.append(f"table: {outcome.comparison_csv}")
