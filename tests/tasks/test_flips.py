@@ -13,12 +13,13 @@ from vcmbench.errors import JobError
 from vcmbench.iqa import Scorer
 from vcmbench.tasks import TaskSettings
 from vcmbench.tasks.flips import ExpectedFlips
+from vcmbench.tasks.sensitivity import Differentiable
 
 U8 = NDArray[np.uint8]
 SLOPES = np.array([[0.5, -0.25, 0.125], [0.0, 0.25, 0.25], [-0.5, 0.0, 0.0]], np.float32)
 
 
-class Linear:
+class Linear(Differentiable):
     """Three classes of each pixel by its colour alone: margins and what moves them are known exactly."""
 
     def __init__(self, every: int = 1) -> None:

@@ -17,6 +17,7 @@ from vcmbench import tasks
 from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks import segmentation
 from vcmbench.tasks.base import TaskSettings
+from vcmbench.tasks.flips import ExpectedFlips
 from vcmbench.tasks.sensitivity import SegmentationSensitivity
 
 Picture = NDArray[np.uint8]
@@ -115,12 +116,22 @@ def test_another_process_refuses_another_network(tmp_path: Path) -> None:
         pickle.loads(sent).identity()  # noqa: S301
 
 
-def test_an_onnx_file_that_gives_labels_is_refused(tmp_path: Path) -> None:
+def test_an_onnx_file_that_gives_labels_is_asked_block_by_block(tmp_path: Path, astronaut: Picture) -> None:
+    """Its pixels are answered one by one, so that a block put right mends what was lost in it and nothing else."""
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
     settings = onnx_settings(onnx_files.labels(tmp_path / "n.onnx"))
-    asked = SegmentationSensitivity(settings.model_copy(update={"classes": str(tmp_path / "names.txt")}))
-    with pytest.raises(RequestError, match="has no gradients: its output are labels"):
-        asked.identity()
+    settings = settings.model_copy(update={"classes": str(tmp_path / "names.txt")})
+    asked = SegmentationSensitivity(settings)
+    assert asked.identity()["because"].endswith("has no gradients: its output are labels; export it with its logits")
+    decoded = astronaut.copy()
+    decoded[:, : astronaut.shape[1] // 2] = 255 - decoded[:, : astronaut.shape[1] // 2]
+    found = asked.contributions(astronaut, decoded, 4)
+    lost = 1 - asked.agreement(astronaut, decoded)
+    assert lost > 0.01 and found.sum() == pytest.approx(lost * found.size, rel=1e-4)
+    assert not found[:, -astronaut.shape[1] // 4 :].any()
+    assert 1 < len(np.unique(found)) <= 64
+    with pytest.raises(RequestError, match=r"metrics\.network: .* has no gradients"):
+        ExpectedFlips(settings).identity()
 
 
 def test_a_task_without_such_gradients_is_refused() -> None:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmbench.errors import JobError, RequestError
 from vcmbench.tasks.base import Picture, TaskSettings
 from vcmbench.tasks.batching import complaints
-from vcmbench.tasks.sensitivity import Differentiable, SegmentationSensitivity
+from vcmbench.tasks.sensitivity import Answering, Differentiable, SegmentationSensitivity
 
 if TYPE_CHECKING:
     import torch
@@ -49,12 +50,15 @@ class ExpectedFlips:
     def __init__(self, settings: TaskSettings) -> None:
         self._asked, self._turn = SegmentationSensitivity(settings), threading.Lock()
         self._known: OrderedDict[bytes, _Look] = OrderedDict()
-        self._made: Differentiable | None = None
+        self._made: Answering | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the values, as JSON. Raises RequestError where the network cannot be opened or has no
         gradients."""
-        return {**self._asked.identity(), "flips": VERSION}
+        about = self._asked.identity()
+        if "differences" in about:
+            raise RequestError(f"metrics.network: {about['because']}")
+        return {**about, "flips": VERSION}
 
     def of(self, pristine: Picture, decoded: Picture) -> NDArray[np.float32]:
         """The probability, 0..0.5, that the answer of each pixel flips, (H, W); both (H, W, 3) uint8 R'G'B'. The
@@ -64,6 +68,8 @@ class ExpectedFlips:
 
         with self._turn, complaints(pristine):
             network = self._made = self._made or self._asked.opened[1]()
+            if not isinstance(network, Differentiable):
+                raise JobError("the network has no gradients")
             look = self._look(network, pristine)
             error = network.input(decoded) - look.input
             moved = network.at_pixels(look.energy * error * error, pristine)

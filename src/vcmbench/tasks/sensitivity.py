@@ -1,4 +1,5 @@
-"""Where a segmentation network's answer depends on a picture's error: integrated gradients along the coding error."""
+"""Where a segmentation network's answer depends on a picture's error: integrated gradients along the coding error, or
+where a network has none, differences over blocks."""
 
 from __future__ import annotations
 
@@ -6,13 +7,13 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import JobError, RequestError
-from vcmbench.tasks import base
+from vcmbench.tasks import base, differences
 from vcmbench.tasks.base import Device, Picture, TaskSettings
 from vcmbench.tasks.batching import as_chw, complaints, twin
 from vcmbench.tasks.onnx import gradients
@@ -27,11 +28,16 @@ VERSION = 2
 """To be raised with every change of the answers: it is part of jobs' keys."""
 
 
-class Differentiable(Protocol):
-    """A network with gradients, of one thread."""
+class Answering(Protocol):
+    """A network of one thread."""
 
     def answer(self, image: Picture) -> NDArray[np.uint8]:
         """The class of each pixel, (H, W), as the task itself says it."""
+
+
+@runtime_checkable
+class Differentiable(Answering, Protocol):
+    """One with gradients."""
 
     def input(self, image: Picture) -> torch.Tensor:
         """What the network is given, (1, ..) float32: a linear function of the pixels."""
@@ -79,7 +85,8 @@ class TorchGradients:
 class SegmentationSensitivity:
     """A segmentation network, on the CPU, one thread a picture (see `compress.sensitivity.Sensitivity`).
 
-    The loss is the sum over pixels of 1 - p(label on the pristine picture). The task is opened when it is first asked,
+    The loss is the sum over pixels of 1 - p(label on the pristine picture); of an ONNX file without gradients, how many
+    pixels have another label. The task is opened when it is first asked,
     and anew in each process. Raises RequestError for one that has no gradients.
     """
 
@@ -96,7 +103,7 @@ class SegmentationSensitivity:
         return SegmentationSensitivity, (self.settings, self.identity())
 
     @cached_property
-    def opened(self) -> tuple[dict[str, Any], Callable[[], Differentiable]]:
+    def opened(self) -> tuple[dict[str, Any], Callable[[], Answering]]:
         about, own = self._open()
         if self._planned not in (None, about):
             raise JobError(
@@ -104,12 +111,15 @@ class SegmentationSensitivity:
             )
         return about, own
 
-    def _open(self) -> tuple[dict[str, Any], Callable[[], Differentiable]]:
+    def _open(self) -> tuple[dict[str, Any], Callable[[], Answering]]:
         """The task's identity, and what makes a thread its own network."""
         task = Segmentation(Segmentation.prepare(self.settings), Device())
         about = {**task.identity(), "sensitivity": VERSION}
         if isinstance(network := task.network, OnnxNetwork):
-            module = gradients.convert(network)
+            try:
+                module = gradients.convert(network)
+            except gradients.NoGradientsError as why:
+                return about | {"differences": differences.VERSION, "because": str(why)}, lambda: network
             about |= {name: metadata.version(name) for name in ("onnx", "onnx2torch", "torch")}
             return about, lambda: gradients.OnnxGradients(network, module)
         if (logits := task.logits) is None:
@@ -125,11 +135,13 @@ class SegmentationSensitivity:
 
     def contributions(self, pristine: Picture, decoded: Picture, points: int) -> NDArray[np.float32]:
         """Gradients at the middles of `points` equal parts of the line between the pictures (Sundararajan et al.,
-        2017, equation 3), times the error."""
+        2017, equation 3), times the error; `points` mean nothing to differences."""
         import torch
 
-        network, labels = self._network(), self._pristine(pristine)[1]
+        network, (truth, labels) = self._network(), self._pristine(pristine)
         with complaints(decoded):
+            if not isinstance(network, Differentiable) or labels is None:
+                return differences.contributions(network.answer, truth, pristine, decoded)
             start = network.input(pristine)
             error = network.input(decoded) - start
             total = torch.zeros_like(start)
@@ -140,18 +152,20 @@ class SegmentationSensitivity:
             pixels_of_label = pristine.shape[0] * pristine.shape[1] / labels.numel()
             return network.at_pixels(total * error * (pixels_of_label / points), pristine)
 
-    def _pristine(self, pristine: Picture) -> tuple[NDArray[np.uint8], torch.Tensor]:
-        """The answer on the pristine picture, and the labels of its logits; those of the last one are kept, for it is
-        asked several times."""
+    def _pristine(self, pristine: Picture) -> tuple[NDArray[np.uint8], torch.Tensor | None]:
+        """The answer on the pristine picture, and the labels of its logits if it has any; those of the last one are
+        kept, for it is asked several times."""
         import torch
 
         if getattr(self._local, "picture", None) is not pristine:
-            network = self._network()
-            with complaints(pristine), torch.inference_mode():
-                labels = network.labels(network.logits(network.input(pristine))).long()
-            self._local.known = self._answer(pristine), labels.clone()
+            network, labels = self._network(), None
+            if isinstance(network, Differentiable):
+                with complaints(pristine), torch.inference_mode():
+                    labels = network.labels(network.logits(network.input(pristine))).long()
+                labels = labels.clone()  # one of inference mode has no part in gradients
+            self._local.known = self._answer(pristine), labels
             self._local.picture = pristine
-        known: tuple[NDArray[np.uint8], torch.Tensor] = self._local.known
+        known: tuple[NDArray[np.uint8], torch.Tensor | None] = self._local.known
         return known
 
     def _answer(self, image: Picture) -> NDArray[np.uint8]:
@@ -159,7 +173,7 @@ class SegmentationSensitivity:
         with complaints(image):
             return network.answer(image)
 
-    def _network(self) -> Differentiable:
+    def _network(self) -> Answering:
         """This thread's own, on one core: the last bits of a convolution depend on how many threads it has."""
         import torch
 
@@ -167,7 +181,7 @@ class SegmentationSensitivity:
             with self._opening:
                 self._local.network = self.opened[1]()
         torch.set_num_threads(1)
-        network: Differentiable = self._local.network
+        network: Answering = self._local.network
         return network
 
 

@@ -50,15 +50,19 @@ class OnnxGradients:
         return np.asarray(wide * (height * width / wide.size), np.float32)
 
 
+class NoGradientsError(RequestError):
+    """A network has none, and why."""
+
+
 def convert(network: OnnxNetwork) -> torch.nn.Module:
-    """Raises RequestError for a network whose output are labels, or which PyTorch cannot be made of."""
+    """Raises NoGradientsError for a network whose output are labels, or which PyTorch cannot be made of."""
     why = ""
     if network.masks.is_labels:
         why = "its output are labels; export it with its logits"
     elif network.pixels.dtype != "float32":
         why = f"its input is {network.pixels.dtype}; export it with one of float32"
     if why:
-        raise RequestError(f"{network.path}: has no gradients: {why}")
+        raise NoGradientsError(f"{network.path}: has no gradients: {why}")
     try:
         import onnx
         import onnx2torch
@@ -70,7 +74,7 @@ def convert(network: OnnxNetwork) -> torch.nn.Module:
         module: Any = onnx2torch.convert(_renamed(onnx.load(str(network.path)), network.masks.name))
     except Exception as error:  # whatever it raises over an operator that it does not know
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(
+        raise NoGradientsError(
             f"{network.path}: onnx2torch makes no PyTorch of it, so it has no gradients: {what}"
         ) from None
     found: torch.nn.Module = module.eval().requires_grad_(False)
