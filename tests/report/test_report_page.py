@@ -293,7 +293,8 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     assert re.search(r"PSNR reaches 0\.\d\d \[0\.\d\d, 0\.\d\d\]", text)
     assert "classes that lose most IoU" in text
     assert re.search(
-        r"pixel accuracy that is lost by distance against its own answers, .* \(n = 20\): 0\.\d\d \(0\u201315\u00a0m\), ",
+        r"pixel accuracy that is lost by distance against its own answers, .* \(n = 20\): "
+        r"0\.\d\d \(0\u201315\u00a0m\), ",
         text,
     )
     assert re.search(r"0\u201315\u00a0m \+0\.\d{3} \(10 gain, 0 lose\)", text)
