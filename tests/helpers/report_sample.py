@@ -194,7 +194,9 @@ def pictures(random: np.random.Generator) -> tuple[list[c.Overlay], list[c.Worst
             c.Layer("Change of PSNR", random.normal(size=(19, 25)), "dB", 16, kind="diverging"),
             c.Layer("Lost pixels", (before != after).astype(float), kind="mask"),
         ]
-        overlays.append(c.Overlay(title, pristine, layers, "x265 in blocks of 16 px", {"Motion": "pictures have none"}))
+        missing, height, width = {"Motion": "pictures have none"}, *pristine.shape[:2]
+        blocks = [(x, y, 50, 50, f"x {x}, y {y} <b>") for y in range(0, height, 50) for x in range(0, width, 50)]
+        overlays.append(c.Overlay(title, pristine, layers, "x265 in blocks of 16 px", missing, blocks))
         share = float((before == after).mean())
         facts = [("Accuracy", f"{share:.3f}"), ("Rate", "0.21 bpp"), ("Configuration", "jpeg, quality 8, 4:2:0")]
         worst.append(c.WorstFrame(title, pristine, decoded, before, after, facts))

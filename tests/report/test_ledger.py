@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,24 @@ def test_bits_of_jpeg_sum_to_the_file_less_its_headers(results: Results) -> None
             start = data.index(b"\xff\xda")
             scan = data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") : -2]
             assert 0 <= 8 * (len(scan) - scan.count(b"\xff\x00")) - sum(own) < 8
+
+
+def test_a_block_under_the_mouse_of_a_report_says_its_row(results: Results, tmp_path: Path) -> None:
+    config = results.root.parent / "trial.toml"
+    assert typed("report", "-d", results.root, "-s", config, "--runner", "local", "-o", tmp_path / "r.html").code == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    article = page.split('<article class="overlay">')[1].split("</article>")[0]
+    picture, coded_by = html.unescape(re.findall(r"<h3.*?><bdi>(.*?)</bdi>", article)[0]).split(", ", 1)
+    rects = re.findall(r'<rect x="(\d+)" y="(\d+)" width="32" height="32"><title>(.*?)</title></rect>', article)
+    _, rows, err = blocks(results, "--where", "1")
+    known = {(row["x_px"], row["y_px"]): row for row in rows
+             if row["coded_by"] == coded_by and row["picture"].endswith(picture)}  # fmt: skip
+    assert len(rects) == len(known) == 6 * 3, err
+    for x, y, words in rects:
+        row = known[int(x), int(y)]
+        assert words.startswith(f"{row['class']}; x {x}, y {y}, 32x32 px; ")
+        assert words.endswith(f"luma PSNR in dB {row['psnr_y_db']:.4g}; {row['lost']:.3g} % of its pixels lost")
+        assert ("bits" in words) == (row["bits"] is not None) and f"importance {row['importance']:.4g}" in words
 
 
 def test_conditions_order_pictures_and_what_is_kept(results: Results, tmp_path: Path) -> None:

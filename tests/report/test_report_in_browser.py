@@ -96,6 +96,18 @@ def test_the_figures_show(page: browser.Page, content: c.ReportContent) -> None:
     assert all(complete and width > 0 and height > 0 for complete, width, height in pictures)
 
 
+def test_the_block_under_the_mouse_says_what_is_known_of_it(page: browser.Page) -> None:
+    for width in (1200, 360):
+        page.resize(width, 900)
+        said = page.evaluate(
+            "[...document.querySelectorAll('.layers')].map((s) => { s.scrollIntoView();"
+            "  const i = [...s.querySelectorAll('img')].find((one) => one.offsetParent).getBoundingClientRect();"
+            "  const at = document.elementFromPoint(i.left + i.width * 75 / 400, i.top + i.height * 25 / 300);"
+            "  return at.querySelector('title')?.textContent; })"
+        )
+        assert said and set(said) == {"x 50, y 0 <b>"}, width
+
+
 def test_letters_of_charts_lie_within_them_and_apart(page: browser.Page) -> None:
     for width in (1200, 360):
         page.resize(width, 900)

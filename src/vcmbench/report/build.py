@@ -24,7 +24,7 @@ from vcmbench.io.files import check_inside
 from vcmbench.iqa import METRICS
 from vcmbench.measure import ground_truth
 from vcmbench.measure.run import MeasureRun
-from vcmbench.report import fill
+from vcmbench.report import fill, ledger
 from vcmbench.report.comparable import comparable
 from vcmbench.report.content import (
     Cloud,
@@ -70,7 +70,7 @@ def report_content(run: MeasureRun, findings: Findings, *, pictures: bool = True
     outcome, summary = findings.outcome, findings.summary
     near = comparable(summary)
     gallery = Gallery(run, summary, near.points)
-    overlays, worst = (gallery.overlays(), gallery.worst()) if pictures else ([], [])
+    overlays, worst = (gallery.overlays(ledger.rows_of(run, summary)), gallery.worst()) if pictures else ([], [])
     over_time = timelines(run, summary, gallery, near) if pictures else []
     experiment = run.experiment
     profile = experiment.metrics.profile

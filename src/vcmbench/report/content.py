@@ -144,10 +144,9 @@ class Scatter:
 @dataclass(frozen=True)
 class Losses:
     """What was lost, by class, distance or importance: `losses[row][column]` is pristine minus decoded (1 minus the
-    value where against the pseudo ground truth), in units of `measure`, so that more is worse.
-
-    `condition` says which configurations this is about ("at about 0.3 bpp"), in a few words.
-    `pixels` counts each row's pixels in the truth (None: not known)."""
+    value where against the pseudo ground truth), in units of `measure`, so that more is worse. `condition` says in a
+    few words which configurations this is about ("at about 0.3 bpp"). `pixels` counts those of each row in the truth
+    (None: not known)."""
 
     against: str
     measure: str
@@ -254,13 +253,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Overlay:
-    """A picture (H, W, 3) uint8 RGB with heat maps to lay over it. `missing` says of others why they are not there."""
+    """A picture (H, W, 3) uint8 RGB with heat maps to lay over it, and `blocks` (x, y, width, height in px) with words
+    on each. `missing` says of other maps why they are not there."""
 
     title: str
     picture: NDArray[np.uint8]
     layers: Sequence[Layer]
     note: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
+    blocks: Sequence[tuple[int, int, int, int, str]] = ()
 
 
 @dataclass(frozen=True)

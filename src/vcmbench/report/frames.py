@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,6 +26,8 @@ from vcmbench.tasks.kind import get as get_kind
 from vcmbench.tasks.predictions import prediction_path, read_prediction
 
 WORST = 3
+Rows = Callable[[Score, Source, "Rgb", "Rgb"], Sequence[tuple[int, int, int, int, str]]]
+"""Of a record, its source, its pristine and its decoded picture, what `Overlay.blocks` says."""
 Rgb = NDArray[np.uint8]
 Ids = NDArray[np.uint8]
 
@@ -132,13 +134,13 @@ class Gallery:
 
     # --- heat maps
 
-    def overlays(self) -> list[Overlay]:
+    def overlays(self, rows: Rows = lambda *_: ()) -> list[Overlay]:
         """Heat maps over the first picture: with an importance map where the experiment has one, and without, at equal
-        rate."""
+        rate; and what `rows` says of blocks."""
         if not self._summary.images:
             return []
         points, image = self._shown()
-        return [overlay for point in points if (overlay := self._overlay(point.scores[image])) is not None]
+        return [overlay for point in points if (overlay := self._overlay(point.scores[image], rows)) is not None]
 
     def _shown(self) -> tuple[list[CodingPoint], str]:
         images = self._summary.images
@@ -151,7 +153,7 @@ class Gallery:
         order = sorted(points, key=lambda point: next(iter(point.scores.values()))["rate_bpp"])
         return order[len(order) // 3 : len(order) // 3 + 1], images[0]
 
-    def _overlay(self, score: Score) -> Overlay | None:
+    def _overlay(self, score: Score, rows: Rows) -> Overlay | None:
         frame = self._frame(score)
         if frame is None:
             return None
@@ -168,7 +170,11 @@ class Gallery:
         layers += self.importance(source, missing)
         layers += self.qp(score, missing)
         layers += self._bits(score, missing)
-        return Overlay(f"{source.name.name}, {self._names[score['configuration']]}", decoded, layers, missing=missing)
+        title, blocks = (
+            f"{source.name.name}, {self._names[score['configuration']]}",
+            rows(score, source, pristine, decoded),
+        )
+        return Overlay(title, decoded, layers, missing=missing, blocks=blocks)
 
     def _lost(self, score: Score) -> NDArray[np.float32] | None:
         part = score["machine"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -27,7 +28,7 @@ from vcmbench.errors import RequestError
 from vcmbench.measure.records import Score
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.content import Layer
-from vcmbench.report.frames import Gallery
+from vcmbench.report.frames import Gallery, Rows
 
 FOLDER = "ledger"
 VERSION = 1
@@ -41,6 +42,10 @@ COLUMNS: dict[str, type] = {
 `lost_px` and `lost` are how many pixels, and per cent of them, are predicted otherwise on the decoded one. PSNR is null
 where nothing differs."""
 _SQL = {str: "TEXT", int: "INTEGER", float: "REAL"}
+
+_LEAST_PX, _MOST_SHOWN = 32, 600
+"""The side of a block in a report, and how many of them a picture may have there; else they are larger."""
+_WORDS = {"bits": "bits", "qp": "QP", "importance": "importance", "psnr_y_db": "luma PSNR in dB"}
 
 Row = tuple[Any, ...]
 F64 = NDArray[np.float64]
@@ -59,6 +64,27 @@ def write(run: MeasureRun, summary: Summary, size_px: int, done: Callable[[str],
         paths.append(run.store.folder / name)
         done(point.name)
     return paths
+
+
+def rows_of(run: MeasureRun, summary: Summary) -> Rows:
+    """What a row says of each block of a picture, in words, at most so many blocks that a report stays small."""
+
+    def found(score: Score, source: Source, pristine: U8, decoded: U8) -> list[tuple[int, int, int, int, str]]:
+        size_px = _LEAST_PX
+        while math.prod(-(-side // size_px) for side in decoded.shape[:2]) > _MOST_SHOWN:
+            size_px *= 2
+        rows = _Book(run, summary, size_px).of_picture(score, source, pristine, decoded)
+        return [_in_words(dict(zip(list(COLUMNS)[1:], row, strict=True))) for row in rows]
+
+    return found
+
+
+def _in_words(row: dict[str, Any]) -> tuple[int, int, int, int, str]:
+    shown = [f"{words} {row[name]:.4g}" for name, words in _WORDS.items() if row[name] is not None]
+    if row["lost"] is not None:
+        shown.append(f"{row['lost']:.3g} % of its pixels lost")
+    box = row["x_px"], row["y_px"], row["width_px"], row["height_px"]
+    return *box, "; ".join([*filter(None, [row["class"]]), f"x {box[0]}, y {box[1]}, {box[2]}x{box[3]} px", *shown])
 
 
 def _key(run: MeasureRun, point: CodingPoint, summary: Summary, size_px: int) -> str:
@@ -84,10 +110,10 @@ class _Book:
                 for index, (source, picture) in enumerate(zip(unit.sources, decoded, strict=True)):
                     if str(source.name) in images:
                         score = point.scores[str(source.name)]
-                        rows = self._of_picture(score, source, unit.pristine(index).rgb, picture)
+                        rows = self.of_picture(score, source, unit.pristine(index).rgb, picture)
                         yield from ((point.name, *row) for row in rows)
 
-    def _of_picture(self, score: Score, source: Source, pristine: U8, decoded: U8) -> Iterator[Row]:
+    def of_picture(self, score: Score, source: Source, pristine: U8, decoded: U8) -> Iterator[Row]:
         blocks = _Blocks(pristine.shape[0], pristine.shape[1], self._size_px)
         error = blocks.means((colour.luma(pristine).astype(np.float64) - colour.luma(decoded)) ** 2)
         importance = next((blocks.means(layer.values) for layer in self._gallery.importance(source, {})), None)

@@ -92,10 +92,21 @@ def _overlay(page: Page, overlay: Overlay, width_px: int) -> Markup:
         heading(element("bdi", overlay.title)),
         paragraph(overlay.note) if overlay.note else None,
         element("fieldset", element("legend", "Laid over the picture"), choices) if layers else None,
-        element("div", figures, class_="layers"),
+        element("div", figures, _blocks(overlay), class_="layers"),
         element("ul", lacking, class_="notes", aria_label="Maps that are missing") if lacking else None,
         class_="overlay",
     )
+
+
+def _blocks(overlay: Overlay) -> Markup | None:
+    """Lies over whichever figure is shown: what is under the mouse says what is known of it, and needs no script."""
+    if not overlay.blocks:
+        return None
+    height, width = overlay.picture.shape[:2]
+    shapes = [element("rect", element("title", words), x=x, y=y, width=w, height=h)
+              for x, y, w, h, words in overlay.blocks]  # fmt: skip
+    box = f"0 0 {width} {height}"
+    return element("svg", shapes, viewBox=box, width=width, height=height, class_="blocks", aria_hidden="true")
 
 
 def _fitting(overlay: Overlay) -> tuple[list[Layer], list[tuple[str, str]]]:

@@ -73,7 +73,7 @@ MAPS = (
 
 OVERLAYS = (
     "Heat maps over the gray picture; where a map knows nothing, the gray shows. The colours of each key are those "
-    "over a middle gray."
+    "over a middle gray. A block under the mouse says its row of the block ledger (vcmbench blocks)."
 )
 
 WORST = (
