@@ -131,8 +131,9 @@ def test_tables_hold_the_content(content: c.ReportContent, html: str) -> None:
     assert float(row[3][1] or "nan") == pytest.approx(lowest.value.value or 0, rel=1e-8)
     assert interval(lowest.value) in row[3][0]
     correlations = next(rows for caption, rows in tables.items() if caption.startswith("Blocks: correlation"))
-    assert [row[0][0] for row in correlations[1:]] == [row.metric for row in content.correlations[0].rows]
-    for shown, row in zip(correlations[1:], content.correlations[0].rows, strict=True):
+    rows = [*content.correlations[0].rows, *content.correlations[0].baselines]
+    assert [row[0][0] for row in correlations[1:]] == [row.metric for row in rows]
+    for shown, row in zip(correlations[1:], rows, strict=True):
         value = row.values["SROC"].value
         assert shown[1][1] is None if value is None else float(shown[1][1] or "nan") == pytest.approx(value, rel=1e-8)
     damage = next(rows for caption, rows in tables.items() if caption.startswith("Loss of IoU"))
@@ -147,6 +148,19 @@ def test_bjontegaard_differences_have_a_table_a_measure(content: c.ReportContent
     found = {(row.test.label, row.method): row.bd_rate_percent.value for row in content.bd if row.against == "pseudo"}
     assert [float(row[2][1] or "nan") for row in rows[1:]] == [found[name, "Akima"] for name in list(CODECS)[1:]]
     assert tables["mIoU against the labels: differences, with 95 % intervals"][1][1][1] is None
+
+
+def test_what_maps_save_has_a_chart_and_a_table(content: c.ReportContent, html: str) -> None:
+    section = html[html.index('<section id="headroom"') :].split("</section>")[0]
+    assert content.judged in section and section.count("<svg") == 1
+    said = "Rate at equal mIoU against the pseudo ground truth, in % of the same codec\u2019s without a map."
+    assert f"{said} x265 with map \u221218.0, jpeg with map +4.0" in section
+    (rows,) = Reader(section).tables.values()
+    assert [row[0][0] for row in rows[1:]] == [
+        f"{one.test.label} against {one.anchor.label}" for one in content.headroom
+    ]
+    assert float(rows[1][1][1] or "nan") == -18 and "falls" in section
+    assert 'id="headroom"' not in render(replace(content, headroom=()))
 
 
 def test_reasons_stand_below_their_table(html: str) -> None:
@@ -293,8 +307,8 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     assert re.search(r"PSNR reaches 0\.\d\d \[0\.\d\d, 0\.\d\d\]", text)
     assert "classes that lose most IoU" in text
     assert re.search(
-        r"pixel accuracy that is lost by distance against its own answers, .* \(n = 20\): "
-        r"0\.\d\d \(0\u201315\u00a0m\), ",
+        r"pixel accuracy that is lost by distance against its own answers, .* "
+        r"\(n = 20\): 0\.\d\d \(0\u201315\u00a0m\), ",
         text,
     )
     assert re.search(r"0\u201315\u00a0m \+0\.\d{3} \(10 gain, 0 lose\)", text)
