@@ -5,7 +5,7 @@ PYTHON ?= $(shell for v in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test lint bench kills network detector requirements clean
+.PHONY: help setup demo test lint bench kills network network-b detector requirements clean
 
 help:
 	@echo "make demo    the whole chain on an embedded data set; results in vcmbench-demo/"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench   what is timed, and against what, into docs/performance.md (over an hour; BENCH=--small tries it)"
 	@echo "make kills   kill -9 at random moments, over and over: is anything lost? (twenty minutes)"
 	@echo "make network the embedded segmentation network, trained anew (half an hour)"
+	@echo "make network-b one of another architecture, trained anew (a quarter of an hour)"
 	@echo "make detector the embedded detector, trained anew (twenty minutes)"
 
 setup: .venv/metrics
@@ -61,6 +62,9 @@ kills: .venv/dev  # kill -9 at random moments: about twenty minutes
 
 network: .venv/metrics  # the embedded network anew: draws its scenes and trains, half an hour on two cores
 	@$(BIN)/python -m vcmbench.demo.train
+
+network-b: .venv/metrics  # the one of another architecture anew, by which what a map gains on the first is judged
+	@$(BIN)/python -m vcmbench.demo.train --network demo-b
 
 detector: .venv/metrics  # the embedded detector anew, which begins with what the network has learned
 	@$(BIN)/python -m vcmbench.demo.train_detector

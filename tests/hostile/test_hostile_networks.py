@@ -26,12 +26,12 @@ from vcmbench.tasks import (
     configs,
     messages,
     mmsegmentation,
+    networks,
     published_weights,
     registry_names,
 )
-from vcmbench.tasks.segmentation import NETWORKS
 
-MODEL: dict[str, Any] = json.loads((NETWORKS / "demo.json").read_text())["model"]
+MODEL: dict[str, Any] = json.loads((networks.FOLDER / "demo.json").read_text())["model"]
 
 
 def config(path: Path, **changes: Any) -> Path:

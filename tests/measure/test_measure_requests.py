@@ -35,8 +35,8 @@ from tests.helpers.measuring import (
 )
 from tests.helpers.pictures import save
 from vcmbench.data.labels import PALETTE
+from vcmbench.tasks import networks
 from vcmbench.tasks.predictions import read_prediction, write_prediction
-from vcmbench.tasks.segmentation import NETWORKS
 
 ALL = CONFIGURATIONS * PICTURES
 JPEG40 = 'encoder = "jpeg"\nquality = [40]'
@@ -168,7 +168,7 @@ class Code:
 def test_a_pickle_with_code_is_refused(results: Results, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(config.parent)
     (config.parent / "evil.pth").write_bytes(pickle.dumps({"state_dict": Code()}))
-    shutil.copy(NETWORKS / "demo.json", config.parent / "net.json")
+    shutil.copy(networks.FOLDER / "demo.json", config.parent / "net.json")
     change(config, (TASK, '[task]\nmodel = "net.json"\ncheckpoint = "evil.pth"\n'))
     before = tree(results.root)
     done = measure(results.root, config)
@@ -181,10 +181,10 @@ def test_a_pickle_with_code_is_refused(results: Results, config: Path, monkeypat
 def test_a_checkpoint_of_another_network_is_refused(results: Results, config: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
-    tensors = load_file(NETWORKS / "demo.safetensors")
+    tensors = load_file(networks.FOLDER / "demo.safetensors")
     del tensors["decode_head.conv_seg.bias"]
     save_file(tensors, config.parent / "other.safetensors")
-    shutil.copy(NETWORKS / "demo.json", config.parent / "net.json")
+    shutil.copy(networks.FOLDER / "demo.json", config.parent / "net.json")
     change(config, (TASK, '[task]\nmodel = "net.json"\ncheckpoint = "other.safetensors"\n'))
     done = measure(results.root, config)
     assert done.code == 2

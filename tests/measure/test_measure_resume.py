@@ -47,8 +47,8 @@ from vcmbench.iqa import Scorer
 from vcmbench.measure.blocks import level
 from vcmbench.measure.steps import Steps
 from vcmbench.tasks import kind as kinds
-from vcmbench.tasks import segmentation
-from vcmbench.tasks.segmentation import NETWORKS, Segmentation
+from vcmbench.tasks import networks, segmentation
+from vcmbench.tasks.segmentation import Segmentation
 
 ALL = CONFIGURATIONS * PICTURES
 
@@ -93,13 +93,13 @@ def other_network(folder: Path, seed: int = 1) -> str:
     from safetensors.numpy import load_file, save_file
 
     rng = np.random.default_rng(seed)
-    tensors = load_file(NETWORKS / "demo.safetensors")
+    tensors = load_file(networks.FOLDER / "demo.safetensors")
     for name, values in tensors.items():
         if name.startswith("decode_head.conv_seg"):
             tensors[name] = values + rng.normal(0, values.std() / 2, values.shape).astype(values.dtype)
     folder.mkdir(exist_ok=True)
     save_file(tensors, folder / "other.safetensors")
-    shutil.copy(NETWORKS / "demo.json", folder / "other.json")
+    shutil.copy(networks.FOLDER / "demo.json", folder / "other.json")
     return f'[task]\nmodel = "{folder / "other.json"}"\ncheckpoint = "{folder / "other.safetensors"}"\n'
 
 

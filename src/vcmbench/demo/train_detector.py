@@ -1,7 +1,7 @@
 """Trains the embedded detector on scenes of the demo's train split: `python -m vcmbench.demo.train_detector`.
 
 It begins with what the embedded segmentation network has learned to see, and is shown the same crops, never compressed
-ones (see `train`). Centres are learned as ellipses about them, sides by their boxes' IoU, as TTFNet does
+ones (see `training`). Centres are learned as ellipses about them, sides by their boxes' IoU, as TTFNet does
 (Z. Liu et al., 2020).
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,15 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from vcmbench.data import objects
-from vcmbench.demo import train
-from vcmbench.demo.train import Average, Picture, batches, draw, load, options, save
-from vcmbench.tasks import embedded_detector, kind
+from vcmbench.demo import training
+from vcmbench.demo.training import Picture, Plan, load
+from vcmbench.tasks import kind, networks
 from vcmbench.tasks.base import Device
 from vcmbench.tasks.embedded_detector import INPUT, EmbeddedDetector
 from vcmbench.tasks.kind import Truth
 from vcmbench.tasks.networks.detector import CLASSES, STRIDE, Detector
 
+PLAN = Plan("vcmbench-demo/train-small", scenes=384, large=24, steps=1000, batch=8, rate=3e-3)
 _SMALLEST_PX = 14
 """Pixels of an object below which it is neither to be found nor not."""
 _SPREAD = 0.54 / 6
@@ -120,35 +119,6 @@ def _giou(found: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:
     return both / union - (hull - union) / hull
 
 
-def train_on(
-    network: Detector, pictures: list[Picture], steps: int, batch: int, seed: int, held_out: list[Picture]
-) -> None:
-    """Train in place, and leave the averaged weights in the network."""
-    learning = [one for one in network.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(learning, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)
-    average, started, losses = Average(network), time.monotonic(), []
-    network.to(memory_format=torch.channels_last)
-    for step, (images, ids) in enumerate(batches(pictures, steps, batch, seed), 1):
-        network.train()
-        network.down[0].eval()
-        loss = loss_of(network, images, ids)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        average.update(step)
-        if step % 50 == 0 or step == steps:
-            print(f"step {step}/{steps}, {time.monotonic() - started:.0f} s, loss {np.mean(losses[-50:]):.3f}",
-                  file=sys.stderr, flush=True)  # fmt: skip
-        if step % 300 == 0:
-            with average.held():
-                print(f"  held out: {score(network, held_out)[0]}", file=sys.stderr, flush=True)
-    network.load_state_dict(average.weights)
-
-
 def score(network: Detector, pictures: list[Picture]) -> tuple[dict[str, float], dict[str, float]]:
     """Every measure of detection over all pictures together, and the AP of each class."""
     detection = kind.get("detection")
@@ -167,18 +137,24 @@ def score(network: Detector, pictures: list[Picture]) -> tuple[dict[str, float],
 
 def main() -> None:
     text = "Draw train scenes, and train the embedded detector on them."
-    parser = options(text, embedded_detector.WEIGHTS, 384, 24, 1000)
-    parser.set_defaults(data=Path("vcmbench-demo/train-detector"))  # fewer scenes than the other network has
+    parser = training.options(text, networks.weights("detection", "demo"), PLAN)
     arguments = parser.parse_args()
-    small, large = draw(arguments.data, arguments.scenes, arguments.large, arguments.jobs)
+    small, large = training.draw(arguments.data, arguments.scenes, arguments.large, arguments.jobs)
     torch.set_num_threads(arguments.jobs)
     torch.manual_seed(arguments.seed)
-    network = begun(train.NETWORKS / "demo.safetensors")
+    network = begun(networks.weights("segmentation", "demo")).to(memory_format=torch.channels_last)
     held_out = load(small, "val", "instanceIds")
     scenes = load(small, "train", "instanceIds") + load(large, "train", "instanceIds")
-    train_on(network, scenes, arguments.steps, arguments.batch, arguments.seed, held_out)
-    save(network, arguments.output)
-    network.load_state_dict(embedded_detector.load(arguments.output).state_dict())
+
+    def loss(step: int, images: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        network.down[0].eval()
+        return loss_of(network, images, ids)
+
+    def learned() -> tuple[float, str]:
+        measures = score(network, held_out)[0]
+        return measures["ap"], str(measures)
+
+    training.train(network, scenes, loss, learned, arguments)
     for name, pictures in (("512x256", held_out), ("1024x512", load(large, "val", "instanceIds"))):
         measures, classes = score(network, pictures)
         print(f"{name}: {measures} on {len(pictures)} held-out scenes\n  AP {classes}")

@@ -27,6 +27,7 @@ from vcmbench.measure.records import ScoreStore
 from vcmbench.measure.stability import Stability
 from vcmbench.measure.todo import MeasureContext
 from vcmbench.measure.worker import MeasureWorker
+from vcmbench.tasks import networks
 
 _NAMED = 3
 _LOOKED_AT = 100  # records
@@ -177,9 +178,7 @@ def _check_labels(experiment: Experiment, sources: Sequence[Source]) -> None:
 
 def _warnings(experiment: Experiment, data: DataRoot) -> list[str]:
     task = experiment.task
-    if task is None or task.predictions == "files" or task.model != "demo":
-        return []
-    if task.name not in ("segmentation", "detection"):  # a user's own, whose network is another
+    if task is None or task.predictions == "files" or task.model not in networks.EMBEDDED.get(task.name, ()):
         return []
     if (data.pristine / "demo.json").is_file():
         return []

@@ -57,7 +57,9 @@ def write(run: MeasureRun, shown: ReportContent, path: Path | None = None) -> Pa
         check_inside(run.data.root, target.parent / FIGURES / "any")
     write_report(shown, target)
     write_figures(shown, target.parent / FIGURES if path is None else target.with_suffix("") / FIGURES)
-    run.store.write_table("bd.json", _bd_json(shown.bd))
+    known = {(row.anchor, row.test) for row in shown.bd}
+    rows = [*shown.bd, *(row for row in shown.headroom if (row.anchor, row.test) not in known)]
+    run.store.write_table("bd.json", _bd_json(rows))
     return target
 
 

@@ -33,8 +33,8 @@ class TaskSettings(BaseModel):
 
     name: str = "segmentation"
     model: str = "demo"
-    """Segmentation: "demo" (embedded), a word of mmsegmentation's zoo, or the path of an mmseg config or an ONNX file.
-    Detection: "demo" or an ONNX file. Classification: a timm model, or torchvision/NAME."""
+    """Segmentation: "demo" or "demo-b" (embedded), a word of mmsegmentation's zoo, or the path of an mmseg config or an
+    ONNX file. Detection: "demo" or an ONNX file. Classification: a timm model, or torchvision/NAME."""
     checkpoint: str | None = None
     """The network's weights, .pth or .safetensors; None where `model` brings its own."""
     classes: list[str] | str | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmbench.errors import RequestError
-from vcmbench.tasks import checkpoints, class_names, embedded_detector, own_networks, torchvision_networks
+from vcmbench.tasks import checkpoints, class_names, embedded_detector, networks, own_networks, torchvision_networks
 from vcmbench.tasks.base import Device, LocalTask, Picture, Prepared, TaskSettings
 from vcmbench.tasks.batching import Batching, as_chw
 from vcmbench.tasks.boxes import inside
@@ -22,7 +22,6 @@ from vcmbench.tasks.onnx import document, session
 from vcmbench.tasks.onnx import network as onnx_network
 from vcmbench.tasks.onnx.network import OnnxNetwork
 
-DEMO = "demo"
 _CELL_PX = 16
 
 
@@ -30,7 +29,7 @@ class Detection(LocalTask):
     """Boxes are brought back to the picture's size, whatever the network was given."""
 
     kind = "detection"
-    embedded: ClassVar[tuple[str, ...]] = (DEMO,)
+    embedded: ClassVar[tuple[str, ...]] = tuple(networks.EMBEDDED["detection"])
     about_models = (
         'an ONNX file (tasks inspect) with its [task.output] kind = "boxes", or torchvision/NAME + checkpoint'
     )
@@ -45,14 +44,17 @@ class Detection(LocalTask):
             return torchvision_networks.prepare(settings, "detection")
         if document.is_onnx(settings.model):
             return onnx_network.prepare(settings)
-        if settings.model != DEMO:
+        if settings.model not in cls.embedded:
+            ours = " or ".join(map(repr, cls.embedded))
             raise RequestError(
-                f"model {settings.model!r}: a detector is {DEMO!r}, an ONNX file or torchvision/NAME (docs/tasks.md)"
+                f"model {settings.model!r}: a detector is {ours}, an ONNX file or torchvision/NAME (docs/tasks.md)"
             )
         own_networks.check(settings, "the ONNX file")
         if settings.checkpoint is not None:
-            raise RequestError(f"checkpoint {settings.checkpoint}: the model {DEMO!r} has its own; leave it out")
-        weights, classes = embedded_detector.WEIGHTS, class_names.given(settings.classes)
+            raise RequestError(
+                f"checkpoint {settings.checkpoint}: the model {settings.model!r} has its own; leave it out"
+            )
+        weights, classes = networks.weights("detection", settings.model), class_names.given(settings.classes)
         return Prepared({"weights_sha256": checkpoints.sha256(weights), "classes": classes}, {"weights": weights})
 
     @classmethod

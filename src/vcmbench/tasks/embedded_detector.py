@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
-WEIGHTS = Path(__file__).parent / "networks" / "detector.safetensors"
 INPUT = NetworkInput(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], multiple=32)
 OUTPUT = NetworkOutput(kind="boxes", boxes=BoxOutput(columns="scores", threshold=0.05, nms=0.6))
 

@@ -21,6 +21,7 @@ from vcmbench.tasks import (
     class_names,
     configs,
     mmsegmentation,
+    networks,
     own_networks,
     torchvision_networks,
     transformers_networks,
@@ -39,15 +40,13 @@ if TYPE_CHECKING:
 VERSION = 1
 """To be raised with every change of what this code makes of a picture: it is part of the scores' keys."""
 Logits = Callable[[Any, "torch.Tensor"], "torch.Tensor"]
-NETWORKS = Path(__file__).parent / "networks"
-DEMO = "demo"
 
 
 class Segmentation(LocalTask):
     """Full resolution, whatever a config's test pipeline says of resizing; its `test_cfg` (whole or slide) holds."""
 
     kind = "segmentation"
-    embedded: ClassVar[tuple[str, ...]] = (DEMO,)
+    embedded: ClassVar[tuple[str, ...]] = tuple(networks.EMBEDDED["segmentation"])
     about_models = (
         "a word of mmsegmentation's zoo (tasks list --zoo), an mmseg config (.py .json .yaml) + checkpoint, an ONNX "
         "file (tasks inspect), torchvision/NAME + checkpoint, or a folder of transformers"
@@ -187,10 +186,10 @@ def _find(settings: TaskSettings) -> tuple[str | None, NetworkConfig, Path]:
     """The network's word, if it has one, its config, and its weights."""
     own_networks.check(settings, "the network's mmseg config, or its word in the zoo")
     own = Path(settings.checkpoint).expanduser() if settings.checkpoint else None
-    if settings.model == DEMO:
+    if (word := settings.model) in networks.EMBEDDED["segmentation"]:
         if own is not None:
-            raise RequestError(f"checkpoint {own}: the model {DEMO!r} has its own; name the config of yours as model")
-        return DEMO, configs.read(NETWORKS / f"{DEMO}.json"), NETWORKS / f"{DEMO}.safetensors"
+            raise RequestError(f"checkpoint {own}: the model {word!r} has its own; name the config of yours as model")
+        return word, configs.read(networks.description(word)), networks.weights("segmentation", word)
     path = Path(os.path.expanduser(settings.model))
     if path.suffix in configs.SUFFIXES or os.path.exists(path):  # pathlib raises at what is no name
         config = configs.read(path)

@@ -14,7 +14,7 @@ from vcmbench.cli.parser import add_action
 from vcmbench.cli.terminal import building, say
 from vcmbench.errors import RequestError
 from vcmbench.execution.runner import images
-from vcmbench.tasks import container_image, fetch, zoo
+from vcmbench.tasks import container_image, fetch, networks, zoo
 from vcmbench.tasks.onnx import exporting, inspecting
 
 
@@ -36,11 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument("file", type=Path, help="an .onnx file")
     export = add_action(
         actions, "export", run_export, "an embedded network as an ONNX file, with its [task] table in a .toml beside",
-        "examples:\n  vcmbench tasks export demo -o demo.onnx\n"
+        "examples:\n  vcmbench tasks export demo -o demo.onnx\n  vcmbench tasks export demo-b -o other.onnx\n"
         "  vcmbench tasks export demo --task detection -o detector.onnx",
     )  # fmt: skip
-    export.add_argument("model", choices=["demo"], help="the embedded network")
-    export.add_argument("--task", choices=["segmentation", "detection"], default="segmentation",
+    export.add_argument("model", choices=sorted({name for one in networks.EMBEDDED.values() for name in one}),
+                        help="the embedded network")  # fmt: skip
+    export.add_argument("--task", choices=list(networks.EMBEDDED), default="segmentation",
                         help="of which task (default: %(default)s)")  # fmt: skip
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .onnx")
     build = add_action(
@@ -99,7 +100,7 @@ def run_inspect(arguments: argparse.Namespace) -> int:
 
 def run_export(arguments: argparse.Namespace) -> int:
     written = arguments.output.expanduser()
-    beside = exporting.export(arguments.task, written)
+    beside = exporting.export(arguments.task, arguments.model, written)
     say(f"{written}, and {beside} with its [task] table")
     return 0
 

@@ -107,7 +107,8 @@ def headroom_section(page: Page) -> Section:
 
 
 def _headroom(page: Page, rows: Sequence[BdRow]) -> Markup:
-    shown = [ForestRow(row.test.label, row.bd_rate_percent, page.styles[row.test]) for row in rows]
+    names = _apart([row.test.label for row in rows])
+    shown = [ForestRow(name, row.bd_rate_percent, page.styles[row.test]) for name, row in zip(names, rows, strict=True)]
     measure, against = measure_words(rows[0].measure), AGAINST.get(rows[0].against, rows[0].against)
     caption = f"Rate at equal {measure} against the {against}, in % of the same codec\u2019s without a map."
     chart = None
@@ -115,6 +116,13 @@ def _headroom(page: Page, rows: Sequence[BdRow]) -> Markup:
         said = [f"{row.label} {number(row.value.value, 1, True)}" for row in shown if row.value.value is not None]
         chart = forest(shown, "BD-rate in %, less is better", f"{caption} {', '.join(said)}", zero=True)
     return figure(chart, caption, _bd_table(page, rows))
+
+
+def _apart(labels: Sequence[str]) -> list[str]:
+    """Labels without the words that they all have, for the little room of a chart; a codec's name stays."""
+    shared = set.intersection(*(set(label.split()[1:]) for label in labels)) if len(labels) > 1 else set()
+    return [" ".join([*words[:1], *(word for word in words[1:] if word not in shared)])
+            for words in (label.split() for label in labels)]  # fmt: skip
 
 
 def _bd_table(page: Page, rows: Sequence[BdRow]) -> Markup:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vcmbench.data.labels import CLASSES
 from vcmbench.errors import RequestError
 from vcmbench.io.files import write_atomically
-from vcmbench.tasks import checkpoints, configs, embedded_detector, mmsegmentation, segmentation
+from vcmbench.tasks import checkpoints, configs, embedded_detector, mmsegmentation, networks
 from vcmbench.tasks.onnx import document
 
 if TYPE_CHECKING:
@@ -21,15 +21,14 @@ OPSET = 17
 _INPUT = "pictures"
 
 
-def export(task: str, path: Path) -> Path:
-    """Write the embedded network of a task, "segmentation" or "detection", of pictures of any size, and beside it the
-    TOML file, whose path is returned. Raises RequestError where it cannot be."""
+def export(task: str, model: str, path: Path) -> Path:
+    """Write an embedded network of a task, as `networks.EMBEDDED` names both, of pictures of any size, and beside it
+    the TOML file, whose path is returned. Raises RequestError where it cannot be."""
     if not document.is_onnx(str(path)):
         raise RequestError(f"-o {path}: must end in {document.SUFFIX}")
-    try:
-        module, output, keys = {"segmentation": _segmentation, "detection": _detection}[task]()
-    except KeyError:
-        raise RequestError(f"task {task!r}: has no embedded network; there are segmentation and detection") from None
+    if model not in (known := networks.EMBEDDED.get(task, {})):
+        raise RequestError(f"task {task!r}: has no embedded network {model!r}; it has {', '.join(known) or 'none'}")
+    module, output, keys = {"segmentation": _segmentation, "detection": _detection}[task](model)
     beside = path.with_suffix(".toml")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,20 +58,19 @@ def _onnx(module: torch.nn.Module, output: str) -> bytes:
     return buffer.getvalue()
 
 
-def _segmentation() -> tuple[torch.nn.Module, str, dict[str, Any]]:
+def _segmentation(model: str) -> tuple[torch.nn.Module, str, dict[str, Any]]:
     import torch
 
-    config = configs.read(segmentation.NETWORKS / f"{segmentation.DEMO}.json").model
+    config = configs.read(networks.description(model)).model
     network: Any = mmsegmentation.build(config)
-    checkpoints.fit(network, checkpoints.load(segmentation.NETWORKS / f"{segmentation.DEMO}.safetensors"))
+    checkpoints.fit(network, checkpoints.load(networks.weights("segmentation", model)))
     for part in list(network.modules()):
         for name, child in part.named_children():
-            if type(child).__name__ == "Upsample":  # mmsegmentation's has the size of the picture that it is shown
-                own = torch.nn.Upsample(scale_factor=child.scale_factor, mode=child.mode)
+            if (own := _of_any_size(child)) is not None:
                 setattr(part, name, own)
 
     class Logits(torch.nn.Module):
-        """Of half the picture's sides, without normalisation before them, nor resizing behind."""
+        """Of a fraction of the picture's sides, without normalisation before them, nor resizing behind."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -94,12 +92,44 @@ def _segmentation() -> tuple[torch.nn.Module, str, dict[str, Any]]:
     return Logits().eval(), "logits", keys
 
 
-def _detection() -> tuple[torch.nn.Module, str, dict[str, Any]]:
+def _of_any_size(module: Any) -> torch.nn.Module | None:
+    """What stands for a module that an export would leave with the size of the picture that it was shown; None for
+    others."""
+    import torch
+    from torch.nn.functional import linear
+
+    if type(module).__name__ == "Upsample":  # mmsegmentation's
+        return torch.nn.Upsample(scale_factor=module.scale_factor, mode=module.mode)
+    if not isinstance(module, torch.nn.MultiheadAttention):
+        return None
+
+    class Attention(torch.nn.Module):
+        """The same answers, of (tokens, N, values)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.of = module
+
+        def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **_: Any) -> tuple[Any, None]:
+            weights, biases = self.of.in_proj_weight.chunk(3), self.of.in_proj_bias.chunk(3)
+            heads, size = self.of.num_heads, self.of.head_dim
+            of_query, of_key, of_value = (
+                linear(tokens, weight, bias).reshape(tokens.shape[0], tokens.shape[1], heads, size).permute(1, 2, 0, 3)
+                for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True)
+            )
+            shares = (of_query @ of_key.transpose(2, 3) / size**0.5).softmax(3)
+            found = (shares @ of_value).permute(2, 0, 1, 3).reshape(query.shape)
+            return self.of.out_proj(found), None
+
+    return Attention()
+
+
+def _detection(model: str) -> tuple[torch.nn.Module, str, dict[str, Any]]:
     from vcmbench.tasks.networks.detector import CLASSES as OBJECTS
 
     tables = {"input": embedded_detector.INPUT, "output": embedded_detector.OUTPUT}
     keys = {"classes": list(OBJECTS), **{name: one.model_dump(exclude_unset=True) for name, one in tables.items()}}
-    return embedded_detector.load(embedded_detector.WEIGHTS), "boxes", keys
+    return embedded_detector.load(networks.weights("detection", model)), "boxes", keys
 
 
 def _toml(task: str, keys: dict[str, Any]) -> str:
