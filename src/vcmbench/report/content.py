@@ -88,8 +88,8 @@ class CorrelationRow:
 
 @dataclass(frozen=True)
 class CorrelationTable:
-    """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one: n samples of `clusters` source
-    images, of blocks of `size` ("64x64"). `baselines` are what metrics are to beat."""
+    """All metrics at one level ("image", "block"), for all codecs (`group` "all") or one: n samples of `clusters`
+    source images, of blocks of `size` ("64x64"). `baselines` are what metrics are to beat."""
 
     level: str
     n: int
