@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ import pytest
 from tests.helpers.commands import JPEG, X265, Typed, compress_here, tree
 from vcmbench import cli
 from vcmbench.compress import forecast
+from vcmbench.compress.forecast.figures import Figures
 from vcmbench.compress.forecast.prediction import simulate
 from vcmbench.data import runlog
 from vcmbench.data.dataset import open_root
 from vcmbench.data.runlog import RunLog
 from vcmbench.data.store import Store
+from vcmbench.encoder import CodingConfiguration
+from vcmbench.encoder.plugins import get
+from vcmbench.importance.qp_map import QpMap
 
 Write = Callable[..., Path]
 CODINGS = (JPEG, X265)
@@ -45,6 +50,19 @@ def as_json(*words: object) -> dict[str, Any]:
 
 
 # --- without data
+
+
+def test_a_network_in_the_loop_takes_its_time() -> None:
+    """Roughly by its passes, and once there are records, by theirs."""
+    coding = CodingConfiguration("x264", 37, qp_map=QpMap(refine=2), match_rate=True)
+    once = replace(coding, qp_map=QpMap())
+    figures, x264 = Figures(), get("x264")
+    assert figures.job(x264, coding, 0.5).seconds > figures.job(x264, once, 0.5).seconds + 2 * 0.5 * 5
+    figures.add({
+        **coding.as_dict(), "width_px": 1000, "height_px": 500, "frames": 1, "encode_s": 0.5, "decode_s": 0.5,
+        "size_bytes": 5000, "rate_search": {"encodes": 7}, "evidence": {"passes": [{"network_s": 40.0}] * 3},
+    })  # fmt: skip
+    assert figures.job(x264, coding, 0.5).seconds == pytest.approx(3 * 40 + 8 * 0.5 + 0.5, abs=0.1)
 
 
 def test_the_published_grid_at_the_size_of_cityscapes() -> None:

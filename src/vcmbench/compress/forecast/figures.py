@@ -21,6 +21,8 @@ from vcmbench.encoder.configuration import CodingConfiguration, from_record
 from vcmbench.errors import RequestError
 
 _SEARCH_ENCODES = 4
+_PASS_S_PER_MPX = 20.0
+"""Of a network that is asked after an encode: four gradients and an answer of the embedded one."""
 _UNSCALED_BPP = 12.0
 """Of an encoder without a quality scale."""
 _JOB_S, _FRAME_S_PER_MPX = 0.012, 0.01
@@ -52,7 +54,8 @@ def rough(encoder: Encoder, coding: CodingConfiguration, mpx: float) -> Cost:
     pace = paces.get(coding.compat or coding.preset or "", paces[""])
     # eight times the bits take about twice the time; a map's uniform encode comes on top
     seconds = coded_mpx * pace * (bpp / usual) ** (1 / 3) * _encodes(coding, _searches(coding))
-    return Cost(bpp * coded_mpx * 1e6, seconds + _JOB_S + _FRAME_S_PER_MPX * mpx)
+    refine = coding.qp_map.refine if coding.qp_map else 0
+    return Cost(bpp * coded_mpx * 1e6, seconds + _JOB_S + (_FRAME_S_PER_MPX + refine * _PASS_S_PER_MPX) * mpx)
 
 
 def _encodes(coding: CodingConfiguration, of_search: int) -> int:
@@ -80,7 +83,9 @@ class Figures:
         mpx = record["width_px"] * record["height_px"] * record["frames"] / 1e6
         searched = (record.get("rate_search") or {}).get("encodes")
         encodes = _encodes(coding, searched if isinstance(searched, int) else _searches(coding))
-        seconds = record["encode_s"] * encodes + record["decode_s"] + _JOB_S + _FRAME_S_PER_MPX * mpx
+        passes = (record.get("evidence") or {}).get("passes") or []
+        asked_s = sum(float(one["network_s"]) for one in passes)
+        seconds = record["encode_s"] * encodes + record["decode_s"] + asked_s + _JOB_S + _FRAME_S_PER_MPX * mpx
         values = (record["size_bytes"] * 8.0, seconds, *astuple(rough(encoder, coding, mpx)))
         for key in (*self._keys(coding), ""):
             self._sums[key] = [one + other for one, other in zip(self._sums[key], values, strict=True)]
