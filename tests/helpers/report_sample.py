@@ -172,6 +172,7 @@ def bd() -> list[c.BdRow]:
 def headroom() -> list[c.BdRow]:
     gain = Estimate(0.02, 0.01, 0.03, n=20)
     found = [("x265", Estimate(-18.0, -25.0, -9.0, n=20)), ("jpeg", Estimate(4.0, -3.0, 12.0, n=20)),
+             ("vvenc", Estimate(-6.0, -9.0, -3.0, n=20)), ("x264", Estimate(-21.0, -30.0, -10.0, n=20)),
              ("svtav1", Estimate(reason="5 points; the curve falls"))]  # fmt: skip
     return [c.BdRow(series(codec), c.Series(f"{codec} with map", codec), "pseudo", "miou", "pchip", rate, gain)
             for codec, rate in found]  # fmt: skip

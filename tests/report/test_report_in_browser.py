@@ -87,8 +87,8 @@ def test_the_figures_show(page: browser.Page, content: c.ReportContent) -> None:
         "[...document.querySelectorAll('svg.chart')].map((s) => { const b = s.getBBox();"
         "return [b.width, b.height, s.querySelectorAll('.mark').length, s.getBoundingClientRect().width]; })"
     )
-    # the opening, 4 of rates, 2 of correlations, a scatter a metric, 1 of distances, 6 of maps
-    assert len(charts) == 1 + 4 + 2 + len(content.scatters) + 1 + 6
+    # the opening, 4 of rates, 1 of what maps save, 2 of correlations, a scatter a metric, 1 of distances, 6 of maps
+    assert len(charts) == 1 + 4 + 1 + 2 + len(content.scatters) + 1 + 6
     assert all(width > 100 and height > 80 and marks > 3 and shown > 150 for width, height, marks, shown in charts)
     pictures = page.evaluate("[...document.images].map((i) => [i.complete, i.naturalWidth, i.naturalHeight])")
     layers = sum(len(overlay.layers) + 1 for overlay in content.overlays)
