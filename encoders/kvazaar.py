@@ -4,7 +4,11 @@ import re
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vcmbench.encoder import (
+    BLOCK_BITS,
     SOURCE,
     Clip,
     CodedFrame,
@@ -112,6 +116,18 @@ class Kvazaar(Encoder):
 
     def decode(self, program: str, coding: CodingConfiguration, clip: Clip) -> Command:
         return Command(ffmpeg.decode(clip, self.bitstream, "hevc"))
+
+    def with_block_bits(self, command: Command) -> Command | None:
+        # libkvazaar knows the option, too, but its files are opened by the program alone
+        words = ("--stats-file-prefix", BLOCK_BITS.removesuffix("bits.txt"))
+        return replace(command, argv=command.argv + words) if command.argv[0] == "kvazaar" else None
+
+    def read_block_bits(self, text: str) -> NDArray[np.int64]:
+        # number of the picture, columns and rows; then the bits
+        (_, columns, rows), *lines = (
+            [int(word) for word in line.split()] for line in text.splitlines() if line.strip()
+        )
+        return np.array(lines, np.int64).reshape(rows, columns)
 
     def coded_qp(self, log: str) -> float | None:
         qps = [float(qp) for qp in re.findall(r"POC +\d+ QP (\d{1,9})\b", log)]

@@ -197,6 +197,20 @@ def test_a_dense_random_map_and_odd_sizes(name: str, photos: Path, write_experim
         assert told["method"] in ("native", "coefficients", "prefilter")
 
 
+@pytest.mark.skipif(shutil.which("kvazaar") is None, reason="kvazaar's program is not here")
+def test_bits_of_kvazaar_s_blocks_sum_to_the_file_less_its_headers(scenes: Path, write_experiment: Write) -> None:
+    """Parameter sets and the slice's header are what is left, also of the file of equal size that a search chose."""
+    coding = 'encoder = "kvazaar"\npreset = "ultrafast"\nquality = [32]\n'
+    done = compress_here(scenes, write_experiment(coding, f'{coding}{MAP}match = "rate"'))
+    assert done.code == 0, done.err
+    for record in done.records():
+        told = record["block_bits"]
+        assert told["block_px"] == 64 and np.shape(told["bits"]) == (4, 8)
+        units = (scenes / record["bitstream"]).read_bytes().split(b"\0\0\1")
+        headers = sum(len(unit) + 3 for unit in units if unit and unit[0] >> 1 & 63 >= 32)
+        assert 0 < 8 * (record["size_bytes"] - headers) - np.sum(told["bits"]) < 8 * 24, "what is left of the slice"
+
+
 def test_one_quality_a_picture(scenes: Path, write_experiment: Write) -> None:
     """Mode frame works with every encoder that has a quality; brighter pictures of importance get a finer one."""
     names = ("jpeg", "x264", "svtav1", "vvenc")

@@ -116,3 +116,17 @@ def test_logs_of_other_tools() -> None:
     assert plugins.get("x265").coded_qp(x265) == 31.5
     assert all(one.coded_qp("") is None for one in plugins.discover().values())
     assert all(one.reported_bytes("") is None for one in plugins.discover().values())
+
+
+def test_kvazaar_s_program_writes_what_its_blocks_cost_and_its_library_does_not() -> None:
+    kvazaar, coding = plugins.get("kvazaar"), CodingConfiguration("kvazaar", 32)
+    own, library = (kvazaar.encode(program, coding, CLIP) for program in ("kvazaar", "ffmpeg"))
+    counting = kvazaar.with_block_bits(own)
+    assert counting is not None and counting.argv == (*own.argv, "--stats-file-prefix", "ctu_")
+    assert kvazaar.with_block_bits(library) is None and plugins.get("x265").with_block_bits(own) is None
+    assert kvazaar.read_block_bits("0 3 2\n1840 2720 1160 \n2696 3216 3168 \n\n").tolist() == [
+        [1840, 2720, 1160], [2696, 3216, 3168]
+    ]  # fmt: skip
+    for text in ("", "0 3 2\n1 2 3\n", "0 3 2\n1 2 3\n4 5\n", "0 2\n1 2\n", "0 1 1\nx\n"):
+        with pytest.raises(ValueError):  # NumPy's own words, and Python's
+            kvazaar.read_block_bits(text)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,13 @@ from PIL import Image
 from pyarrow import parquet
 
 from tests.helpers.measuring import FOLDERS, Results, copy, typed
+from vcmbench import experiment
+from vcmbench.analysis.run import recalled
+from vcmbench.execution.runner.local import LocalRunner
+from vcmbench.measure.outcome import MeasureSettings
+from vcmbench.measure.run import MeasureRun
+from vcmbench.report import ledger
+from vcmbench.report.build import report_content
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +73,33 @@ def test_bits_of_jpeg_sum_to_the_file_less_its_headers(results: Results) -> None
             assert 0 <= 8 * (len(scan) - scan.count(b"\xff\x00")) - sum(own) < 8
 
 
-def test_a_block_under_the_mouse_of_a_report_says_its_row(results: Results, tmp_path: Path) -> None:
-    config = results.root.parent / "trial.toml"
-    assert typed("report", "-d", results.root, "-s", config, "--runner", "local", "-o", tmp_path / "r.html").code == 0
-    page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    article = page.split('<article class="overlay">')[1].split("</article>")[0]
-    picture, coded_by = html.unescape(re.findall(r"<h3.*?><bdi>(.*?)</bdi>", article)[0]).split(", ", 1)
-    rects = re.findall(r'<rect x="(\d+)" y="(\d+)" width="32" height="32"><title>(.*?)</title></rect>', article)
+def test_bits_that_an_encoder_said_are_added_up(results: Results) -> None:
+    """A record of kvazaar's program, 192x96 px in blocks of 64; in other sizes they do not fit, and edited ones count
+    for nothing."""
+    path, said = results.root / "a.265", {"block_px": 64, "bits": [[8, 16, 24], [40, 80, 160]]}
+    for size, expected in ((64, [[8, 16, 24], [40, 80, 160]]), (128, [[144, 184]]), (32, None), (96, None)):
+        record: dict[str, Any] = {"subsampling_factor": 1.0, "block_bits": said}
+        found = ledger._bits(path, record, ledger._Blocks(96, 192, size))
+        assert (None if found is None else found.tolist()) == expected
+    blocks_of_64 = ledger._Blocks(96, 192, 64)
+    for wrong in ({"bits": [[8, 16, 24]]}, {"bits": "x"}, {"bits": [[1], [2, 3]]}, {"block_px": 0}, {"block_px": None}):
+        assert ledger._bits(path, {"subsampling_factor": 1.0, "block_bits": said | wrong}, blocks_of_64) is None
+    assert ledger._bits(path, {"subsampling_factor": 0.5, "block_bits": said}, blocks_of_64) is None
+    assert ledger._bits(path, {"subsampling_factor": 1.0}, blocks_of_64) is None
+
+
+def test_a_block_under_the_mouse_of_a_report_says_its_row(results: Results) -> None:
+    wanted = experiment.load(str(results.root.parent / "trial.toml"))
+    run = MeasureRun(wanted, results.root, LocalRunner(), MeasureSettings(jobs=1, quiet=True))
+    overlay = report_content(run, recalled(run)).overlays[0]
+    picture, coded_by = overlay.title.split(", ", 1)
     _, rows, err = blocks(results, "--where", "1")
     known = {(row["x_px"], row["y_px"]): row for row in rows
              if row["coded_by"] == coded_by and row["picture"].endswith(picture)}  # fmt: skip
-    assert len(rects) == len(known) == 6 * 3, err
-    for x, y, words in rects:
-        row = known[int(x), int(y)]
+    assert len(overlay.blocks) == len(known) == 6 * 3, err
+    for x, y, width, height, words in overlay.blocks:
+        row = known[x, y]
+        assert (width, height) == (32, 32)
         assert words.startswith(f"{row['class']}; x {x}, y {y}, 32x32 px; ")
         assert words.endswith(f"luma PSNR in dB {row['psnr_y_db']:.4g}; {row['lost']:.3g} % of its pixels lost")
         assert ("bits" in words) == (row["bits"] is not None) and f"importance {row['importance']:.4g}" in words

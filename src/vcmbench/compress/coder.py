@@ -17,7 +17,7 @@ from vcmbench.compress.job import Geometry, Job
 from vcmbench.compress.pixels import PreparedPicture, decoded_pictures, original_size, prepare
 from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.data import colour, frames
-from vcmbench.encoder.base import DECODED, FRAME_LOG, QPS, SOURCE, Command
+from vcmbench.encoder.base import BLOCK_BITS, DECODED, FRAME_LOG, QPS, SOURCE, Command
 from vcmbench.encoder.configuration import CodingConfiguration
 from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.errors import JobError
@@ -54,11 +54,13 @@ class Cache:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A bitstream in the scratch folder: its size, the command that made it, what that printed, and its seconds."""
+    """A bitstream in the scratch folder: its size, the command that made it, what that printed, and its seconds; and
+    what each block cost, (rows, columns), where the tool says so."""
 
     size_bytes: int
     command: Command
     done: Completed
+    block_bits: NDArray[np.int64] | None = None
 
 
 class Coder:
@@ -149,7 +151,7 @@ class Coder:
             command = encoder.encode_mapped(program, coding, self.geometry.clip, quantisers)
         self.bitstream.unlink(missing_ok=True)
         (self.worker.scratch.outputs / FRAME_LOG).unlink(missing_ok=True)  # x265 writes below what lies there
-        done = self.worker.run(self.job.tools.encode, command, self.timeout_s)
+        command, done = self._run(command)
         size = self.bitstream.stat().st_size if self.bitstream.is_file() else 0
         if size == 0:
             raise JobError(f"{command.argv[0]} ended well but wrote no bitstream", command.argv, done.log[-4096:])
@@ -159,7 +161,30 @@ class Coder:
         if reported is not None and reported != size:
             raise JobError(f"{command.argv[0]} reports {reported} bytes but its file has {size}: cut off"
                            f"{self._lacking(done)}", command.argv, done.log)  # fmt: skip
-        return Encoded(size, command, done)
+        return Encoded(size, command, done, self._block_bits())
+
+    def _run(self, command: Command) -> tuple[Command, Completed]:
+        """Have the tool say what blocks cost, where it can; it may be too old for that."""
+        tool = self.job.tools.encode
+        (self.worker.scratch.outputs / BLOCK_BITS).unlink(missing_ok=True)
+        counting = self.job.encoder.with_block_bits(command) if len(self.job.sources) == 1 else None
+        if counting is not None:
+            try:
+                return counting, self.worker.run(tool, counting, self.timeout_s)
+            except JobError as error:
+                more = [word for word in counting.argv if word not in command.argv]
+                if not any(word in error.log for word in more):
+                    raise
+        return command, self.worker.run(tool, command, self.timeout_s)
+
+    def _block_bits(self) -> NDArray[np.int64] | None:
+        path = self.worker.scratch.outputs / BLOCK_BITS
+        if not path.is_file():
+            return None
+        try:
+            return self.job.encoder.read_block_bits(read_bounded(path, _MAX_FRAME_LOG_BYTES).decode())
+        except ValueError as error:
+            raise JobError(f"{self.job.encoder.name}: its bits of blocks cannot be read: {error}") from None
 
     def _lacking(self, done: Completed) -> str:
         """What there is of a sequence in a bitstream that is cut off, for a message."""

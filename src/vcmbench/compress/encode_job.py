@@ -175,6 +175,8 @@ def _record(job: Job, geometry: Geometry, worker: Worker, coded: Coded, psnrs: l
     }
     if clip.frames > 1:
         record["frame_psnr_y_db"] = psnrs
+    if (bits := coded.encoded.block_bits) is not None:
+        record["block_bits"] = {"block_px": encoder.map_units_px[0], "bits": bits.tolist()}
     if coding.structure is not None or job.sources[0].frame is not None:
         fps = job.sources[0].fps
         record |= {"fps": fps, "rate_kbps": size_bytes * 8 * fps / clip.frames / 1000}

@@ -93,6 +93,7 @@ class _JobRecord(Loose):
     files: dict[str, str] = Field(default={})
     notes: list[str] = Field(default=[])
     frame_psnr_y_db: list[float | None] = _NONE
+    block_bits: dict[str, Any] = Field(default={})
     resampler: str = _NONE
     resampler_sha256: str = _NONE
 

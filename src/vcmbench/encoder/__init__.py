@@ -5,6 +5,7 @@ Imports `importance`, `data` and `io`.
 """
 
 from vcmbench.encoder.base import (
+    BLOCK_BITS,
     DECODED,
     FRAME_LOG,
     QPS,
@@ -23,6 +24,7 @@ from vcmbench.encoder.quantisers import Quantisers
 from vcmbench.encoder.structure import Structure
 
 __all__ = [
+    "BLOCK_BITS",
     "DECODED",
     "FRAME_LOG",
     "QPS",

@@ -27,6 +27,7 @@ from vcmbench.errors import RequestError
 SOURCE = {"yuv": "../in/source.yuv", "rgb": "../in/source.ppm"}
 DECODED = {"yuv": "decoded.yuv", "rgb": "decoded.ppm"}
 QPS = "qps.raw"
+BLOCK_BITS = "ctu_bits.txt"
 FRAME_LOG = "frames.log"
 """What an encoder writes of every picture of a sequence beside its bitstream, where it does not print it."""
 
@@ -249,6 +250,14 @@ class Encoder(ABC):
     def read_block_qps(self, data: bytes, clip: Clip) -> NDArray[np.float64]:
         """What that command wrote, as (frames, rows, columns) of blocks of `map_units_px[0]`."""
         raise RequestError(f"{self.name}: makes its decoder tell QPs, but has no read_block_qps")
+
+    def with_block_bits(self, command: Command) -> Command | None:
+        """The same encode of a picture, to the same bytes, that also writes `BLOCK_BITS`; None where a tool cannot."""
+        return None
+
+    def read_block_bits(self, text: str) -> NDArray[np.int64]:
+        """What that file says each block of `map_units_px[0]` cost, (rows, columns). Raises ValueError."""
+        raise ValueError(f"{self.name}: writes bits of blocks, but has no read_block_bits")
 
     def coded_qp(self, log: str) -> float | None:
         """The mean QP that the tool says it coded with, read from what it printed; None where it does not say."""

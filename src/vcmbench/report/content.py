@@ -144,8 +144,7 @@ class Scatter:
 class Losses:
     """What was lost, by class, distance or importance: `losses[row][column]` is pristine minus decoded (1 minus the
     value where against the pseudo ground truth), in units of `measure`, so that more is worse. `condition` says in a
-    few words which configurations this is about ("at about 0.3 bpp"). `pixels` counts those of each row in the truth
-    (None: not known)."""
+    few words which configurations this is about. `pixels` counts those of each row in the truth, where known."""
 
     against: str
     measure: str

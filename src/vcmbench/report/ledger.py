@@ -23,6 +23,7 @@ from vcmbench.analysis.summary import Summary
 from vcmbench.compress import decode
 from vcmbench.data import colour
 from vcmbench.data.dataset import Source
+from vcmbench.data.record import Record
 from vcmbench.encoder import jpeg_bits
 from vcmbench.errors import RequestError
 from vcmbench.measure.records import Score
@@ -31,14 +32,14 @@ from vcmbench.report.content import Layer
 from vcmbench.report.frames import Gallery, Rows
 
 FOLDER = "ledger"
-VERSION = 1
+VERSION = 2
 COLUMNS: dict[str, type] = {
     "coded_by": str, "configuration": str, "picture": str, "row": int, "column": int, "x_px": int, "y_px": int,
     "width_px": int, "height_px": int, "bits": float, "qp": float, "importance": float, "psnr_y_db": float,
     "class": str, "lost_px": int, "lost": float,
 }  # fmt: skip
-"""`coded_by` is what tables call the configuration, whose name is its folder's; `bits` are of JPEG files at full size,
-`qp` is what a map gave to the encoder, `class` the one of most pixels in the prediction on the pristine picture;
+"""`coded_by` is what tables call the configuration, whose name is its folder's; `bits` are of JPEG and kvazaar at full
+size, `qp` is what a map gave to the encoder, `class` the one of most pixels in the prediction on the pristine picture;
 `lost_px` and `lost` are how many pixels, and per cent of them, are predicted otherwise on the decoded one. PSNR is null
 where nothing differs."""
 _SQL = {str: "TEXT", int: "INTEGER", float: "REAL"}
@@ -101,6 +102,7 @@ class _Book:
     def __init__(self, run: MeasureRun, summary: Summary, size_px: int) -> None:
         self._run, self._summary, self._size_px = run, summary, size_px
         self._gallery = Gallery(run, summary, ())
+        self._records = {(unit.folder, str(one.name)): unit.record for unit in run.units for one in unit.sources}
 
     def rows(self, point: CodingPoint) -> Iterator[Row]:
         images = set(self._summary.images)
@@ -118,7 +120,8 @@ class _Book:
         error = blocks.means((colour.luma(pristine).astype(np.float64) - colour.luma(decoded)) ** 2)
         importance = next((blocks.means(layer.values) for layer in self._gallery.importance(source, {})), None)
         qps = next((blocks.sampled(layer) for layer in self._gallery.qp(score, {})), None)
-        bits = _bits(self._run.data.root / score["bitstream"], score, blocks)
+        record = self._records[score["configuration"], score["source"]]
+        bits = _bits(self._run.data.root / score["bitstream"], record, blocks)
         answers = self._answers(score)
         lost = None if answers is None else blocks.means(answers[0] != answers[1]) * blocks.pixels
         for i, j, x, y, width, height in blocks.each():
@@ -157,6 +160,10 @@ class _Blocks:
     def shape(self) -> tuple[int, int]:
         return len(self._ys), len(self._xs)
 
+    def counted(self, down: int, across: int) -> tuple[int, int]:
+        """How many rows and columns of blocks of that size a picture has."""
+        return -(-int(self._heights.sum()) // down), -(-int(self._widths.sum()) // across)
+
     def each(self) -> Iterator[tuple[int, int, int, int, int, int]]:
         """Row, column, x, y, width, height."""
         for i, (y, height) in enumerate(zip(self._ys.tolist(), self._heights.tolist(), strict=True)):
@@ -180,17 +187,22 @@ def _at(values: F64 | None, i: int, j: int) -> float | None:
     return None if values is None or not np.isfinite(values[i, j]) else float(values[i, j])
 
 
-def _bits(path: Path, score: Score, blocks: _Blocks) -> F64 | None:
-    """Of JPEG's blocks, whose coded units divide ours; None elsewhere."""
-    if path.suffix != ".jpg" or score["subsampling_factor"] != 1:
+def _bits(path: Path, record: Record, blocks: _Blocks) -> F64 | None:
+    """Of JPEG's blocks, and of those whose encoder said it, where the coded units divide ours; None elsewhere."""
+    said = record.get("block_bits")
+    if record["subsampling_factor"] != 1 or not (path.suffix == ".jpg" or said):
         return None
     try:
-        data = path.read_bytes()
-        across, down = jpeg_bits.unit_px(data)
-        if blocks.size_px % across or blocks.size_px % down:
+        if said:
+            across = down = int(said["block_px"])
+            found = np.array(said["bits"], np.float64)
+        else:
+            data = path.read_bytes()
+            across, down = jpeg_bits.unit_px(data)
+            found = jpeg_bits.block_bits(data).astype(np.float64)
+        if blocks.size_px % across or blocks.size_px % down or found.shape != blocks.counted(down, across):
             return None
-        found = jpeg_bits.block_bits(data).astype(np.float64)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError):  # records may have been edited
         return None
     rows, columns = (np.arange(count) * (blocks.size_px // step)
                      for count, step in zip(blocks.shape, (down, across), strict=True))  # fmt: skip

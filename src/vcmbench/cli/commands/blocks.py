@@ -34,9 +34,9 @@ examples:
   vcmbench blocks -d data -s my.toml --pictures lost
 
 After vcmbench metrics. Columns: coded_by, configuration (its folder), picture, row, column, x_px, y_px, width_px,
-height_px, bits (of JPEG at full size), qp (that a map gave), importance (0..1), psnr_y_db, class (in the pristine
-picture's prediction), lost_px, lost (per cent of the block's pixels that are predicted otherwise). --where and --order
-are SQL on them.
+height_px, bits (of JPEG and kvazaar at full size), qp (that a map gave), importance (0..1), psnr_y_db, class (in the
+pristine picture's prediction), lost_px, lost (per cent of the block's pixels that are predicted otherwise). --where and
+--order are SQL on them.
 All blocks lie in DATA/results/<experiment>/ledger/, a Parquet file a configuration and size.
 """
 
