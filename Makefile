@@ -5,7 +5,7 @@ PYTHON ?= $(shell for v in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test lint bench kills network detector requirements clean
+.PHONY: help setup demo test lint bench kills network detector sensitivity requirements clean
 
 help:
 	@echo "make demo    the whole chain on an embedded data set; results in vcmbench-demo/"
@@ -17,6 +17,7 @@ help:
 	@echo "make kills   kill -9 at random moments, over and over: is anything lost? (twenty minutes)"
 	@echo "make network the embedded segmentation network, trained anew (half an hour)"
 	@echo "make detector the embedded detector, trained anew (twenty minutes)"
+	@echo "make sensitivity the predictor of where a network is sensitive, trained anew (an hour)"
 
 setup: .venv/metrics
 
@@ -64,6 +65,9 @@ network: .venv/metrics  # the embedded network anew: draws its scenes and trains
 
 detector: .venv/metrics  # the embedded detector anew, which begins with what the network has learned
 	@$(BIN)/python -m vcmbench.demo.train_detector
+
+sensitivity: .venv/metrics  # the predictor behind [importance] source = "predicted", from what the loop comes to
+	@$(BIN)/python -m vcmbench.demo.train_sensitivity
 
 requirements:  # needs uv; pins what the *.in files ask for
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

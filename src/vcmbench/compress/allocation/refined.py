@@ -63,9 +63,9 @@ class Refinement:
 
     def code(self) -> Coded:
         """Raises JobError where a tool fails, or the network cannot take the picture."""
-        passes = [self._uniform()]
+        passes = [self.uniform()]
         for _ in range(self.map.refine):
-            passes.append(self._refined(passes[-1], passes[0].found.size_bytes))
+            passes.append(self.refined(passes[-1], passes[0].found.size_bytes))
         fair = [one for one in passes if one.found.is_equal]
         kept = max(fair, key=lambda one: one.agreement)  # of equals the first
         self.coder.bitstream.write_bytes(kept.best.data)
@@ -79,7 +79,8 @@ class Refinement:
             notes=notes if is_uniform else (), csv=kept.search.csv(kept.found.shift),
         )  # fmt: skip
 
-    def _uniform(self) -> Pass:
+    def uniform(self) -> Pass:
+        """The first pass, without a map."""
         coder, size = self.coder, self.map.block_size
         rows, columns = -(-coder.geometry.clip.height // size), -(-coder.geometry.clip.width // size)
         search = MapSearch(coder, np.zeros((rows, columns)), quantisers.regrid)
@@ -90,24 +91,28 @@ class Refinement:
         found = FoundRate(0.0, encoded.size_bytes, encoded.size_bytes, [(0.0, encoded.size_bytes)])
         return self._pass(search, found, Attempt(encoded, coder.bitstream.read_bytes(), sent, plain), start)
 
-    def _refined(self, before: Pass, target_bytes: int) -> Pass:
+    def refined(self, before: Pass, target_bytes: int) -> Pass:
         """The next pass, from what the last one's errors cost; what it left decoded is in the scratch folder."""
         start = time.perf_counter()
-        contributions = self.asked.contributions(self.pristine, self.coder.decoded_rgb(), self.question.points)
+        wanted = self.next_steps(before)
         network_s = time.perf_counter() - start
-        steps = before.search.wanted
-        log2_steps = (before.search.quality + before.found.shift + steps) / 6 + _LOG2_STEP_OF_QP_0
-        luma = self._scaled(self.coder.prepared(0).luma.astype(np.float32))
-        bits = offsets.block_bits(luma, log2_steps, self.map.block_size)
-        losses = block_means(self._scaled(contributions), self.map.block_size)
-        sigma = self.question.smoothing_px / self.map.block_size
-        wanted = offsets.moved(steps, self._of_blocks(losses), self._of_blocks(bits), self.map.delta, sigma)
         start = time.perf_counter()
         search = MapSearch(self.coder, wanted, quantisers.regrid)
         found = search.search(target_bytes)
         best = search.attempts[found.shift]
         self.coder.bitstream.write_bytes(best.data)
         return self._pass(search, found, best, start, network_s)
+
+    def next_steps(self, before: Pass) -> F64:
+        """The steps of the blocks, (rows, columns), that the network's answer to the pass `before` comes to."""
+        contributions = self.asked.contributions(self.pristine, self.coder.decoded_rgb(), self.question.points)
+        steps = before.search.wanted
+        log2_steps = (before.search.quality + before.found.shift + steps) / 6 + _LOG2_STEP_OF_QP_0
+        luma = self._scaled(self.coder.prepared(0).luma.astype(np.float32))
+        bits = offsets.block_bits(luma, log2_steps, self.map.block_size)
+        losses = block_means(self._scaled(contributions), self.map.block_size)
+        sigma = self.question.smoothing_px / self.map.block_size
+        return offsets.moved(steps, self._of_blocks(losses), self._of_blocks(bits), self.map.delta, sigma)
 
     def _pass(self, search: MapSearch, found: FoundRate, best: Attempt, start: float, network_s: float = 0.0) -> Pass:
         self.coder.decode(best.coding)
