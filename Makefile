@@ -5,7 +5,7 @@ PYTHON ?= $(shell for v in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test lint bench kills network network-b detector requirements clean
+.PHONY: help setup demo test lint bench kills network network-b detector sensitivity requirements clean
 
 help:
 	@echo "make demo    the whole chain on an embedded data set; results in vcmbench-demo/"
@@ -18,6 +18,7 @@ help:
 	@echo "make network the embedded segmentation network, trained anew (half an hour)"
 	@echo "make network-b one of another architecture, trained anew (a quarter of an hour)"
 	@echo "make detector the embedded detector, trained anew (twenty minutes)"
+	@echo "make sensitivity the predictor of where a network is sensitive, trained anew (an hour)"
 
 setup: .venv/metrics
 
@@ -68,6 +69,9 @@ network-b: .venv/metrics  # the one of another architecture anew, by which what 
 
 detector: .venv/metrics  # the embedded detector anew, which begins with what the network has learned
 	@$(BIN)/python -m vcmbench.demo.train_detector
+
+sensitivity: .venv/metrics  # the predictor behind [importance] source = "predicted", from what the loop comes to
+	@$(BIN)/python -m vcmbench.demo.train_sensitivity
 
 requirements:  # needs uv; pins what the *.in files ask for
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

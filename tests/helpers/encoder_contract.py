@@ -88,6 +88,7 @@ def check_what_it_is(one: Encoder, folder: Path, picture: U8) -> None:
         )
         bpps = [bpp for _, bpp in one.rates][:: -1 if one.quality.better == "low" else 1]
         assert bpps == sorted(bpps), f"{name}: search_rates must rise towards the better end of the scale"
+        assert [one.usual_bpp(quality) for quality in qualities] == pytest.approx([bpp for _, bpp in one.rates])
 
 
 def check_commands(one: Encoder, folder: Path, picture: U8) -> None:

@@ -227,6 +227,11 @@ class Encoder(ABC):
         first, last = (4.0, 0.02) if self.quality.better == "low" else (0.02, 4.0)
         return (self.quality.minimum, first), (self.quality.maximum, last)
 
+    def usual_bpp(self, quality: int) -> float:
+        """About how many bits a coded pixel takes at a quality, by `rates`."""
+        qualities, rates = zip(*self.rates, strict=True)
+        return float(np.exp(np.interp(quality, qualities, np.log(rates))))
+
     def quantisers(self, quality: int, steps: NDArray[np.float64], shift: float, unit_px: int) -> Quantisers:
         """What to tell the tool so that its blocks are `steps` + `shift` coarser than at `quality`.
 

@@ -62,6 +62,11 @@ class SourceOfImportance(ABC, Generic[S]):
     """What such a setting may say instead, and is no path."""
     is_asked: ClassVar[bool] = False
     """Whether there is no map before a picture is coded: the experiment's task is asked meanwhile."""
+    by_rate: ClassVar[bool] = False
+    """Whether a map depends on how coarsely the picture is coded: `read` takes `bpp`, about how many bits a pixel it
+    will have, too."""
+    weighs_pixels: ClassVar[bool] = True
+    """Whether its maps say how much pixels matter to users, so that scores count pixels by them."""
     has_whole_digest: ClassVar[bool] = False
     """Whether `digest` speaks for the settings and the code, too; else they are added to it."""
 
@@ -205,11 +210,15 @@ class ImportanceSource:
             found.append(sources[last])
         return found
 
-    def read(self, data: DataRoot, source: Source, width: int, height: int) -> PixelImportance:
-        """The importance of a picture of that size. Raises JobError with the file and what is wrong with it."""
+    def read(
+        self, data: DataRoot, source: Source, width: int, height: int, bpp: float | None = None
+    ) -> PixelImportance:
+        """The importance of a picture of that size, where it matters when it is coded with about `bpp` bits a pixel.
+        Raises JobError with the file and what is wrong with it."""
         path = self.main_file(data, source)
         where = f"labels of {source.name}" if self.origin.needs_labels else str(path or f"{self.source}, {source.name}")
-        found = self._called("read", data, source, self.settings)
+        rate = (bpp,) if self.origin.by_rate and bpp is not None else ()
+        found = self._called("read", data, source, self.settings, *rate)
         if not isinstance(found, PixelImportance):
             raise JobError(f"{self._title}: read gave {type(found).__name__}, must give a PixelImportance")
         try:

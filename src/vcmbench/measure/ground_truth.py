@@ -39,10 +39,10 @@ _DISTANCES = ImportanceSettings(aggregate="class", use_speed=False)
 
 
 def weights_of(experiment: Experiment) -> ImportanceSource:
-    """Where the importance comes from that pixels count by: the experiment's own, or the default one, also where there
-    is no map but a task that is asked."""
+    """Where the importance comes from that pixels count by: the experiment's own, or the default one, also where its
+    maps say where bits go and not what matters."""
     chosen = experiment.importance.chosen() if experiment.importance else ImportanceSource()
-    return ImportanceSource() if chosen.origin.is_asked else chosen
+    return chosen if chosen.origin.weighs_pixels else ImportanceSource()
 
 
 def in_words(wanted: ImportanceSource) -> str:

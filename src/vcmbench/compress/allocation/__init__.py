@@ -76,11 +76,18 @@ def _importance(coder: Coder, data: DataRoot, index: int, source: Source) -> Pix
     if wanted is None:
         raise JobError("internal error: a map without a source of importance")
     planned = coder.job.maps[index]
+    bpp = _usual_bpp(coder) if wanted.origin.by_rate else None
 
     def make() -> PixelImportance:
-        found = wanted.read(data, source, geometry.width, geometry.height)
+        found = wanted.read(data, source, geometry.width, geometry.height, bpp)
         if wanted.digest(data, source) != planned:
             raise JobError(f"importance of {source.name}: its files changed since this run was planned; run it again")
         return found
 
-    return coder.cache.get(("importance", source, planned, wanted), make)
+    return coder.cache.get(("importance", source, planned, wanted, bpp), make)
+
+
+def _usual_bpp(coder: Coder) -> float:
+    """About how many bits a pixel the job's pictures will take."""
+    coding = coder.job.coding
+    return coding.target_bpp or coder.job.encoder.usual_bpp(coding.quality or 0)

@@ -61,9 +61,9 @@ class Refinement:
 
     def code(self) -> Coded:
         """Raises JobError where a tool fails, or the network cannot take the picture."""
-        passes = [self._uniform()]
+        passes = [self.uniform()]
         for _ in range(self.map.refine):
-            passes.append(self._refined(passes[-1], passes[0].found.size_bytes))
+            passes.append(self.refined(passes[-1], passes[0].found.size_bytes))
         fair = [one for one in passes if one.found.is_equal]
         kept = max(fair, key=lambda one: one.agreement)  # of equals the first
         self.coder.bitstream.write_bytes(kept.best.data)
@@ -77,7 +77,8 @@ class Refinement:
             notes=notes if is_uniform else (), csv=kept.search.csv(kept.found.shift),
         )  # fmt: skip
 
-    def _uniform(self) -> Pass:
+    def uniform(self) -> Pass:
+        """The first pass, without a map."""
         coder, size = self.coder, self.map.block_size
         rows, columns = -(-coder.geometry.clip.height // size), -(-coder.geometry.clip.width // size)
         search = self._search(np.zeros((rows, columns)))
@@ -88,19 +89,11 @@ class Refinement:
         found = FoundRate(0.0, encoded.size_bytes, encoded.size_bytes, [(0.0, encoded.size_bytes)])
         return self._pass(search, found, Attempt(encoded, coder.bitstream.read_bytes(), sent, plain), start)
 
-    def _refined(self, before: Pass, target_bytes: int) -> Pass:
+    def refined(self, before: Pass, target_bytes: int) -> Pass:
         """The next pass, from what the last one's errors cost; what it left decoded is in the scratch folder."""
         start = time.perf_counter()
-        contributions = self.asked.contributions(self.pristine, self.coder.decoded_rgb(), self.question.points)
+        wanted = self.next_steps(before)
         network_s = time.perf_counter() - start
-        steps = before.search.wanted
-        encoder, quality = self.coder.job.encoder, before.search.quality
-        log2_steps = (6 * encoder.log2_step(quality) + before.found.shift + steps) / 6 - encoder.log2_step_of_one
-        luma = self._scaled(self.coder.prepared(0).luma.astype(np.float32))
-        bits = offsets.block_bits(luma, log2_steps, self.map.block_size)
-        losses = block_means(self._scaled(contributions), self.map.block_size)
-        sigma = self.question.smoothing_px / self.map.block_size
-        wanted = offsets.moved(steps, self._of_blocks(losses), self._of_blocks(bits), self.map.delta, sigma)
         start = time.perf_counter()
         search = self._search(wanted)
         found = search.search(target_bytes)
@@ -115,6 +108,18 @@ class Refinement:
             rows, columns = (np.arange(side) // self.map.block_size for side in (clip.height, clip.width))
             of_pixels = wanted[rows][:, columns].astype(np.float32)
         return MapSearch(self.coder, wanted, quantisers.regrid, of_pixels)
+
+    def next_steps(self, before: Pass) -> F64:
+        """The steps of the blocks, (rows, columns), that the network's answer to the pass `before` comes to."""
+        contributions = self.asked.contributions(self.pristine, self.coder.decoded_rgb(), self.question.points)
+        steps = before.search.wanted
+        encoder, quality = self.coder.job.encoder, before.search.quality
+        log2_steps = (6 * encoder.log2_step(quality) + before.found.shift + steps) / 6 - encoder.log2_step_of_one
+        luma = self._scaled(self.coder.prepared(0).luma.astype(np.float32))
+        bits = offsets.block_bits(luma, log2_steps, self.map.block_size)
+        losses = block_means(self._scaled(contributions), self.map.block_size)
+        sigma = self.question.smoothing_px / self.map.block_size
+        return offsets.moved(steps, self._of_blocks(losses), self._of_blocks(bits), self.map.delta, sigma)
 
     def _pass(self, search: MapSearch, found: FoundRate, best: Attempt, start: float, network_s: float = 0.0) -> Pass:
         self.coder.decode(best.coding)
