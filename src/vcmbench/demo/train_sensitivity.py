@@ -7,6 +7,7 @@ the rate moves all of them alike.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import itertools
 import sys
@@ -21,10 +22,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vcmbench.demo.sensitivity_targets import LoopTarget, chance, make
-from vcmbench.demo.train import NETWORKS, Average, draw, options
+from vcmbench.demo.training import Average, Plan, draw, options
 from vcmbench.importance import predictor
 from vcmbench.importance.predictor import JUDGING, SEEING, UNIT, WEIGHTS, LayerShape, coarseness
+from vcmbench.tasks import networks
 
+PLAN = Plan("vcmbench-demo/train-detector", scenes=384, large=24, steps=1600, batch=8, rate=2e-3)
+"""On the detector's scenes."""
 _HELD_OUT = 10
 """One scene of so many is not learned."""
 _BETA_STEPS = 2.0
@@ -98,16 +102,17 @@ def centred(steps: Tensor) -> Tensor:
 
 
 def train(
-    network: TrainedPredictor, targets: Sequence[LoopTarget], steps: int, batch: int, seed: int,
-    held_out: Sequence[LoopTarget],
+    network: TrainedPredictor, targets: Sequence[LoopTarget], held_out: Sequence[LoopTarget],
+    arguments: argparse.Namespace,
 ) -> None:  # fmt: skip
     """Train in place, and leave the averaged weights of the step that is best on what is held out."""
-    rng = np.random.default_rng(seed)
+    steps, batch, rate = arguments.steps, arguments.batch, arguments.rate
+    rng = np.random.default_rng(arguments.seed)
     order = (int(i) for _ in itertools.count() for i in rng.permutation(len(targets)))
-    parts = [{"params": network.judging.parameters(), "lr": 2e-3},
-             {"params": [one for one in network.seeing.parameters() if one.requires_grad], "lr": 4e-4}]  # fmt: skip
+    parts = [{"params": network.judging.parameters(), "lr": rate},
+             {"params": [one for one in network.seeing.parameters() if one.requires_grad], "lr": rate / 5}]  # fmt: skip
     optimizer = torch.optim.AdamW(parts, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [2e-3, 4e-4], total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [rate, rate / 5], total_steps=steps, pct_start=0.15)
     average, started, losses = Average(network), time.monotonic(), []
     best, kept = -np.inf, copy.deepcopy(network.state_dict())
     for step in range(1, steps + 1):
@@ -157,9 +162,7 @@ def save(network: TrainedPredictor, path: Path) -> None:
 
 def main() -> None:
     text = "Draw train scenes, code them in the embedded network's loop, and train the predictor on what that comes to."
-    parser = options(text, WEIGHTS, 384, 24, 1600)
-    parser.set_defaults(data=Path("vcmbench-demo/train-detector"))  # the same scenes
-    arguments = parser.parse_args()
+    arguments = options(text, WEIGHTS, PLAN).parse_args()
     small, _ = draw(arguments.data, arguments.scenes, arguments.large, arguments.jobs)
     targets = make(small, arguments.data / "sensitivity", arguments.scenes)
     torch.set_num_threads(arguments.jobs)
@@ -167,8 +170,8 @@ def main() -> None:
     is_out = [chance(one.name) % _HELD_OUT == 0 for one in targets]
     held_out = [one for one, out in zip(targets, is_out, strict=True) if out]
     learned = [one for one, out in zip(targets, is_out, strict=True) if not out]
-    network = begun(NETWORKS / "demo.safetensors")
-    train(network, learned, arguments.steps, arguments.batch, arguments.seed, held_out)
+    network = begun(networks.weights("segmentation", "demo"))
+    train(network, learned, held_out, arguments)
     save(network, arguments.output)
     share = explained(network, held_out)
     print(f"{arguments.output}: {share:.3f} of the variance explained, {len(held_out)} targets held out")
