@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from tests.compress.test_refined import LeftHalf
 from vcmbench.compress.allocation.refined import Refinement
 from vcmbench.demo import cityscapes, sensitivity_targets, train_sensitivity
-from vcmbench.demo.train import NETWORKS, Network
+from vcmbench.demo.train import Network
 from vcmbench.importance import predictor
+from vcmbench.tasks import networks
 
-DEMO = NETWORKS / "demo.safetensors"
+DEMO = networks.weights("segmentation", "demo")
 
 
 def test_targets_are_made_once_and_mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +37,7 @@ def test_targets_are_made_once_and_mirrored(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_it_begins_with_what_the_embedded_network_sees() -> None:
-    theirs = Network(NETWORKS / "demo.json").module
+    theirs = Network(networks.description("demo")).module
     theirs.load_state_dict({name: value.to(theirs.state_dict()[name].dtype) for name, value in load_file(DEMO).items()})
     ours, pictures = train_sensitivity.begun(DEMO), torch.randn(1, 3, 64, 96)
     theirs.eval()
