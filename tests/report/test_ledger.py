@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pyarrow import parquet
 
-from tests.helpers.measuring import FOLDERS, Results, copy, typed
+from tests.helpers.measuring import FOLDERS, Results, copy, network, typed
 from vcmbench import experiment
 from vcmbench.analysis.run import recalled
 from vcmbench.execution.runner.local import LocalRunner
@@ -19,6 +20,7 @@ from vcmbench.measure.outcome import MeasureSettings
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report import ledger
 from vcmbench.report.build import report_content
+from vcmbench.tasks.segmentation import Segmentation
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,28 @@ def test_bits_of_jpeg_sum_to_the_file_less_its_headers(results: Results) -> None
             start = data.index(b"\xff\xda")
             scan = data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") : -2]
             assert 0 <= 8 * (len(scan) - scan.count(b"\xff\x00")) - sum(own) < 8
+
+
+def test_margins_are_those_of_the_network_s_two_first_classes(results: Results) -> None:
+    words = ("--size", 48, "--where", "1")
+    code, rows, err = blocks(results, *words, "--margin")
+    assert code == 0, err
+    with network() as task:
+        assert isinstance(task, Segmentation) and task.logits is not None
+        source = rows[0]["picture"]
+        pristine, _ = results.decoded(next(one for one in results.scores() if one["source"] == source))
+        with torch.inference_mode():
+            outputs = task.logits(task.network, torch.from_numpy(pristine[..., ::-1].copy()).permute(2, 0, 1)[None])
+    raised = np.exp(outputs[0].double().numpy() - outputs[0].double().numpy().max(axis=0))
+    sure = np.sort(raised / raised.sum(axis=0), axis=0)
+    margin = sure[-1] - sure[-2]
+    own = [row for row in rows if row["picture"] == source]
+    assert len(own) == 4 * 2 * 4 and 0 < margin.mean() < 1
+    for row in own:
+        part = margin[row["y_px"] : row["y_px"] + 48, row["x_px"] : row["x_px"] + 48]
+        assert row["margin"] == pytest.approx(part.mean(), abs=1e-5)
+    assert blocks(results, *words)[1] == rows, "what was asked once stays"
+    assert {row["margin"] for row in blocks(results, "--size", 96, "--where", "1")[1]} == {None}
 
 
 def test_bits_that_an_encoder_said_are_added_up(results: Results) -> None:

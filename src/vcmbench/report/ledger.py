@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,13 @@ VERSION = 2
 COLUMNS: dict[str, type] = {
     "coded_by": str, "configuration": str, "picture": str, "row": int, "column": int, "x_px": int, "y_px": int,
     "width_px": int, "height_px": int, "bits": float, "qp": float, "importance": float, "psnr_y_db": float,
-    "class": str, "lost_px": int, "lost": float,
+    "class": str, "lost_px": int, "lost": float, "margin": float,
 }  # fmt: skip
 """`coded_by` is what tables call the configuration, whose name is its folder's; `bits` are of JPEG and kvazaar at full
 size, `qp` is what a map gave to the encoder, `class` the one of most pixels in the prediction on the pristine picture;
 `lost_px` and `lost` are how many pixels, and per cent of them, are predicted otherwise on the decoded one. PSNR is null
-where nothing differs."""
+where nothing differs, `margin`, by how much the network's first class leads the second on the pristine picture, where
+no network was asked."""
 _SQL = {str: "TEXT", int: "INTEGER", float: "REAL"}
 
 _LEAST_PX, _MOST_SHOWN = 32, 600
@@ -53,15 +54,29 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 
-def write(run: MeasureRun, summary: Summary, size_px: int, done: Callable[[str], None]) -> list[Path]:
-    """The table of each configuration, made anew where what it is about has changed. `done` is called with each one's
-    name. Raises JobError where a bitstream cannot be decoded, and OSError."""
-    book, paths = _Book(run, summary, size_px), []
+class Margins(Protocol):
+    """A network that says how sure it is, see `tasks.sensitivity`."""
+
+    def identity(self) -> dict[str, Any]:
+        """What decides its answers."""
+
+    def margins(self, picture: U8) -> NDArray[np.float32]:
+        """Of each pixel (H, W), in [0, 1]."""
+
+
+def write(
+    run: MeasureRun, summary: Summary, size_px: int, done: Callable[[str], None], asked: Margins | None = None
+) -> list[Path]:
+    """The table of each configuration, made anew where what it is about has changed, or margins are `asked` for that it
+    lacks. `done` is called with each one's name. Raises JobError where a bitstream cannot be decoded, and OSError."""
+    book, paths = _Book(run, summary, size_px, asked), []
+    network = "" if asked is None else hashlib.sha256(repr(sorted(asked.identity().items())).encode()).hexdigest()
     for point in summary.points:
         name = f"{FOLDER}/{point.configuration}/{size_px}px.parquet"
         key = _key(run, point, summary, size_px)
-        if _key_of(run.store.folder / name) != key:
-            run.store.write_table(name, _parquet(list(book.rows(point)), key))
+        known, _, of_network = (_key_of(run.store.folder / name) or "").partition(" ")
+        if known != key or (network and of_network != network):
+            run.store.write_table(name, _parquet(list(book.rows(point)), f"{key} {network}"))
         paths.append(run.store.folder / name)
         done(point.name)
     return paths
@@ -99,7 +114,8 @@ def _key(run: MeasureRun, point: CodingPoint, summary: Summary, size_px: int) ->
 class _Book:
     """Makes the rows of configurations."""
 
-    def __init__(self, run: MeasureRun, summary: Summary, size_px: int) -> None:
+    def __init__(self, run: MeasureRun, summary: Summary, size_px: int, asked: Margins | None = None) -> None:
+        self._asked, self._margins = asked, dict[str, F64]()
         self._run, self._summary, self._size_px = run, summary, size_px
         self._gallery = Gallery(run, summary, ())
         self._records = {(unit.folder, str(one.name)): unit.record for unit in run.units for one in unit.sources}
@@ -124,6 +140,7 @@ class _Book:
         bits = _bits(self._run.data.root / score["bitstream"], record, blocks)
         answers = self._answers(score)
         lost = None if answers is None else blocks.means(answers[0] != answers[1]) * blocks.pixels
+        margins = self._of_margins(score["source"], pristine, blocks)
         for i, j, x, y, width, height in blocks.each():
             psnr = float(10 * np.log10(255**2 / error[i, j])) if error[i, j] else None
             most = self._class(answers[0][y : y + height, x : x + width]) if answers else None
@@ -131,8 +148,16 @@ class _Book:
             yield (
                 score["configuration"], score["source"], i, j, x, y, width, height, _at(bits, i, j), _at(qps, i, j),
                 _at(importance, i, j), psnr, most, None if gone is None else round(gone),
-                None if gone is None else 100 * gone / (width * height),
+                None if gone is None else 100 * gone / (width * height), _at(margins, i, j),
             )  # fmt: skip
+
+    def _of_margins(self, name: str, pristine: U8, blocks: _Blocks) -> F64 | None:
+        """The same for all configurations of a picture."""
+        if self._asked is None:
+            return None
+        if name not in self._margins:
+            self._margins[name] = blocks.means(self._asked.margins(pristine))
+        return self._margins[name]
 
     def _answers(self, score: Score) -> tuple[U8, U8] | None:
         """What was predicted on the pristine and on the decoded picture, where that are pictures of labels."""

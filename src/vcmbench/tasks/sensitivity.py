@@ -152,6 +152,25 @@ class SegmentationSensitivity:
             pixels_of_label = pristine.shape[0] * pristine.shape[1] / labels.numel()
             return network.at_pixels(total * error * (pixels_of_label / points), pristine)
 
+    def margins(self, picture: Picture) -> NDArray[np.float32]:
+        """By how much the most probable class of each pixel leads the next one, (H, W) in [0, 1]. Raises RequestError
+        for a network whose logits are out of reach."""
+        import torch
+
+        network = self._network()
+        if not isinstance(network, Differentiable):
+            raise RequestError(f"model {self.settings.model}: no margins: {self.identity()['because']}")
+        with complaints(picture), torch.inference_mode():
+            outputs = network.logits(network.input(picture))
+            if outputs.shape[1] == 1:
+                found = (2 * outputs.sigmoid() - 1).abs()
+            else:
+                first, second = outputs.softmax(1).topk(2, 1).values.unbind(1)
+                found = (first - second)[:, None]
+            found = torch.nn.functional.interpolate(found, picture.shape[:2], mode="bilinear")
+        values: NDArray[np.float32] = found[0, 0].numpy()
+        return values
+
     def _pristine(self, pristine: Picture) -> tuple[NDArray[np.uint8], torch.Tensor | None]:
         """The answer on the pristine picture, and the labels of its logits if it has any; those of the last one are
         kept, for it is asked several times."""

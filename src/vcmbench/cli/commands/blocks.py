@@ -19,11 +19,12 @@ from vcmbench.cli.terminal import say
 from vcmbench.compress import decode
 from vcmbench.data.dataset import open_root
 from vcmbench.data.store import Store
-from vcmbench.errors import JobError
+from vcmbench.errors import JobError, RequestError
 from vcmbench.io.progress import Progress
 
 if TYPE_CHECKING:  # measuring takes long to import
     from vcmbench.measure.run import MeasureRun
+    from vcmbench.report.ledger import Margins
 
 _NOT_PRINTED = ("configuration", "row", "column", "width_px", "height_px")
 _EXAMPLES = """\
@@ -35,8 +36,9 @@ examples:
 
 After vcmbench metrics. Columns: coded_by, configuration (its folder), picture, row, column, x_px, y_px, width_px,
 height_px, bits (of JPEG and kvazaar at full size), qp (that a map gave), importance (0..1), psnr_y_db, class (in the
-pristine picture's prediction), lost_px, lost (per cent of the block's pixels that are predicted otherwise). --where and
---order are SQL on them.
+pristine picture's prediction), lost_px, lost (per cent of the block's pixels that are predicted otherwise), margin (by
+--margin, 0..1: how far the network's first class leads the second on the pristine picture). --where and --order are SQL
+on them.
 All blocks lie in DATA/results/<experiment>/ledger/, a Parquet file a configuration and size.
 """
 
@@ -56,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="write the decoded pictures with these blocks marked"
     )
+    parser.add_argument("--margin", action="store_true",
+                        help="ask the network, too: by how much its first class leads the second on the pristine "
+                        "picture (segmentation)")  # fmt: skip
     parser.add_argument("--skip-missing", action="store_true", help="where some bitstreams are not there")
     parser.add_argument("--json", action="store_true", help="one JSON object a block on stdout, no table")
     table.add_option(parser)
@@ -78,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     summary = recalled(this).summary
     try:
         with Progress(len(summary.points), "configuration") as progress:
-            paths = ledger.write(this, summary, arguments.size, progress.advance)
+            paths = ledger.write(this, summary, arguments.size, progress.advance, _asked(this, arguments))
         says_lost = summary.kind is not None and summary.kind.has_label_pictures
         where = arguments.where or ("lost_px > 0" if says_lost else "1")
         order = arguments.order or ("lost_px" if says_lost else "100 - psnr_y_db")
@@ -92,6 +97,21 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise JobError(f"{error.filename or this.store.folder}: {error.strerror or error}") from None
     return 0
+
+
+def _asked(run: MeasureRun, arguments: argparse.Namespace) -> Margins | None:
+    """The task's network, where margins are wanted."""
+    if not arguments.margin:
+        return None
+    from vcmbench.tasks.sensitivity import SegmentationSensitivity
+
+    if (task := run.experiment.task) is None or task.predictions == "files":
+        raise RequestError("--margin: the experiment has no [task] whose network could be asked")
+    try:
+        return SegmentationSensitivity(task)
+    except RequestError as error:
+        why = str(error).removeprefix('source "task": ')
+        raise RequestError(f"--margin: {why}") from None
 
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
