@@ -66,7 +66,7 @@ class SourceOfImportance(ABC, Generic[S]):
     """Whether a map depends on how coarsely the picture is coded: `read` takes `bpp`, about how many bits a pixel it
     will have, too."""
     weighs_pixels: ClassVar[bool] = True
-    """Whether its maps say how much pixels matter to users, so that scores count pixels by them."""
+    """Whether its maps, where it has any, say how much pixels matter to users, so that scores count pixels by them."""
     has_whole_digest: ClassVar[bool] = False
     """Whether `digest` speaks for the settings and the code, too; else they are added to it."""
 

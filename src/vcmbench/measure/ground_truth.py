@@ -42,7 +42,7 @@ def weights_of(experiment: Experiment) -> ImportanceSource:
     """Where the importance comes from that pixels count by: the experiment's own, or the default one, also where its
     maps say where bits go and not what matters."""
     chosen = experiment.importance.chosen() if experiment.importance else ImportanceSource()
-    return chosen if chosen.origin.weighs_pixels else ImportanceSource()
+    return chosen if chosen.origin.weighs_pixels and not chosen.origin.is_asked else ImportanceSource()
 
 
 def in_words(wanted: ImportanceSource) -> str:

@@ -27,7 +27,6 @@ class TaskQuestion:
 class TaskSource(SourceOfImportance[TaskQuestion]):
     settings = TaskQuestion
     is_asked = True
-    weighs_pixels = False
 
     def digest(self, data: DataRoot, source: Source, settings: TaskQuestion) -> str:
         return "asked"  # the picture and the network, which stand in a job's key beside it
