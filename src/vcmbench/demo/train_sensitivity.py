@@ -27,8 +27,7 @@ from vcmbench.importance import predictor
 from vcmbench.importance.predictor import JUDGING, SEEING, UNIT, WEIGHTS, LayerShape, coarseness
 from vcmbench.tasks import networks
 
-PLAN = Plan("vcmbench-demo/train-detector", scenes=384, large=24, steps=1600, batch=8, rate=2e-3)
-"""On the detector's scenes."""
+PLAN = Plan("vcmbench-demo/train-small", scenes=384, large=24, steps=1600, batch=8, rate=2e-3)
 _HELD_OUT = 10
 """One scene of so many is not learned."""
 _BETA_STEPS = 2.0
@@ -106,13 +105,13 @@ def train(
     arguments: argparse.Namespace,
 ) -> None:  # fmt: skip
     """Train in place, and leave the averaged weights of the step that is best on what is held out."""
-    steps, batch, rate = arguments.steps, arguments.batch, arguments.rate
+    steps, batch, rates = arguments.steps, arguments.batch, [arguments.rate, arguments.rate / 5]
     rng = np.random.default_rng(arguments.seed)
     order = (int(i) for _ in itertools.count() for i in rng.permutation(len(targets)))
-    parts = [{"params": network.judging.parameters(), "lr": rate},
-             {"params": [one for one in network.seeing.parameters() if one.requires_grad], "lr": rate / 5}]  # fmt: skip
+    seeing = [one for one in network.seeing.parameters() if one.requires_grad]
+    parts = [{"params": list(network.judging.parameters())}, {"params": seeing}]
     optimizer = torch.optim.AdamW(parts, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [rate, rate / 5], total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.15)
     average, started, losses = Average(network), time.monotonic(), []
     best, kept = -np.inf, copy.deepcopy(network.state_dict())
     for step in range(1, steps + 1):
