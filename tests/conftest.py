@@ -23,8 +23,8 @@ from vcmbench.io.plugins import VARIABLE
 SLOW = (
     "compress/test_compress", "compress/test_decode", "compress/test_faults", "compress/test_maps.py",
     "compress/test_maps_over_time", "compress/test_refined", "compress/test_reliability", "compress/test_sequences",
-    "compress/forecast", "demo", "execution", "hostile", "importance/test_importance_command", "iqa", "measure",
-    "report/test_report_in_browser", "tasks", "test_benchmarks",
+    "compress/forecast", "demo", "execution", "hostile", "importance/test_importance_command",
+    "importance/test_predictor", "iqa", "measure", "report/test_report_in_browser", "tasks", "test_benchmarks",
 )  # fmt: skip
 
 # a busy machine makes no example slow enough to fail
