@@ -26,9 +26,8 @@ from vcmbench.measure.outcome import MeasureSettings, asked
 from vcmbench.measure.run import MeasureRun
 from vcmbench.report.build import report_content
 from vcmbench.report.content import ReportContent
-from vcmbench.tasks import TaskSettings
+from vcmbench.tasks import TaskSettings, networks
 from vcmbench.tasks.base import Task
-from vcmbench.tasks.segmentation import NETWORKS
 
 ALL = CONFIGURATIONS * PICTURES
 LOSING = ALL - PICTURES
@@ -92,8 +91,8 @@ def test_a_metric_that_some_pictures_lack(results: Results, config: Path, monkey
     """It has no correlation on all samples, and has one for the codec that lacks none."""
     original = Scorer.score
 
-    def score(self: Scorer, pristine: Any, decoded: Any, names: Any = None) -> MetricScores:
-        found = original(self, pristine, decoded, names)
+    def score(self: Scorer, pristine: Any, decoded: Any, names: Any = None, flips: Any = None) -> MetricScores:
+        found = original(self, pristine, decoded, names, flips)
         if "GMSD" in found.values and decoded.shape[1] > 32:
             blocky = np.abs(decoded[:, :, 8::8].astype(int) - decoded[:, :, 7:-1:8]).mean((1, 2, 3))
             lacking = blocky > np.abs(np.diff(decoded.astype(int), axis=2)).mean((1, 2, 3)) * 1.3  # JPEG alone
@@ -229,15 +228,15 @@ def test_the_runner_is_obeyed_for_tasks(results: Results, config: Path, monkeypa
 
 
 def test_a_config_that_is_a_program_is_said_to_run(results: Results, config: Path) -> None:
-    network = json.loads((NETWORKS / "demo.json").read_bytes())
+    network = json.loads((networks.FOLDER / "demo.json").read_bytes())
     program = config.parent / "net.py"
     program.write_text("".join(f"{name} = {value!r}\n" for name, value in network.items()))
-    shutil.copy(NETWORKS / "demo.safetensors", config.parent / "net.safetensors")
+    shutil.copy(networks.FOLDER / "demo.safetensors", config.parent / "net.safetensors")
     change(config, TASK, f'[task]\nmodel = "{program}"\ncheckpoint = "net.safetensors"\n')
     done = measure(results.root, config, "--level", "image")
     assert f"running the config {program}: it is a program" in done.err
     change(config, "net.py", "net.json")
-    (config.parent / "net.json").write_bytes((NETWORKS / "demo.json").read_bytes())
+    (config.parent / "net.json").write_bytes((networks.FOLDER / "demo.json").read_bytes())
     assert "it is a program" not in measure(results.root, config, "--level", "image").err
 
 
