@@ -1,7 +1,8 @@
-"""What a metric is to beat: where a block lies in its picture, and all metrics taken together.
+"""What stands beside metrics: where a block lies in its picture, and all metrics taken together.
 
-Both are ridge regressions of the machine's score that have not seen the unit (a picture, with all of its samples) that
-they speak of: each is predicted by what was learned from the others. Columns are standardised, the penalty is 1.
+Both are ridge regressions of ranks on ranks whose slopes have not seen the unit (a picture, with all of its samples)
+that they speak of. The intercept is one for all: the mean of the other units alone would fall where a unit's own is
+high, and turn what is worth nothing into a negative correlation. Columns are standardised, the penalty is 1.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ def predictions(
 ) -> dict[str, Array]:
     """For each baseline that can be had, what it predicts of (n,) samples.
 
-    `metrics` are (n,) each; those that are not finite everywhere, or never differ, are left out, and of fewer than two
-    there is nothing together. `places` is (n, 2), the x and y of blocks in px. There is nothing at all of one unit.
+    `metrics` are (n,) each; those that lack a sample, or never differ, are left out, and of fewer than two there is
+    nothing together. `places` is (n, 2), the x and y of blocks in px. There is nothing at all of one unit.
     """
     if len(set(units)) < 2:
         return {}
-    usable = [scores for scores in metrics.values() if np.isfinite(scores).all() and np.ptp(scores) > 0]
+    usable = [ranks(scores) for scores in metrics.values() if not np.isnan(scores).any() and np.ptp(ranks(scores)) > 0]
+    machine = ranks(machine)
     found = {}
     if len(usable) > 1:
         found[TOGETHER] = unseen(np.column_stack(usable), machine, units)
@@ -38,8 +40,15 @@ def predictions(
     return found
 
 
+def ranks(values: Array) -> Array:
+    """From 0, ties at their mean: infinite values are the ends, and no outlier bends a line."""
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2.0
+
+
 def unseen(columns: Array, machine: Array, units: Sequence[Hashable]) -> Array:
-    """What a ridge regression on (n, k) columns predicts of the (n,) machine scores of each unit, from the others.
+    """What a ridge regression on (n, k) columns predicts of the (n,) machine scores, up to one constant: each unit's by
+    slopes from the others.
 
     Sums over all samples less those of the unit are what a fit without it needs: no sample is looked at twice.
     """
@@ -52,20 +61,19 @@ def unseen(columns: Array, machine: Array, units: Sequence[Hashable]) -> Array:
     predicted = np.empty(len(x))
     for number in range(len(numbers)):
         mine = own == number
-        slopes, intercept = _fit(products - table[mine].T @ table[mine])
-        predicted[mine] = intercept + x[mine] @ slopes
+        predicted[mine] = x[mine] @ _slopes(products - table[mine].T @ table[mine])
     return predicted
 
 
-def _fit(products: Array) -> tuple[Array, float]:
-    """Slopes (k,) and intercept of ridge, from the (k + 2, k + 2) sums of products of 1, the columns, and the machine's
-    score. The penalty is on columns that are standardised among the samples of the fit; the intercept has none."""
+def _slopes(products: Array) -> Array:
+    """Of ridge, (k,), from the (k + 2, k + 2) sums of products of 1, the columns, and the machine's score. The penalty
+    is on columns that are standardised among the samples of the fit; the intercept has none."""
     n, means = products[0, 0], products[0, 1:] / products[0, 0]
     centred = products[1:, 1:] - n * np.outer(means, means)
     scale = np.sqrt(np.maximum(np.diag(centred)[:-1] / n, 1e-24))
     gram = centred[:-1, :-1] / np.outer(scale, scale) + PENALTY * np.eye(len(scale))
-    slopes = np.linalg.solve(gram, centred[:-1, -1] / scale) / scale
-    return slopes, float(means[-1] - means[:-1] @ slopes)
+    slopes: Array = np.linalg.solve(gram, centred[:-1, -1] / scale) / scale
+    return slopes
 
 
 def _polynomial(places: Array) -> Array:

@@ -141,8 +141,17 @@ def compare(
     best = max(found, key=lambda name: found[name].strength, default=None)
     best = best if best is not None and found[best].follows else None
     predicted = {} if clusters is None else baselines.predictions(metrics, machine, clusters, places)
-    beside = {name: _judged(scores, machine, jackknife, rises=True)[0] for name, scores in predicted.items()}
+    beside = {name: _without_intervals(scores, machine) for name, scores in predicted.items()}
     return Comparison(len(machine), jackknife.units, found, best, _differences(found, samples, best), beside)
+
+
+def _without_intervals(predicted: Array, machine: Array) -> Correlation:
+    """Of a baseline: each sample's prediction hangs on all other units, of which no jackknife and no p knows."""
+    with np.errstate(all="ignore"):
+        found = correlate(predicted, machine)
+    why = "no interval: predictions hang on the other images"
+    values = {key: replace(value, p=None, reason=value.reason or why) for key, value in found.values.items()}
+    return replace(found, values=values, rises=True)
 
 
 def _judged(
