@@ -153,7 +153,7 @@ def test_bjontegaard_differences_have_a_table_a_measure(content: c.ReportContent
 def test_what_maps_save_has_a_chart_and_a_table(content: c.ReportContent, html: str) -> None:
     section = html[html.index('<section id="headroom"') :].split("</section>")[0]
     assert content.judged in section and section.count("<svg") == 1
-    said = "Rate at equal mIoU against the pseudo ground truth, in % of the same codec\u2019s without a map."
+    said = "Rate at equal mIoU against the pseudo ground truth, in % of the same codec\u2019s without a map (below: which)."
     assert f"{said} x265 \u221218.0, jpeg +4.0" in section
     (rows,) = Reader(section).tables.values()
     assert [row[0][0] for row in rows[1:]] == [

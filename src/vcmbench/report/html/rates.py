@@ -110,7 +110,9 @@ def _headroom(page: Page, rows: Sequence[BdRow]) -> Markup:
     names = _apart([row.test.label for row in rows])
     shown = [ForestRow(name, row.bd_rate_percent, page.styles[row.test]) for name, row in zip(names, rows, strict=True)]
     measure, against = measure_words(rows[0].measure), AGAINST.get(rows[0].against, rows[0].against)
-    caption = f"Rate at equal {measure} against the {against}, in % of the same codec\u2019s without a map."
+    caption = (
+        f"Rate at equal {measure} against the {against}, in % of the same codec\u2019s without a map (below: which)."
+    )
     chart = None
     if extent(row.value for row in shown):
         said = [f"{row.label} {number(row.value.value, 1, True)}" for row in shown if row.value.value is not None]
