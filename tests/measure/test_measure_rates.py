@@ -171,8 +171,8 @@ def test_maps_are_held_against_the_same_codec_without_one() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [([], ""), (["demo"], "go: demo. The same network"), (["c.onnx"], "go: c.onnx (xnno.c). demo judges, which was not"),
-     (["c", "demo"], "go: c (c) and demo. The same")],
+    [([], ""), (["demo"], "go: demo. The same network"),
+     (["c.onnx"], "go: c.onnx (xnno.c). demo judges, which was not"), (["c", "demo"], "go: c (c) and demo. The same")],
 )  # fmt: skip
 def test_who_was_asked_and_who_judges(asked: list[str], words: str) -> None:
     of = {name: {"network": name, "weights_sha256": name[::-1]} for name in (*asked, "demo")}

@@ -153,7 +153,8 @@ def test_bjontegaard_differences_have_a_table_a_measure(content: c.ReportContent
 def test_what_maps_save_has_a_chart_and_a_table(content: c.ReportContent, html: str) -> None:
     section = html[html.index('<section id="headroom"') :].split("</section>")[0]
     assert content.judged in section and section.count("<svg") == 1
-    said = "Rate at equal mIoU against the pseudo ground truth, in % of the same codec\u2019s without a map (below: which)."
+    said = "Rate at equal mIoU against the pseudo ground truth, "
+    said += "in % of the same codec\u2019s without a map (below: which)."
     assert f"{said} x265 \u221218.0, jpeg +4.0" in section
     (rows,) = Reader(section).tables.values()
     assert [row[0][0] for row in rows[1:]] == [
@@ -296,7 +297,7 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     text = " ".join(found)
     assert re.search(r"accuracy of 0\.90 is kept by vvenc at 0\.\d+\sbpp\s\[0\.\d+,\s0\.\d+\], ", text)
     assert "x264 \u221230.0 [\u221235.0, \u221225.0]; x265 \u221242.0" in text
-    assert "Against its own answers (n = 20), an accuracy" in text and "Against the labels" in text
+    assert "Against the network's own answers (n = 20), an accuracy" in text and "Against the labels" in text
     lacking = [replace(row, method="pchip", bd_rate_percent=Estimate(reason=f"not computable: {row.measure}"))
                for row in content.bd]  # fmt: skip
     said = bd_rates(lacking)
@@ -307,7 +308,7 @@ def test_findings_give_figures_with_intervals_and_n(content: c.ReportContent) ->
     assert re.search(r"PSNR reaches 0\.\d\d \[0\.\d\d, 0\.\d\d\]", text)
     assert "classes that lose most IoU" in text
     assert re.search(
-        r"pixel accuracy that is lost by distance against its own answers, .* "
+        r"pixel accuracy that is lost by distance against the network's own answers, .* "
         r"\(n = 20\): 0\.\d\d \(0\u201315\u00a0m\), ",
         text,
     )
@@ -356,12 +357,12 @@ def test_the_report_opens_with_three_sentences_and_the_chart_they_are_about(
 ) -> None:
     said = headline(content)
     assert len(said) <= 5
-    assert re.fullmatch(r"An accuracy of 0\.90 against its own answers takes 0\.\d+\sbpp\s\[.*\] with vvenc and "
-                        r"0\.\d+\sbpp.* with jpeg; "
+    assert re.fullmatch(r"An accuracy of 0\.90 against the network's own answers takes 0\.\d+\sbpp\s\[.*\] with "
+                        r"vvenc and 0\.\d+\sbpp.* with jpeg; "
                         r"3 other codecs between\.", said[0])  # fmt: skip
     assert said[1] == (
-        "Rate at equal pixel accuracy (against its own answers), against jpeg: \u221266.0 [\u221271.0, \u221261.0] "
-        "% with svtav1 to \u221230.0 [\u221235.0, \u221225.0] % with x264."
+        "Rate at equal pixel accuracy (against the network's own answers), against jpeg: \u221266.0 "
+        "[\u221271.0, \u221261.0] % with svtav1 to \u221230.0 [\u221235.0, \u221225.0] % with x264."
     )
     best = content.correlations[0].rows[0].metric
     assert re.fullmatch(rf"{best} follows the machine best: SROCC 0\.\d\d \[.*\]; \d of the other \d metrics "

@@ -186,7 +186,8 @@ def _version(encoder: Encoder, coding: CodingConfiguration) -> list[Any] | None:
     """Of the rule by which a map becomes steps, and where a search for a quality begins; None: there is neither."""
     if coding.qp_map is None and not coding.is_searched:
         return None
-    rates = encoder.rates if coding.target_bpp is not None else None
+    by_rate = coding.importance is not None and coding.importance.origin.by_rate
+    rates = encoder.rates if coding.target_bpp is not None or by_rate else None
     # records of before lack the account of their pictures
     is_new = coding.structure is not None and (coding.qp_map is None or coding.qp_map.mode != "block")
     return [importance_steps.VERSION if coding.qp_map else 1, rates, *(["frames"] if is_new else [])]

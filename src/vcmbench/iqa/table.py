@@ -38,7 +38,8 @@ _WEIGHED = Smallest(8, area_px=45 * 45)
 _XPSNR = _is("video:open_xpsnr", "FFmpeg's xpsnr, y", "luma, limited range", 0, None, None, _WEIGHED, _EQUAL)
 _VMAF = _is("video:open_vmaf", "FFmpeg's libvmaf, vmaf_v0.6.1", "luma, limited range", 0, 100, None, Smallest(32))
 _NO_MOTION = "a picture stands still: no motion part"
-_FLIPS = _loss("flips:mean", "", "R'G'B', as the network has it", high=0.5, smallest=Smallest(32))
+_FLIPS = _loss("flips:mean", "", "R'G'B', as the network has it", high=0.5, smallest=Smallest(32),
+               not_finite="the network cannot take its picture")  # fmt: skip
 
 _ENTRIES = (
     _metric(

@@ -147,16 +147,27 @@ def _of_objects(data: DataRoot, source: Source, wanted: ImportanceSource) -> Tru
     found, distance_m = _object_files(data, source), None
     if found is None:
         notes["objects"] = "no file of objects is there (docs/tasks.md)"
-    disparity, camera = disparity_files(data, source)
-    if disparity.is_file():
-        raw, fx_px, baseline_m = read_disparity(disparity, camera, width, [])
-        if raw.shape != (height, width):
-            raise JobError(f"{disparity}: is {raw.shape[1]}x{raw.shape[0]} px, its picture is {width}x{height} px")
-        distance_m = _distances(raw, fx_px, baseline_m)
-    else:
-        notes["distance"] = f"no {disparity.name}"
+    try:
+        distance_m = _of_disparity(data, source, width, height)
+    except JobError as error:
+        notes["distance"] = str(error)
     known = found.read((height, width)) if found is not None else None
     return Truth(None, distance_m, values, notes, objects=known, region=wanted.region)
+
+
+def _of_disparity(data: DataRoot, source: Source, width: int, height: int) -> NDArray[np.float32]:
+    """Distances of a picture's pixels. Raises JobError where there is no disparity, or outside of Cityscapes' layout no
+    camera: that of Cityscapes would give metres that mean nothing."""
+    disparity, camera = disparity_files(data, source)
+    if not disparity.is_file():
+        raise JobError(f"no {disparity.name}")
+    fallbacks: list[str] = []
+    raw, fx_px, baseline_m = read_disparity(disparity, camera, width, fallbacks)
+    if fallbacks and not data.is_cityscapes:
+        raise JobError(f"{camera.name} lacks {', '.join(fallbacks)}")
+    if raw.shape != (height, width):
+        raise JobError(f"{disparity}: is {raw.shape[1]}x{raw.shape[0]} px, its picture is {width}x{height} px")
+    return _distances(raw, fx_px, baseline_m)
 
 
 def _ranges(data: DataRoot, source: Source, wanted: ImportanceSource) -> dict[str, str]:

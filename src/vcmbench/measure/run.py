@@ -80,6 +80,7 @@ class MeasureRun:
         if scorer is not None:
             outcome.unavailable = dict(scorer.missing)
             outcome.reasons += [f"{name}: {why}" for name, why in scorer.missing.items()]
+            outcome.reasons += _knows_too_much(predictor, scorer)
         with interruptible(self.runner.cancel) as stop:
             found = (elsewhere or self._here(predictor, scorer))(stop)
             outcome.done, outcome.resumed, outcome.failed = found.done, found.resumed, list(found.failed)
@@ -166,6 +167,15 @@ class MeasureRun:
 
     def blocks(self) -> BlockRun:
         return BlockRun(self.experiment, self.store, self.units, self.runner, self.settings)
+
+
+def _knows_too_much(predictor: Predictor | None, scorer: Scorer) -> list[str]:
+    """A line where a metric looks at the very network that it is held against."""
+    weights = None if predictor is None else predictor.identity().get("weights_sha256")
+    seen = {name: scorer.identity(name).get("network", {}).get("weights_sha256") for name in scorer.names
+            if name not in scorer.missing}  # fmt: skip
+    return [f"{name}: metrics.network is the network that is measured, so that it knows too much; name another one"
+            for name, known in seen.items() if weights is not None and known == weights]  # fmt: skip
 
 
 def _check_labels(experiment: Experiment, sources: Sequence[Source]) -> None:

@@ -107,7 +107,9 @@ def _key(run: MeasureRun, point: CodingPoint, summary: Summary, size_px: int) ->
     """What a table is made of: scores, whose keys hold bitstream, network and truth, the blocks' size, and names."""
     kept = [(image, point.scores[image].get("bitstream_sha256"), (point.scores[image]["machine"] or {}).get("key"))
             for image in summary.images]  # fmt: skip
-    text = json.dumps([VERSION, *COLUMNS, size_px, str(run.experiment.importance), kept, point.name, _names(summary)])
+    bits = [unit.record.get("block_bits") is not None for unit in run.units]
+    of_all = [size_px, str(run.experiment.importance), bits]
+    text = json.dumps([VERSION, *COLUMNS, *of_all, kept, point.name, _names(summary)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -18,7 +18,7 @@ quality metrics hold a decoded picture against."""
 
 def held_against(against: str) -> str:
     """The same within a sentence of findings, which says whose answers the pseudo ground truth is."""
-    return "its own answers" if against == "pseudo" else f"the {AGAINST[against]}"
+    return "the network's own answers" if against == "pseudo" else f"the {AGAINST[against]}"
 
 
 _MORE = {

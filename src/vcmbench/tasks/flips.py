@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,7 @@ _NEARBY_PX = 8.0
 _GAIN = 4.0
 """How much more an error of a codec moves a margin than one of random sign: it is alike over many pixels. On twelve
 drawn training scenes in x264, x265 and JPEG the mean of what is expected is then that of what is lost."""
-_KEPT = 8
+_KEPT_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class _Look:
     margins: NDArray[np.float32]
     input: torch.Tensor
     energy: torch.Tensor
+
+    @property
+    def size_bytes(self) -> int:
+        return self.margins.nbytes + self.input.nbytes + self.energy.nbytes
 
 
 class ExpectedFlips:
@@ -57,7 +63,7 @@ class ExpectedFlips:
         gradients."""
         about = self._asked.identity()
         if "differences" in about:
-            raise RequestError(f"metrics.network: {about['because']}")
+            raise RequestError(f"metrics.network: {self._asked.without_gradients}")
         return {**about, "flips": VERSION}
 
     def of(self, pristine: Picture, decoded: Picture) -> NDArray[np.float32]:
@@ -66,7 +72,7 @@ class ExpectedFlips:
         from scipy.ndimage import gaussian_filter
         from scipy.special import ndtr
 
-        with self._turn, complaints(pristine):
+        with self._turn, complaints(pristine), _one_thread():
             network = self._made = self._made or self._asked.opened[1]()
             if not isinstance(network, Differentiable):
                 raise JobError("the network has no gradients")
@@ -82,9 +88,22 @@ class ExpectedFlips:
         which = hashlib.sha256(np.ascontiguousarray(pristine).data).digest()
         if which not in self._known:
             self._known[which] = _look_at(network, pristine)
-            while len(self._known) > _KEPT:
+            while len(self._known) > 1 and sum(look.size_bytes for look in self._known.values()) > _KEPT_BYTES:
                 self._known.popitem(last=False)
         return self._known[which]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The last bits of a convolution depend on how many threads it has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _look_at(network: Differentiable, pristine: Picture) -> _Look:

@@ -87,12 +87,14 @@ class SegmentationSensitivity:
 
     The loss is the sum over pixels of 1 - p(label on the pristine picture); of an ONNX file without gradients, how many
     pixels have another label. The task is opened when it is first asked,
-    and anew in each process. Raises RequestError for one that has no gradients.
+    and anew in each process. Raises RequestError for a task that is none, or one of PyTorch without gradients.
     """
 
     def __init__(self, settings: TaskSettings, planned: dict[str, Any] | None = None) -> None:
         """`planned` is the identity that jobs were planned with, in another process."""
         self.settings, self._planned = settings, planned
+        self.without_gradients = ""
+        """Why it has none, once it is opened."""
         if (kind := base.get(settings.name)) is not Segmentation:
             raise RequestError(f'source "task": asks segmentation networks; task {kind.__name__} is none')
         if absent := missing_packages():
@@ -119,7 +121,8 @@ class SegmentationSensitivity:
             try:
                 module = gradients.convert(network)
             except gradients.NoGradientsError as why:
-                return about | {"differences": differences.VERSION, "because": str(why)}, lambda: network
+                self.without_gradients = str(why)
+                return about | {"differences": differences.VERSION}, lambda: network
             about |= {name: metadata.version(name) for name in ("onnx", "onnx2torch", "torch")}
             return about, lambda: gradients.OnnxGradients(network, module)
         if (logits := task.logits) is None:

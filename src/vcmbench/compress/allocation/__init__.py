@@ -88,6 +88,6 @@ def _importance(coder: Coder, data: DataRoot, index: int, source: Source) -> Pix
 
 
 def _usual_bpp(coder: Coder) -> float:
-    """About how many bits a pixel the job's pictures will take."""
+    """About how many bits a pixel of the original size the job's pictures will take."""
     coding = coder.job.coding
-    return coding.target_bpp or coder.job.encoder.usual_bpp(coding.quality or 0)
+    return coding.target_bpp or coder.job.encoder.usual_bpp(coding.quality or 0) * coding.subsampling_factor**2

@@ -22,7 +22,8 @@ from vcmbench.errors import RequestError
 
 _SEARCH_ENCODES = 4
 _PASS_S_PER_MPX = 20.0
-"""Of a network that is asked after an encode: four gradients and an answer of the embedded one."""
+"""Of a network that is asked after an encode: four gradients and an answer of the embedded one; of others, and other
+`points`, records say."""
 _UNSCALED_BPP = 12.0
 """Of an encoder without a quality scale."""
 _JOB_S, _FRAME_S_PER_MPX = 0.012, 0.01

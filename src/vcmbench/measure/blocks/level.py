@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +232,14 @@ class BlockLevel:
         values: Values = {name: [None] * len(blocks) for name in names}
         reasons: Reasons = {name: {} for name in names}
         scored = 0
-        for numbers, pristine, pictures, flips in self._batches(blocks, decode, partial(scorer.flips, names=names)):
+
+        def look(pristine: U8, decoded: U8) -> F32 | None:
+            try:
+                return scorer.flips(pristine, decoded, names)
+            except JobError:  # said of the whole picture; its blocks have no value, and other metrics do
+                return np.full(pristine.shape[:2], np.nan, np.float32)
+
+        for numbers, pristine, pictures, flips in self._batches(blocks, decode, look):
             found = scorer.score(pristine, pictures, names, flips)
             for name in names:
                 for row, number in enumerate(numbers):

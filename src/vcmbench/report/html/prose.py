@@ -49,9 +49,9 @@ NOT_DIFFERENT = (
 )
 
 BASELINES = (
-    "Two baselines stand below the metrics: all metrics together, and where a block lies in its picture, without a "
-    "look at it. Both are ridge regressions of the machine\u2019s score that have not seen the picture that they "
-    "speak of. A metric that does not beat the position says nothing that a map of accidents would not."
+    "Baselines stand below the metrics: all metrics together, and for blocks where they lie in their picture, without "
+    "a look at it. Both are ridge regressions on ranks, whose slopes have not seen the picture that they speak of. "
+    "They have no intervals, and are not tested against."
 )
 
 SCATTER = (
