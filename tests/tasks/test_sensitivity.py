@@ -131,7 +131,7 @@ def test_an_onnx_file_that_gives_labels_is_asked_block_by_block(tmp_path: Path, 
     assert lost > 0.01 and found.sum() == pytest.approx(lost * found.size, rel=1e-4)
     assert not found[:, -astronaut.shape[1] // 4 :].any()
     assert 1 < len(np.unique(found)) <= 64
-    with pytest.raises(RequestError, match=r"metrics\.network: .* has no gradients"):
+    with pytest.raises(RequestError, match=r"metrics\.network, for Flips: .* has no gradients"):
         ExpectedFlips(settings).identity()
 
 

@@ -15,6 +15,9 @@ from vcmbench.execution.runner import images
 from vcmbench.execution.runner.base import Runner
 from vcmbench.execution.runner.choice import MEMORY, NAMES, RunnerChoice
 from vcmbench.execution.runner.opening import open_runner
+from vcmbench.experiment import Experiment
+from vcmbench.tasks.base import TaskSettings
+from vcmbench.tasks.sensitivity import SegmentationSensitivity
 
 
 def memory_size(text: str) -> str:
@@ -111,3 +114,8 @@ def _why_not_docker(encoders: list[Encoder]) -> str | None:
         return why_not.split(";")[0]
     not_built = [name for name in with_image if images.image_id(client, name) is None]
     return f"image not built: {' '.join(not_built)}" if not_built else None
+
+
+def asked_by(wanted: Experiment) -> SegmentationSensitivity | None:
+    """The task, to be opened when it is first asked, where codings of the experiment ask it."""
+    return SegmentationSensitivity(wanted.task or TaskSettings()) if wanted.asks else None

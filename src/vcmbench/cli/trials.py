@@ -14,6 +14,7 @@ import numpy as np
 from vcmbench.analysis.curves import joined
 from vcmbench.analysis.run import measured
 from vcmbench.analysis.summary import Summary
+from vcmbench.cli.runners import asked_by
 from vcmbench.cli.terminal import say
 from vcmbench.compress.job_keys import bitstreams
 from vcmbench.compress.run import CompressRun, CompressSettings
@@ -31,7 +32,6 @@ from vcmbench.measure.predictions import Predictor
 from vcmbench.measure.records import PRISTINE
 from vcmbench.measure.run import MeasureRun
 from vcmbench.measure.worker import open_predictor
-from vcmbench.tasks.base import TaskSettings
 from vcmbench.tasks.sensitivity import SegmentationSensitivity
 
 _T = TypeVar("_T")
@@ -128,7 +128,7 @@ class Trials:
 
     def _run(self, wanted: Experiment, sources: list[Source]) -> CompressRun:
         if wanted.asks and self._asked is None:
-            self._asked = SegmentationSensitivity(wanted.task or TaskSettings())
+            self._asked = asked_by(wanted)
         settings = CompressSettings(jobs=self._jobs, quiet=True, whole=wanted)
         return CompressRun(wanted, self.data.root, self._runner, settings, self._asked, sources)
 

@@ -80,7 +80,9 @@ class MeasureRun:
         if scorer is not None:
             outcome.unavailable = dict(scorer.missing)
             outcome.reasons += [f"{name}: {why}" for name, why in scorer.missing.items()]
-            outcome.reasons += _knows_too_much(predictor, scorer)
+            for line in _knows_too_much(predictor, scorer):
+                self.warnings.append(line)
+                Progress(0).say(f"warning: {line}")
         with interruptible(self.runner.cancel) as stop:
             found = (elsewhere or self._here(predictor, scorer))(stop)
             outcome.done, outcome.resumed, outcome.failed = found.done, found.resumed, list(found.failed)

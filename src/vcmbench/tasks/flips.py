@@ -61,9 +61,12 @@ class ExpectedFlips:
     def identity(self) -> dict[str, Any]:
         """What decides the values, as JSON. Raises RequestError where the network cannot be opened or has no
         gradients."""
-        about = self._asked.identity()
+        try:
+            about = self._asked.identity()
+        except RequestError as error:
+            raise RequestError(f"metrics.network, for Flips: {error}") from None
         if "differences" in about:
-            raise RequestError(f"metrics.network: {self._asked.without_gradients}")
+            raise RequestError(f"metrics.network, for Flips: {self._asked.without_gradients}")
         return {**about, "flips": VERSION}
 
     def of(self, pristine: Picture, decoded: Picture) -> NDArray[np.float32]:

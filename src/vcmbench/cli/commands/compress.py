@@ -24,8 +24,6 @@ from vcmbench.data.store import Store
 from vcmbench.errors import JobError, RequestError
 from vcmbench.execution.runner.base import Runner
 from vcmbench.io.progress import clock
-from vcmbench.tasks.base import TaskSettings
-from vcmbench.tasks.sensitivity import SegmentationSensitivity
 
 _EXAMPLES = """\
 examples:
@@ -106,11 +104,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
 
-def _asked(wanted: experiment.Experiment) -> SegmentationSensitivity | None:
-    """The task, to be opened when it is first asked, where codings ask it."""
-    return SegmentationSensitivity(wanted.task or TaskSettings()) if wanted.asks else None
-
-
 def run_experiment(
     wanted: experiment.Experiment,
     data: Path,
@@ -131,7 +124,7 @@ def run_experiment(
     runner = runners.choose(arguments, wanted.encoders(), before)
     if skip_missing:
         wanted = _without_missing(wanted, runner)
-    this = CompressRun(wanted, data, runner, settings, _asked(wanted))
+    this = CompressRun(wanted, data, runner, settings, runners.asked_by(wanted))
     for line in this.warnings:
         print(f"warning: {line}", file=sys.stderr)
     if dry_run:

@@ -107,7 +107,7 @@ def _repair(wanted: Experiment, store: Store, found: Verified, arguments: argpar
         if state == "done" and record is not None:
             again[job.bitstream] = record
 
-    outcome = CompressRun(wanted, arguments.data, runner, settings).execute(listen)
+    outcome = CompressRun(wanted, arguments.data, runner, settings, runners.asked_by(wanted)).execute(listen)
     return _told(before, again, interrupted=outcome.interrupted) or left
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from vcmbench.tasks.onnx.network import OnnxNetwork
 
 if TYPE_CHECKING:
     import torch
+
+
+_TRIED_PX = 256
 
 
 class OnnxGradients:
@@ -71,7 +75,10 @@ def convert(network: OnnxNetwork) -> torch.nn.Module:
             'source "task" with an ONNX file needs onnx2torch: pip install "vcmbench[metrics]"'
         ) from None
     try:
-        module: Any = onnx2torch.convert(_renamed(onnx.load(str(network.path)), network.masks.name))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of onnx2torch about operators' versions
+            module: Any = onnx2torch.convert(_renamed(onnx.load(str(network.path)), network.masks.name))
+            _try(network, module)
     except Exception as error:  # whatever it raises over an operator that it does not know
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NoGradientsError(
@@ -79,6 +86,17 @@ def convert(network: OnnxNetwork) -> torch.nn.Module:
         ) from None
     found: torch.nn.Module = module.eval().requires_grad_(False)
     return found
+
+
+def _try(network: OnnxNetwork, module: Any) -> None:
+    """Some that are converted fail when they run: an operator was read otherwise than it was meant."""
+    import torch
+
+    blank = np.zeros((_TRIED_PX, _TRIED_PX, 3), np.uint8)
+    with torch.inference_mode():
+        found = OnnxGradients(network, module.eval()).logits(torch.from_numpy(network.pixels.tensor(blank)[0]))
+    if found.ndim != 4:
+        raise ValueError(f"its logits have {found.ndim} dimensions then")
 
 
 def _renamed(model: Any, output: str) -> Any:
