@@ -50,7 +50,7 @@ def coded(data: Path, path: Path, asked: LeftHalf | None) -> list[Record]:
         assert record is not None and error is None, error
         found.append(record | {"state": state})  # type: ignore[arg-type]
 
-    run = CompressRun(experiment.load(str(path)), data, LocalRunner(), CompressSettings(jobs=1, quiet=True), asked)
+    run = CompressRun(experiment.load(str(path)), data, LocalRunner(), CompressSettings(jobs=1), asked)
     run.execute(listen)
     return found
 
@@ -69,7 +69,7 @@ def coding(encoder: str, more: str = "refine = 2") -> str:
     ("x264", ""), ("x265", ""), ("jpeg", ""), ("x264", ', method = "prefilter"'),
 ])  # fmt: skip
 def test_bits_go_where_the_network_looks(
-    encoder: str, more: str, one: Path, write_experiment: Callable[..., Path]
+    encoder: str, more: str, one: Path, write_experiment: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_experiment(coding(encoder, f"refine = 2{more}"), head=TASK)
     (record,) = coded(one, path, LeftHalf())
@@ -90,8 +90,10 @@ def test_bits_go_where_the_network_looks(
     bitstream.unlink()
     again = coded(one, path, LeftHalf())[0]
     assert bitstream.read_bytes() == before, "the same bytes again"
+    capsys.readouterr()
     other = coded(one, path, LeftHalf("another"))[0]
     assert other["state"] == "done"  # type: ignore[typeddict-item]
+    assert "for which another network was asked" in capsys.readouterr().err
     assert other["key"] != again["key"] == record["key"]
 
 

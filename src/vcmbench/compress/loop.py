@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from vcmbench.compress import encode_job, jobs
 from vcmbench.compress.job import Job
+from vcmbench.compress.sensitivity import Sensitivity
 from vcmbench.compress.summary import CompressOutcome, Listener
 from vcmbench.compress.worker import JobResult, do
 from vcmbench.data.record import Record
@@ -31,9 +32,9 @@ class Loop:
 
     def __init__(
         self, engine: Engine, store: Store, outcome: CompressOutcome, progress: Progress, stop: threading.Event,
-        listen: Listener, *, force: bool,
+        listen: Listener, asked: Sensitivity | None = None, *, force: bool,
     ) -> None:  # fmt: skip
-        self._store, self._force = store, force
+        self._store, self._force, self._asked = store, force, asked
         self._engine, self._outcome, self._progress = engine, outcome, progress
         self._stop, self._listen = stop, listen
         self._running: dict[Future[JobResult], Job] = {}
@@ -62,7 +63,7 @@ class Loop:
         elif self._store.is_claimed(job.bitstream):
             self._put_off.append(job)
         else:
-            self._warn_of_another_tool(job)
+            self._warn_of_others(job)
             seconds = jobs.seconds(job)
             self._running[self._engine.submit(Work(job.key, do, job, seconds))] = job
 
@@ -146,13 +147,16 @@ class Loop:
         self._listen("failed", job, None, error)
         self._progress.advance(lambda: job.title)
 
-    def _warn_of_another_tool(self, job: Job) -> None:
-        """Once, where this bitstream was made by another tool and is now made anew."""
+    def _warn_of_others(self, job: Job) -> None:
+        """Once, where this bitstream was made by another tool, or another network was asked, and it is made anew."""
         for record in self._store.of_all_experiments(job.bitstream) if not self._has_warned else ():
-            if record.get("tool", {}).get("encode") != job.tools.encode.identity():
+            asked = (record.get("evidence") or {}).get("asked")
+            is_of_another = asked is not None and self._asked is not None and asked != self._asked.identity()
+            if is_of_another or record.get("tool", {}).get("encode") != job.tools.encode.identity():
                 self._has_warned = True
+                others = "for which another network was asked" if is_of_another else "that another tool made"
                 self._progress.say(
-                    f"note: results that another tool made are there (experiment {record['experiment']}), and are made "
-                    "anew with this one; the records of other experiments that spoke of them go"
+                    f"note: results {others} are there (experiment {record['experiment']}), and are made anew with "
+                    "this one; the records of other experiments that spoke of them go"
                 )
                 return

@@ -118,7 +118,8 @@ class CompressRun:
             Progress(self.job_count(), quiet=self.settings.quiet) as progress,
             interruptible(engine.cancel) as stop,
         ):
-            Loop(engine, self.store, outcome, progress, stop, listen, force=self.settings.force).execute(self.jobs())
+            loop = Loop(engine, self.store, outcome, progress, stop, listen, self.asked, force=self.settings.force)
+            loop.execute(self.jobs())
             outcome.interrupted = stop.is_set()
             outcome.engine, outcome.workers = engine.name, engine.slots()
         with suppress(OSError):  # of workers that died meanwhile, and what a killed run's still held at the start
