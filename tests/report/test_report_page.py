@@ -365,7 +365,7 @@ def test_the_report_opens_with_three_sentences_and_the_chart_they_are_about(
         "[\u221271.0, \u221261.0] % with svtav1 to \u221230.0 [\u221235.0, \u221225.0] % with x264."
     )
     best = content.correlations[0].rows[0].metric
-    assert re.fullmatch(rf"{best} follows the machine best: SROCC 0\.\d\d \[.*\]; \d of the other \d metrics "
+    assert re.fullmatch(rf"{best} follows the machine best: SROCC 0\.\d\d \[.*\]; \d of \d other metrics "
                         r"(is|are) shown to be worse\.", said[2])  # fmt: skip
     header = html.split("<header>")[1].split("</header>")[0]
     assert all(escape(one) in header for one in said[:3])

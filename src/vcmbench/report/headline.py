@@ -81,7 +81,8 @@ def _metric(content: ReportContent) -> list[str]:
         others = [row for row in table.rows if row.verdict in ("not different", "worse")]
         if best is not None and others:
             worse = sum(row.verdict == "worse" for row in others)
-            shown = f"{worse or 'none'} of {many(len(others), 'other metric')} {'are' if worse > 1 else 'is'} shown to be worse"
+            verb = "are" if worse > 1 else "is"
+            shown = f"{worse or 'none'} of {many(len(others), 'other metric')} {verb} shown to be worse"
             return [f"{best.metric} follows the machine best: SROCC {figure(best.oriented, 2)}; {shown}."]
     return []
 
