@@ -29,7 +29,7 @@ def test_listing(no_engine: None, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     rows = {line.split()[0]: line for line in out.splitlines()}
     assert set(tasks.discover()) <= set(rows)
-    assert " demo " in rows["segmentation"]
+    assert " demo, demo-b " in rows["segmentation"]
     assert rows["local:"] == "local: ready"
     assert rows["docker:"].startswith("docker: no Docker engine answers")
 
